@@ -1,0 +1,183 @@
+"""Arithmetic on nodes as the language has it: numpy broadcasting, numbers beside tensors, negative axes.
+
+Layers are written with these functions; the primitives below them want equal shapes and element types.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .graph import Node
+from .ops.base import TypeRuleError
+from .types import Literal, TensorType
+
+Operand = Node | float
+
+
+def constant(value: float, like: Node) -> Node:
+    """A number in the shape and element type of a node."""
+    if not like.type.is_float and not float(value).is_integer():
+        raise TypeRuleError(f"{value} among {like.type}: cast to f32 first")
+    return ops.const(value=value if like.type.is_float else int(value), shape=like.shape, dtype=like.dtype)
+
+
+def reshape(x: Node, shape: Sequence[int]) -> Node:
+    """x in another shape; itself where that is its own."""
+    return x if tuple(shape) == x.shape else ops.reshape(x, shape=tuple(shape))
+
+
+def broadcast_to(x: Node, shape: Sequence[int]) -> Node:
+    """numpy's broadcasting: axes of size 1 are added in front and repeated."""
+    shape = tuple(shape)
+    full = reshape(x, (1,) * (len(shape) - len(x.shape)) + x.shape)
+    return full if full.shape == shape else ops.broadcast(full, shape=shape)
+
+
+def common_shape(*nodes: Node) -> tuple[int, ...]:
+    """The shape to which all broadcast; TypeRuleError when there is none."""
+    rank = builtins.max(len(x.shape) for x in nodes)
+    shape: list[int] = []
+    for i in range(-rank, 0):
+        sizes = [x.shape[i] for x in nodes if -i <= len(x.shape)]
+        wide = [n for n in sizes if n != 1]
+        if any(n != wide[0] for n in wide):
+            raise TypeRuleError(f"{' and '.join(str(x.type) for x in nodes)} do not broadcast together")
+        shape.append(wide[0] if wide else 1)
+    return tuple(shape)
+
+
+def together(*operands: Operand) -> list[Node]:
+    """All operands in one shape and, numbers aside, as they are."""
+    nodes = [x for x in operands if isinstance(x, Node)]
+    if not nodes:
+        raise TypeRuleError("one operand at least must be a tensor")
+    shape = common_shape(*nodes)
+    first = nodes[0]
+    like = ops.const(value=0, shape=shape, dtype=first.dtype)
+    return [broadcast_to(x, shape) if isinstance(x, Node) else constant(x, like) for x in operands]
+
+
+def _binary(op: Callable[..., Node]) -> Callable[[Operand, Operand], Node]:
+    def call(a: Operand, b: Operand) -> Node:
+        return op(*together(a, b))
+
+    return call
+
+
+add = _binary(ops.add)
+mul = _binary(ops.mul)
+div = _binary(ops.div)
+pow = _binary(ops.pow_)
+maximum = _binary(ops.maximum)
+minimum = _binary(ops.minimum)
+less = _binary(ops.less)
+equal = _binary(ops.equal)
+
+
+def neg(x: Node) -> Node:
+    return ops.neg(x)
+
+
+def sub(a: Operand, b: Operand) -> Node:
+    """a - b; there is no primitive for it: targets write `add(a, neg(b))` as one subtraction."""
+    a, b = together(a, b)
+    return ops.add(a, ops.neg(b))
+
+
+def where(condition: Node, a: Operand, b: Operand) -> Node:
+    """a where the condition holds, else b, broadcast together; two numbers give f32."""
+    if not isinstance(a, Node) and not isinstance(b, Node):
+        a = ops.const(value=float(a), shape=(), dtype="f32")
+    a, b = together(a, b)
+    shape = common_shape(condition, a)
+    return ops.where(broadcast_to(condition, shape), broadcast_to(a, shape), broadcast_to(b, shape))
+
+
+def logical_not(x: Node) -> Node:
+    false = ops.const(value=False, shape=x.shape, dtype="bool")
+    return ops.equal(x, false)
+
+
+def logical_and(a: Node, b: Node) -> Node:
+    shape = common_shape(a, b)
+    a, b = broadcast_to(a, shape), broadcast_to(b, shape)
+    return ops.where(a, b, ops.const(value=False, shape=shape, dtype="bool"))
+
+
+def stop(x: Node) -> Node:
+    """x, through which no gradient flows."""
+    return ops.surrogate(x, constant(0.0, x))
+
+
+def cast(x: Node, dtype: str) -> Node:
+    return x if x.dtype == dtype else ops.cast(x, dtype=dtype)
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """A non-negative axis; TypeRuleError outside the rank."""
+    if not -rank <= axis < rank:
+        raise TypeRuleError(f"axis {axis} is outside {rank} axes")
+    return axis % rank
+
+
+def axes_of(axes: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Axes counted from 0, ascending; None stands for all."""
+    if axes is None:
+        return tuple(range(rank))
+    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    return tuple(sorted({axis_of(a, rank) for a in given}))
+
+
+def _squeezed(x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
+    return x if keepdims else reshape(x, [n for i, n in enumerate(x.shape) if i not in axes])
+
+
+def sum(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
+    found = axes_of(axes, len(x.shape))
+    return _squeezed(ops.sum_(x, axes=found) if found else x, found, keepdims)
+
+
+def mean(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
+    found = axes_of(axes, len(x.shape))
+    return mul(sum(x, found, keepdims=keepdims), 1.0 / math.prod(x.shape[a] for a in found))
+
+
+def max(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
+    found = axes_of(axes, len(x.shape))
+    return _squeezed(ops.max_reduce(x, axes=found), found, keepdims)
+
+
+def sigmoid(x: Node) -> Node:
+    """1 / (1 + exp(-x)), as tanh so that no exponential overflows."""
+    return add(mul(ops.tanh(mul(x, 0.5)), 0.5), 0.5)
+
+
+def transpose(x: Node, perm: Sequence[int]) -> Node:
+    return x if tuple(perm) == tuple(range(len(x.shape))) else ops.transpose(x, perm=tuple(perm))
+
+
+def cut(x: Node, axis: int, start: int, stop: int, step: int = 1) -> Node:
+    """x[..., start:stop:step, ...] along one axis."""
+    at = axis_of(axis, len(x.shape))
+    return ops.slice_(
+        x,
+        start=tuple(start if i == at else 0 for i in range(len(x.shape))),
+        stop=tuple(stop if i == at else n for i, n in enumerate(x.shape)),
+        step=tuple(step if i == at else 1 for i in range(len(x.shape))),
+    )
+
+
+def array(values: np.ndarray[Any, Any], dtype: str = "f32") -> Node:
+    """A constant array as a node."""
+    literal = Literal.of(values, dtype)
+    return ops.const(value=literal, shape=values.shape, dtype=dtype)
+
+
+def zeros(type_: TensorType) -> Node:
+    return ops.const(value=0, shape=type_.shape, dtype=type_.dtype)

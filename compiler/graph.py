@@ -1,0 +1,271 @@
+"""The one intermediate representation: immutable nodes, and graphs that name some of them.
+
+A `Node` is an op applied to nodes; an ill-typed node cannot be made. A `Graph` names output nodes, and the next values
+of state; whatever they do not reach does not exist. networkx holds the index; passes ask `Graph`, never networkx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from .types import TensorType, TupleType
+
+if TYPE_CHECKING:
+    from ..grammar.source import Span
+    from .ops.base import Op
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a node came from: a place in a `.net` file and the scope (the layer's name) that made it."""
+
+    span: Span | None = None
+    scope: str = ""
+
+
+_NOWHERE = Origin()
+_origin: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
+
+
+@contextmanager
+def at(span: Span | None, scope: str) -> Iterator[None]:
+    """Nodes made inside come from `span` and belong to the layer `scope`."""
+    token = _origin.set(Origin(span, scope))
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def current_origin() -> Origin:
+    return _origin.get()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """An op applied to inputs. Equal only to itself; `op(*inputs, **attrs)` makes and type-checks one."""
+
+    op: Op
+    inputs: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    result: TensorType | TupleType
+    origin: Origin
+
+    @property
+    def type(self) -> TensorType:
+        """The tensor type; `kernel` and `host` nodes have none (read them through `item`)."""
+        if not isinstance(self.result, TensorType):
+            raise TypeError(f"{self.op.name} has several results")
+        return self.result
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def span(self) -> Span | None:
+        return self.origin.span
+
+    @property
+    def scope(self) -> str:
+        return self.origin.scope
+
+    def with_inputs(self, inputs: Iterable[Node]) -> Node:
+        """The same op and attributes on other inputs, with this node's origin; itself if the inputs are the same."""
+        inputs = tuple(inputs)
+        if all(a is b for a, b in zip(inputs, self.inputs, strict=True)):
+            return self
+        with at(self.span, self.scope):
+            return self.op(*inputs, **self.attrs)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name}: {self.result}>"
+
+    # Arithmetic as in the language: numpy broadcasting, and numbers take the node's element type.
+    def __add__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.add(self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.sub(self, other)
+
+    def __rsub__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.sub(other, self)
+
+    def __mul__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.mul(self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.div(self, other)
+
+    def __rtruediv__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.div(other, self)
+
+    def __pow__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.pow(self, other)
+
+    def __neg__(self) -> Node:
+        from . import expr
+
+        return expr.neg(self)
+
+    def __gt__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.less(other, self)
+
+    def __lt__(self, other: Node | float) -> Node:
+        from . import expr
+
+        return expr.less(self, other)
+
+
+class GraphError(Exception):
+    """A graph that breaks a rule of the representation: a fault of a pass, never of a user."""
+
+
+class Graph:
+    """Named outputs, and the next values of state (`updates`: state name -> node), over immutable nodes."""
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Node],
+        updates: Mapping[str, Node] | None = None,
+        origins: Mapping[Node, tuple[Origin, ...]] | None = None,
+    ) -> None:
+        self.outputs: dict[str, Node] = dict(outputs)
+        self.updates: dict[str, Node] = dict(updates or {})
+        # Only nodes that stand for several places are listed; any other has the one origin it was made with.
+        self._origins: dict[Node, tuple[Origin, ...]] = dict(origins or {})
+
+    @property
+    def roots(self) -> list[Node]:
+        return [*self.outputs.values(), *self.updates.values()]
+
+    @cached_property
+    def order(self) -> list[Node]:
+        """All nodes, operands first: depth first from the roots, so the same graph always has the same order."""
+        done: dict[Node, None] = {}
+        for root in self.roots:
+            stack: list[tuple[Node, int]] = [(root, 0)]
+            while stack:
+                node, i = stack.pop()
+                if node in done:
+                    continue
+                if i < len(node.inputs):
+                    stack.append((node, i + 1))
+                    if node.inputs[i] not in done:
+                        stack.append((node.inputs[i], 0))
+                else:
+                    done[node] = None
+        return list(done)
+
+    @cached_property
+    def index(self) -> nx.MultiDiGraph[Node]:
+        """The networkx index: an edge from operand to user, its key the operand's position."""
+        graph: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
+        graph.add_nodes_from(self.order)
+        for node in self.order:
+            for i, x in enumerate(node.inputs):
+                graph.add_edge(x, node, key=i)
+        return graph
+
+    @cached_property
+    def users(self) -> dict[Node, list[Node]]:
+        """Each node's users in order, once each."""
+        users: dict[Node, dict[Node, None]] = {node: {} for node in self.order}
+        for node in self.order:
+            for x in node.inputs:
+                users[x][node] = None
+        return {node: list(found) for node, found in users.items()}
+
+    @cached_property
+    def inputs(self) -> dict[str, Node]:
+        """The `input` nodes by name."""
+        return {n.attrs["name"]: n for n in self.order if n.op.name == "input"}
+
+    @cached_property
+    def params(self) -> dict[str, Node]:
+        """The `param` nodes (all state: parameters, histories, statistics, counters) by name."""
+        return {n.attrs["name"]: n for n in self.order if n.op.name == "param"}
+
+    def origins(self, node: Node) -> tuple[Origin, ...]:
+        """All places and scopes that a node stands for, also after merging."""
+        return self._origins.get(node) or (node.origin,)
+
+    @property
+    def merged_origins(self) -> Mapping[Node, tuple[Origin, ...]]:
+        return self._origins
+
+    def with_roots(self, outputs: Mapping[str, Node], updates: Mapping[str, Node] | None = None) -> Graph:
+        """Other outputs over (partly) the same nodes; origins are kept."""
+        return Graph(outputs, self.updates if updates is None else updates, self._origins)
+
+    def rebuild(self, replace: Mapping[Node, Node]) -> Graph:
+        """The graph with nodes replaced; their users are made again. Replacements stand for what they replace."""
+        made: dict[Node, Node] = {}
+        origins: dict[Node, tuple[Origin, ...]] = {}
+        for node in self.order:
+            new = replace[node] if node in replace else node.with_inputs(made[x] for x in node.inputs)
+            made[node] = new
+            places = dict.fromkeys((*origins.get(new, ()), *self.origins(node)))
+            if len(places) > 1 or next(iter(places)) != new.origin:
+                origins[new] = tuple(places)
+        return Graph(
+            {k: made[v] for k, v in self.outputs.items()}, {k: made[v] for k, v in self.updates.items()}, origins
+        )
+
+    def verify(self) -> Graph:
+        """Itself, or `GraphError`: asks each op's own type rule again; there is no second truth."""
+        named: dict[tuple[str, str], Node] = {}
+        for node in self.order:
+            again = node.op.infer(*(x.result for x in node.inputs), **node.attrs)
+            if again != node.result:
+                raise GraphError(f"{node.op.name} has type {node.result}, its rule says {again}")
+            for key, value in node.attrs.items():
+                try:
+                    hash(value)
+                except TypeError:
+                    raise GraphError(f"{node.op.name}: attribute {key} cannot be hashed") from None
+            if node.op.name in ("input", "param"):
+                other = named.setdefault((node.op.name, node.attrs["name"]), node)
+                if other is not node:
+                    raise GraphError(f"two nodes for {node.op.name} {node.attrs['name']}")
+        for name, value in self.updates.items():
+            state = self.params.get(name)
+            if state is not None and state.result != value.result:
+                raise GraphError(f"update of {name} is {value.result}, the state is {state.result}")
+        return self
+
+    def __str__(self) -> str:
+        from .text import print_graph
+
+        return print_graph(self)

@@ -1,0 +1,109 @@
+"""What a layer is: a function over nodes whose Python signature is its schema, and the context in which it runs.
+
+    @layer("ReLU")
+    def relu(x: Node, *, negative_slope: float = 0.0) -> Node:
+        ...
+
+Positional parameters annotated `Node` are the tensors a call gives first; `*xs: Node` takes any number; `Node | None`
+with a default are optional tensors, given by name. Keyword-only parameters are the settings; their order is that of
+positional settings in a call. A layer makes its parameters through the functions below, which ask the builder.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from ..graph import Node
+from ..program import Filler
+
+# A setting with one value for all axes or one for each: `kernel: 5` or `kernel: [3, 1]`.
+PerAxis = int | tuple[int, ...]
+
+
+class LayerContext(Protocol):
+    """What the builder offers a layer while it runs."""
+
+    training: bool
+
+    def parameter(self, name: str, shape: tuple[int, ...], filler: Filler) -> Node:
+        """The learned tensor `<layer>.<name>`: the setting of that name may replace the filler, `share:` the owner."""
+
+    def statistic(self, name: str, shape: tuple[int, ...], value: float) -> Node:
+        """The running statistic `<layer>.<name>`, not learned, first `value` everywhere."""
+
+    def commit(self, name: str, value: Node) -> None:
+        """The next value of a statistic."""
+
+    def random_bits(self, shape: tuple[int, ...]) -> Node:
+        """Fresh u32 bits, another stream at each call."""
+
+
+_context: ContextVar[LayerContext] = ContextVar("layer context")
+
+
+@contextmanager
+def building(context: LayerContext) -> Iterator[None]:
+    """Layers called inside ask `context`."""
+    token = _context.set(context)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def training() -> bool:
+    return _context.get().training
+
+
+def parameter(name: str, shape: tuple[int, ...], filler: Filler) -> Node:
+    return _context.get().parameter(name, shape, filler)
+
+
+def statistic(name: str, shape: tuple[int, ...], value: float) -> Node:
+    return _context.get().statistic(name, shape, value)
+
+
+def commit(name: str, value: Node) -> None:
+    _context.get().commit(name, value)
+
+
+def random_bits(shape: tuple[int, ...]) -> Node:
+    return _context.get().random_bits(shape)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A registered layer. caffe: the Caffe types it stands for. elementwise: may be used in an `op`'s body."""
+
+    name: str
+    function: Callable[..., Node | tuple[Node, ...]]
+    signature: inspect.Signature
+    caffe: tuple[str, ...]
+    elementwise: bool
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+
+LAYERS: dict[str, Layer] = {}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def layer(*caffe: str, name: str | None = None, elementwise: bool = False) -> Callable[[F], F]:
+    """Register a function as a layer under its own name (a trailing underscore is dropped)."""
+
+    def enter(function: F) -> F:
+        key = name or function.__name__.rstrip("_")
+        if key in LAYERS:
+            raise ValueError(f"layer {key} is defined twice")
+        signature = inspect.signature(function, eval_str=True)
+        LAYERS[key] = Layer(key, function, signature, caffe, elementwise)
+        return function
+
+    return enter

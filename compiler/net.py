@@ -1,0 +1,57 @@
+"""What the builder returns: the graph of one net in one mode, and the tables about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .graph import Graph
+from .program import StateInfo
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from ..grammar.source import SourceError, Span
+
+# The output that is differentiated: the weighted sum of the losses. No name of the language begins with a point.
+OBJECTIVE = ".objective"
+# State that every program with random numbers reads, and that a training step counts up.
+SEED = ".seed"
+STEP = ".step"
+# The rate, an input of a training step.
+RATE = ".rate"
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One row of the layer table. bottoms and tops are (name, type); params are state names."""
+
+    name: str
+    kind: str
+    bottoms: tuple[tuple[str, TensorType], ...]
+    tops: tuple[tuple[str, TensorType], ...]
+    params: tuple[str, ...]
+    settings: tuple[tuple[str, Any], ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Net:
+    """A built net.
+
+    graph.outputs holds every loss, metric, output and asked-for name, and `.objective` where the net has a loss;
+    graph.updates the next values of running statistics (training mode). state lists parameters and statistics in the
+    order of their making; inputs are those the graph reads.
+    """
+
+    name: str
+    mode: str
+    graph: Graph
+    inputs: Mapping[str, TensorType]
+    state: tuple[StateInfo, ...]
+    layers: tuple[LayerInfo, ...]
+    losses: Mapping[str, float]
+    metrics: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dims: Mapping[str, int]
+    warnings: tuple[SourceError, ...] = field(default=())

@@ -1,0 +1,78 @@
+"""All primitives. Refuse the next unless a layer cannot be said without it."""
+
+from .base import OPS, Op, TypeRuleError
+from .contract import conv, conv_data_grad, conv_weight_grad, dot
+from .group import host, item, kernel
+from .indexing import gather, scatter_add
+from .movement import broadcast, concat, pad, reshape, slice_, transpose, unwindow, window
+from .pointwise import (
+    abs_,
+    add,
+    cast,
+    div,
+    equal,
+    exp,
+    floor,
+    less,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow_,
+    sqrt,
+    surrogate,
+    tanh,
+    where,
+)
+from .reduce import argmax, max_reduce, sum_
+from .source import const, input_, iota, param, random
+
+__all__ = [
+    "OPS",
+    "Op",
+    "TypeRuleError",
+    "abs_",
+    "add",
+    "argmax",
+    "broadcast",
+    "cast",
+    "concat",
+    "const",
+    "conv",
+    "conv_data_grad",
+    "conv_weight_grad",
+    "div",
+    "dot",
+    "equal",
+    "exp",
+    "floor",
+    "gather",
+    "host",
+    "input_",
+    "iota",
+    "item",
+    "kernel",
+    "less",
+    "log",
+    "max_reduce",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "pad",
+    "param",
+    "pow_",
+    "random",
+    "reshape",
+    "scatter_add",
+    "slice_",
+    "sqrt",
+    "sum_",
+    "surrogate",
+    "tanh",
+    "transpose",
+    "unwindow",
+    "where",
+    "window",
+]

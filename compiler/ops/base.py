@@ -1,0 +1,94 @@
+"""What a primitive is, and the table of all of them.
+
+An op is a paragraph: type rule, numpy meaning, gradient and cost stand together. Calling it makes a node and checks it
+at once. How a target writes an op is that target's table (`codegen/`); a test names the missing lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..graph import Node, current_origin
+from ..types import TensorType, TupleType
+
+if TYPE_CHECKING:
+    from ...grammar.source import Span
+
+Array = np.ndarray[Any, Any]
+Infer = Callable[..., TensorType | TupleType]
+Vjp = Callable[..., Sequence[Node | None]]
+Family = Literal["source", "pointwise", "reduce", "movement", "contract", "index", "group"]
+
+
+class TypeRuleError(Exception):
+    """Operands or attributes that an op's type rule refuses; `span` is where the node would have come from.
+
+    `build` turns it into a `SourceError` for the user; anywhere else it is a fault of a pass.
+    """
+
+    def __init__(self, message: str, span: Span | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Op:
+    """One primitive.
+
+    infer(*types, **attrs) -> type        raises TypeRuleError
+    numpy(*arrays, **attrs) -> array      the meaning; interpret gives the result its element type
+    vjp(g, y, *inputs, **attrs)           a gradient (or None) for each input, as nodes; None: no input gets one
+    flops(y, *types, **attrs) -> int      arithmetic operations, a multiply-add counted as two
+    """
+
+    name: str
+    family: Family
+    infer: Infer
+    numpy: Callable[..., Any]
+    vjp: Vjp | None
+    flops: Callable[..., int]
+
+    def __call__(self, *inputs: Node, **attrs: Any) -> Node:
+        origin = current_origin()
+        try:
+            result = self.infer(*(x.result for x in inputs), **attrs)
+        except TypeRuleError as error:
+            raise TypeRuleError(f"{self.name}: {error.message}", error.span or origin.span) from None
+        return Node(self, inputs, attrs, result, origin)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+OPS: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Enter an op in the table; a name can be taken once."""
+    if op.name in OPS:
+        raise ValueError(f"op {op.name} is defined twice")
+    OPS[op.name] = op
+    return op
+
+
+def no_flops(*_: Any, **__: Any) -> int:
+    return 0
+
+
+def check(condition: bool, message: str) -> None:
+    """Refuse operands in a type rule."""
+    if not condition:
+        raise TypeRuleError(message)
+
+
+def canonical_axes(axes: tuple[int, ...], rank: int) -> None:
+    """Refuse axes that are not sorted, different and inside the rank."""
+    check(
+        axes == tuple(sorted(set(axes))) and all(0 <= a < rank for a in axes),
+        f"axes {axes} are not different, ascending and below {rank}",
+    )

@@ -1,0 +1,62 @@
+"""Ops whose body is not a formula: `kernel` (a group of fused nodes as a graph), `host` (a call out), and `item`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..types import TensorType, TupleType
+from .base import Array, Op, check, no_flops, register
+
+if TYPE_CHECKING:
+    from ..graph import Graph
+
+
+def _kernel_type(*types: TensorType, kind: str, body: Graph, schedule: Any = None) -> TupleType:
+    names = [f"in{i}" for i in range(len(types))]
+    check(set(body.inputs) <= set(names), f"the body reads {sorted(body.inputs)}, the kernel has {len(types)} operands")
+    for name, type_ in zip(names, types, strict=True):
+        if name in body.inputs:
+            check(body.inputs[name].type == type_, f"{name} is {body.inputs[name].type} in the body, {type_} outside")
+    check(not body.params and not body.updates, "a kernel has no state of its own")
+    return TupleType(tuple(node.type for node in body.outputs.values()))
+
+
+def _kernel(*arrays: Array, kind: str, body: Graph, schedule: Any = None) -> tuple[Array, ...]:
+    from ..interpret import evaluate
+
+    wide = any(a.dtype.name == "float64" for a in arrays)
+    return tuple(evaluate(body, {f"in{i}": a for i, a in enumerate(arrays)}, wide=wide)[0].values())
+
+
+def _kernel_flops(y: TupleType, *_: Any, kind: str, body: Graph, schedule: Any = None) -> int:
+    return sum(n.op.flops(n.result, *(x.result for x in n.inputs), **n.attrs) for n in body.order)
+
+
+# Fused nodes: operands are the body's inputs `in0`, `in1`, …; results are the body's outputs in order.
+kernel: Op = register(Op("kernel", "group", _kernel_type, _kernel, None, _kernel_flops))
+
+
+def _host_type(*types: TensorType, function: Any, results: tuple[TensorType, ...]) -> TupleType:
+    return TupleType(tuple(results))
+
+
+# A Python function called between two programs: arrays in, arrays out.
+host: Op = register(
+    Op(
+        "host",
+        "group",
+        _host_type,
+        lambda *arrays, function, results: tuple(function(*arrays)),
+        None,
+        no_flops,
+    )
+)
+
+
+def _item_type(of: TupleType, *, index: int) -> TensorType:
+    check(isinstance(of, TupleType) and 0 <= index < len(of.items), f"{of} has no item {index}")
+    return of.items[index]
+
+
+# One result of an op that has several.
+item: Op = register(Op("item", "group", _item_type, lambda values, *, index: values[index], None, no_flops))

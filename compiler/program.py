@@ -1,0 +1,201 @@
+"""What the runtime sees of the compiler: programs, the state they read, and the experiment that a file describes.
+
+The runtime imports nothing else of the compiler. Everything here is plain data: hashable, printable, serializable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..grammar.source import SourceError, SourceErrors, UserError
+from .types import TensorType
+
+__all__ = [
+    "Buffer",
+    "DataSpec",
+    "Decision",
+    "Every",
+    "Filler",
+    "Function",
+    "Launch",
+    "Program",
+    "SourceError",
+    "SourceErrors",
+    "StateInfo",
+    "TensorType",
+    "TestSpec",
+    "TrainSpec",
+    "Use",
+    "UserError",
+]
+
+Settings = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A name with settings, as in `inv(gamma: 0.0001, power: 0.75)`; bound and checked, defaults filled in."""
+
+    name: str
+    settings: Settings = ()
+
+    def __getitem__(self, key: str) -> Any:
+        return dict(self.settings)[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict(self.settings).get(key, default)
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}: {v}' for k, v in self.settings)})"
+
+
+class Filler(Use):
+    """How a parameter gets its first values: `constant uniform gaussian positive_unitball xavier msra bilinear`."""
+
+
+@dataclass(frozen=True)
+class StateInfo:
+    """One tensor of state under its logical name.
+
+    kind: parameter (learned), statistic (running), history (of the solver), counter. It lies in `buffer` (the name of a
+    flat buffer shared with others, or its own name) from element `offset` on, row-major. lr and decay are the
+    multipliers of a parameter; lr 0 freezes it. place is "file:line" of the layer that owns it.
+    """
+
+    name: str
+    type: TensorType
+    kind: Literal["parameter", "statistic", "history", "counter"] = "parameter"
+    filler: Filler = field(default_factory=lambda: Filler("constant", (("value", 0.0),)))
+    lr: float = 1.0
+    decay: float = 1.0
+    layer: str = ""
+    place: str = ""
+    buffer: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A `data NAME = source(…)`. settings are bound; folder is that of the file, to which paths are relative."""
+
+    name: str
+    source: str
+    settings: Settings
+    folder: Path
+    place: str = ""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict(self.settings).get(key, default)
+
+
+@dataclass(frozen=True)
+class Every:
+    """`every 500`: a period in steps."""
+
+    steps: int
+
+
+@dataclass(frozen=True)
+class TestSpec:
+    """A `test:` line: a pass over the data (or `batches` of it) every so many steps (0: only at the end)."""
+
+    data: DataSpec
+    every: int = 0
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights."""
+
+    net: str
+    settings: Mapping[str, Any]
+    data: tuple[DataSpec, ...]
+    tests: tuple[TestSpec, ...]
+    solver: Use
+    schedule: Use
+    steps: int
+    display: int
+    snapshot: int
+    clip: float | None
+    accumulate: int
+    seed: int
+    weights: tuple[str, ...] | None
+    fresh: tuple[str, ...]
+    folder: Path
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A place in memory: in the arena at a byte offset, or outside of it (input, state, output).
+
+    `order` lists the logical axes from outermost to innermost, so (1, 0, 2, 3) is C,N,H,W.
+    """
+
+    name: str
+    type: TensorType
+    space: Literal["arena", "input", "state", "output", "constant", "prepared"]
+    offset: int = 0
+    order: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Function:
+    """A kernel as text: kind, source and a hash that names it by what it does."""
+
+    name: str
+    kind: str
+    source: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A function bound to buffers, with the layers and `.net` places that it came from and what it costs."""
+
+    function: str
+    arguments: tuple[str, ...]
+    layers: tuple[str, ...]
+    places: tuple[str, ...]
+    flops: int
+    bytes: int
+    phase: Literal["prepare", "step"] = "step"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A line of the fusion ledger: an edge between two nodes, fused or not, the law or the reason, the bytes saved."""
+
+    producer: str
+    consumer: str
+    layers: tuple[str, ...]
+    fused: bool
+    reason: str
+    bytes_saved: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled program.
+
+    inputs: what a call is fed. outputs: what it returns. state: the flat or single state buffers it reads, by name;
+    updates: those it writes. source: the text of the generated module. arena_bytes: the memory plan's size.
+    """
+
+    name: str
+    mode: str
+    target: str
+    dims: Mapping[str, int]
+    inputs: Mapping[str, TensorType]
+    outputs: Mapping[str, TensorType]
+    state: Mapping[str, TensorType]
+    updates: tuple[str, ...]
+    functions: tuple[Function, ...]
+    launches: tuple[Launch, ...]
+    buffers: tuple[Buffer, ...]
+    arena_bytes: int
+    source: str
+    ledger: tuple[Decision, ...] = ()
