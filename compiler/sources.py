@@ -114,7 +114,7 @@ def fashion_mnist(path: str = "", *, split: Literal["train", "test"] = "train") 
 
 
 @_source(*COMMON, columns={"image": (3, 32, 32), "label": ()})
-def cifar10(path: str = "", *, split: Literal["train", "test"] = "train", order: Literal["rgb", "bgr"] = "rgb") -> None:
+def cifar10(path: str = "", *, split: Literal["train", "test"] = "train") -> None:
     """CIFAR-10's binary batches: `image` f32[batch, 3, 32, 32] from 0 to 255, `label` i32[batch], ten classes.
 
     `path` is a folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or one file of that form, whatever

@@ -1,0 +1,94 @@
+"""From a `data` form to a stream: the sources by name, their settings taken apart.
+
+The schemas are those of `compiler/sources.py`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ...compiler.program import DataSpec, UserError
+from .arrays import npz
+from .cifar import cifar10
+from .idx import idx
+from .images import image_list, images
+from .mnist import fashion_mnist, mnist
+from .reader import Batching, Reader
+from .source import Mode, Place, Source
+from .stream import PREFETCH, Stream
+from .synthetic import synthetic
+from .transform import Pixels
+
+OPENERS: Mapping[str, Callable[..., Source]] = {
+    opener.__name__: opener for opener in (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic)
+}
+
+_CONVERT = "write its images to a folder and use `images` or `image_list`, or its arrays to a file for `npz`"
+LATER: Mapping[str, str] = {
+    "lmdb": _CONVERT,
+    "leveldb": _CONVERT,
+    "hdf5": "save its arrays with numpy's savez and use `npz`",
+    "windows": "cut the windows out once and use `image_list`",
+}
+
+_said: set[str] = set()
+
+
+def open_data(
+    spec: DataSpec | Sequence[DataSpec],
+    *,
+    mode: Mode,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    only: Collection[str] | None = None,
+    batch: int | None = None,
+    prefetch: int = PREFETCH,
+    notify: Callable[[str], None] | None = None,
+) -> Stream:
+    """Open a data of a `.net` file, or several side by side; headers and lists are read now, values when wanted.
+
+    mode: random crops, or centred ones. seed: of shuffling, crops and mirroring. data_dir: the folder of `--data`.
+    only: the columns that are wanted; others are not read. batch: instead of the data's own. prefetch: batches to read
+    ahead. notify: takes a remark for the user, such as that embedded digits are used (else it goes to standard error,
+    once).
+    """
+    specs = [spec] if isinstance(spec, DataSpec) else list(spec)
+    readers = []
+    for one in specs:
+        place = Place(one.name, one.folder, data_dir)
+        readers.append(_reader(one, place, mode=mode, seed=seed, only=only, batch=batch))
+        for note in place.notes:
+            (notify or _say_once)(note)
+    return Stream(readers, prefetch=prefetch)
+
+
+def _reader(
+    spec: DataSpec, place: Place, *, mode: Mode, seed: int, only: Collection[str] | None, batch: int | None
+) -> Reader:
+    """One data, opened."""
+    if spec.source in LATER:
+        raise UserError(f"{spec.name}: `{spec.source}` is not read by this version of netc; {LATER[spec.source]}")
+    if spec.source not in OPENERS:
+        raise UserError(f"{spec.name}: there is no source `{spec.source}`; there are {', '.join(OPENERS)}")
+    settings = dict(spec.settings)
+    if batch is not None:
+        settings["batch"] = batch
+    batching = Batching(**_take(settings, Batching))
+    pixels = Pixels(**_take(settings, Pixels))
+    source = OPENERS[spec.source](place, **settings)
+    return Reader(source, batching, pixels, place, mode=mode, seed=seed, only=only)
+
+
+def _take(settings: dict[str, Any], group: type[Batching] | type[Pixels]) -> dict[str, Any]:
+    """Take the settings of a group out of all of them."""
+    return {field.name: settings.pop(field.name) for field in fields(group) if field.name in settings}
+
+
+def _say_once(note: str) -> None:
+    if note not in _said:
+        _said.add(note)
+        print(f"netc: {note}", file=sys.stderr)

@@ -1,0 +1,146 @@
+"""One data of a `.net` file, opened: which records a batch holds, read and transformed into the caller's buffers.
+
+Everything is a function of the place, the number of records taken before; there is no cursor here (see `stream.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...compiler.program import UserError
+from .files import memory_limit
+from .order import draws, permutation
+from .source import Array, Indices, Mode, Place, Source
+from .transform import Pixels, Transform
+
+ColumnType = tuple[tuple[int, ...], np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Batching:
+    """The settings that every source takes."""
+
+    batch: int
+    batches: int = 0
+    shuffle: bool = False
+    columns: Sequence[str] = ()
+
+
+class Reader:
+    """A source with its settings; `columns` are the types of a batch by the names that the net sees."""
+
+    def __init__(
+        self,
+        source: Source,
+        batching: Batching,
+        pixels: Pixels,
+        place: Place,
+        *,
+        mode: Mode,
+        seed: int,
+        only: Collection[str] | None,
+    ) -> None:
+        if batching.batch < 1 or batching.batches < 0:
+            raise UserError(
+                f"{place.name}: `batch` must be at least 1 and `batches` at least 0, "
+                f"found {batching.batch} and {batching.batches}"
+            )
+        self.name = place.name
+        self.source = source
+        self.records = source.records
+        self.batching = batching
+        self.seed = seed
+        self._orders: dict[int, Indices] = {}
+        stored = list(source.columns)
+        names = list(batching.columns) or stored
+        if len(names) > len(stored) or len(set(names)) < len(names):
+            raise UserError(
+                f"{place.name}: `columns` names {', '.join(names)}; {len(stored)} different names fit, for "
+                f"{', '.join(stored)}"
+            )
+        self._stored = {
+            name: column for name, column in zip(names, stored, strict=False) if only is None or name in only
+        }
+        if source.image is None and not pixels.plain:
+            raise UserError(
+                f"{place.name}: scale, mean, crop and mirror apply to the first column, `{stored[0]}`, which holds "
+                f"{source.columns[stored[0]].dtype}; put the images first with `arrays: [...]`"
+            )
+        self._transforms: dict[str, Transform] = {}
+        self.columns: dict[str, ColumnType] = {}
+        for name, column in self._stored.items():
+            kept = source.columns[column]
+            shape, dtype = kept.shape, kept.dtype
+            if column == source.image:
+                transform = Transform(source, column, pixels, mode, place)
+                self._transforms[name] = transform
+                shape, dtype = transform.shape, np.dtype(np.float32)
+            self.columns[name] = (batching.batch, *shape), dtype
+            size = int(np.prod(self.columns[name][0], dtype=object)) * dtype.itemsize
+            if size > memory_limit() // 4:  # several are held at a time
+                raise UserError(
+                    f"{place.name}: a batch of `{name}` would take {size:,} bytes; choose a smaller `batch`"
+                )
+
+    def buffers(self) -> dict[str, Array]:
+        """New arrays for a batch."""
+        return {name: np.empty(shape, dtype) for name, (shape, dtype) in self.columns.items()}
+
+    def scratch(self) -> dict[str, Array]:
+        """New arrays for stored values on their way; one set for each thread that fills."""
+        staged = {}
+        for name, transform in self._transforms.items():
+            if transform.whole and not transform.direct:
+                kept = self.source.columns[transform.column]
+                staged[name] = np.empty((self.batching.batch, *kept.shape), kept.dtype)
+        return staged
+
+    def fill(self, place: int, valid: int, out: Mapping[str, Array], scratch: Mapping[str, Array]) -> None:
+        """A batch of the records from the `place`-th taken on; from row `valid` on the first record of all stands.
+
+        All those rows are equal, drawn at random or not, and so are the ones of a batch with no valid rows.
+        """
+        batch = self.batching.batch
+        indices = self.indices(place, valid)
+        for name, column in self._stored.items():
+            transform = self._transforms.get(name)
+            if transform is None or transform.direct:
+                self.source.gather(column, indices, out[name])
+            elif transform.whole:
+                self.source.gather(column, indices, scratch[name])
+                transform.batch(scratch[name], out[name])
+            else:
+                drawn = None
+                if transform.draws:
+                    drawn = draws(self.seed, place, batch)
+                    if valid < batch:
+                        drawn[valid:] = draws(self.seed, 0, 1)
+                transform.images(self.source, indices, drawn, out[name])
+
+    def indices(self, place: int, valid: int) -> Indices:
+        """The records of a batch."""
+        indices = np.empty(self.batching.batch, np.int64)
+        row = 0
+        while row < valid:
+            epoch, start = divmod(place + row, self.records)
+            count = min(valid - row, self.records - start)
+            indices[row : row + count] = self._order(epoch, start, count)
+            row += count
+        if valid < len(indices):
+            indices[valid:] = self._order(0, 0, 1)[0]
+        return indices
+
+    def _order(self, epoch: int, start: int, count: int) -> Indices:
+        """A piece of the order of the records in an epoch."""
+        if not self.batching.shuffle:
+            return np.arange(start, start + count)
+        order = self._orders.get(epoch)
+        if order is None:
+            order = permutation(self.seed, epoch, self.records)
+            kept = list(self._orders.items())[-1:]  # a batch may lie in two epochs, a test pass in another
+            self._orders = dict([*kept, (epoch, order)])
+        return order[start : start + count]

@@ -1,0 +1,50 @@
+"""Made-up images that a net can learn, for tests and timings that need no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...compiler.program import UserError
+from .files import memory_limit
+from .order import words
+from .source import Array, ArraySource, Column, Place
+
+PATTERN, NOISE, LABEL = 3, 4, 5  # streams of random words that no other part draws from (see order.py)
+
+
+def synthetic(
+    place: Place, *, shape: Sequence[int], classes: int = 10, records: int = 1024, seed: int = 0
+) -> ArraySource:
+    """The source `synthetic`: an image is the average of its class's pattern and of noise."""
+    if not 1 <= len(shape) <= 4 or any(size < 1 for size in shape):
+        raise UserError(f"{place.name}: `shape` takes one to four sizes of at least 1, found {list(shape)}")
+    if classes < 1 or records < 1:
+        raise UserError(f"{place.name}: `classes` and `records` must be at least 1, found {classes} and {records}")
+    size = math.prod(shape)
+    if (records + classes) * size > memory_limit():
+        raise UserError(
+            f"{place.name}: {records:,} images of {size:,} values are more than this machine can hold; "
+            f"give a smaller `records`"
+        )
+
+    def labels() -> Array:
+        return (words(seed, LABEL, 0, records) % np.uint64(classes)).astype(np.int32)
+
+    def images() -> Array:
+        values = _bytes(seed, NOISE, records * size).reshape(records, size)
+        patterns = _bytes(seed, PATTERN, classes * size).reshape(classes, size) >> 1
+        values >>= 1
+        for row, label in zip(values, labels(), strict=True):
+            row += patterns[label]
+        return values.reshape(records, *shape)
+
+    columns = {"image": Column(tuple(shape), np.dtype(np.uint8)), "label": Column((), np.dtype(np.int32))}
+    return ArraySource(columns, records, {"image": images, "label": labels}, "image")
+
+
+def _bytes(seed: int, stream: int, count: int) -> Array:
+    """`count` random bytes."""
+    return words(seed, stream, 0, -(-count // 8)).astype("<u8", copy=False).view(np.uint8)[:count]

@@ -1,0 +1,73 @@
+"""The sources that a `.net` file may name and those that the runtime opens are the same, with the same settings."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, fields
+from typing import Any
+
+import pytest
+from data_files import first
+
+from netc.compiler.program import UserError
+from netc.compiler.sources import SOURCES, SourceSchema
+from netc.runtime.data.opening import LATER, OPENERS
+from netc.runtime.data.reader import Batching
+from netc.runtime.data.transform import Pixels
+
+EMPTY = inspect.Parameter.empty
+
+
+def accepted(name: str) -> dict[str, tuple[Any, Any]]:
+    """What the runtime takes for a source: kind and default by the setting's name."""
+    positional, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    parameters = list(inspect.signature(OPENERS[name]).parameters.values())[1:]  # without the place
+    found = {parameter.name: (parameter.kind, parameter.default) for parameter in parameters}
+    assert {kind for kind, _ in found.values()} <= {positional, named}
+    for group in (Batching, Pixels):
+        for field in fields(group):
+            found[field.name] = named, EMPTY if field.default is MISSING else field.default
+    return found
+
+
+@pytest.mark.parametrize("schema", SOURCES.values(), ids=SOURCES)
+def test_schemas_and_openers_agree(schema: SourceSchema) -> None:
+    if not schema.readable:
+        assert schema.name in LATER
+        return
+    declared = {name: (parameter.kind, parameter.default) for name, parameter in schema.settings.items()}
+    assert declared == accepted(schema.name)
+
+
+def test_no_opener_lacks_a_schema() -> None:
+    assert OPENERS.keys() | LATER.keys() == SOURCES.keys()
+    assert not OPENERS.keys() & LATER.keys()
+
+
+@pytest.mark.parametrize("schema", SOURCES.values(), ids=SOURCES)
+def test_every_setting_has_a_type_and_every_source_a_description(schema: SourceSchema) -> None:
+    assert all(parameter.annotation is not EMPTY for parameter in schema.settings.values())
+    assert schema.doc.split("\n")[0].endswith((".", ":"))
+    assert "batch" in schema.settings
+
+
+@pytest.mark.parametrize("name", [name for name, schema in SOURCES.items() if schema.columns and schema.readable])
+def test_the_columns_that_are_known_unopened(name: str) -> None:
+    assert list(SOURCES[name].columns) == ["image", "label"]
+    if name == "mnist":
+        batch = first("mnist", batch=2)
+        assert {column: array.shape[1:] for column, array in batch.items()} == SOURCES["mnist"].columns
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_source_of_a_later_version_says_what_works_instead(name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        first(name, path="x", batch=1)
+    text = str(caught.value)
+    assert text.startswith(f"rows: `{name}` is not read by this version of netc; ")
+    assert any(f"`{other}`" in text for other in OPENERS)
+
+
+def test_a_source_that_there_is_not() -> None:
+    with pytest.raises(UserError, match="there is no source `minst`; there are mnist, "):
+        first("minst", batch=1)
