@@ -1,0 +1,37 @@
+"""What the tests share: expected texts kept as files, and the folder of shared material."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the expected texts with what came out")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """`golden(path, text)` compares a text with the file that holds the expected one, or rewrites that file."""
+    update = bool(request.config.getoption("--update-golden"))
+
+    def check(path: Path, text: str) -> None:
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} does not exist; run pytest --update-golden and read what it writes"
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of nets, data and expected results that stands beside the repository; skips where it is absent."""
+    folder = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[1] / ".." / "shared").resolve()
+    if not folder.is_dir():
+        pytest.skip("the shared folder is absent (NETC_SHARED names it)")
+    return folder
