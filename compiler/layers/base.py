@@ -78,13 +78,20 @@ def random_bits(shape: tuple[int, ...]) -> Node:
 
 @dataclass(frozen=True)
 class Layer:
-    """A registered layer. caffe: the Caffe types it stands for. elementwise: may be used in an `op`'s body."""
+    """A registered layer.
+
+    caffe: the Caffe types it stands for. elementwise: may be used in an `op`'s body (pointwise functions and
+    reductions). params: the names of all parameters and statistics that it may make, in the order in which `lr: [1, 2]`
+    counts the parameters; a call may set each of the parameters by name, and a layer with any counts as one that has
+    parameters where layers are named.
+    """
 
     name: str
     function: Callable[..., Node | tuple[Node, ...]]
     signature: inspect.Signature
     caffe: tuple[str, ...]
     elementwise: bool
+    params: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
@@ -95,7 +102,9 @@ LAYERS: dict[str, Layer] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def layer(*caffe: str, name: str | None = None, elementwise: bool = False) -> Callable[[F], F]:
+def layer(
+    *caffe: str, name: str | None = None, elementwise: bool = False, params: tuple[str, ...] = ()
+) -> Callable[[F], F]:
     """Register a function as a layer under its own name (a trailing underscore is dropped)."""
 
     def enter(function: F) -> F:
@@ -103,7 +112,7 @@ def layer(*caffe: str, name: str | None = None, elementwise: bool = False) -> Ca
         if key in LAYERS:
             raise ValueError(f"layer {key} is defined twice")
         signature = inspect.signature(function, eval_str=True)
-        LAYERS[key] = Layer(key, function, signature, caffe, elementwise)
+        LAYERS[key] = Layer(key, function, signature, caffe, elementwise, params)
         return function
 
     return enter

@@ -1,0 +1,118 @@
+"""Layers that bring numbers to a common measure. Each is a few reductions over the same axes and elementwise work."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from .. import expr, ops
+from ..fillers import constant
+from ..graph import Node
+from .axes import along, refuse
+from .base import commit, layer, parameter, statistic, training
+
+
+@layer("Softmax")
+def softmax(x: Node, *, axis: int = 1) -> Node:
+    """exp(x - max x) / sum exp(x - max x), along axis   (Caffe: Softmax)"""
+    # The maximum is stopped: the result does not depend on it.
+    e = ops.exp(x - expr.stop(expr.max(x, axis, keepdims=True)))
+    return e * (1.0 / expr.sum(e, axis, keepdims=True))
+
+
+def _moments(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node, Node]:
+    """The mean, x minus it, and the mean of the squares of that; the axes stay with size 1.
+
+    The mean is stopped inside the squares: its share of their gradient is 0, and would cost a pass over x.
+    """
+    mean = expr.mean(x, axes, keepdims=True)
+    deviation = x - expr.stop(mean)
+    return mean, x - mean, expr.mean(deviation * deviation, axes, keepdims=True)
+
+
+@layer("BatchNorm", params=("weight", "bias", "mean", "variance", "factor"))
+def batch_norm(
+    x: Node,
+    *,
+    affine: bool = True,
+    eps: float = 1e-5,
+    moving_average_fraction: float = 0.999,
+    use_global_stats: bool | None = None,
+) -> Node:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, for each channel   (Caffe: BatchNorm)
+
+    In training mean and (biased) variance are the batch's; in test mode, or with use_global_stats: true, the running
+    ones. Those are sums, as in Caffe: f = moving_average_fraction, m elements a channel:
+    factor = f * factor + 1, mean = f * mean + batch mean, variance = f * variance + batch variance * m / (m - 1);
+    they are divided by factor where used (by nothing where it is 0: then they count as 0). weight and bias, one number
+    a channel, are left out by affine: false, which is Caffe's layer.
+    """
+    refuse(len(x.shape) < 2, f"the input is {x.type}, it has no axis 1 for channels")
+    channels, rank = x.shape[1], len(x.shape)
+    axes = tuple(i for i in range(rank) if i != 1)
+    running_mean, running_variance = statistic("mean", (channels,), 0.0), statistic("variance", (channels,), 0.0)
+    factor = statistic("factor", (1,), 0.0)
+    weight = along(parameter("weight", (channels,), constant(value=1.0)), rank, 1) if affine else None
+    shift = along(parameter("bias", (channels,), constant()), rank, 1) if affine else None
+    if not training() if use_global_stats is None else use_global_stats:
+        # As x * scale + shift, so that it folds into a convolution before it.
+        known = expr.where(expr.equal(factor, 0.0), 0.0, 1.0 / factor)
+        scale = along(1.0 / ops.sqrt(running_variance * known + eps), rank, 1)
+        scale = scale if weight is None else scale * weight
+        shifted = -(along(running_mean * known, rank, 1) * scale)
+        return x * scale + (shifted if shift is None else shifted + shift)
+    count = math.prod(x.shape[a] for a in axes)
+    refuse(count < 1, f"{x.type} has no elements to normalize")
+    mean, centred, variance = _moments(x, axes)
+    scale = 1.0 / ops.sqrt(variance + eps)
+    y = centred * (scale if weight is None else scale * weight)
+    unbiased = count / (count - 1) if count > 1 else 1.0
+    f = moving_average_fraction
+    commit("mean", running_mean * f + expr.reshape(mean, (channels,)))
+    commit("variance", running_variance * f + expr.reshape(variance * unbiased, (channels,)))
+    commit("factor", factor * f + 1.0)
+    return y if shift is None else y + shift
+
+
+@layer("MVN")
+def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = False, eps: float = 1e-9) -> Node:
+    """(x - mean) / (sqrt(variance) + eps), for each item and channel   (Caffe: MVN)
+
+    Over the axes after the channels', or the channels' too with `across_channels`. The gradient divides by
+    sqrt(variance) + eps throughout, as Caffe's: that of a constant patch is finite.
+    """
+    axes = tuple(range(1 if across_channels else 2, len(x.shape)))
+    refuse(not axes or math.prod(x.shape[a] for a in axes) == 0, f"{x.type} has nothing to normalize over")
+    _, centred, variance = _moments(x, axes)
+    if not normalize_variance:
+        return centred
+    deviation = ops.sqrt(variance) + eps
+    return centred * (1.0 / ops.surrogate(deviation, variance * (0.5 / expr.stop(deviation))))
+
+
+@layer("LRN")
+def lrn(
+    x: Node,
+    *,
+    size: int = 5,
+    alpha: float = 1.0,
+    beta: float = 0.75,
+    k: float = 1.0,
+    region: Literal["across", "within"] = "across",
+) -> Node:
+    """x * (k + alpha / n * sum of x ** 2 over a window) ** -beta   (Caffe: LRN)
+
+    The window is `size` channels around each (n = size), or with region: within, where k is 1, a square of space
+    (n = size for each axis, multiplied); both reach over the edge, where x is 0.
+    """
+    refuse(size < 1 or size % 2 == 0, f"size is {size}, it must be odd")
+    first, last = (1, 2) if region == "across" else (2, len(x.shape))
+    axes = tuple(range(first, last))
+    refuse(len(x.shape) < last or not axes, f"the input is {x.type}, it has no axes to take windows over")
+    edge = tuple(size // 2 if i in axes else 0 for i in range(len(x.shape)))
+    squares = ops.pad(x * x, low=edge, high=edge, interior=(0,) * len(edge), value=0.0)
+    each = (1,) * len(axes)
+    seen = ops.window(squares, axes=axes, sizes=(size,) * len(axes), strides=each, dilations=each)
+    total = expr.sum(seen, tuple(range(len(x.shape), len(seen.shape))))
+    base = total * (alpha / size ** len(axes)) + (k if region == "across" else 1.0)
+    return x * expr.pow(base, -beta)

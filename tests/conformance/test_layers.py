@@ -1,0 +1,105 @@
+"""Our layers against what the real Caffe computed, case by case: values, losses, gradients, statistics.
+
+The folder of cases is `../shared/conformance/layers`, or below NETC_SHARED; without it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import Array, Arrays, Case, Evaluate, build, run
+
+from netc.compiler.graph import Graph
+from netc.compiler.interpret import evaluate
+from netc.compiler.ops import TypeRuleError
+
+FOLDER = Path(os.environ.get("NETC_SHARED", Path(__file__).parents[3] / "shared")) / "conformance" / "layers"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
+
+# Types that no layer stands for yet, or that need none, and why.
+LATER = {
+    "DummyData": "a data layer: it belongs to the Caffe front end, a later issue",
+    "Filter": "its size depends on the data: host ops, a later issue",
+    "LSTM": "recurrent layers, a later issue",
+    "LSTMUnit": "recurrent layers, a later issue",
+    "RNN": "recurrent layers, a later issue",
+    "Silence": "no layer is needed: a value may stay unread",
+}
+# Caffe's own result is undefined (it reads or writes outside of its input): we refuse.
+UNDEFINED = {
+    "Pooling__ave_k1_s2": "the last of 4 windows begins at 6, outside of its input, 6 x 5",
+    "Pooling__max_k1_s2": "the last of 4 windows begins at 6, outside of its input, 6 x 5",
+}
+# Caffe's in-place ReLU tells the sign from its output, which the in-place Scale after it has overwritten by then.
+OVERWRITTEN = {"Graph__inplace_chain": {"diff/x", "pdiff/ip1/0", "pdiff/ip1/1"}}
+
+# Relative to the largest value of the array, since Caffe's own float32 sums are no better.
+TOLERANCE = 1e-5
+
+
+def kind(name: str) -> str:
+    return name.split("__")[0]
+
+
+def float32(graph: Graph, feeds: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+    return evaluate(graph, feeds, wide=False)
+
+
+@pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
+@pytest.mark.parametrize("how", [pytest.param(evaluate, id="float64"), pytest.param(float32, id="float32")])
+@pytest.mark.parametrize("name", [n for n in NAMES if kind(n) not in LATER and n not in UNDEFINED])
+def test_case(name: str, how: Evaluate) -> None:
+    case = Case.read(FOLDER / f"{name}.npz")
+    built = build(case)
+    got = run(built, how)
+    assert len(got) == len(built.wanted)
+    for key, (caffe, want) in built.wanted.items():
+        if caffe in OVERWRITTEN.get(name, ()):
+            continue
+        assert got[key].shape == want.shape, caffe
+        scale = np.nanmax(np.abs(want), initial=0.0)
+        np.testing.assert_allclose(got[key], want, rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=caffe)
+
+
+@pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
+@pytest.mark.parametrize(("name", "message"), UNDEFINED.items())
+def test_what_is_undefined_in_caffe_is_an_error_here(name: str, message: str) -> None:
+    with pytest.raises(TypeRuleError, match=message):
+        build(Case.read(FOLDER / f"{name}.npz"))
+
+
+@pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
+def test_every_array_of_a_case_is_compared() -> None:
+    """No case is lost, and no array of a case: what Caffe wrote is an input of ours or is wanted of us."""
+    left = Counter(kind(name) for name in NAMES if kind(name) in LATER)
+    assert set(left) == set(LATER)
+    assert left.total() == 14
+    assert len(NAMES) - left.total() - len(UNDEFINED) == 195
+    for name in NAMES:
+        if kind(name) in LATER or name in UNDEFINED:
+            continue
+        case = Case.read(FOLDER / f"{name}.npz")
+        compared = {key for key, _ in build(case).wanted.values()}
+        given = {key for key in case.arrays if key.split("/")[0] in ("in", "param", "topdiff")}
+        statistics = {key for key in case.arrays if key.startswith("pdiff/") and not case.arrays[key].any()}
+        assert set(case.arrays) - given - compared <= statistics, name
+
+
+@pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
+def test_the_gradients_that_caffe_overwrites_are_explained() -> None:
+    """With the sign of what stands in the ReLU's place at the end, the numbers are Caffe's."""
+    case = Case.read(FOLDER / "Graph__inplace_chain.npz")
+    a = case.arrays
+    got = run(build(case), evaluate)
+    scores, label = a["out/b"], a["in/label"].astype(int)
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p = p / p.sum(1, keepdims=True) - np.eye(scores.shape[1])[label]
+    after = p / len(label) @ a["param/ip2/0"] * a["param/sc/0"]
+    before = a["in/x"] @ a["param/ip1/0"].T + a["param/ip1/1"]
+    for sign_of, want in ((a["out/a"], a["diff/x"]), (before, got["diff/x"])):
+        np.testing.assert_allclose(after * (sign_of > 0) @ a["param/ip1/0"], want, rtol=1e-5, atol=1e-6)
