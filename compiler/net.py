@@ -41,7 +41,8 @@ class Net:
 
     graph.outputs holds every loss, metric, output and asked-for name, and `.objective` where the net has a loss;
     graph.updates the next values of running statistics (training mode). state lists parameters and statistics in the
-    order of their making; inputs are those the graph reads.
+    order of their making; inputs are those the graph reads. directives (`nofuse`, `recompute`) hold for the nodes of a
+    scope, the name of a layer.
     """
 
     name: str
@@ -55,3 +56,4 @@ class Net:
     outputs: tuple[str, ...]
     dims: Mapping[str, int]
     warnings: tuple[SourceError, ...] = field(default=())
+    directives: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -182,7 +182,8 @@ class Program:
     """A compiled program.
 
     inputs: what a call is fed. outputs: what it returns. state: the flat or single state buffers it reads, by name;
-    updates: those it writes. source: the text of the generated module. arena_bytes: the memory plan's size.
+    updates: those it writes. source: the text of the generated module. arena_bytes: the memory plan's size, with the
+    scratch of its threads, for which the program is made.
     """
 
     name: str
@@ -199,3 +200,4 @@ class Program:
     arena_bytes: int
     source: str
     ledger: tuple[Decision, ...] = ()
+    threads: int = 1

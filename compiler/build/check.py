@@ -1,0 +1,80 @@
+"""The nets of a file run with made-up sizes: for their mistakes and warnings, and for what `train` blocks must know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...grammar import tree
+from ...grammar.source import SourceError
+from ..graph import Graph
+from ..program import TensorType
+from .experiment import Experiment
+from .module import NetEntry
+from .nets import checked_sizes, plain, run
+from .problems import Problems
+from .state import NetState, Usage
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A net as it came out: inputs that losses and metrics need, the names of its layers and of uses of blocks.
+
+    ok: it had no errors.
+    """
+
+    inputs: Mapping[str, TensorType]
+    names: tuple[str, ...]
+    ok: bool
+
+
+class Trials:
+    """Each net of a file with each set of settings, run once."""
+
+    def __init__(self, experiment: Experiment, problems: Problems) -> None:
+        self.experiment = experiment
+        self.problems = problems
+        self._done: dict[tuple[str, tuple[tuple[str, Any], ...]], Trial] = {}
+
+    def get(self, name: str, settings: Mapping[str, Any]) -> Trial:
+        """The trial of a net; its mistakes are reported at the first asking."""
+        key = name, tuple(sorted(settings.items()))
+        if key not in self._done:
+            self._done[key] = self._run(self.experiment.module.nets[name].value, settings)
+        return self._done[key]
+
+    def _run(self, entry: NetEntry, settings: Mapping[str, Any]) -> Trial:
+        before = len(self.problems.errors)
+        usage, counts = Usage(), self.experiment.counts
+        sizes = checked_sizes(entry)
+        state, _ = run(entry, self.problems, counts, usage, True, sizes, settings)
+        if usage.mode_matters:
+            run(entry, self.problems, counts, usage, False, sizes, settings)
+        ok = len(self.problems.errors) == before
+        if ok:
+            for name in usage.unused():
+                hint = "nobody reads this value; a name that begins with `_` is not asked about"
+                self.problems.add(SourceError("W601", f"`{name.name}` is never used", name.span, hint))
+        return Trial(_needed(state), (*state.layers, *state.uses), ok)
+
+
+def _needed(state: NetState) -> dict[str, TensorType]:
+    """The inputs that losses and metrics read."""
+    nodes = {key: node for key, (kind, node, _) in state.roles.items() if kind != "output" and node is not None}
+    read = Graph(nodes).inputs
+    return {key: node.type for key, node in state.inputs.items() if key in read}
+
+
+def check_nets(experiment: Experiment, problems: Problems) -> Trials:
+    """Runs every net of the file itself as it stands, where each of its parameters has a value."""
+    trials = Trials(experiment, problems)
+    for name, entry in experiment.module.own("nets"):
+        definition: tree.NetDef = entry.value.definition
+        formals = entry.value.formals
+        given = {key: plain(value) for key, value in experiment.settings.items() if key in formals}
+        trained = any(isinstance(item, tree.TrainDef) and item.net.name == name for item in experiment.file.definitions)
+        # A net that needs settings is run with those of its `train` blocks; without any, unknown values stand for them.
+        if not trained or all(f.default is not None or f.name.name in given for f in definition.formals):
+            trials.get(name, given)
+    return trials

@@ -1,0 +1,81 @@
+"""What a file describes, resolved and checked: the nets, data and training that the rest of netc asks for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...grammar import tree
+from ...grammar.source import Source, SourceError, UserError, suggest
+from ..program import DataSpec, TrainSpec
+from .module import Function, Module, NetEntry
+from .names import Counts
+
+
+@dataclass(eq=False)
+class Experiment:
+    """A file with its imports.
+
+    nets, blocks, ops, consts and data are all that the file sees, imported ones too; trains are its own, in order.
+    imports are the other files by path. warnings are those of the whole file.
+    """
+
+    module: Module
+    data: Mapping[str, DataSpec]
+    trains: tuple[TrainSpec, ...]
+    warnings: tuple[SourceError, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def source(self) -> Source:
+        return self.module.source
+
+    @property
+    def file(self) -> tree.File:
+        return self.module.file
+
+    @property
+    def nets(self) -> dict[str, NetEntry]:
+        return {name: entry.value for name, entry in self.module.nets.items()}
+
+    @property
+    def blocks(self) -> dict[str, Function]:
+        return {n: e.value for n, e in self.module.functions.items() if e.value.kind == "block"}
+
+    @property
+    def ops(self) -> dict[str, Function]:
+        return {n: e.value for n, e in self.module.functions.items() if e.value.kind == "op"}
+
+    @property
+    def consts(self) -> dict[str, Any]:
+        return {name: entry.value for name, entry in self.module.consts.items()}
+
+    @property
+    def imports(self) -> dict[str, Module]:
+        return dict(self.module.imports)
+
+    def net(self, name: str) -> NetEntry:
+        """The net of a name; UserError where there is none."""
+        if name not in self.module.nets:
+            near = suggest(name, self.module.nets) or f"it has {', '.join(self.module.nets) or 'none'}"
+            raise UserError(f"{self.source.path} has no net `{name}`; {near}")
+        return self.module.nets[name].value
+
+    def default_net(self) -> str:
+        """The net of the last `train` block, else the last net of the file itself, else the last imported one."""
+        if self.trains:
+            return self.trains[-1].net
+        own = [name for name, _ in self.module.own("nets")]
+        names = own or list(self.module.nets)
+        if not names:
+            raise UserError(f"{self.source.path} has no net")
+        return names[-1]
+
+    def batch(self, net: str) -> int | None:
+        """The batch of the data that the last `train` block of a net reads."""
+        for train in reversed(self.trains):
+            if train.net == net and train.data:
+                return int(train.data[0].get("batch"))
+        return None

@@ -1,0 +1,217 @@
+"""A net run from its statements, and what it gathered put together: `build`, and the trial by which `load` checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ...grammar import tree
+from ...grammar.source import SourceError, SourceErrors, UserError, suggest
+from ..graph import Graph, Node, at
+from ..kinds import UNKNOWN
+from ..net import OBJECTIVE, Net
+from . import body
+from .dims import symbols
+from .experiment import Experiment
+from .expressions import evaluate
+from .frame import Binding, Frame
+from .limits import MAX_ELEMENTS, Stop, deep_recursion
+from .module import NetEntry
+from .names import Counts
+from .problems import Problems
+from .state import NetState, Usage
+
+Mode = Literal["train", "test"]
+# Sizes of symbols that nobody gave, where a file is only checked: large enough for the usual chain of pooling.
+CHECKED_SIZES = {"N": 2, "H": 224, "W": 224}
+CHECKED_SIZE = 8
+
+
+def build(
+    experiment: Experiment,
+    net: str,
+    *,
+    mode: Mode,
+    dims: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> Net:
+    """The graph of one net in one mode.
+
+    dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2. settings: of
+    the net's own parameters, over what `load` was given. outputs: the names wanted, any that the net binds; None:
+    losses and metrics in training, all roles in testing. Raises SourceErrors, and UserError for names that
+    are not in the file.
+    """
+    entry = experiment.net(net)
+    given = _net_settings(experiment, entry, settings)
+    sizes = _sizes(experiment, entry, net, dims or {})
+    needed = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})
+    missing = [symbol for name, symbol in needed.items() if name not in sizes]
+    if missing:
+        first = missing[0]
+        message = f"`{first.name}` has no value: give --dim {first.name}=20, or write a number here"
+        raise SourceErrors([SourceError("E314", message, first.span)])
+    problems = Problems()
+    state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given)
+    problems.raise_if_any()
+    return assemble(state, env, net, mode, outputs, tuple(problems.warnings))
+
+
+def run(
+    entry: NetEntry,
+    problems: Problems,
+    counts: Counts,
+    usage: Usage,
+    training: bool,
+    dims: Mapping[str, int],
+    settings: Mapping[str, Any],
+) -> tuple[NetState, dict[str, Binding]]:
+    """All statements of a net; errors are in `problems`."""
+    definition = entry.definition
+    known = {*entry.module.consts, *entry.formals}
+    state = NetState(
+        definition.name.name, training, problems, counts, usage, dict(dims), symbols(definition.body, known)
+    )
+    env: dict[str, Binding] = {}
+    frame = Frame(problems, entry.module, "net", net=state, scope=state.root, env=env, body=definition.body)
+    with deep_recursion():
+        try:
+            formals(frame, definition, settings)
+            body.run(frame, definition.body)
+        except Stop:
+            pass
+    return state, env
+
+
+def formals(frame: Frame, definition: tree.NetDef, settings: Mapping[str, Any]) -> None:
+    """A net's own parameters: what is set, else their defaults; unknown where there is neither."""
+    for formal in definition.formals:
+        name = formal.name.name
+        if name in settings:
+            value = settings[name]
+        elif formal.default is not None:
+            value = evaluate(Frame(frame.problems, frame.module, "file", env=frame.env), formal.default)
+        else:
+            value = UNKNOWN
+        frame.env[name] = Binding(value, formal.name.span)
+
+
+def assemble(
+    state: NetState,
+    env: Mapping[str, Binding],
+    name: str,
+    mode: Mode,
+    outputs: Sequence[str] | None,
+    warnings: tuple[SourceError, ...],
+) -> Net:
+    """The net of what was gathered, cut down to what its outputs need."""
+    wanted = _wanted(state, env, mode, outputs)
+    if mode == "train":
+        objective = _objective(state, wanted if outputs is not None else None)
+        if objective is not None:
+            wanted[OBJECTIVE] = objective
+    reached = set(Graph(wanted).order)
+    rows = [row for row in state.rows if any(top in reached for top in row.tops)]
+    alive = {row.info.name for row in rows}
+    updates = {key: node for key, (node, layer) in state.updates.items() if layer in alive}
+    graph = Graph(wanted, updates)
+    params = graph.params
+    infos = [info for info in state.state.values() if info.name in params]
+    return Net(
+        name=name,
+        mode=mode,
+        graph=graph,
+        inputs={key: node.type for key, node in state.inputs.items() if key in graph.inputs},
+        state=tuple(sorted(infos, key=lambda info: info.kind == "counter")),
+        layers=tuple(row.info for row in rows),
+        losses={k: w for k, (kind, _, w) in state.roles.items() if kind == "loss" and k in wanted},
+        metrics=tuple(k for k, (kind, _, _) in state.roles.items() if kind == "metric" and k in wanted),
+        outputs=tuple(k for k in wanted if k != OBJECTIVE and state.roles.get(k, ("output",))[0] == "output"),
+        dims={key: size for key, size in state.dims.items() if key in state.symbols},
+        warnings=warnings,
+        directives={key: found for key, found in state.directives.items() if key in alive},
+    )
+
+
+def _wanted(state: NetState, env: Mapping[str, Binding], mode: Mode, outputs: Sequence[str] | None) -> dict[str, Node]:
+    """The nodes asked for, by name."""
+    roles = {key: (kind, node) for key, (kind, node, _) in state.roles.items() if node is not None}
+    if outputs is None:
+        order = ("loss", "metric") if mode == "train" else ("output", "metric", "loss")
+        return {key: node for kind in order for key, (k, node) in roles.items() if k == kind}
+    wanted: dict[str, Node] = {}
+    for key in outputs:
+        value = roles[key][1] if key in roles else env[key].value if key in env else None
+        if not isinstance(value, Node):
+            names = [*roles, *(k for k, b in env.items() if isinstance(b.value, Node))]
+            near = suggest(key, names) or f"it binds {', '.join(dict.fromkeys(names))}"
+            raise UserError(f"the net `{state.name}` binds no tensor `{key}`; {near}")
+        wanted[key] = value
+    return wanted
+
+
+def _objective(state: NetState, wanted: Mapping[str, Node] | None) -> Node | None:
+    """The weighted sum of the losses (of those asked for); None without any."""
+    total: Node | None = None
+    for key, (kind, node, weight) in state.roles.items():
+        if kind != "loss" or node is None or (wanted is not None and key not in wanted):
+            continue
+        with at(node.span, OBJECTIVE):
+            term = node if weight == 1.0 else node * weight
+            total = term if total is None else total + term
+    return total
+
+
+def _net_settings(experiment: Experiment, entry: NetEntry, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of a net's parameters: of `load`, then those given here, which must all be its."""
+    names = entry.formals
+    found = {key: plain(value) for key, value in experiment.settings.items() if key in names}
+    for key, value in (settings or {}).items():
+        if key not in names:
+            title = entry.definition.name.name
+            near = suggest(key, names) or (f"it has {', '.join(names)}" if names else "it has none")
+            raise UserError(f"the net `{title}` has no setting `{key}`; {near}")
+        found[key] = plain(value)
+    missing = [f.name.name for f in entry.definition.formals if f.default is None and f.name.name not in found]
+    if missing:
+        title = entry.definition.name.name
+        raise UserError(f"the net `{title}` needs a value for `{missing[0]}`: give --set {missing[0]}=…")
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A setting as a constant: texts of the command line are read as numbers or true and false where they are such."""
+    if isinstance(value, list):
+        return tuple(map(plain, value))
+    if not isinstance(value, str):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _sizes(experiment: Experiment, entry: NetEntry, net: str, dims: Mapping[str, int]) -> dict[str, int]:
+    """The sizes of a net's symbols; UserError for one that it does not have or that is no size."""
+    found = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})
+    for key, size in dims.items():
+        if key not in found:
+            near = suggest(key, found) or (f"it has {', '.join(found)}" if found else "it has none")
+            raise UserError(f"the net `{net}` has no dimension `{key}`; {near}")
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_ELEMENTS:
+            raise UserError(f"the dimension `{key}` is a whole number from 1 up, not {size}")
+    sizes = {key: int(size) for key, size in dims.items()}
+    if "N" in found and "N" not in sizes:
+        sizes["N"] = experiment.batch(net) or CHECKED_SIZES["N"]
+    return sizes
+
+
+def checked_sizes(entry: NetEntry) -> dict[str, int]:
+    """Sizes for all symbols of a net, to check it with."""
+    found = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})
+    return {key: CHECKED_SIZES.get(key, CHECKED_SIZE) for key in found}

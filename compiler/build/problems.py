@@ -1,0 +1,30 @@
+"""The problems of a compilation as they are found: each once, however often its place is expanded."""
+
+from __future__ import annotations
+
+from ...grammar.source import SourceError, SourceErrors
+from .limits import MAX_PROBLEMS, Stop
+
+
+class Problems:
+    """Errors, and warnings and notes beside them, in the order of their finding."""
+
+    def __init__(self) -> None:
+        self.errors: list[SourceError] = []
+        self.warnings: list[SourceError] = []
+        self._seen: set[tuple[str, object, int, int]] = set()
+
+    def add(self, error: SourceError) -> None:
+        """Adds a problem unless one of its code stands at its place; raises `Stop` when there are too many."""
+        key = (error.code, error.span.source, error.span.start, error.span.end)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        (self.errors if error.severity == "error" else self.warnings).append(error)
+        if len(self.errors) >= MAX_PROBLEMS:
+            raise Stop
+
+    def raise_if_any(self) -> None:
+        """SourceErrors with all errors; warnings alone raise nothing."""
+        if self.errors:
+            raise SourceErrors(self.errors)

@@ -1,0 +1,153 @@
+"""What a net gathers while it is built: layers, state, roles, dimensions, the history of sizes, and what was used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from ...grammar import tree
+from ...grammar.source import Span
+from .. import ops
+from ..graph import Node, at
+from ..net import SEED, STEP, LayerInfo
+from ..program import Filler, StateInfo
+from ..types import Dim, TensorType
+from .chain import History
+from .limits import MAX_AXES, MAX_ELEMENTS, MAX_LAYERS, MAX_WORK, Stop, limit
+from .names import Counts, LayerEntry, Scope, Taken, canonical, join
+from .problems import Problems
+
+Place = tuple[object, int]
+Found = TypeVar("Found", LayerEntry, Scope)
+
+
+class Usage:
+    """Which bindings are read by anybody, over all expansions of their places and over both modes."""
+
+    def __init__(self) -> None:
+        self.bound: dict[Place, tree.Name] = {}
+        self.used: set[Place] = set()
+        self.mode_matters = False
+        self.expanded: set[int] = set()  # ids of the definitions of blocks and ops that some net uses
+
+    def bind(self, name: tree.Name) -> None:
+        self.bound[name.span.source, name.span.start] = name
+
+    def use(self, span: Span) -> None:
+        self.used.add((span.source, span.start))
+
+    def unused(self) -> list[tree.Name]:
+        """The names that were bound and never read; those that begin with `_` are meant so."""
+        return [n for place, n in self.bound.items() if place not in self.used and not n.name.startswith("_")]
+
+
+@dataclass(eq=False)
+class Row:
+    """A row of the layer table with the nodes it gave, by which it is known whether an output needs it."""
+
+    info: LayerInfo
+    tops: tuple[Node, ...]
+
+
+@dataclass(eq=False)
+class NetState:
+    """One net under construction. dims: the values of its symbols; missing: those that nobody gave."""
+
+    name: str
+    training: bool
+    problems: Problems
+    counts: Counts
+    usage: Usage
+    dims: dict[str, int]
+    symbols: dict[str, tree.Name]
+    root: Scope = field(default_factory=lambda: Scope(""))
+    taken: Taken = field(default_factory=Taken)
+    history: History = field(default_factory=History)
+    layers: dict[str, LayerEntry] = field(default_factory=dict)
+    uses: dict[str, Scope] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    inputs: dict[str, Node] = field(default_factory=dict)
+    counters: dict[str, Node] = field(default_factory=dict)
+    state: dict[str, StateInfo] = field(default_factory=dict)
+    updates: dict[str, tuple[Node, str]] = field(default_factory=dict)
+    roles: dict[str, tuple[Literal["loss", "metric", "output"], Node | None, float]] = field(default_factory=dict)
+    role_places: dict[str, Span] = field(default_factory=dict)
+    directives: dict[str, frozenset[str]] = field(default_factory=dict)
+    streams: int = 0
+    work: int = 0
+
+    def spend(self, span: Span, count: int = 1) -> None:
+        """Counts work; past the limit reports E511 and stops."""
+        self.work += count
+        if self.work > MAX_WORK:
+            message = f"the net `{self.name}` expands to too much (over {MAX_WORK:,} units of work)"
+            self.problems.add(limit("E511", message, span, "a loop or blocks inside blocks multiply here"))
+            raise Stop
+
+    def symbol(self, name: str) -> Dim | None:
+        """The value of a symbolic dimension."""
+        return Dim(self.dims[name], name) if name in self.symbols and name in self.dims else None
+
+    def check_size(self, type_: TensorType, span: Span, what: str) -> bool:
+        """Whether a tensor is within the limits; reports E514 where it is not."""
+        if type_.rank > MAX_AXES:
+            self.problems.add(limit("E514", f"{what} has {type_.rank} axes; a tensor may have {MAX_AXES}", span))
+            return False
+        if type_.count > MAX_ELEMENTS:
+            message = f"{what} has {type_.count:,} elements; a tensor may have 2 ** 31 - 1"
+            self.problems.add(limit("E514", message, span))
+            return False
+        return True
+
+    def add_row(self, info: LayerInfo, tops: tuple[Node, ...], directives: frozenset[str]) -> None:
+        """Enters a layer (or an operation between tensors) in the table; E511 past the limit."""
+        self.rows.append(Row(info, tops))
+        if directives:
+            self.directives[info.name] = directives
+        if len(self.rows) > MAX_LAYERS:
+            message = f"the net `{self.name}` has more than {MAX_LAYERS:,} layers"
+            self.problems.add(limit("E511", message, info.span, "a loop or blocks inside blocks multiply here"))
+            raise Stop
+
+    def add_layer(self, entry: LayerEntry) -> None:
+        self.layers[canonical(entry.name)] = entry
+
+    def parameter(self, info: StateInfo) -> Node:
+        """A new tensor of state."""
+        self.state[info.name] = info
+        node = ops.param(name=info.name, shape=info.type.shape, dtype=info.type.dtype)
+        self.history.name(node, info.name)
+        return node
+
+    def counter(self, name: str) -> Node:
+        """A counter that random numbers read: the seed or the step."""
+        if name not in self.state:
+            zero = Filler("constant", (("value", 0.0),))
+            self.state[name] = StateInfo(name, TensorType((), "i64"), "counter", zero, lr=0.0, decay=0.0)
+            with at(None, ""):
+                self.counters[name] = ops.param(name=name, shape=(), dtype="i64")
+        return self.counters[name]
+
+    def random_bits(self, shape: tuple[int, ...]) -> Node:
+        """Random bits from a stream of their own."""
+        seed, step = self.counter(SEED), self.counter(STEP)
+        self.streams += 1
+        return ops.random(seed, step, shape=shape, stream=self.streams - 1)
+
+    def find_layer(self, scope: Scope | None, name: str) -> LayerEntry | None:
+        """The layer of a name as seen from a scope: its own layers, those of loops around it, up to the block's use."""
+        return _find(self.layers, scope, name)
+
+    def find_use(self, scope: Scope | None, name: str) -> Scope | None:
+        """The use of a block by its name, as `find_layer`."""
+        return _find(self.uses, scope, name)
+
+
+def _find(table: Mapping[str, Found], scope: Scope | None, name: str) -> Found | None:
+    while scope is not None:
+        found = table.get(canonical(join(scope.name, name)))
+        if found is not None:
+            return found
+        scope = scope.parent
+    return None

@@ -1,0 +1,311 @@
+"""`train NET(…) { … }` blocks to `TrainSpec`s: each key read and checked, columns of data held against the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...grammar import tree
+from ...grammar.source import SourceError, Span, suggest
+from ..kinds import UNKNOWN, describe
+from ..program import DataSpec, TestSpec, TrainSpec, Use
+from ..schema import read_use
+from ..solvers import SCHEDULES, SOLVERS
+from . import calls, constants
+from .check import Trial, Trials
+from .columns import check_columns
+from .experiment import Experiment
+from .expressions import evaluate
+from .frame import Frame
+from .module import NetEntry
+from .names import canonical
+from .nets import plain
+
+KEYS = (
+    "from",
+    "test",
+    "solver",
+    "schedule",
+    "steps",
+    "display",
+    "snapshot",
+    "clip",
+    "accumulate",
+    "seed",
+    "weights",
+    "fresh",
+)
+# Keys that are one number, with the least it may be: `--set steps=100` replaces them too.
+NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0}
+DEFAULTS: dict[str, Any] = {"display": 100, "snapshot": 0, "clip": None, "accumulate": 1, "seed": 0}
+MEANT = {
+    "max_iter": "steps",
+    "iterations": "steps",
+    "test_interval": "test",
+    "base_lr": "solver",
+    "lr": "solver",
+    "lr_policy": "schedule",
+    "iter_size": "accumulate",
+    "clip_gradients": "clip",
+    "random_seed": "seed",
+    "data": "from",
+    "type": "solver",
+}
+
+
+@dataclass
+class Found:
+    """What the settings of one block gave so far."""
+
+    data: tuple[DataSpec, ...] = ()
+    data_place: Span | None = None
+    tests: list[tuple[TestSpec, Span]] = field(default_factory=list)
+    uses: dict[str, Use] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    weights: tuple[str, ...] | None = None
+    fresh: list[tuple[str, Span]] = field(default_factory=list)
+    ok: bool = True
+
+
+def read_trains(experiment: Experiment, problems: Any, trials: Trials) -> tuple[TrainSpec, ...]:
+    """The `train` blocks of the file itself, in order; those with mistakes are reported and left out."""
+    specs: list[TrainSpec] = []
+    for item in experiment.file.definitions:
+        if isinstance(item, tree.TrainDef):
+            spec = Block(experiment, problems, trials, item).read()
+            if spec is not None:
+                specs.append(spec)
+    return tuple(specs)
+
+
+class Block:
+    """The reading of one `train` block."""
+
+    def __init__(self, experiment: Experiment, problems: Any, trials: Trials, item: tree.TrainDef) -> None:
+        self.experiment, self.trials, self.item = experiment, trials, item
+        self.frame = Frame(problems, experiment.module, "file")
+        self.reader = calls.FrameReader(self.frame)
+        self.found = Found()
+
+    def fail(self, code: str, message: str, span: Span, hint: str = "") -> None:
+        self.found.ok = False
+        self.frame.report(SourceError(code, message, span, hint))
+
+    def read(self) -> TrainSpec | None:
+        module, item = self.experiment.module, self.item
+        entry = module.nets.get(item.net.name)
+        if entry is None and not module.incomplete:
+            hint = suggest(item.net.name, module.nets) or f"there are {', '.join(module.nets) or 'none'}"
+            self.fail("E420", f"there is no net `{item.net.name}`", item.net.span, hint)
+        settings = self._net_settings(entry.value) if entry is not None else {}
+        self._keys()
+        self._missing()
+        if entry is None or not self.found.ok:
+            return None
+        trial = self.trials.get(item.net.name, settings)
+        if trial.ok:
+            self._fresh(trial)
+            check_columns(self.frame, trial.inputs, self.found.data, self.found.data_place or item.net.span)
+            for test, span in self.found.tests:
+                check_columns(self.frame, trial.inputs, (test.data,), span)
+        return self._spec(settings)
+
+    def _spec(self, settings: dict[str, Any]) -> TrainSpec:
+        found, item = self.found, self.item
+        override = {k: plain(v) for k, v in self.experiment.settings.items() if k in NUMBERS}
+        numbers = {**DEFAULTS, **found.numbers, **override}
+        clip = numbers["clip"]
+        return TrainSpec(
+            net=item.net.name,
+            settings=settings,
+            data=found.data,
+            tests=tuple(test for test, _ in found.tests),
+            solver=found.uses["solver"],
+            schedule=found.uses.get("schedule") or Use("fixed", (("warmup", 0), ("warmup_from", 0.0))),
+            steps=int(numbers["steps"]),
+            display=int(numbers["display"]),
+            snapshot=int(numbers["snapshot"]),
+            clip=float(clip) if clip else None,
+            accumulate=int(numbers["accumulate"]),
+            seed=int(numbers["seed"]),
+            weights=found.weights,
+            fresh=tuple(name for name, _ in found.fresh),
+            folder=self.experiment.module.folder,
+            place=f"{item.span.file}:{item.span.line}",
+        )
+
+    def _net_settings(self, entry: NetEntry) -> dict[str, Any]:
+        """`train NET(classes: 20)`, and what the command line sets over it."""
+        title, names = self.item.net.name, entry.formals
+        found: dict[str, Any] = {}
+        for i, arg in enumerate(self.item.args):
+            name = arg.name.name if arg.name is not None else names[i] if i < len(names) else ""
+            place = arg.name.span if arg.name is not None else arg.span
+            if name not in names:
+                takes = f"{title} takes: {', '.join(names)}" if names else f"{title} takes no settings"
+                hint = f"{suggest(name, names)} {takes}".strip()
+                self.fail("E201", f"{title}: `{name or arg.span.text}` is not a setting", place, hint)
+            elif name in found:
+                self.fail("E206", f"{title}: `{name}` is given twice", place, "leave one of them out")
+            else:
+                found[name] = evaluate(self.frame, arg.value)
+                self.found.ok = self.found.ok and found[name] is not UNKNOWN
+        found |= {key: plain(value) for key, value in self.experiment.settings.items() if key in names}
+        missing = [f.name.name for f in entry.definition.formals if f.default is None and f.name.name not in found]
+        if missing:
+            hint = f"write train {title}({missing[0]}: …)"
+            self.fail("E204", f"{title}: `{missing[0]}` is missing", self.item.net.span, hint)
+        return found
+
+    def _keys(self) -> None:
+        readers: Mapping[str, Callable[[tree.Setting], None]] = {
+            "from": self._from,
+            "test": self._test,
+            "solver": lambda setting: self._use(setting, SOLVERS),
+            "schedule": lambda setting: self._use(setting, SCHEDULES),
+            "weights": self._weights,
+            "fresh": self._fresh_names,
+            **dict.fromkeys(NUMBERS, self._number),
+        }
+        seen: set[str] = set()
+        for setting in self.item.settings:
+            key = setting.key.name
+            if key not in readers:
+                meant = MEANT.get(key)
+                near = f"did you mean `{meant}`?" if meant else suggest(key, KEYS)
+                self.fail(
+                    "E421", f"train: `{key}` is not a key", setting.key.span, f"{near} keys: {', '.join(KEYS)}".strip()
+                )
+            elif key in seen and key != "test":
+                self.fail(
+                    "E206", f"train: `{key}` is given twice", setting.key.span, "only `test` may stand several times"
+                )
+            else:
+                seen.add(key)
+                readers[key](setting)
+
+    def _missing(self) -> None:
+        given = {setting.key.name for setting in self.item.settings}
+        examples = {"from": "from: digits", "solver": "solver: sgd(lr: 0.01)", "steps": "steps: 1000"}
+        for key, example in examples.items():
+            if key not in given and not (key == "steps" and "steps" in self.experiment.settings):
+                message = f"train {self.item.net.name}: `{key}` is missing"
+                self.fail("E422", message, self.item.net.span, f"such as `{example}`")
+
+    def _plain_value(self, setting: tree.Setting) -> tree.Expr | None:
+        """The value of a key that has no period; None (reported) where it has one."""
+        if isinstance(setting.value, tree.Every):
+            self.fail("E423", f"train: `{setting.key.name}` has no `every`", setting.value.span)
+            return None
+        return setting.value
+
+    def _from(self, setting: tree.Setting) -> None:
+        value = self._plain_value(setting)
+        if value is None:
+            return
+        items = value.items if isinstance(value, tree.List) else (value,)
+        found = [self._data(item) for item in items]
+        if not items:
+            self.fail("E423", "train: `from` names no data", value.span, "such as `from: digits`")
+        self.found.data = tuple(data for data in found if data is not None)
+        self.found.data_place = value.span
+
+    def _data(self, expr: tree.Expr) -> DataSpec | None:
+        """The data of a name; None (reported) where there is none."""
+        module = self.experiment.module
+        if not isinstance(expr, tree.Name):
+            self.fail("E423", "the name of a `data` is wanted here", expr.span, "define it above: data digits = …")
+            return None
+        entry = module.data.get(expr.name)
+        if entry is None:
+            if not module.incomplete:
+                hint = suggest(expr.name, module.data) or f"there are {', '.join(module.data) or 'none'}"
+                self.frame.report(SourceError("E424", f"there is no data `{expr.name}`", expr.span, hint))
+            self.found.ok = False
+            return None
+        self.found.ok = self.found.ok and entry.value is not None
+        return entry.value
+
+    def _test(self, setting: tree.Setting) -> None:
+        value, every = setting.value, 0
+        if isinstance(value, tree.Every):
+            count = self._whole(value.count, setting.key.name, 1)
+            if value.value is None:
+                self.fail("E423", "train: `test` names no data", value.span, "such as `test: heldout every 500`")
+            if count is None or value.value is None:
+                return
+            value, every = value.value, count
+        data = self._data(value)
+        if data is not None:
+            self.found.tests.append((TestSpec(data, every), value.span))
+
+    def _use(self, setting: tree.Setting, table: Mapping[str, Callable[..., None]]) -> None:
+        value = self._plain_value(setting)
+        if value is None:
+            return
+        found = read_use(value, table, setting.key.name, self.reader)
+        if found is None:
+            self.found.ok = False
+        else:
+            self.found.uses[setting.key.name] = Use(*found)
+
+    def _number(self, setting: tree.Setting) -> None:
+        key, value = setting.key.name, setting.value
+        if isinstance(value, tree.Every):
+            if key not in ("display", "snapshot") or value.value is not None:
+                return self.fail("E423", f"train: `{key}` takes a number", value.span, f"such as `{key}: 1000`")
+            value = value.count
+        number = self._real(value, key) if key == "clip" else self._whole(value, key, NUMBERS[key])
+        if number is not None:
+            self.found.numbers[key] = number
+        return None
+
+    def _whole(self, expr: tree.Expr, key: str, least: int) -> int | None:
+        value = evaluate(self.frame, expr)
+        if constants.is_number(value) and float(value).is_integer() and least <= value <= 2**63 - 1:
+            return int(value)
+        if value is not UNKNOWN:
+            message = f"train: `{key}` takes a whole number from {least} up, not {describe(value)}"
+            self.fail("E423", message, expr.span)
+        self.found.ok = False
+        return None
+
+    def _real(self, expr: tree.Expr, key: str) -> float | None:
+        value = evaluate(self.frame, expr)
+        if constants.is_number(value) and value > 0:
+            return float(value)
+        if value is not UNKNOWN:
+            self.fail("E423", f"train: `{key}` takes a number above 0, not {describe(value)}", expr.span)
+        self.found.ok = False
+        return None
+
+    def _weights(self, setting: tree.Setting) -> None:
+        expr = self._plain_value(setting)
+        value = evaluate(self.frame, expr) if expr is not None else UNKNOWN
+        paths = value if isinstance(value, tuple) else (value,)
+        if value is UNKNOWN:
+            self.found.ok = False
+        elif not paths or not all(isinstance(path, str) and path.isprintable() and path for path in paths):
+            message = f"train: `weights` takes the path of a file or a list of them, not {describe(value)}"
+            self.fail("E423", message, setting.value.span, 'such as weights: "lenet.safetensors"')
+        else:
+            self.found.weights = paths
+
+    def _fresh_names(self, setting: tree.Setting) -> None:
+        value = self._plain_value(setting)
+        for item in value.items if isinstance(value, tree.List) else () if value is None else (value,):
+            if isinstance(item, tree.String):
+                self.found.fresh.append((item.value, item.span))
+            elif isinstance(item, tree.Name | tree.Path):
+                self.found.fresh.append((item.name if isinstance(item, tree.Name) else str(item), item.span))
+            else:
+                self.fail("E423", "train: `fresh` takes names of layers", item.span, "such as `fresh: [fc8]`")
+
+    def _fresh(self, trial: Trial) -> None:
+        """Whether the layers that may lack weights are layers of the net."""
+        for name, span in self.found.fresh:
+            key = canonical(name)
+            if not any(known == key or known.startswith(f"{key}.") for known in trial.names):
+                hint = suggest(key, trial.names)
+                self.fail("E429", f"the net `{self.item.net.name}` has no layer `{name}`", span, hint)
