@@ -1,0 +1,60 @@
+"""Running passes: a pipeline is a table of names and passes; between them the graph is verified, timed and shown.
+
+A pass gets a valid graph and leaves a valid graph: it changes no node, reads no file and keeps nothing from one call to
+the next. Whatever wants to look in (printing a stage, timing, tests of equality) is an observer, not a part of a pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..compiler.graph import Graph, GraphError
+from ..compiler.ops import TypeRuleError
+
+Pass = Callable[[Graph], Graph]
+# Name and pass, in the order in which they run.
+Pipeline = tuple[tuple[str, Pass], ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an observer sees after each pass: its name, the graphs around it, and the seconds it took."""
+
+    name: str
+    before: Graph
+    after: Graph
+    seconds: float
+
+
+def run(
+    graph: Graph,
+    passes: Iterable[tuple[str, Pass]],
+    observe: Callable[[Stage], None] | None = None,
+    *,
+    verify: bool = True,
+) -> Graph:
+    """The graph after all passes, in order.
+
+    observe: called after each pass. verify: check the graph before the first pass and after each; the time it takes is
+    not counted. Raises GraphError, with the name of the pass, where a pass leaves a graph that breaks a rule.
+    """
+    if verify:
+        graph.verify()
+    for name, apply in passes:
+        before = graph
+        start = time.perf_counter()
+        try:
+            graph = apply(before)
+        except TypeRuleError as error:
+            raise GraphError(f"pass {name} made an ill-typed node: {error.message}") from error
+        seconds = time.perf_counter() - start
+        if verify:
+            try:
+                graph.verify()
+            except (GraphError, TypeRuleError) as error:
+                raise GraphError(f"pass {name} left an invalid graph: {error}") from error
+        if observe is not None:
+            observe(Stage(name, before, graph, seconds))
+    return graph

@@ -1,0 +1,206 @@
+"""Gradients of composed graphs against finite differences, and what the pass does at its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from equality import check_passes, feeds_for
+from hypothesis import given, settings
+from random_graphs import graphs
+
+from netc.compiler import expr, ops
+from netc.compiler.graph import Graph, GraphError, Node, at
+from netc.compiler.interpret import interpret
+from netc.compiler.net import OBJECTIVE
+from netc.compiler.text import print_graph
+from netc.grammar.source import Source
+from netc.passes.gradient import erase_surrogate, gradient
+from netc.passes.simplify import simplify
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _x(*shape: int, name: str = "x") -> Node:
+    return ops.input_(name=name, shape=shape, dtype="f32")
+
+
+def _w(*shape: int, name: str = "w") -> Node:
+    return ops.param(name=name, shape=shape, dtype="f32")
+
+
+def _mlp() -> Node:
+    h = ops.tanh(ops.dot(_x(3, 4), _w(4, 5)) + _w(5, name="b"))
+    return expr.sum(h * h * ops.exp(-h))
+
+
+def _pooled_conv() -> Node:
+    y = ops.conv(_x(2, 2, 6, 6), _w(4, 1, 3, 3), stride=(1, 1), pad=(1, 1), dilation=(1, 1), groups=2)
+    y = expr.maximum(0.0, y + expr.reshape(_w(4, name="b"), (1, 4, 1, 1)))
+    seen = ops.window(y, axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
+    return expr.sum(expr.max(seen, (4, 5)) ** 2.0)
+
+
+def _deconvolution() -> Node:
+    y = ops.conv_data_grad(
+        _x(2, 3, 3, 3), _w(3, 2, 3, 3), size=(7, 7), stride=(2, 2), pad=(0, 0), dilation=(1, 1), groups=1
+    )
+    return expr.sum(ops.tanh(y))
+
+
+def _response_norm() -> Node:
+    x = _x(2, 5, 3, 3)
+    squares = ops.pad(x * x, low=(0, 1, 0, 0), high=(0, 1, 0, 0), interior=(0, 0, 0, 0), value=0.0)
+    seen = ops.window(squares, axes=(1,), sizes=(3,), strides=(1,), dilations=(1,))
+    return expr.sum(ops.tanh(x * (expr.sum(seen, 4) * 0.3 + 1.0) ** -0.75))
+
+
+def _softmax_loss() -> Node:
+    x, label = _x(4, 5), ops.const(value=2, shape=(4, 1), dtype="i32")
+    shifted = x - expr.stop(expr.max(x, 1, keepdims=True))
+    chosen = expr.equal(ops.iota(shape=(4, 5), axes=(1,), dtype="i32"), label)
+    picked = expr.sum(expr.where(chosen, shifted, 0.0), 1, keepdims=True)
+    return expr.sum(ops.log(expr.sum(ops.exp(shifted), 1, keepdims=True)) - picked) * 0.25
+
+
+def _batch_norm() -> Node:
+    x = _x(4, 3)
+    mean = expr.mean(x, 0, keepdims=True)
+    variance = expr.mean((x - mean) * (x - mean), 0, keepdims=True)
+    return expr.sum(ops.tanh((x - mean) / ops.sqrt(variance + 0.1) * _w(3)))
+
+
+def _shared_and_moved() -> Node:
+    x, w = _x(2, 3), _w(3, 3)
+    h = ops.tanh(ops.dot(ops.tanh(ops.dot(x, w)), w))
+    parts = ops.concat(expr.cut(h, 1, 0, 2), expr.transpose(expr.reshape(h, (3, 2)), (1, 0)), axis=1)
+    return expr.sum(parts * parts) + expr.sum(ops.abs_(w)) * 0.1
+
+
+def _gathered() -> Node:
+    rows = ops.gather(_w(4, 3), expr.array(np.array([1, 3, 1], np.int32), "i32"))
+    return expr.sum(ops.sqrt(rows * rows + 1.0) / (1.0 + ops.abs_(_x(3, 3))))
+
+
+NETS: dict[str, Callable[[], Node]] = {
+    "mlp": _mlp,
+    "pooled_conv": _pooled_conv,
+    "deconvolution": _deconvolution,
+    "response_norm": _response_norm,
+    "softmax_loss": _softmax_loss,
+    "batch_norm": _batch_norm,
+    "shared_and_moved": _shared_and_moved,
+    "gathered": _gathered,
+}
+
+
+def _slope(graph: Graph, feeds: dict[str, np.ndarray], step: dict[str, np.ndarray], size: float) -> float:
+    ends = [float(interpret(graph, {k: v + s * step.get(k, 0.0) for k, v in feeds.items()})[OBJECTIVE])
+            for s in (size, -size)]  # fmt: skip
+    return (ends[0] - ends[1]) / (2 * size)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_finite_differences_in_one_direction(name: str) -> None:
+    graph = erase_surrogate(Graph({OBJECTIVE: NETS[name]()}))
+    feeds = feeds_for(graph)
+    names = list(feeds)
+    found = interpret(gradient(names)(Graph({OBJECTIVE: NETS[name]()})), feeds)
+    rng = np.random.default_rng(1)
+    step = {k: np.asarray(rng.standard_normal(v.shape)) for k, v in feeds.items()}
+    slope = sum(float((found[f"{k}.grad"] * step[k]).sum()) for k in names)
+    assert slope == pytest.approx(_slope(graph, feeds, step, 1e-6), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_simplified_gradients_are_equal(name: str) -> None:
+    graph = Graph({OBJECTIVE: NETS[name]()})
+    feeds = feeds_for(graph)
+    names = sorted(feeds)
+    after = check_passes(graph, [("gradient", gradient(names)), ("simplify", simplify)], feeds)
+    assert set(after.outputs) == {OBJECTIVE, *(f"{n}.grad" for n in names)}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_before_and_after(name: str, golden: Callable[[Path, str], None]) -> None:
+    before = Graph({OBJECTIVE: NETS[name]()})
+    after = gradient(sorted({**before.params, **before.inputs}))(before)
+    shown = [print_graph(g, comments=False) for g in (before, after, simplify(after))]
+    golden(GOLDEN / f"gradient_{name}.txt", "{}-> gradient\n{}-> simplify\n{}".format(*shown))
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs())
+def test_random_graphs_differentiate_to_equal_values(graph: Graph) -> None:
+    total = expr.sum(expr.cast(list(graph.outputs.values())[-1], "f32"))
+    graph = Graph({OBJECTIVE: total})
+    names = list({**graph.params, **graph.inputs})
+    with np.errstate(all="ignore"):
+        feeds = feeds_for(graph)
+        check_passes(graph, [("gradient", gradient(names)), ("simplify", simplify)], feeds)
+
+
+def test_fan_in_is_summed() -> None:
+    x = _x(3)
+    found = interpret(gradient(["x"])(Graph({OBJECTIVE: expr.sum(x * x * x + x)})), {"x": [1.0, 2.0, -1.0]})
+    np.testing.assert_allclose(found["x.grad"], [4.0, 13.0, 4.0])
+
+
+def test_what_the_objective_does_not_reach_gets_zeros() -> None:
+    graph = Graph({OBJECTIVE: expr.sum(_x(3)), "other": _w(2) * 2.0})
+    found = interpret(gradient(["w"])(graph), {"x": np.ones(3), "w": np.ones(2)})
+    assert found["w.grad"].tolist() == [0.0, 0.0]
+
+
+def test_surrogate_gives_the_value_forward_and_the_path_backward() -> None:
+    x = _x(3)
+    graph = gradient(["x"])(Graph({OBJECTIVE: expr.sum(ops.surrogate(expr.minimum(x, 1.0), x * 5.0))}))
+    assert all(node.op is not ops.surrogate for node in graph.order)
+    found = interpret(graph, {"x": [0.0, 1.0, 2.0]})
+    assert found[OBJECTIVE] == 2.0
+    assert found["x.grad"].tolist() == [5.0, 5.0, 5.0]
+
+
+def test_no_gradient_flows_through_stop() -> None:
+    x = _x(2)
+    found = interpret(gradient(["x"])(Graph({OBJECTIVE: expr.sum(x * expr.stop(x))})), {"x": [3.0, 4.0]})
+    assert found["x.grad"].tolist() == [3.0, 4.0]
+
+
+def test_backward_nodes_carry_place_and_layer() -> None:
+    span = Source("a.net", "y = tanh(x)").span(4, 11)
+    with at(span, "act"):
+        y = ops.tanh(_x(3))
+    graph = gradient(["x"])(Graph({OBJECTIVE: expr.sum(y)}))
+    backward = [n for n in graph.order if n.op is ops.mul]
+    assert backward
+    assert all((n.span, n.scope) == (span, "act") for n in backward)
+
+
+def test_the_same_graph_gives_the_same_text() -> None:
+    def text() -> str:
+        return print_graph(gradient(["x", "w"])(Graph({OBJECTIVE: _shared_and_moved()})))
+
+    assert text() == text()
+
+
+def test_only_what_lies_between_is_differentiated() -> None:
+    graph = gradient(["w"])(Graph({OBJECTIVE: _mlp()}))
+    assert set(graph.outputs) == {OBJECTIVE, "w.grad"}
+    assert sum(node.op is ops.dot for node in graph.order) == 2
+
+
+def test_unknown_names_and_objectives_are_refused() -> None:
+    with pytest.raises(GraphError, match="no gradient by nope"):
+        gradient(["nope"])(Graph({OBJECTIVE: expr.sum(_x(3))}))
+    with pytest.raises(GraphError, match="not one number"):
+        gradient(["x"])(Graph({OBJECTIVE: _x(3)}))
+
+
+def test_ops_without_a_derivative_are_refused() -> None:
+    body = Graph({"out": ops.input_(name="in0", shape=(3,), dtype="f32") * 2.0})
+    y = ops.item(ops.kernel(_x(3), kind="map", body=body), index=0)
+    with pytest.raises(GraphError, match="item cannot be differentiated"):
+        gradient(["x"])(Graph({OBJECTIVE: expr.sum(y)}))

@@ -1,0 +1,30 @@
+"""Simplify on random graphs: equal values, a fixed point, and never more work."""
+
+from __future__ import annotations
+
+import numpy as np
+from equality import check_passes, differences, feeds_for
+from hypothesis import given, settings
+from random_graphs import graphs
+
+from netc.compiler.graph import Graph
+from netc.compiler.interpret import evaluate
+from netc.passes.rewrite import merge_equal
+from netc.passes.simplify import simplify
+
+
+@settings(max_examples=300, deadline=None)
+@given(graphs())
+def test_random_graphs_keep_their_values(graph: Graph) -> None:
+    with np.errstate(all="ignore"):
+        check_passes(graph, [("merge", merge_equal), ("simplify", simplify)], feeds_for(graph))
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs())
+def test_simplified_is_a_fixed_point(graph: Graph) -> None:
+    once = simplify(graph)
+    assert len(simplify(once).order) == len(once.order)
+    with np.errstate(all="ignore"):
+        feeds = feeds_for(graph)
+        assert not differences(evaluate(graph, feeds)[0], evaluate(simplify(once), feeds)[0])

@@ -1,0 +1,229 @@
+"""The flat layout and the solvers as graphs: formulas that Caffe has not, clipping, accumulation, groups, text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from equality import Array
+
+from netc.compiler import expr, ops
+from netc.compiler.graph import Graph, GraphError
+from netc.compiler.interpret import evaluate
+from netc.compiler.net import OBJECTIVE
+from netc.compiler.program import StateInfo, Use
+from netc.compiler.solvers import SOLVERS
+from netc.compiler.text import print_graph
+from netc.compiler.types import TensorType
+from netc.passes import pipeline
+from netc.passes.flatten import FROZEN, PARAMETERS, flat_layout, flatten, learned, ranges
+from netc.passes.formulas import FORMULAS
+from netc.passes.gradient import gradient
+from netc.passes.manager import run
+from netc.passes.update import accumulate, apply, solver_state, update
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _info(name: str, *shape: int, lr: float = 1.0, decay: float = 1.0) -> StateInfo:
+    return StateInfo(name, TensorType(shape, "f32"), lr=lr, decay=decay)
+
+
+STATE = (
+    _info("a.weight", 2, 3),
+    _info("a.bias", 2, lr=2.0, decay=0.0),
+    _info("b.weight", 4, lr=0.0),
+    _info("c.weight", 5),
+)
+
+
+def _solver(name: str, **settings: Any) -> Use:
+    import inspect
+
+    defaults = {k: p.default for k, p in inspect.signature(SOLVERS[name]).parameters.items()}
+    return Use(name, tuple({**defaults, **settings}.items()))
+
+
+def _objective(state: tuple[StateInfo, ...]) -> Graph:
+    """A sum of products of each parameter with an input: the gradient of `p` is the input `d/p`."""
+    total = ops.const(value=0.0, shape=(), dtype="f32")
+    for info in state:
+        w = ops.param(name=info.name, shape=info.type.shape, dtype="f32")
+        total = total + expr.sum(w * ops.input_(name=f"d/{info.name}", shape=info.type.shape, dtype="f32"))
+    return Graph({OBJECTIVE: total})
+
+
+def _fed(state: tuple[StateInfo, ...], seed: int, scale: float = 1.0) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {f"d/{i.name}": scale * rng.standard_normal(i.type.shape) for i in state}
+
+
+def _first(solver: Use, layout: tuple[StateInfo, ...], batches: int = 2) -> dict[str, Array]:
+    rng = np.random.default_rng(7)
+    found: dict[str, Array] = {i.name: np.zeros(i.type.shape) for i in solver_state(solver, layout, batches=batches)}
+    for info in layout:
+        found.setdefault(info.buffer, np.zeros(sum(i.type.count for i in layout if i.buffer == info.buffer)))
+        found[info.buffer][info.offset : info.offset + info.type.count] = rng.standard_normal(info.type.count)
+    return found
+
+
+def test_equal_multipliers_lie_together_and_frozen_parameters_apart() -> None:
+    layout = {i.name: (i.buffer, i.offset) for i in flat_layout(STATE)}
+    assert layout == {
+        "a.weight": (PARAMETERS, 0),
+        "c.weight": (PARAMETERS, 6),
+        "a.bias": (PARAMETERS, 11),
+        "b.weight": (FROZEN, 0),
+    }
+    assert [(r.start, r.stop, r.lr, r.decay) for r in ranges(flat_layout(STATE))] == [
+        (0, 11, 1.0, 1.0),
+        (11, 13, 2.0, 0.0),
+    ]
+
+
+def test_the_layout_keeps_the_order_of_the_state_and_other_buffers() -> None:
+    state = (*STATE, StateInfo("bn.mean", TensorType((3,), "f32"), "statistic"))
+    layout = flat_layout(state)
+    assert [i.name for i in layout] == [i.name for i in state]
+    assert (layout[-1].buffer, layout[-1].offset) == ("bn.mean", 0)
+
+
+def test_parameters_of_other_types_are_refused() -> None:
+    with pytest.raises(GraphError, match="flat buffers hold f32"):
+        flat_layout((StateInfo("w", TensorType((2,), "f16")),))
+
+
+def test_flatten_reads_each_parameter_at_its_place() -> None:
+    layout = flat_layout(STATE)
+    graph = flatten(layout)(_objective(STATE)).verify()
+    assert set(graph.params) == {PARAMETERS, FROZEN}
+    fed = _fed(STATE, 0)
+    state = _first(_solver("sgd", lr=0.1), layout)
+    wanted = sum(
+        float((fed[f"d/{i.name}"].ravel() * state[i.buffer][i.offset : i.offset + i.type.count]).sum()) for i in layout
+    )
+    assert float(evaluate(graph, {**fed, **state})[0][OBJECTIVE]) == pytest.approx(wanted)
+
+
+def test_flatten_refuses_a_layout_of_another_net() -> None:
+    layout = flat_layout((_info("a.weight", 3, 3), *STATE[1:]))
+    with pytest.raises(GraphError, match="its layout says"):
+        flatten(layout)(_objective(STATE))
+
+
+def _steps(solver: Use, gradients: list[dict[str, Array]], *, clip: float | None = None) -> dict[str, Array]:
+    layout = flat_layout(STATE)
+    graph = run(_objective(STATE), pipeline.train(_objective(STATE), solver, layout, clip=clip))
+    state = _first(solver, layout)
+    for fed in gradients:
+        state |= evaluate(graph, {**state, **fed, ".rate": 0.1})[1]
+    return state
+
+
+def _flat(layout: tuple[StateInfo, ...], fed: dict[str, Array]) -> Array:
+    return np.concatenate([fed[f"d/{i.name}"].ravel() for i in learned(layout)])
+
+
+def test_adamw_is_the_papers() -> None:
+    solver = _solver("adamw", weight_decay=0.3)
+    layout = flat_layout(STATE)
+    gradients = [_fed(STATE, seed) for seed in range(4)]
+    rate = np.repeat([0.1, 0.2], [11, 2])
+    decay = np.repeat([0.3, 0.0], [11, 2])
+    w = _first(solver, layout)[PARAMETERS].copy()
+    m, v = np.zeros(13), np.zeros(13)
+    for t, fed in enumerate(gradients, 1):
+        g = _flat(layout, fed)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w = w - rate * (m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * w)
+    np.testing.assert_allclose(_steps(solver, gradients)[PARAMETERS], w, rtol=1e-9)
+
+
+def test_clipping_bounds_the_norm_over_all_parameters() -> None:
+    solver = _solver("sgd", lr=0.1)
+    layout = flat_layout(STATE)
+    for scale in (0.01, 10.0):
+        fed = _fed(STATE, 3, scale)
+        g = _flat(layout, fed)
+        moved = _first(solver, layout)[PARAMETERS] - _steps(solver, [fed], clip=1.0)[PARAMETERS]
+        rate = np.repeat([0.1, 0.2], [11, 2])
+        np.testing.assert_allclose(moved, rate * g / max(1.0, float(np.linalg.norm(g))), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*SOLVERS])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_accumulated_batches_are_one_batch_of_their_mean(name: str, clip: float | None) -> None:
+    solver = _solver(name, lr=0.1, weight_decay=0.05)
+    layout = flat_layout(STATE)
+    parts = [_fed(STATE, seed) for seed in range(3)]
+    mean = {k: np.mean([p[k] for p in parts], axis=0) for k in parts[0]}
+    # Clipping looks at the sum, which is three times the mean.
+    whole = _steps(solver, [mean], clip=clip / 3 if clip else None)
+    graph = run(_objective(STATE), pipeline.train(_objective(STATE), solver, layout, clip=clip, batches=3))
+    final = run(apply(solver, layout, batches=3, clip=clip), pipeline.apply())
+    state = _first(solver, layout)
+    for fed in parts:
+        state |= evaluate(graph, {**state, **fed})[1]
+    state |= evaluate(final, {**state, ".rate": 0.1})[1]
+    assert int(state[".step"]) == 3
+    assert not state[".gradients"].any()
+    for key in whole:
+        if key.startswith((".param", ".history")):
+            np.testing.assert_allclose(state[key], whole[key], rtol=1e-9, atol=1e-12, err_msg=key)
+
+
+def test_l1_decay_leaves_zeros_alone() -> None:
+    solver = _solver("sgd", lr=1.0, weight_decay=0.5, regularization="l1")
+    layout = flat_layout((_info("w", 3),))
+    graph = run(_objective(layout), pipeline.train(_objective(layout), solver, layout))
+    state = {PARAMETERS: np.array([2.0, 0.0, -3.0]), ".step": 0, ".rate": 0.1, "d/w": np.zeros(3)}
+    np.testing.assert_allclose(evaluate(graph, state)[1][PARAMETERS], [1.95, 0.0, -2.95])
+
+
+def test_a_parameter_that_nothing_reads_only_decays() -> None:
+    solver = _solver("sgd", lr=1.0, weight_decay=0.5)
+    state = (_info("used", 2), _info("unused", 2))
+    layout = flat_layout(state)
+    graph = run(_objective(state[:1]), pipeline.train(_objective(state[:1]), solver, layout))
+    feeds = {PARAMETERS: np.array([1.0, 1.0, 2.0, 4.0]), ".step": 0, ".rate": 0.1, "d/used": np.array([1.0, 0.0])}
+    np.testing.assert_allclose(evaluate(graph, feeds)[1][PARAMETERS], [0.85, 0.95, 1.9, 3.8])
+
+
+def test_a_net_without_learned_parameters_only_counts() -> None:
+    layout = flat_layout((_info("w", 3, lr=0.0),))
+    solver = _solver("adam")
+    graph = update(solver, layout)(_objective(layout))
+    assert set(graph.updates) == {".step"}
+    assert [i.name for i in solver_state(solver, layout, batches=2)] == [".step"]
+    assert accumulate(layout)(_objective(layout)).updates == {}
+    assert apply(solver, layout, batches=2).updates == {}
+
+
+def test_the_rate_and_the_counter_that_dropout_reads_are_one_node() -> None:
+    layout = flat_layout((_info("w", 3),))
+    step = ops.param(name=".step", shape=(), dtype="i64")
+    bits = ops.random(ops.param(name=".seed", shape=(), dtype="i64"), step, shape=(3,), stream=0)
+    mask = expr.less(bits, ops.const(value=2**31, shape=(3,), dtype="u32"))
+    w = ops.param(name="w", shape=(3,), dtype="f32")
+    net = Graph({OBJECTIVE: expr.sum(expr.where(mask, w, 0.0))})
+    graph = run(net, pipeline.train(net, _solver("adam"), layout))
+    assert evaluate(graph, {PARAMETERS: np.ones(3), ".history0": np.zeros(3), ".history1": np.zeros(3),
+                            ".rate": 0.1, ".step": 4, ".seed": 1})[1][".step"] == 5  # fmt: skip
+
+
+def test_every_schema_has_a_formula() -> None:
+    assert set(FORMULAS) == set(SOLVERS)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_before_and_after(name: str, golden: Callable[[Path, str], None]) -> None:
+    state = STATE[:2]
+    layout = flat_layout(state)
+    solver = _solver(name, lr=0.1, momentum=0.9, weight_decay=0.01)
+    before = gradient([i.name for i in learned(layout)])(_objective(state))
+    after = update(solver, layout, clip=1.0)(before)
+    shown = [print_graph(g, comments=False) for g in (before, after, flatten(layout)(after))]
+    golden(GOLDEN / f"update_{name}.txt", "{}-> update\n{}-> flatten\n{}".format(*shown))
