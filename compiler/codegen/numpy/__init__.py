@@ -1,0 +1,328 @@
+"""The numpy target: a module that a person can read, one function a distinct kernel, arrays bound once.
+
+The module needs numpy only. `bind(inputs, state, pool)` makes all arrays and returns the outputs (views that each step
+fills), and two lists of calls: those to make when the state was set, and those of a step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+
+from ... import ops
+from ...graph import Graph, Node
+from ...kernel import Schedule, kind_of
+from ...plan import Plan
+from ...program import Buffer, Decision, Function, Launch, Program
+from ...types import TensorType
+from .body import ALIGN, SIZES
+from .kernel import Written, write_kernel
+from .ref import Place, order_of, reshaped, strides_of
+
+
+@dataclass
+class Value:
+    """A stored value in the module: the name that holds it, its place, and which memory it is."""
+
+    name: str
+    place: Place
+
+
+@dataclass
+class Module:
+    """A module being written."""
+
+    graph: Graph
+    plan: Plan
+    name: str
+    values: dict[Node, Value] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    functions: dict[str, tuple[str, Written, str]] = field(default_factory=dict)
+    bound: list[str] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    scratch: int = 0
+    orders: dict[Node, tuple[int, ...]] = field(default_factory=dict)
+
+    def fresh(self, wanted: str) -> str:
+        """A name that nothing else has."""
+        base = re.sub(r"\W+", "_", wanted).strip("_").lower() or "value"
+        base = f"n{base}" if base[0].isdigit() else base
+        name, k = base, 1
+        while name in self.names:
+            k += 1
+            name = f"{base}_{k}"
+        self.names.add(name)
+        return name
+
+    def value(self, node: Node) -> Value:
+        """A value that is there already: fed, state, written before, or a view of one of these."""
+        if node in self.values:
+            return self.values[node]
+        if node.op in (ops.input_, ops.param):
+            return self._source(node)
+        if node.op is ops.concat:
+            return self.allocate(node, None)
+        if node.op in (ops.reshape, ops.slice_, ops.transpose):
+            return self._view(node)
+        raise AssertionError(f"{node.op.name} is read before it is written")
+
+    def _source(self, node: Node) -> Value:
+        table = "inputs" if node.op is ops.input_ else "state"
+        key = node.attrs["name"]
+        name = self.fresh(key)
+        shape = tuple(map(int, node.shape))
+        dtype = node.type.numpy_dtype.name
+        self.bound.append(f"{name} = {table}[{key!r}]  # {node.type}")
+        memory = f"{table}:{key}" if table == "state" else ""
+        value = Value(name, Place(shape, strides_of(shape, range(len(shape))), dtype, memory))
+        self.values[node] = value
+        space = "input" if table == "inputs" else "state"
+        self.buffers.append(Buffer(key, node.type, space, 0, tuple(range(len(shape)))))
+        return value
+
+    def _view(self, node: Node) -> Value:
+        """A view of a stored value, made once when arrays are bound."""
+        below = self.value(node.inputs[0])
+        place, shape = below.place, tuple(map(int, node.shape))
+        if node.op is ops.reshape:
+            strides = reshaped(place.shape, place.strides, shape)
+            text = f"{below.name}.reshape{shape or '(())'}"
+        elif node.op is ops.transpose:
+            perm = node.attrs["perm"]
+            strides = tuple(place.strides[p] for p in perm)
+            text = f"{below.name}.transpose{perm}"
+        else:
+            cuts = zip(node.attrs["start"], node.attrs["stop"], node.attrs["step"], strict=True)
+            text = f"{below.name}[{', '.join(f'{a}:{b}:{s}' if s > 1 else f'{a}:{b}' for a, b, s in cuts)}]"
+            strides = tuple(t * s for t, s in zip(place.strides, node.attrs["step"], strict=True))
+        if strides is None:
+            raise AssertionError(f"{node} is no view")
+        name = self.fresh(f"{node.scope}_{below.name}" if node.scope else below.name)
+        self.bound.append(f"{name} = {text}")
+        start = node.attrs.get("start", ())
+        memory = f"{place.memory}{start}" if place.memory and any(start) else place.memory
+        self.values[node] = Value(name, Place(shape, strides, place.dtype, memory))
+        return self.values[node]
+
+    def allocate(self, node: Node, written: Place | None) -> Value:
+        """The array of an item or a concat. written: its place where the kernel chose it."""
+        home = self.plan.homes[node]
+        shape = tuple(map(int, node.shape))
+        dtype = written.dtype if written else node.type.numpy_dtype.name
+        if home.space == "state":
+            return self._state(node, home.name)
+        if home.space == "part":
+            return self._part(node)
+        order = self.plan.orders.get(node)
+        if order is None:
+            order = order_of(written.shape, written.strides) if written else tuple(range(len(shape)))
+        name = self.fresh(f"{node.scope}_{self._kind(node)}" if node.scope else self._kind(node))
+        memory = "arena" if home.space == "arena" else "prepared"
+        self.bound.append(f"{name} = array({memory}, {home.offset}, {dtype!r}, {shape}, {tuple(order)})")
+        place = Place(shape, strides_of(shape, order), dtype, f"{memory}:{home.offset}")
+        self.values[node] = Value(name, place)
+        self.buffers.append(Buffer(name, node.type, home.space, home.offset, tuple(order)))
+        return self.values[node]
+
+    @staticmethod
+    def _kind(node: Node) -> str:
+        if node.op is ops.concat:
+            return "joined"
+        outputs = list(node.inputs[0].attrs["body"].outputs.values())
+        return str(outputs[node.attrs["index"]].op.name)
+
+    def _state(self, node: Node, key: str) -> Value:
+        shape = tuple(map(int, node.shape))
+        source = self.graph.params.get(key)
+        if source is not None:
+            below = self.value(source)
+            self.values[node] = Value(below.name, below.place)
+            return self.values[node]
+        name = self.fresh(key)
+        self.bound.append(f"{name} = state[{key!r}]  # {node.type}")
+        self.buffers.append(Buffer(key, node.type, "state", 0, tuple(range(len(shape)))))
+        place = Place(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name, f"state:{key}")
+        self.values[node] = Value(name, place)
+        return self.values[node]
+
+    def _part(self, node: Node) -> Value:
+        """A value that lies inside of a concat."""
+        home = self.plan.homes[node]
+        assert home.parent is not None
+        outer = self.value(home.parent)
+        operand = next(x for x in home.parent.inputs if node is _base(x))
+        axis = home.parent.attrs["axis"]
+        stop = home.start + int(operand.shape[axis])
+        lead = ":, " * axis
+        text = f"{outer.name}[{lead}{home.start}:{stop}]"
+        shape, strides = tuple(map(int, operand.shape)), outer.place.strides
+        target = tuple(map(int, node.shape))
+        if operand is not node:
+            text += f".reshape{target or '(())'}"
+            steps = reshaped(shape, strides, target)
+            if steps is None:
+                raise AssertionError(f"{node} does not lie in one piece inside of its concat")
+            strides = steps
+        name = self.fresh(f"{node.scope}_{self._kind(node)}" if node.scope else self._kind(node))
+        self.bound.append(f"{name} = {text}")
+        memory = f"{outer.place.memory}{(home.start,)}" if outer.place.memory and home.start else outer.place.memory
+        self.values[node] = Value(name, Place(target, strides, outer.place.dtype, memory))
+        return self.values[node]
+
+    def forced(self, node: Node) -> Place | None:
+        """The place of a result that is decided before its kernel is written, or None."""
+        if self.plan.homes[node].space in ("state", "part"):
+            return self.allocate(node, None).place
+        order = self.plan.orders.get(node)
+        if order is None:
+            return None
+        shape = tuple(map(int, node.shape))
+        return Place(shape, strides_of(shape, order), node.type.numpy_dtype.name, "")
+
+    def kernel(self, kernel: Node) -> None:
+        """Write a kernel and its launch."""
+        plan = self.plan
+        body: Graph = kernel.attrs["body"]
+        schedule: Schedule = kernel.attrs["schedule"]
+        kind = kind_of(body)
+        operands = [self.value(x) for x in kernel.inputs]
+        items = {n.attrs["index"]: n for n in self.graph.users[kernel]}
+        results = [self.forced(items[k]) if k in items else None for k in range(len(body.outputs))]
+        written = write_kernel(
+            kind, body, schedule, [v.place for v in operands], results, threads=plan.threads, inner=plan.inner
+        )
+        outs = [
+            (self.values.get(items[k]) or self.allocate(items[k], place))
+            for k, place in enumerate(written.places)
+        ]
+        if written.key not in self.functions:
+            self.functions[written.key] = (self.fresh(f"{kind}_{len(self.functions) + 1}"), written, kind)
+        function = self.functions[written.key][0]
+        totals, scratch = [], written.scratch
+        for k in written.totals if schedule.split else ():
+            totals.append((k, scratch))
+            size = outs[k].place
+            scratch += -(-int(np.prod(size.shape, dtype=np.int64)) * SIZES[size.dtype] // ALIGN) * ALIGN
+        self.scratch = max(self.scratch, scratch)
+        extra = ""
+        if schedule.length:
+            extra += f", tiles={_ranges(schedule, plan.threads if schedule.split else 1)}"
+        if totals:
+            extra += f", totals={tuple(totals)}"
+        layers, places = _origins(body)
+        note = ", ".join(layers) or kind
+        if places:
+            note += f"  ({', '.join(places)})"
+        text = (
+            f"launch(pool, {function}, {_tuple(v.name for v in operands)}, {_tuple(v.name for v in outs)}, "
+            f"{function}_scratch, memory{extra})"
+        )
+        phase = "prepare" if kernel in plan.prepare else "step"
+        self.bound.append(f"# {note}")
+        self.bound.append(f"{phase}.append({text})")
+        moved = sum(x.type.nbytes for x in kernel.inputs) + sum(n.type.nbytes for n in body.outputs.values())
+        self.launches.append(
+            Launch(
+                function,
+                (*(v.name for v in operands), *(v.name for v in outs)),
+                layers,
+                places,
+                kernel.op.flops(kernel.result, **kernel.attrs),
+                moved,
+                "prepare" if phase == "prepare" else "step",
+            )
+        )
+
+
+def _base(operand: Node) -> Node:
+    while operand.op is ops.reshape:
+        operand = operand.inputs[0]
+    return operand
+
+
+def _tuple(names: object) -> str:
+    found = list(names)  # type: ignore[call-overload]
+    return f"({', '.join(found)}{',' if len(found) == 1 else ''})"
+
+
+def _ranges(schedule: Schedule, threads: int) -> tuple[tuple[int, int], ...]:
+    """The range of the tiled axis for each thread: whole tiles, as equal as they come."""
+    tiles = -(-schedule.length // schedule.tile)
+    found = []
+    for t in range(threads):
+        start, stop = tiles * t // threads * schedule.tile, tiles * (t + 1) // threads * schedule.tile
+        stop = min(stop, schedule.length)
+        if start < stop:
+            found.append((start, stop))
+    return tuple(found)
+
+
+def _origins(body: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers and the places of a kernel's nodes, in the order of the text."""
+    layers: dict[str, None] = {}
+    places: dict[str, None] = {}
+    for node in body.order:
+        if node.op.family == "source":
+            continue
+        for origin in body.origins(node):
+            if origin.scope:
+                layers[origin.scope] = None
+            if origin.span is not None:
+                places[f"{PurePath(origin.span.file).name}:{origin.span.line}"] = None
+    return tuple(layers), tuple(places)
+
+
+def emit_numpy(
+    graph: Graph,
+    plan: Plan,
+    *,
+    name: str,
+    mode: str,
+    dims: Mapping[str, int],
+    states: Mapping[str, TensorType],
+    ledger: tuple[Decision, ...],
+) -> Program:
+    """The program of a graph of kernels as a numpy module."""
+    from .module import module_text
+
+    module = Module(graph, plan, name)
+    module.names |= {"array", "launch", "draw", "np", "partial", "inputs", "state", "pool", "arena", "memory", "step",
+                     "prepare", "prepared", "outputs", "bind", "block", "as_strided"}
+    for kernel in plan.kernels:
+        module.kernel(kernel)
+    outputs = {key: module.value(node).name for key, node in graph.outputs.items()}
+    for node in graph.updates.values():
+        module.value(node)
+    inputs = {n.attrs["name"]: n.type for n in graph.inputs.values()}
+    state = {n.attrs["name"]: n.type for n in graph.params.values()}
+    state |= {key: node.type for key, node in graph.updates.items()}
+    scratch = -(-module.scratch // ALIGN) * ALIGN
+    arena = plan.arena_bytes + plan.threads * scratch
+    source = module_text(module, outputs, mode=mode, dims=dims, arena=plan.arena_bytes, scratch=scratch)
+    functions = tuple(
+        Function(title, kind, written.text.replace("NAME", title, 1), key)
+        for key, (title, written, kind) in module.functions.items()
+    )
+    return Program(
+        name=name,
+        mode=mode,
+        target="numpy",
+        dims=dict(dims),
+        inputs=inputs,
+        outputs={key: node.type for key, node in graph.outputs.items()},
+        state={**state, **{k: t for k, t in states.items() if k in state}},
+        updates=tuple(graph.updates),
+        functions=functions,
+        launches=tuple(module.launches),
+        buffers=tuple(module.buffers),
+        arena_bytes=arena,
+        source=source,
+        ledger=ledger,
+        threads=plan.threads,
+    )

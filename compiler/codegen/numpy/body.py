@@ -1,0 +1,327 @@
+"""The text of one kernel: a Python function that runs a body of nodes over tiles of its operands.
+
+`Body` holds what all spellings share: lines before and inside the loop over tiles, scratch arrays with their lifetimes,
+and the views of operands. The spellings of the ops stand in the modules beside it, registered in `SPELL`.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ... import ops
+from ...graph import Graph, Node
+from ...kernel import TOTAL, Schedule, narrow, read_in_windows
+from ...types import Literal
+from .ref import Ints, Place, Ref, number, order_of, strides_of
+
+ALIGN = 64
+
+
+@dataclass
+class Slot:
+    """A scratch array: live from line `first` to line `last` of the loop; `kept`: across tiles."""
+
+    name: str
+    shape: Ints
+    order: Ints
+    dtype: str
+    tiled: int | None
+    first: int
+    last: int
+    kept: bool
+    offset: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * SIZES[self.dtype]
+
+
+SIZES = {"float32": 4, "float64": 8, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint32": 4, "bool": 1}
+SPELL: dict[str, Callable[[Body, Node], None]] = {}
+
+
+def spells(*names: str) -> Callable[[Callable[[Body, Node], None]], Callable[[Body, Node], None]]:
+    """Enter a spelling for ops."""
+
+    def enter(function: Callable[[Body, Node], None]) -> Callable[[Body, Node], None]:
+        for name in names:
+            SPELL[name] = function
+        return function
+
+    return enter
+
+
+def stored_dtype(node: Node) -> str:
+    """The numpy type in which a node's values are held."""
+    return "uint8" if narrow(node) else node.type.numpy_dtype.name
+
+
+@dataclass
+class Body:
+    """A kernel being written. results[k] is None where the order of axes is free: `places` has it afterwards."""
+
+    graph: Graph
+    schedule: Schedule
+    operands: Sequence[Place]
+    results: Sequence[Place | None]
+    inner: bool
+    single: bool
+    before: list[str] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    after_loop: list[str] = field(default_factory=list)
+    slots: dict[str, Slot] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    values: dict[Node, Ref] = field(default_factory=dict)
+    memo: dict[object, Ref] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        order = self.graph.order
+        self.axes = dict(zip(order, self.schedule.axes, strict=True))
+        self.windows = read_in_windows(order)
+        self.tile = self.schedule.tile if self.schedule.length else 0
+        self.ragged = bool(self.tile and self.schedule.length % self.tile)
+        self.places: list[Place | None] = list(self.results)
+        self.result_of: dict[Node, list[int]] = {}
+        for k, node in enumerate(self.graph.outputs.values()):
+            self.result_of.setdefault(node, []).append(k)
+        self._names = 0
+        self._last_reader()
+
+    def _last_reader(self) -> None:
+        """For each node the last computed node that reads it, for taking over its memory."""
+        self.position = {n: i for i, n in enumerate(self.graph.order)}
+        self.last: dict[Node, int] = {}
+        for node in reversed(self.graph.order):
+            users = self.graph.users[node]
+            if self.computed(node):
+                here = [self.position[u] if self.computed(u) else self.last[u] for u in users]
+            else:
+                here = [self.position[u] if self.computed(u) else self.last.get(u, 0) for u in users]
+            self.last[node] = max(here, default=0)
+
+    def computed(self, node: Node) -> bool:
+        """Whether a node is written somewhere, rather than read through."""
+        if node in self.result_of:
+            return True
+        inline = (node.op.family == "movement" and node.op is not ops.unwindow) or node.op.name in (
+            "input",
+            "const",
+            "iota",
+            "surrogate",
+        )
+        return not inline and node not in self.windows
+
+    # Lines and names.
+
+    def name(self, prefix: str) -> str:
+        self._names += 1
+        return f"{prefix}{self._names}"
+
+    def put(self, text: str, *refs: Ref, whole: bool = False) -> None:
+        """A line of code that uses `refs`."""
+        self.touch(*refs)
+        (self.before if whole else self.inside).append(text)
+
+    def touch(self, *refs: Ref) -> None:
+        for ref in refs:
+            if ref.slot is not None:
+                self.slots[ref.slot].last = len(self.inside)
+
+    def view(self, ref: Ref, text: str, shape: Sequence[int], strides: Sequence[int], tiled: int | None) -> Ref:
+        """A view with a name of its own, made before the loop where it is the same in each tile."""
+        key = (ref.slot, text)
+        if key in self.memo and self.memo[key].tiled == tiled:
+            return self.memo[key]
+        fixed = ref.whole or (ref.slot is not None and not self.ragged)
+        name = self.name("v")
+        self.put(f"{name} = {text}", ref, whole=fixed)
+        made = Ref(name, tuple(shape), tuple(strides), ref.dtype, tiled, ref.whole, ref.slot)
+        self.memo[key] = made
+        return made
+
+    def scratch(
+        self,
+        shape: Sequence[int],
+        dtype: str,
+        order: Sequence[int] | None = None,
+        *,
+        tiled: int | None = None,
+        kept: bool = False,
+        whole: bool = False,
+    ) -> Ref:
+        """A new scratch array."""
+        shape = tuple(map(int, shape))
+        order = tuple(range(len(shape))) if order is None else tuple(order)
+        name = self.name("t")
+        here = len(self.inside)
+        self.slots[name] = Slot(name, shape, order, dtype, tiled, here, here, kept or whole)
+        return Ref(name, shape, strides_of(shape, order), dtype, tiled, whole, name)
+
+    def dims(self, shape: Sequence[int], tiled: int | None) -> str:
+        """A shape as text; in a ragged kernel the tiled axis is as long as the tile at hand."""
+        parts = ["n" if i == tiled and self.ragged else str(int(d)) for i, d in enumerate(shape)]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+    # Values.
+
+    def value(self, node: Node) -> Ref:
+        """How to read a node; what is read through is spelled at its first reader."""
+        if node not in self.values:
+            if self.computed(node):
+                raise AssertionError(f"{node.op.name} is read before it is written")
+            self.read_through(node)
+        return self.values[node]
+
+    def read_through(self, node: Node) -> None:
+        if node.op is ops.input_:
+            self.values[node] = self.operand(int(node.attrs["name"][2:]), self.axes[node])
+        elif node.op is ops.const:
+            self.values[node] = self.constant(node)
+        elif node.op is ops.surrogate:
+            self.values[node] = self.value(node.inputs[0])
+        else:
+            SPELL[node.op.name](self, node)
+
+    def operand(self, index: int, axis: int | None) -> Ref:
+        """The tile of an operand, or all of it."""
+        place = self.operands[index]
+        whole = Ref(f"x{index}", place.shape, place.strides, place.dtype, None, True)
+        return whole if axis is None or not self.tile else self.cut(whole, axis)
+
+    def cut(self, whole: Ref, axis: int) -> Ref:
+        """The tile of something whole."""
+        name = self.name("v")
+        lead = ":, " * axis
+        self.put(f"{name} = {whole.text}[{lead}i:j]", whole)
+        shape = tuple(self.tile if i == axis else n for i, n in enumerate(whole.shape))
+        return Ref(name, shape, whole.strides, whole.dtype, axis, False, whole.slot)
+
+    def constant(self, node: Node) -> Ref:
+        value, dtype = node.attrs["value"], node.type.numpy_dtype.name
+        if not isinstance(value, Literal):
+            rank = len(node.shape)
+            return Ref(number(value, dtype), (1,) * rank, (0,) * rank, dtype, None, True, number=True)
+        array = value.array()
+        shape = tuple(map(int, array.shape))
+        if array.size <= 64:
+            text = f"np.array({array.tolist()!r}, np.{dtype})".replace("inf", "np.inf").replace("nan", "np.nan")
+        else:
+            text = f"np.frombuffer(bytes.fromhex({value.data.hex()!r}), np.{dtype}).reshape({shape})"
+        return self.tile_of(self.module_constant(text, shape, dtype), self.axes[node], node.shape)
+
+    def module_constant(self, text: str, shape: Ints, dtype: str) -> Ref:
+        """An array that the module makes once."""
+        name = f"c{zlib.crc32(text.encode()):08x}"
+        self.constants[name] = text
+        return Ref(name, shape, strides_of(shape, range(len(shape))), dtype, None, True)
+
+    def tile_of(self, whole: Ref, axis: int | None, shape: Sequence[int]) -> Ref:
+        """Something whole as a node tiled along `axis` reads it; an axis of size 1 stays."""
+        if axis is None or not self.tile or whole.shape[axis] == 1 != shape[axis]:
+            return whole
+        return self.cut(whole, axis)
+
+    def tile_shape(self, node: Node) -> Ints:
+        """The shape of a node within a tile."""
+        axis = self.axes[node]
+        return tuple(self.tile if i == axis and self.tile else int(n) for i, n in enumerate(node.shape))
+
+    def tiled_axis(self, node: Node) -> int | None:
+        axis = self.axes[node]
+        return axis if self.tile and axis != TOTAL else None
+
+    # Destinations.
+
+    def result(self, node: Node, order: Sequence[int]) -> Ref | None:
+        """The tile of the buffer in which a node ends, or None if it is only used inside.
+
+        order: that of the axes where the buffer's is free.
+        """
+        if node not in self.result_of:
+            return None
+        k = self.result_of[node][0]
+        place = self.places[k]
+        if place is None:
+            shape = tuple(map(int, node.shape))
+            place = self.places[k] = Place(shape, strides_of(shape, order), stored_dtype(node))
+        for other in self.result_of[node][1:]:
+            self.places[other] = self.places[other] or place
+        whole = Ref(f"y{k}", place.shape, place.strides, place.dtype, None, True)
+        axis = self.axes[node]
+        return whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
+
+    def overwrites(self, node: Node) -> bool:
+        """Whether writing this result now would destroy an operand that is read later in the tile."""
+        here = self.position[node]
+        for k in self.result_of.get(node, ()):
+            place = self.places[k]
+            if place is None or not place.memory:
+                continue
+            for x in self.graph.order:
+                if x.op is ops.input_ and self.operands[int(x.attrs["name"][2:])].memory == place.memory:
+                    if self.last[x] > here or any(self.last[u] > here for u in self.graph.users[x]):
+                        return True
+        return False
+
+    def finish(self, node: Node, ref: Ref, written: Ref | None = None) -> None:
+        """Enter a computed value; copy it to the results that it has not been written to."""
+        self.values[node] = ref
+        for k in self.result_of.get(node, ()):
+            if written is not None and k == self.result_of[node][0]:
+                continue
+            place = self.places[k]
+            if place is None:
+                shape = tuple(map(int, node.shape))
+                order = order_of(ref.shape, ref.strides) if ref.count > 1 else range(len(shape))
+                place = self.places[k] = Place(shape, strides_of(shape, order), stored_dtype(node))
+            whole = Ref(f"y{k}", place.shape, place.strides, place.dtype, None, True)
+            axis = self.axes[node]
+            target = whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
+            late = self.overwrites(node)
+            line = f"np.copyto({target.text}, {ref.text}{cast(ref, target)})"
+            if late:
+                self.touch(ref)
+                self.after.append(line)
+                if ref.slot is not None:
+                    self.slots[ref.slot].kept = True
+            else:
+                self.put(line, ref)
+
+    def write(self) -> None:
+        """Spell all computed nodes, in order."""
+        for node in self.graph.order:
+            if node in self.values:
+                continue
+            if self.computed(node):
+                if node.op.family == "movement" and node.op is not ops.unwindow or node.op.family == "source":
+                    self.copy(node)
+                elif not self.skipped(node):
+                    SPELL[node.op.name](self, node)
+
+    def skipped(self, node: Node) -> bool:
+        """A negation that is only added is spelled as a subtraction by the addition."""
+        return (
+            node.op is ops.neg
+            and node not in self.result_of
+            and all(u.op is ops.add and u.inputs[0] is not u.inputs[1] for u in self.graph.users[node])
+            and not any(x.op is ops.neg for u in self.graph.users[node] for x in u.inputs if x is not node)
+        )
+
+    def copy(self, node: Node) -> None:
+        """A result that is only moved."""
+        if node.op.name == "random":
+            SPELL["random"](self, node)
+            return
+        self.result_of, kept = {k: v for k, v in self.result_of.items() if k is not node}, self.result_of
+        self.read_through(node)
+        self.result_of = kept
+        self.finish(node, self.values[node])
+
+
+def cast(ref: Ref, target: Ref) -> str:
+    """The argument that lets `copyto` change the type."""
+    return "" if ref.number or ref.dtype == target.dtype else ', casting="unsafe"'

@@ -1,0 +1,64 @@
+"""The text around the kernels of a generated module: what every module defines before its functions."""
+
+HEAD = '''
+from functools import partial
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+
+def array(memory, offset, dtype, shape, order):
+    """An array in `memory` from byte `offset` on, whose axes lie there in `order`, the outermost first."""
+    lies = [shape[a] for a in order]
+    count = int(np.prod(lies, dtype=np.int64)) * np.dtype(dtype).itemsize
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return memory[offset:offset + count].view(dtype).reshape(lies).transpose(inverse)
+
+
+def launch(pool, function, operands, results, scratch, memory, tiles=None, totals=()):
+    """A call of a kernel with its arrays bound, shared between the threads of `pool` where it has several ranges.
+
+    scratch: (offset, dtype, shape, order) of each array a thread needs. memory: the scratch of each thread.
+    tiles: the range of the tiled axis for each thread. totals: (number of a result, offset) of results that each
+    thread sums for itself; those of the first thread are the results, the others are added in the order of the threads.
+    """
+    calls, shares = [], []
+    for thread, ends in enumerate(tiles or ((),)):
+        own = list(results)
+        for number, offset in totals if thread else ():
+            like = results[number]
+            own[number] = array(memory[thread], offset, like.dtype, like.shape, range(like.ndim))
+            shares.append((like, own[number]))
+        work = tuple(array(memory[thread], *place) for place in scratch)
+        calls.append(partial(function, *operands, *own, work, *ends))
+    if len(calls) == 1:
+        return calls[0]
+
+    def run():
+        if pool is None:
+            for call in calls:
+                call()
+        else:
+            pool(calls)
+        for total, share in shares:
+            np.add(total, share, out=total)
+
+    return run
+'''
+
+DRAW = '''
+
+def draw(seed, step, stream, first, out):
+    """Random bits number `first` and following: Philox4x64-10, key (seed, 0), counter (1, step, stream, 0), low half first."""
+    wrap = 2**64 - 1
+    block, skip = divmod(first, 8)
+    counter = np.array([block, int(step) & wrap, stream & wrap, 0], np.uint64)
+    bits = np.random.Philox(key=np.array([int(seed) & wrap, 0], np.uint64), counter=counter)
+    done = 0
+    while done < out.size:
+        some = bits.random_raw(min(4096, (out.size - done + skip + 1) // 2 + 1) // 4 * 4 + 4).astype("<u8", copy=False)
+        words = some.view("<u4")[skip:][:out.size - done]
+        out[done:done + words.size] = words
+        done += words.size
+        skip = 0
+'''

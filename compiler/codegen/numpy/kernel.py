@@ -1,0 +1,108 @@
+"""A kernel as the text of a Python function, and what is to be known to call it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...graph import Graph
+from ...kernel import TOTAL, Schedule
+from . import contract, movement, pointwise, reduction, windows  # noqa: F401  (they enter their spellings)
+from .body import ALIGN, Body, Slot
+from .ref import Place, strides_of
+
+
+@dataclass(frozen=True)
+class Written:
+    """A function: its text with NAME for its name, the scratch arrays a thread needs, and the places of its results."""
+
+    text: str
+    key: str
+    slots: tuple[Slot, ...]
+    scratch: int
+    places: tuple[Place, ...]
+    totals: tuple[int, ...]
+    constants: tuple[tuple[str, str], ...]
+
+
+def write_kernel(
+    kind: str,
+    graph: Graph,
+    schedule: Schedule,
+    operands: Sequence[Place],
+    results: Sequence[Place | None],
+    *,
+    threads: int,
+    inner: bool,
+) -> Written:
+    """The function of a kernel. inner: the batch is the innermost axis of the results of convolutions."""
+    share = threads if schedule.split else 1
+    single = not schedule.length or schedule.tile * share >= schedule.length
+    body = Body(graph, schedule, operands, results, inner, single)
+    body.write()
+    slots = sorted(body.slots.values(), key=lambda s: s.first)
+    scratch = _place(slots, len(body.inside))
+    text = _function(kind, body, slots)
+    places = []
+    for node, place in zip(graph.outputs.values(), body.places, strict=True):
+        shape = tuple(map(int, node.shape))
+        places.append(place or Place(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name))
+    totals = tuple(
+        k for k, node in enumerate(graph.outputs.values()) if schedule.length and body.axes[node] == TOTAL
+    )
+    constants = tuple(sorted(body.constants.items()))
+    # Scratch is an argument, so what it looks like is part of what the function is.
+    layout = [(s.shape, s.order, s.dtype, s.offset) for s in slots]
+    key = hashlib.sha256(repr((text, constants, layout)).encode()).hexdigest()[:16]
+    return Written(text, key, tuple(slots), scratch, tuple(places), totals, constants)
+
+
+def _place(slots: list[Slot], end: int) -> int:
+    """Offsets for scratch arrays, so that those that live at the same time lie apart; the bytes of all."""
+    placed: list[Slot] = []
+    top = 0
+    for slot in slots:
+        if slot.kept:
+            slot.first, slot.last = -1, end + 1
+    for slot in sorted(slots, key=lambda s: (not s.kept, -s.nbytes)):
+        busy = sorted(
+            (o.offset, o.offset + o.nbytes) for o in placed if o.first <= slot.last and slot.first <= o.last
+        )
+        at = 0
+        for low, high in busy:
+            if at + slot.nbytes <= low:
+                break
+            at = max(at, -(-high // ALIGN) * ALIGN)
+        slot.offset = at
+        placed.append(slot)
+        top = max(top, at + slot.nbytes)
+    return -(-top // ALIGN) * ALIGN
+
+
+def _function(kind: str, body: Body, slots: Sequence[Slot]) -> str:
+    operands = [f"x{i}" for i in range(len(body.operands))]
+    results = [f"y{i}" for i in range(len(body.results))]
+    names = dict.fromkeys(n.op.name for n in body.graph.order if n.op.name not in ("input", "const", "iota"))
+    arguments = [*operands, *results, "work"]
+    if body.tile:
+        arguments += ["start", "stop"]
+    lines = [f"def NAME({', '.join(arguments)}):", f'    """{kind}: {", ".join(names)}."""']
+    if slots:
+        lines.append(f"    {', '.join(s.name for s in slots)}{',' if len(slots) == 1 else ''} = work")
+    lines += [f"    {line}" for line in body.before if line]
+    inside = [line for line in (*body.inside, *body.after) if line]
+    if not body.tile:
+        return "\n".join([*lines, *(f"    {line}" for line in inside)]) + "\n"
+    cut = [s for s in slots if body.ragged and s.tiled is not None]
+    for s in cut:
+        lines.append(f"    {s.name}_ = {s.name}")
+    lines.append(f"    for i in range(start, stop, {body.tile}):")
+    if body.ragged:
+        lines += [f"        j = min(i + {body.tile}, stop)", "        n = j - i"]
+        lines += [f"        {s.name} = {s.name}_[{':, ' * (s.tiled or 0)}:n]" for s in cut]
+    else:
+        lines.append(f"        j = i + {body.tile}")
+    lines += [f"        {line}" for line in inside]
+    lines += [f"    {line}" for line in body.after_loop]
+    return "\n".join(lines) + "\n"

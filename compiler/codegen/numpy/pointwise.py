@@ -1,0 +1,223 @@
+"""Elementwise ops as ufuncs with `out=`.
+
+Relies on measurements: `maximum` with a number is four times slower than `clip`, `power` thirty times slower than square
+roots, `copyto(where=)` ten times slower than a choice by bits.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from ... import ops
+from ...graph import Node
+from .body import SIZES, Body, spells, stored_dtype
+from .ref import Ref, order_of
+
+UFUNC = {
+    "add": "np.add",
+    "mul": "np.multiply",
+    "div": "np.divide",
+    "max": "np.maximum",
+    "min": "np.minimum",
+    "pow": "np.power",
+    "less": "np.less",
+    "equal": "np.equal",
+    "neg": "np.negative",
+    "exp": "np.exp",
+    "log": "np.log",
+    "sqrt": "np.sqrt",
+    "tanh": "np.tanh",
+    "floor": "np.floor",
+    "abs": "np.absolute",
+}
+BITS = {"float32": "int32", "int32": "int32", "float64": "int64", "int64": "int64"}
+
+
+@spells(*UFUNC, "where", "cast")
+def pointwise(body: Body, node: Node) -> None:
+    """A node computed into its buffer, into the memory of an operand that dies here, or into scratch."""
+    operands, subtract = node.inputs, False
+    if node.op is ops.add:
+        operands, subtract = _difference(body, node)
+    refs = [body.value(x) for x in operands]
+    shape = common(refs, len(node.shape))
+    tiled = body.tiled_axis(node) if any(r.tiled is not None for r in refs) else None
+    like = max(refs, key=lambda r: r.count)
+    order = order_of(like.shape, like.strides)
+    target = body.result(node, order)
+    written = target
+    if target is None or body.overwrites(node):
+        written = None
+        whole = tiled is None and all(r.whole for r in refs) and body.tile > 0
+        target = None if whole else _takeover(body, node, operands, refs, shape)
+        if target is None:
+            target = body.scratch(shape, stored_dtype(node), order, tiled=tiled, whole=whole)
+    apply(body, node, "np.subtract" if subtract else node.op.name, refs, target)
+    body.finish(node, target, written)
+
+
+def _difference(body: Body, node: Node) -> tuple[tuple[Node, Node], bool]:
+    """The operands of an addition of a negated value, as those of a subtraction."""
+    a, b = node.inputs
+    if b.op is ops.neg and body.skipped(b):
+        return (a, b.inputs[0]), True
+    if a.op is ops.neg and body.skipped(a):
+        return (b, a.inputs[0]), True
+    return (a, b), False
+
+
+def common(refs: Sequence[Ref], rank: int) -> tuple[int, ...]:
+    return tuple(max(r.shape[i] if r.shape[i] != 0 else 0 for r in refs) if refs else 1 for i in range(rank))
+
+
+def _takeover(
+    body: Body, node: Node, operands: Sequence[Node], refs: Sequence[Ref], shape: Sequence[int]
+) -> Ref | None:
+    """The scratch of an operand that nobody reads after this node."""
+    for x, ref in zip(operands, refs, strict=True):
+        if (
+            ref.slot is not None
+            and body.computed(x)
+            and x not in body.result_of
+            and body.last[x] <= body.position[node]
+            and ref.shape == tuple(shape)
+            and ref.dtype == stored_dtype(node)
+            and not ref.whole
+            and not body.slots[ref.slot].kept
+            and body.slots[ref.slot].shape == ref.shape
+        ):
+            return ref
+    return None
+
+
+def apply(body: Body, node: Node, name: str, refs: Sequence[Ref], target: Ref) -> None:
+    """One op on arrays, written to `target`; every operand broadcasts to it."""
+    whole = target.whole and target.slot is not None and all(r.whole for r in refs)
+    out = f"out={target.text}"
+    if name == "where":
+        _where(body, refs, target, whole)
+    elif name == "cast":
+        body.put(f'np.copyto({target.text}, {refs[0].text}, casting="unsafe")', target, *refs, whole=whole)
+    elif name == "pow" and refs[1].number and _power(body, refs[0], float(eval_number(refs[1].text)), target, whole):
+        return
+    elif name in ("max", "min") and any(r.number for r in refs) and target.dtype.startswith("float"):
+        x, bound = (refs[1], refs[0]) if refs[0].number else (refs[0], refs[1])
+        ends = f"{bound.text}, np.inf" if name == "max" else f"-np.inf, {bound.text}"
+        body.put(f"np.clip({x.text}, {ends}, {out})", target, *refs, whole=whole)
+    else:
+        texts = ", ".join(r.text for r in refs)
+        body.put(f"{UFUNC.get(name, name)}({texts}, {out})", target, *refs, whole=whole)
+
+
+def eval_number(text: str) -> float:
+    """The number that `ref.number` wrote."""
+    return {"np.inf": float("inf"), "-np.inf": float("-inf"), "np.nan": float("nan")}.get(text) or float(text)
+
+
+def _power(body: Body, x: Ref, exponent: float, target: Ref, whole: bool) -> bool:
+    """x to a power that is a multiple of 1/4, by multiplications and square roots; False for any other."""
+    quarters = abs(exponent) * 4
+    if quarters != int(quarters) or quarters > 12 or target.dtype not in ("float32", "float64"):
+        return False
+    times, rest = divmod(int(quarters), 4)
+    out = target.text
+    lines: list[str] = []
+    base = x
+    if times and rest:
+        base = body.scratch(target.shape, target.dtype, order_of(target.shape, target.strides), whole=whole)
+    if rest:
+        part = base.text if times else out
+        lines.append(f"np.sqrt({x.text}, out={part})")
+        if rest in (1, 3):
+            extra = body.scratch(target.shape, target.dtype, order_of(target.shape, target.strides), whole=whole)
+            lines.append(f"np.sqrt({part}, out={extra.text if rest == 3 else part})")
+            if rest == 3:
+                lines.append(f"np.multiply({part}, {extra.text}, out={part})")
+            body.touch(extra)
+        for k in range(times):
+            lines.append(f"np.multiply({part if k == 0 else out}, {x.text}, out={out})")
+    elif times == 0:
+        lines.append(f"{out}.fill(1.0)")
+    elif times == 1:
+        lines.append(f"np.copyto({out}, {x.text})")
+    else:
+        if x.text == out and times > 2:
+            return False
+        lines.append(f"np.multiply({x.text}, {x.text}, out={out})")
+        lines += [f"np.multiply({out}, {x.text}, out={out})"] * (times - 2)
+    if rest and times and x.text == out:
+        return False
+    if exponent < 0:
+        lines.append(f"np.divide(1.0, {out}, out={out})")
+    for line in lines:
+        body.put(line, x, target, base, whole=whole)
+    return True
+
+
+def _bits_of(ref: Ref, bits: str) -> str:
+    """An array, or a number, read as integers of the same size."""
+    if not ref.number:
+        return ref.text if ref.dtype == bits else f"{ref.text}.view(np.{bits})"
+    if ref.dtype.startswith("int"):
+        return ref.text
+    value = eval_number(ref.text)
+    return str(struct.unpack("<i", struct.pack("<f", value))[0] if bits == "int32" else
+               struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+def is_zero(ref: Ref) -> bool:
+    return ref.number and ref.text in ("0", "0.0", "False")
+
+
+def _where(body: Body, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
+    condition, a, b = refs
+    bits = BITS.get(target.dtype)
+    if target.dtype == "bool" and is_zero(b):
+        body.put(f"np.logical_and({condition.text}, {a.text}, out={target.text})", *refs, target, whole=whole)
+        return
+    if bits is None or condition.number or (a.number and b.number):
+        same = target.text == a.text
+        if same:
+            if condition.number:
+                return
+            rest = body.scratch(condition.shape, "bool", whole=whole)
+            body.put(f"np.logical_not({condition.text}, out={rest.text})", condition, rest, whole=whole)
+            body.put(f"np.copyto({target.text}, {b.text}, where={rest.text})", *refs, rest, target, whole=whole)
+            return
+        if condition.text == target.text:
+            mask = body.scratch(target.shape, "bool", order_of(target.shape, target.strides), whole=whole)
+            body.put(f"np.copyto({mask.text}, {condition.text})", condition, mask, whole=whole)
+            condition = mask
+        if target.text != b.text:
+            body.put(f"np.copyto({target.text}, {b.text})", *refs, target, whole=whole)
+        chosen = condition.text if not condition.number else f"np.True_ if {condition.text} else np.False_"
+        body.put(f"np.copyto({target.text}, {a.text}, where={chosen})", *refs, condition, target, whole=whole)
+        return
+    out = _bits_of(target, bits)
+    if is_zero(b) or is_zero(a):
+        mask = _mask(body, condition, bits, inverted=is_zero(a))
+        kept = a if is_zero(b) else b
+        body.put(f"np.bitwise_and({_bits_of(kept, bits)}, {mask.text}, out={out})", kept, mask, target, whole=whole)
+        return
+    mask = _mask(body, condition, bits, inverted=False)
+    texts = _bits_of(a, bits), _bits_of(b, bits)
+    middle = body.scratch(target.shape, bits, order_of(target.shape, target.strides), whole=whole)
+    body.put(f"np.bitwise_xor({texts[0]}, {texts[1]}, out={middle.text})", a, b, middle, whole=whole)
+    body.put(f"np.bitwise_and({middle.text}, {mask.text}, out={middle.text})", middle, mask, whole=whole)
+    body.put(f"np.bitwise_xor({middle.text}, {texts[1]}, out={out})", b, middle, target, whole=whole)
+
+
+def _mask(body: Body, condition: Ref, bits: str, *, inverted: bool) -> Ref:
+    """All bits set where the condition holds (or fails), as integers."""
+    whole = condition.whole and body.tile > 0
+    order = order_of(condition.shape, condition.strides)
+    mask = body.scratch(condition.shape, bits, order, tiled=condition.tiled, whole=whole)
+    byte = f"{condition.text}.view(np.int8)"
+    line = f"np.subtract({byte}, 1, out={mask.text})" if inverted else f"np.negative({byte}, out={mask.text})"
+    body.put(line, condition, mask, whole=whole)
+    return mask
+
+
+def size_of(dtype: str) -> int:
+    return SIZES[dtype]

@@ -1,0 +1,135 @@
+"""Reductions over whole axes, random bits, and rows by number."""
+
+from __future__ import annotations
+
+import math
+
+from ...graph import Node
+from ...kernel import TOTAL, window_axes
+from .body import Body, spells, stored_dtype
+from .movement import contiguous, full
+from .ref import Ref, order_of, strides_of
+from .windows import reduce_windows
+
+
+@spells("sum", "max_reduce", "argmax")
+def reduce(body: Body, node: Node) -> None:
+    x = node.inputs[0]
+    if window_axes(node) and x in body.windows:
+        reduce_windows(body, node)
+        return
+    ref = full(body, body.value(x), x)
+    if node.op.name == "argmax":
+        _argmax(body, node, ref)
+        return
+    axes = node.attrs["axes"]
+    shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
+    order = order_of(shape, ref.strides)
+    call = "np.add.reduce({x}, axis={axes}, keepdims=True, out={out})"
+    if node.op.name == "max_reduce":
+        least = ", initial=-np.inf" if ref.dtype.startswith("float") else ""
+        call = "np.fmax.reduce({x}, axis={axes}, keepdims=True, out={out}" + least + ")"
+    if ref.dtype == "bool" and node.op.name == "sum":
+        call = "np.logical_or.reduce({x}, axis={axes}, keepdims=True, out={out})"
+    total(body, node, shape, order, lambda out: (call.format(x=ref.text, axes=tuple(axes), out=out.text), (ref,)))
+
+
+def total(body: Body, node: Node, shape, order, line) -> None:  # type: ignore[no-untyped-def]
+    """Write a reduction; one over the tiled axis is added up over the tiles of a thread.
+
+    line(out) -> (text, refs used): the code that computes one tile's share into `out`.
+    """
+    if body.axes[node] == TOTAL and body.tile:
+        accumulate(body, node, shape, order, line)
+        return
+    tiled = body.tiled_axis(node)
+    target = body.result(node, order)
+    written = target
+    if target is None or body.overwrites(node):
+        target, written = body.scratch(shape, stored_dtype(node), order, tiled=tiled), None
+    text, refs = line(target)
+    body.put(text, target, *refs)
+    body.finish(node, target, written)
+
+
+def accumulate(body: Body, node: Node, shape, order, line) -> None:  # type: ignore[no-untyped-def]
+    """A thread's share of a sum over the tiles, in the result itself."""
+    target = body.result(node, order)
+    if target is None:
+        raise AssertionError("a sum over tiles is read in its own kernel")
+    if body.single:
+        text, refs = line(target)
+        body.put(text, *refs)
+    else:
+        body.put(f"{target.text}.fill(0)", whole=True)
+        part = body.scratch(shape, target.dtype, order)
+        text, refs = line(part)
+        body.put(text, part, *refs)
+        body.put(f"np.add({target.text}, {part.text}, out={target.text})", part)
+    body.values[node] = target
+    for k in body.result_of[node][1:]:
+        body.places[k] = body.places[k] or body.places[body.result_of[node][0]]
+        body.after_loop.append(f"np.copyto(y{k}, {target.text})")
+
+
+def _argmax(body: Body, node: Node, ref: Ref) -> None:
+    """The first largest element over some axes, as rows of their own; NaN counts as the least."""
+    axes = node.attrs["axes"]
+    kept = [i for i in range(len(ref.shape)) if i not in axes]
+    moved = (*kept, *axes)
+    rows = body.scratch(tuple(ref.shape[i] for i in moved), ref.dtype,
+                        tiled=None if ref.tiled is None else moved.index(ref.tiled))
+    source = f"{ref.text}.transpose{moved}" if moved != tuple(range(len(moved))) else ref.text
+    if ref.dtype.startswith("float"):
+        body.put(f"np.fmax({source}, -np.inf, out={rows.text})", ref, rows)
+    else:
+        body.put(f"np.copyto({rows.text}, {source})", ref, rows)
+    length = math.prod(ref.shape[a] for a in axes)
+    outer = tuple(ref.shape[i] for i in kept)
+    index = body.scratch(outer, "int64", tiled=None if ref.tiled is None else kept.index(ref.tiled))
+    flat = body.dims((*outer, length), index.tiled)
+    body.put(f"np.argmax({rows.text}.reshape{flat}, axis=-1, out={index.text})", rows, index)
+    shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
+    target = body.result(node, range(len(shape)))
+    written = target
+    if target is None:
+        target = body.scratch(shape, stored_dtype(node), tiled=body.tiled_axis(node))
+    body.put(f'np.copyto({target.text}, {index.text}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")',
+             index, target)
+    body.finish(node, target, written)
+
+
+@spells("random")
+def random(body: Body, node: Node) -> None:
+    seed, step = (body.value(x) for x in node.inputs)
+    shape = body.tile_shape(node)
+    made = body.scratch(shape, "uint32", tiled=body.tiled_axis(node))
+    axis = body.tiled_axis(node)
+    first = f"i * {math.prod(map(int, node.shape[axis + 1:]))}" if axis is not None else "0"
+    body.put(f"draw({seed.text}, {step.text}, {node.attrs['stream']}, {first}, {made.text}.reshape(-1))", made)
+    body.finish(node, made)
+
+
+@spells("gather")
+def gather(body: Body, node: Node) -> None:
+    table, index = (full(body, body.value(x), x) for x in node.inputs)
+    if table.strides != strides_of(table.shape, range(len(table.shape))):
+        table = contiguous(body, table)
+    made = body.scratch(body.tile_shape(node), table.dtype, tiled=body.tiled_axis(node))
+    body.put(f'np.take({table.text}, {index.text}, axis=0, mode="clip", out={made.text})', table, index, made)
+    body.finish(node, made)
+
+
+@spells("scatter_add")
+def scatter_add(body: Body, node: Node) -> None:
+    index, rows = (full(body, body.value(x), x) for x in node.inputs)
+    size = node.attrs["size"]
+    inside = body.scratch(index.shape, index.dtype, tiled=index.tiled)
+    body.put(f"np.clip({index.text}, 0, {size - 1}, out={inside.text})", index, inside)
+    target = body.result(node, range(len(node.shape)))
+    written = target
+    if target is None:
+        target = body.scratch(body.tile_shape(node), rows.dtype, tiled=body.tiled_axis(node))
+    body.put(f"{target.text}.fill(0)", target)
+    body.put(f"np.add.at({target.text}, {inside.text}, {rows.text})", inside, rows, target)
+    body.finish(node, target, written)

@@ -1,0 +1,113 @@
+"""What a kernel is made of: the schedule that its node carries, and which nodes of a graph are only ever read in part.
+
+A kernel iterates over tiles of one axis (mostly the batch). The schedule says, for each node of the body, which axis of
+its result that is. `fuse` writes schedules, the targets read them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from . import ops
+from .graph import Graph, Node
+
+Kind = Literal["map", "reduce", "window", "dot", "conv", "scatter", "copy"]
+HEAVY = frozenset({"conv", "conv_data_grad", "conv_weight_grad", "dot"})
+# The axis of a node that sums over the tiles: its result is complete after the last of them.
+TOTAL = -1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a kernel runs.
+
+    axes: for each node of the body, in the body's order, the axis of its result that is cut into tiles; None where the
+    result is whole in every tile; TOTAL where it is summed over all tiles. length: of the tiled axis (0: no tiles).
+    tile: elements of it a tile. split: whether threads share the tiles.
+    """
+
+    axes: tuple[int | None, ...] = ()
+    length: int = 0
+    tile: int = 0
+    split: bool = False
+
+
+def window_axes(root: Node) -> int:
+    """How many last axes of its operand a node takes as positions in a window: 0 if it does not read windows.
+
+    An `unwindow` does, and a reduction over all axes that a `window` among its operands appended.
+    """
+    if root.op is ops.unwindow:
+        return len(root.attrs["axes"])
+    if root.op.family != "reduce":
+        return 0
+    axes, rank = root.attrs["axes"], len(root.inputs[0].shape)
+    if not axes or axes != tuple(range(rank - len(axes), rank)):
+        return 0
+    stack, seen = [root.inputs[0]], set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.op is ops.window and len(node.attrs["axes"]) == len(axes):
+            return len(axes)
+        if node.op.family == "pointwise" or node.op is ops.broadcast:
+            stack.extend(x for x in node.inputs if len(x.shape) == rank)
+    return 0
+
+
+def in_windows(root: Node) -> set[Node]:
+    """The nodes below `root` that are computed for one position of the window at a time, and so never as a whole."""
+    count = window_axes(root)
+    found: set[Node] = set()
+    if not count:
+        return found
+    rank = len(root.inputs[0].shape)
+    stack = [root.inputs[0]]
+    while stack:
+        node = stack.pop()
+        if node in found or len(node.shape) != rank or math.prod(node.shape[rank - count :]) == 1:
+            continue
+        if node.op.family == "pointwise" or node.op in (ops.window, ops.broadcast, ops.iota, ops.const):
+            found.add(node)
+        if node.op.family == "pointwise" or node.op is ops.broadcast:
+            stack.extend(node.inputs)
+    return found
+
+
+def read_in_windows(nodes: Iterable[Node]) -> set[Node]:
+    """All nodes that some reader computes position by position."""
+    found: set[Node] = set()
+    for node in nodes:
+        found |= in_windows(node)
+    return found
+
+
+def narrow(node: Node) -> bool:
+    """Whether a node's numbers fit a byte though its type is wider: the choice within a small window."""
+    if node.op is not ops.argmax or not window_axes(node):
+        return False
+    x = node.inputs[0]
+    return math.prod(x.shape[a] for a in node.attrs["axes"]) <= 256
+
+
+def kind_of(body: Graph) -> Kind:
+    """The kind of a kernel, told by the heaviest op in it."""
+    names = {n.op.name for n in body.order}
+    if names & {"conv", "conv_data_grad", "conv_weight_grad"}:
+        return "conv"
+    if "dot" in names:
+        return "dot"
+    if names & {"scatter_add", "gather"}:
+        return "scatter"
+    if "unwindow" in names or any(window_axes(n) for n in body.order):
+        return "window"
+    if any(n.op.family == "reduce" for n in body.order):
+        return "reduce"
+    if any(n.op.family == "pointwise" or n.op.name == "random" for n in body.order):
+        return "map"
+    return "copy"

@@ -1,0 +1,81 @@
+"""Layouts and tiles: in which order the axes of activations lie, and how many elements a tile has.
+
+Values of convolutional nets lie with the batch innermost where the batch is large and the images small: then every copy
+into columns, every pooling window and every channel of an LRN is a long run, whatever its stride. Else they lie as
+C,N,H,W: one product over the columns of some images lands in place, and a tile may be a single image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ..compiler import ops
+from ..compiler.graph import Graph, Node
+from ..compiler.kernel import TOTAL
+
+CONVOLUTIONS = frozenset({"conv", "conv_data_grad", "conv_weight_grad"})
+# Items of a tile where the batch is innermost, the best first; runs of 16 floats are a cache line.
+INNER_TILES = (16, 20, 24, 32, 25, 8, 10, 12)
+# Beyond this many elements an item (all channels of one value) tiles of 16 items leave the cache.
+LARGEST_ITEM = 80_000
+# Bytes of one value in a tile, and of the columns of a convolution.
+TILE_BYTES = 1 << 16
+COLUMN_BYTES = 1 << 20
+# Under this estimate, in seconds, sharing a kernel between threads costs more than it saves.
+WORTH_SPLITTING = 60e-6
+
+
+def inner_tile(nodes: Iterable[Node]) -> int:
+    """Items a tile if the batch should be innermost, else 0."""
+    found = [n for n in nodes if n.op.name in CONVOLUTIONS]
+    batches = {int(n.inputs[0].shape[0]) for n in found}
+    items = [x.type.count // max(1, int(x.shape[0])) for n in found for x in n.inputs[:1]]
+    if len(batches) != 1 or max(items, default=0) > LARGEST_ITEM:
+        return 0
+    (batch,) = batches
+    if batch < 16:
+        return 0
+    return next((t for t in INNER_TILES if batch % t == 0 and batch >= 2 * t or batch == t), 0)
+
+
+def batch_of(nodes: Iterable[Node]) -> int:
+    """The batch of the convolutions among the nodes, 0 if there are none."""
+    return next((int(n.inputs[0].shape[0]) for n in nodes if n.op.name in CONVOLUTIONS), 0)
+
+
+def seconds(flops: int, moved: int) -> float:
+    """A rough time on one core."""
+    return flops / 60e9 + moved / 8e9
+
+
+def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: int, batch: int, threads: int) -> int:
+    """Elements of the tiled axis in a tile."""
+    along = dict(zip(body.order, axes, strict=True))
+    columns = 0
+    widest = 1
+    for node, axis in along.items():
+        if axis is not None and axis != TOTAL and node.op.family != "movement":
+            widest = max(widest, node.type.nbytes // length)
+        if node.op.name in CONVOLUTIONS:
+            shape = node.inputs[1].shape if node.op.name != "conv_weight_grad" else node.shape
+            out = node.shape if node.op.name == "conv" else node.inputs[1 if node.op.name == "conv_weight_grad" else 0].shape
+            item = math.prod(shape[1:]) * node.attrs["groups"] * math.prod(out[2:]) * 4
+            columns = max(columns, item if axis in (0, TOTAL) else 0)
+    if inner and length == batch and any(n.type.rank >= 3 for n in body.order):
+        return inner
+    share = -(-length // threads)
+    if any(n.op is ops.dot and along[n] is not None for n in body.order):
+        return divisor(length, share)
+    tile = TILE_BYTES // widest
+    if columns:
+        tile = min(tile, COLUMN_BYTES // columns)
+    if any(n.op.name in CONVOLUTIONS and along[n] == 1 for n in body.order):
+        return divisor(length, share)
+    return divisor(length, max(1, min(tile, share)))
+
+
+def divisor(length: int, most: int) -> int:
+    """The largest divisor of length up to `most` if it is at least half of that, else `most`."""
+    found = max((d for d in range(1, most + 1) if length % d == 0), default=1) if length < 1 << 16 else 0
+    return found if 2 * found >= most else most

@@ -1,0 +1,111 @@
+"""A few threads that run calls side by side; the caller's own thread takes the first.
+
+numpy frees the interpreter while it computes, so the calls of a kernel's ranges run on several cores. BLAS must use one
+thread meanwhile: two pools on the same cores slow each other down several times.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+
+class _Worker:
+    """A thread that waits for a call, runs it and says so. Locks are the cheapest signal that Python has."""
+
+    def __init__(self, number: int) -> None:
+        self.call: Call | None = None
+        self.failure: BaseException | None = None
+        self._go = threading.Lock()
+        self._done = threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        self._thread = threading.Thread(target=self._serve, name=f"netc-{number}", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with np.errstate(all="ignore"):
+            while True:
+                self._go.acquire()
+                if self.call is None:
+                    return
+                try:
+                    self.call()
+                except BaseException as error:  # handed to the caller
+                    self.failure = error
+                self._done.release()
+
+    def start(self, call: Call) -> None:
+        self.call = call
+        self._go.release()
+
+    def wait(self) -> None:
+        self._done.acquire()
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+    def stop(self) -> None:
+        self.call = None
+        self._go.release()
+        self._thread.join()
+
+
+class Pool:
+    """`pool(calls)` runs calls on the threads of the pool, one each, and returns when all are done.
+
+    As many calls as threads at most. An exception of a call is raised after all have ended. BLAS is held at one thread
+    while `run` runs. One pool runs one list of calls at a time.
+    """
+
+    def __init__(self, threads: int) -> None:
+        if threads < 1:
+            raise ValueError(f"a pool of {threads} threads")
+        self.threads = threads
+        self._workers = [_Worker(i) for i in range(1, threads)]
+        self._blas: Any = None
+
+    def __call__(self, calls: Sequence[Call]) -> None:
+        busy = self._workers[: len(calls) - 1]
+        for worker, call in zip(busy, calls[1:], strict=True):
+            worker.start(call)
+        try:
+            calls[0]()
+        finally:
+            failures = []
+            for worker in busy:
+                try:
+                    worker.wait()
+                except BaseException as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def single_blas(self) -> Any:
+        """A context in which BLAS uses one thread."""
+        if self._blas is None:
+            from threadpoolctl import ThreadpoolController
+
+            self._blas = ThreadpoolController()
+        return self._blas.limit(limits=1, user_api="blas")
+
+    def close(self) -> None:
+        """End the threads; the pool cannot be used afterwards."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
+
+
+_pools: dict[int, Pool] = {}
+
+
+def pool_of(threads: int) -> Pool:
+    """The process's pool of so many threads; programs share it."""
+    if threads not in _pools:
+        _pools[threads] = Pool(threads)
+    return _pools[threads]
