@@ -1,0 +1,1 @@
+"""Runs a compiled program: state, executables, data, training. Of the compiler it imports `compiler.program` only."""

@@ -1,0 +1,223 @@
+"""Snapshots: everything that a run needs to go on as if it had never stopped, in two files.
+
+`step-000500.safetensors` holds the state under logical names; `step-000500.json` the rest, with the name and the sha256
+of the former. Both are written whole or not at all, the JSON last, so a snapshot that is half there does not count: a
+process may be killed at any point, and the latest whole snapshot is usable.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compiler.program import UserError
+from .atomic import sweep, write_text
+from .state import State
+from .tensors import file_hash, printable, read_tensors, write_tensors
+
+FORMAT = 1
+MAX_JSON = 1 << 22  # bytes; the loss window is the longest part of it
+NAME = re.compile(r"step-(\d{6,})\.json")
+KEEP = 3  # snapshots left on disk, unless the caller wants another number
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The small half of a snapshot, what stands in its JSON file.
+
+    step: steps done. position: the place in the data. losses: the losses behind the averaged one. tested: whether the
+    tests due at this step were done. counters: the random counters by state name (they are among the tensors as well).
+    solver, schedule, steps, seed: as the file asked. environment: see `environment`.
+    """
+
+    net: str
+    step: int
+    steps: int
+    position: Any
+    losses: tuple[float, ...]
+    tested: bool
+    counters: Mapping[str, int]
+    solver: str
+    schedule: str
+    seed: int
+    environment: Mapping[str, Any]
+    tensors: str = ""
+    sha256: str = ""
+    format: int = FORMAT
+    path: Path = field(default=Path(), compare=False)
+
+    def restore(self, state: State) -> None:
+        """Put the snapshot's tensors into a state; a `UserError` if they are of another net or solver."""
+        try:
+            state.restore(read_tensors(self.path.parent / self.tensors))
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+
+
+def environment(program: str = "", threads: int = 1) -> dict[str, Any]:
+    """What decides the bits of a result besides the inputs: program hash, threads, versions, BLAS, machine."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        netc = version("netc")
+    except PackageNotFoundError:
+        netc = "unknown"
+    return {
+        "program": program,
+        "threads": threads,
+        "netc": netc,
+        "numpy": np.__version__,
+        "blas": blas(),
+        "python": platform.python_version(),
+        "machine": f"{sys.platform} {platform.machine()}",
+    }
+
+
+def blas() -> str:
+    """The BLAS that numpy uses, with its version and the kernels that it chose for this processor."""
+    config: Any = np.show_config(mode="dicts")  # type: ignore[call-arg,func-returns-value,unused-ignore]
+    built = config.get("Build Dependencies", {}).get("blas", {})
+    text = f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return text
+    kernels = {str(pool["architecture"]) for pool in threadpool_info() if pool.get("architecture")}
+    return " ".join([text, *sorted(kernels)])
+
+
+def differences(snapshot: Snapshot, current: Mapping[str, Any]) -> list[str]:
+    """What is not as it was when the snapshot was made, so that results may differ in their bits; one line each."""
+    names = {
+        "program": "the compiled program is another (the net, its settings, or netc changed)",
+        "threads": "threads",
+        "netc": "netc",
+        "numpy": "numpy",
+        "blas": "BLAS",
+        "machine": "machine",
+    }
+    lines = []
+    for key, words in names.items():
+        before, now = snapshot.environment.get(key), current.get(key)
+        if before != now:
+            lines.append(words if key == "program" else f"{words}: {printable(str(before))} then, {now} now")
+    return lines
+
+
+def save(folder: Path, snapshot: Snapshot, state: State, *, keep: int = KEEP) -> Snapshot:
+    """Write a snapshot into a folder and remove all but the last `keep` (0: all stay); returns it with its names.
+
+    A `UserError` if it cannot be written; those that were there before are then still whole.
+    """
+    name = f"step-{snapshot.step:06d}"
+    tensors = folder / f"{name}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
+    write_tensors(tensors, state.logical())
+    known = asdict(snapshot) | {"tensors": tensors.name, "sha256": file_hash(tensors), "format": FORMAT}
+    del known["path"]
+    path = folder / f"{name}.json"
+    write_text(path, json.dumps(known, indent=1) + "\n")
+    if keep > 0:
+        prune(folder, keep)
+    return Snapshot(**known | {"path": path})
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all snapshots of a folder but the last `keep`, and what killed processes left there."""
+    kept: set[str] = set()
+    for number, path in enumerate(_listed(folder)):
+        if number < keep:
+            kept.add(path.stem)
+        else:
+            path.unlink(missing_ok=True)  # first, so that no JSON ever names what is gone
+    for tensors in folder.glob("step-*.safetensors"):
+        if tensors.stem not in kept:
+            tensors.unlink(missing_ok=True)
+    sweep(folder)
+
+
+def latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
+    """The last snapshot of a folder that is whole, and a line about each later one that is not; None without one."""
+    notes: list[str] = []
+    for path in _listed(folder):
+        try:
+            return read(path), notes
+        except UserError as error:
+            notes.append(f"{error}; an earlier snapshot is used")
+    return None, notes
+
+
+def read(path: Path) -> Snapshot:
+    """The snapshot of a JSON file, its tensors checked against their hash; a `UserError` if anything is wrong."""
+    known = _json(path)
+    tensors = known["tensors"]
+    if tensors != f"{path.stem}.safetensors" or known["step"] < 0 or path.stem != f"step-{known['step']:06d}":
+        raise UserError(f"{path}: step and tensors are not those that its name says")
+    try:
+        if file_hash(path.parent / tensors) != known.get("sha256"):
+            raise UserError(f"{path.parent / tensors}: is not as it was written (its sha256 differs)")
+    except OSError as error:
+        raise UserError(f"{path.parent / tensors}: cannot be read: {error.strerror or error}") from None
+    return Snapshot(**known | {"losses": tuple(known["losses"]), "path": path})
+
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "net": (str,),
+    "step": (int,),
+    "steps": (int,),
+    "position": (dict, int, list, type(None)),
+    "losses": (list,),
+    "tested": (bool,),
+    "counters": (dict,),
+    "solver": (str,),
+    "schedule": (str,),
+    "seed": (int,),
+    "environment": (dict,),
+    "tensors": (str,),
+    "sha256": (str,),
+    "format": (int,),
+}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The fields of a snapshot's JSON, each of its type."""
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise UserError(f"{path}: not a snapshot: it has more than {MAX_JSON:,} bytes")
+        known = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not a snapshot: it is no JSON") from None
+    if not isinstance(known, dict):
+        raise UserError(f"{path}: not a snapshot")
+    if known.get("format") != FORMAT:
+        raise UserError(
+            f"{path}: a snapshot of format {printable(repr(known.get('format')))}, this netc reads {FORMAT}"
+        )
+    for name, types in TYPES.items():
+        if not isinstance(known.get(name), types) or (isinstance(known[name], bool) and bool not in types):
+            raise UserError(f"{path}: not a snapshot: `{name}` is missing or of the wrong type")
+    if not all(isinstance(loss, int | float) for loss in known["losses"]):
+        raise UserError(f"{path}: not a snapshot: `losses` holds something else than numbers")
+    return {name: known[name] for name in TYPES}
+
+
+def _listed(folder: Path) -> Sequence[Path]:
+    """The JSON files of snapshots, the last step first."""
+    try:
+        found = [(int(match[1]), path) for path in folder.iterdir() if (match := NAME.fullmatch(path.name))]
+    except OSError:
+        return []
+    return [path for _, path in sorted(found, reverse=True)]

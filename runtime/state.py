@@ -1,0 +1,236 @@
+"""The state of a net under its logical names: parameters, statistics, histories of the solver, counters.
+
+Memory is a few flat buffers, which programs read and write; names are views into them, so nothing is kept twice. A
+program that prepares something from the parameters (folded weights, packed copies) remakes it when `version` changes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..compiler.program import StateInfo, UserError
+from .fillers import fill
+
+Array = npt.NDArray[Any]
+
+PARAMETERS = ".parameters"
+ALIGNMENT = 64  # bytes, a cache line
+SHOWN = 20  # problems listed in one message
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `State.load` did: layers only in the files, layers left fresh, conversions (`conv1.weight: F16 to f32`)."""
+
+    unused: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    converted: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The same in sentences, one line each; none if all fitted."""
+        found = []
+        if self.fresh:
+            found.append(f"start from their fillers: {_listed(self.fresh)}")
+        if self.unused:
+            found.append(f"in the file, but not in the net: {_listed(self.unused)}")
+        if self.converted:
+            found.append(f"converted: {_listed(self.converted)}")
+        return found
+
+
+class State(MutableMapping[str, Array]):
+    """Logical name -> array, read and written in place; iterates over parameters and statistics.
+
+    Histories and counters (names that begin with a point) can be asked for too, but are not listed. `buffers` is the
+    memory by physical name; to read it is free, whoever writes to it calls `touch`.
+    """
+
+    def __init__(self, infos: Sequence[StateInfo]) -> None:
+        self.infos: dict[str, StateInfo] = {info.name: info for info in infos}
+        if len(self.infos) < len(infos):
+            raise ValueError("two tensors of state have the same name")
+        self.buffers: dict[str, Array] = _allocate(infos)
+        self._views = {info.name: self._view(info) for info in infos}
+        self._version = 0
+        self._handed: list[weakref.ref[Array]] = []
+
+    @property
+    def version(self) -> int:
+        """A number that is new whenever values may have been written since it was last asked for, programs apart.
+
+        An array that was handed out may be written at any time, so the number changes as long as somebody holds one.
+        """
+        if self._handed:
+            self._version += 1
+            self._handed = [held for held in self._handed if held() is not None]
+        return self._version
+
+    def touch(self) -> None:
+        """Say that a buffer was written."""
+        self._version += 1
+
+    def __getitem__(self, name: str) -> Array:
+        """The array itself, not a copy; KeyError for a name that the net does not have."""
+        view = self._views.get(name)
+        if view is None:
+            import difflib
+
+            near = difflib.get_close_matches(name, self._views, n=1)
+            raise KeyError(f"{name}: the net has no such state" + (f"; did you mean {near[0]}?" if near else ""))
+        if not view.size:
+            return view
+        # Through a memoryview, so that views of the array keep it alive and not the buffer behind it: see `version`.
+        flat: Array = np.frombuffer(view.reshape(-1).data.cast("B"), view.dtype)
+        self._handed.append(weakref.ref(flat))
+        self._version += 1
+        return flat.reshape(view.shape)
+
+    def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
+        """Copy values in; shape and element type stay, ValueError if the shape is another."""
+        self[name]  # names the mistake in the name
+        array = np.asarray(value)
+        view = self._views[name]
+        if array.shape != view.shape:
+            raise ValueError(f"{name} is {self.infos[name].type}, the value has shape {_shape(array.shape)}")
+        np.copyto(view, array, casting="same_kind")
+        self.touch()
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a net's state cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.infos if not name.startswith("."))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __repr__(self) -> str:
+        count = sum(info.type.count for info in self.infos.values() if info.kind == "parameter")
+        return f"<State of {len(self)} tensors, {count:,} parameters>"
+
+    def fill(self, seed: int) -> None:
+        """First values: parameters and statistics by their fillers, histories 0, counters 0 but `.seed`."""
+        for name, info in self.infos.items():
+            if info.kind in ("parameter", "statistic"):
+                self._views[name][...] = fill(info, seed)
+            else:
+                self._views[name][...] = 0
+        if ".seed" in self._views:
+            self._views[".seed"][...] = np.uint64(seed % (1 << 64)).astype(np.int64)
+        self.touch()
+
+    def finite(self, name: str) -> bool:
+        """Whether no value of a tensor is infinite or NaN."""
+        view = self._views[name]
+        return view.dtype.kind != "f" or bool(np.isfinite(view).all())
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters and statistics as safetensors under their logical names, whole or not at all."""
+        from .tensors import write_tensors
+
+        write_tensors(Path(path), {name: self._views[name] for name in self})
+
+    def load(self, path: str | Path | Sequence[str | Path], fresh: Collection[str] = ()) -> Loaded:
+        """Read parameters and statistics; of several files a later one wins. Nothing changes if anything is wrong.
+
+        `/` and `.` in names count as the same. A layer that the files lack, or hold in another shape, is a `UserError`
+        that lists all of them, unless it is one of the layers (or blocks) in `fresh`: those keep their values.
+        """
+        from .loading import match
+
+        paths = [path] if isinstance(path, str | Path) else list(path)
+        matched = match([Path(one) for one in paths], [self.infos[name] for name in self], fresh)
+        for name, array in matched.arrays.items():
+            with np.errstate(over="ignore"):
+                np.copyto(self._views[name], array, casting="unsafe")
+        self.touch()
+        return matched.report
+
+    def logical(self) -> dict[str, Array]:
+        """Everything, in an order and under names that do not depend on the layout of the flat buffers.
+
+        The history `.history0` of the parameter `conv1.weight` is `.history0/conv1.weight`. These are views: copy or
+        write them before the next step.
+        """
+        found: dict[str, Array] = {}
+        for name, info in self.infos.items():
+            parts = self._parts(info)
+            found.update(parts if parts else {name: self._views[name]})
+        return found
+
+    def restore(self, tensors: Mapping[str, Array]) -> None:
+        """Take back what `logical` gave; a `UserError` that says what lacks or differs. Nothing changes if so."""
+        own = self.logical()
+        problems = [f"{name} lacks" for name in own if name not in tensors]
+        problems += [f"{name} is not of this net" for name in tensors if name not in own]
+        for name, array in own.items():
+            if name in tensors and (tensors[name].shape != array.shape or tensors[name].dtype != array.dtype):
+                other = tensors[name]
+                problems.append(f"{name} is {other.dtype}{_shape(other.shape)}, not {array.dtype}{_shape(array.shape)}")
+        if problems:
+            raise UserError(f"the snapshot is of another net or solver: {_listed(problems, '; ')}")
+        for name, array in own.items():
+            array[...] = tensors[name]
+        self.touch()
+
+    def _view(self, info: StateInfo) -> Array:
+        buffer = self.buffers[info.buffer or info.name].reshape(-1)
+        return buffer[info.offset : info.offset + info.type.count].reshape([int(size) for size in info.type.shape])
+
+    def _parts(self, info: StateInfo) -> dict[str, Array]:
+        """A flat history cut into the parameters it belongs to; nothing if it is not of that kind."""
+        if info.kind != "history" or info.type.rank != 1:
+            return {}
+        parts: dict[str, Array] = {}
+        covered = 0
+        for name, other in self.infos.items():
+            end = other.offset + other.type.count
+            if other.kind == "parameter" and other.buffer == PARAMETERS and end <= info.type.count:
+                flat = self._views[info.name][other.offset : end]
+                parts[f"{info.name}/{name}"] = flat.reshape([int(size) for size in other.type.shape])
+                covered += other.type.count
+        return parts if covered == info.type.count else {}
+
+
+def _allocate(infos: Sequence[StateInfo]) -> dict[str, Array]:
+    """The buffers, zero: flat ones as long as their tensors reach, others in the shape of their one tensor."""
+    groups: dict[str, list[StateInfo]] = {}
+    for info in infos:
+        groups.setdefault(info.buffer or info.name, []).append(info)
+    buffers = {}
+    for name, members in groups.items():
+        dtypes = {info.type.numpy_dtype for info in members}
+        if len(dtypes) > 1:
+            raise ValueError(f"buffer {name} holds several element types")
+        single = len(members) == 1 and members[0].name == name
+        length = max(info.offset + info.type.count for info in members)
+        shape = tuple(int(size) for size in members[0].type.shape) if single else (length,)
+        buffers[name] = _aligned(shape, length, dtypes.pop())
+    return buffers
+
+
+def _aligned(shape: tuple[int, ...], count: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros that begin at a multiple of 64 bytes."""
+    memory = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _listed(items: Sequence[str], separator: str = ", ") -> str:
+    """Items in one line; of very many the first and how many more."""
+    more = f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more

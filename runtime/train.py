@@ -1,0 +1,364 @@
+"""The training loop: rate, step, averaged loss, tests, snapshots, and everything that may happen in between.
+
+A run is a function of its program, data and seed. It can be stopped after any step, by Ctrl-C or by a crash, and goes
+on from its last snapshot to the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from ..compiler.program import TestSpec, TrainSpec, UserError
+from . import snapshot as snapshots
+from .atomic import sweep
+from .curves import write_curves
+from .evaluate import Array, Batch, PassData, Runnable, evaluate, feeds, numbers
+from .folder import CURVES, LOG, SNAPSHOTS, locked
+from .history import History
+from .interruption import Interruption
+from .log import Log, mend, records
+from .progress import Progress, open_progress
+from .schedules import rate
+from .snapshot import KEEP, Snapshot
+from .state import State
+
+OBJECTIVE = ".objective"
+RATE = ".rate"
+WINDOW = 20  # steps behind the averaged loss where no lines are displayed
+Diagnose = Callable[[Mapping[str, Array], State], str]
+
+
+class TrainData(Protocol):
+    """What the loop asks of a stream of training data; `position` is JSON, and `seek` takes it back."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def position(self) -> Any: ...
+
+    def next(self) -> Batch: ...
+
+    def seek(self, position: Any, /) -> None: ...
+
+
+Test = tuple[TestSpec, Runnable, PassData]
+
+
+class Interrupted(Exception):
+    """A signal ended a run after a whole step. `snapshot` is where it can go on, None if the run keeps no files."""
+
+    def __init__(self, number: int, step: int, snapshot: Path | None, history: History) -> None:
+        saved = f"saved in {snapshot}; go on with --resume" if snapshot else "nothing was saved"
+        super().__init__(f"stopped after step {step:,}; {saved}")
+        self.exit_code = 128 + number
+        self.step = step
+        self.snapshot = snapshot
+        self.history = history
+
+
+class Diverged(UserError):
+    """The loss or a parameter is no finite number any more. The state is that before the step, histories apart."""
+
+
+def train(
+    step: Runnable,
+    stream: TrainData,
+    spec: TrainSpec,
+    *,
+    losses: Mapping[str, float],
+    metrics: Sequence[str] = (),
+    tests: Sequence[Test] = (),
+    accumulate: Runnable | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    threads: int = 1,
+    keep: int = KEEP,
+    diagnose: Diagnose | None = None,
+    progress: Progress | None = None,
+) -> History:
+    """Train for `spec.steps` steps from the state that `step` holds, or with `resume` from the folder's last snapshot.
+
+    step: the program of forward, backward and update; where `spec.accumulate` > 1 the update alone, and `accumulate`
+    is what adds up gradients. losses: name -> weight; metrics: other outputs to record. tests: what to test on, with an
+    executable in test mode on the same state. folder: where the run keeps its files; None keeps none, and then there
+    are no snapshots. threads: recorded with snapshots. keep: snapshots left on disk, 0 for all. diagnose: says in which
+    layer a number that is none appeared first, from the columns of the batch and the state before the step.
+
+    Raises `Interrupted` after Ctrl-C or SIGTERM, `Diverged` for a loss that is no finite number, `UserError` for files
+    that cannot be read or written. Snapshots and log are whole and usable after each of them.
+    """
+    run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, keep, diagnose)
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(locked(folder))
+        run.progress = stack.enter_context(closing(progress or open_progress()))
+        found = run.open(resume)
+        run.log = stack.enter_context(Log(folder / LOG if folder else None, run.history))
+        interruption = stack.enter_context(Interruption())
+        run.header(found)
+        try:
+            run.all_steps(interruption)
+        finally:
+            if folder is not None and len(run.history):
+                run.curves(folder / CURVES)
+    return run.history
+
+
+class _Run:
+    """One call of `train`: what it was given, and where it stands. `done` counts the steps that are committed."""
+
+    progress: Progress
+    log: Log
+
+    def __init__(
+        self,
+        step: Runnable,
+        stream: TrainData,
+        spec: TrainSpec,
+        losses: Mapping[str, float],
+        metrics: Sequence[str],
+        tests: Sequence[Test],
+        accumulate: Runnable | None,
+        folder: Path | None,
+        threads: int,
+        keep: int,
+        diagnose: Diagnose | None,
+    ) -> None:
+        if (accumulate is not None) != (spec.accumulate > 1):
+            raise ValueError("a program that accumulates gradients goes with spec.accumulate > 1")
+        self.step, self.stream, self.spec, self.tests = step, stream, spec, tests
+        self.accumulate, self.folder, self.keep, self.diagnose = accumulate, folder, keep, diagnose
+        self.losses = dict(losses)
+        self.names = [*losses, *(name for name in metrics if name not in losses)]
+        self.state = step.state
+        self.window = spec.display or WINDOW
+        self.recent: deque[float] = deque(maxlen=self.window)
+        self.seconds: deque[float] = deque(maxlen=self.window)
+        self.history = History()
+        self.history.folder = folder
+        self.done = 0
+        self.tested = True  # whether the tests that are due after step `done` were done
+        self.saved: Path | None = None  # the snapshot of step `done`
+        source = "\n".join(one.program.source for one in (step, accumulate) if one is not None)
+        self.environment = snapshots.environment(hashlib.sha256(source.encode()).hexdigest(), threads)
+        # Restored when a step fails, so that the diagnosis sees what the step saw.
+        kinds = {info.buffer or info.name: info.kind for info in self.state.infos.values()}
+        self.before = {name: a.copy() for name, a in self.state.buffers.items() if kinds[name] != "history"}
+
+    def open(self, resume: bool) -> Snapshot | None:
+        """Find the snapshot to go on from, or see that the folder is free for a new run."""
+        if self.folder is None:
+            return None
+        log = self.folder / LOG
+        if not resume:
+            if log.exists():
+                raise UserError(
+                    f"{self.folder}: holds another run; choose another folder, or --resume to go on with it"
+                )
+            return None
+        for place in (self.folder, self.folder / SNAPSHOTS):
+            sweep(place)
+        found, notes = snapshots.latest(self.folder / SNAPSHOTS)
+        for note in notes:
+            self.progress.note(f"warning: {note}")
+        if found is None:
+            self.progress.note(f"{self.folder}: there is no snapshot yet; the run begins again")
+        else:
+            self._restore(found)
+        if log.exists():
+            if note := mend(log):
+                self.progress.note(f"warning: {note}")
+            for record in records(log):
+                self.history.add(record)
+            self.history.cut(self.done)
+        return found
+
+    def _restore(self, found: Snapshot) -> None:
+        spec = self.spec
+        if found.net != spec.net:
+            raise UserError(f"{found.path}: is of the net `{found.net}`, not of `{spec.net}`")
+        found.restore(self.state)
+        self.stream.seek(found.position)
+        self.done, self.tested, self.saved = found.step, found.tested, found.path
+        self.recent.extend(found.losses)
+        changed = snapshots.differences(found, self.environment)
+        asked = {"solver": str(spec.solver), "schedule": str(spec.schedule), "steps": spec.steps, "seed": spec.seed}
+        for name, value in asked.items():
+            if getattr(found, name) != value:
+                changed.append(f"{name}: {getattr(found, name)} then, {value} now")
+        if changed:
+            self.progress.note("the results may differ from an uninterrupted run's, since the snapshot was made with:")
+            for line in changed:
+                self.progress.note(f"  {line}")
+
+    def header(self, found: Snapshot | None) -> None:
+        """Begin the log and the display."""
+        spec = self.spec
+        self.log.write(
+            "run",
+            net=spec.net,
+            steps=spec.steps,
+            batch=self.stream.batch * spec.accumulate,
+            losses=list(self.losses),
+            solver=str(spec.solver),
+            schedule=str(spec.schedule),
+            seed=spec.seed,
+            environment=self.environment,
+        )
+        if self.folder is not None:
+            if self.done or found is not None or len(self.history):
+                self.log.write("resume", step=self.done)
+            kept = f"the last {self.keep} snapshots are kept" if self.keep else "all snapshots are kept"
+            self.progress.note(f"log, curves, snapshots and weights go to {self.folder} ({kept})")
+        self.progress.start(spec.net, self.done, spec.steps)
+
+    def all_steps(self, interruption: Interruption) -> None:
+        """Every step that is left, and what is due after it; then the last test, snapshot and weights."""
+        start, first = time.monotonic(), self.done
+        while True:
+            stop = self._signalled(interruption)
+            if not self.tested and self._test(self._due_tests(), stop):
+                self.tested = True
+            due = self.spec.snapshot and self.done > first and self.done % self.spec.snapshot == 0
+            if due and self.tested and self.saved is None:
+                self._snapshot()
+            if stop():
+                self._stop(interruption)
+            if self.done >= self.spec.steps:
+                break
+            self._one_step(due=self.done == first)
+        if self.saved is None:
+            self._snapshot()
+        seconds = round(time.monotonic() - start, 3)
+        if self.folder is None:
+            self.log.write("end", step=self.done, seconds=seconds)
+            return
+        weights = self.folder / f"{self.spec.net}.safetensors"
+        self.state.save(weights)
+        self.history.weights = weights
+        self.log.write("end", step=self.done, seconds=seconds, weights=weights.name)
+        self.progress.note(f"trained {self.spec.net} in {seconds:,.1f} s; weights: {weights}")
+
+    @staticmethod
+    def _signalled(interruption: Interruption) -> Callable[[], bool]:
+        return lambda: interruption.signal is not None
+
+    def _one_step(self, *, due: bool) -> None:
+        spec = self.spec
+        for name, kept in self.before.items():
+            np.copyto(kept, self.state.buffers[name])
+        now = rate(spec.schedule, float(spec.solver["lr"]), self.done, spec.steps)
+        with np.errstate(over="ignore"):  # a rate too large for f32 is infinite
+            rate_feed = {RATE: np.asarray(now).astype(np.float32)} if RATE in self.step.program.inputs else {}
+        begin = time.perf_counter()
+        if self.accumulate is None:
+            loss, values = self._batch(self.step, rate_feed)
+        else:
+            parts = [self._batch(self.accumulate, {}) for _ in range(spec.accumulate)]
+            self.step.run(rate_feed)
+            loss = sum(part for part, _ in parts) / len(parts)
+            values = {name: sum(part[name] for _, part in parts) / len(parts) for name in parts[0][1]}
+        seconds = time.perf_counter() - begin
+        self.done += 1
+        self.saved = None
+        self.recent.append(loss)
+        self.seconds.append(seconds)
+        self.log.write("step", step=self.done, loss=loss, rate=now, values=values, seconds=round(seconds, 6))
+        self.tested = not self._due_tests()
+        mean = sum(self.seconds) / len(self.seconds)
+        speed = self.stream.batch * spec.accumulate / max(mean, 1e-9)
+        due = due or bool(spec.display and self.done % spec.display == 0)
+        left = mean * (spec.steps - self.done)
+        self.progress.step(self.done, sum(self.recent) / len(self.recent), now, speed, left, due=due)
+
+    def _batch(self, program: Runnable, more: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
+        """Run a program on the next batch: the loss, and all that is recorded of it."""
+        columns = feeds(program, self.stream.next().columns)
+        outputs = program.run({**columns, **more})
+        values = numbers({name: outputs[name] for name in self.names})
+        if OBJECTIVE in outputs:
+            loss = float(np.asarray(outputs[OBJECTIVE]).reshape(()))
+        else:
+            loss = math.fsum(weight * values[name] for name, weight in self.losses.items() if weight)
+        if not math.isfinite(loss):
+            self._diverged(f"the loss is {loss}", columns)
+        return loss, values
+
+    def _diverged(self, what: str, columns: Mapping[str, Array]) -> NoReturn:
+        number = self.done + 1
+        for name, kept in self.before.items():
+            np.copyto(self.state.buffers[name], kept)
+        self.state.touch()
+        where = f"; {self.diagnose(columns, self.state)}" if self.diagnose is not None else ""
+        now = rate(self.spec.schedule, float(self.spec.solver["lr"]), self.done, self.spec.steps)
+        message = f"step {number:,}: {what}{where} (the rate was {now:.4g}: try a lower one, a warm-up, or `clip`)"
+        self.log.write("stop", step=number, reason=message)
+        raise Diverged(message)
+
+    def _due_tests(self) -> Collection[Test]:
+        """The tests to do after step `done`."""
+        end = self.done >= self.spec.steps
+        return [test for test in self.tests if end or (test[0].every and self.done % test[0].every == 0)]
+
+    def _test(self, tests: Iterable[Test], stop: Callable[[], bool]) -> bool:
+        """Run tests; whether all of them were finished."""
+        for spec, executable, data in tests:
+            begin = time.perf_counter()
+            found = evaluate(executable, data, self.names, stop=stop)
+            if found is None:
+                return False
+            values, count = found
+            seconds = round(time.perf_counter() - begin, 6)
+            self.log.write("test", step=self.done, data=spec.data.name, values=values, records=count, seconds=seconds)
+            self.progress.test(self.done, spec.data.name, values)
+        return True
+
+    def _snapshot(self) -> None:
+        if self.folder is None:
+            return
+        broken = [n for n, i in self.state.infos.items() if i.kind == "parameter" and not self.state.finite(n)]
+        if broken:
+            message = f"after step {self.done:,}: {broken[0]} is not finite; no snapshot is made of that"
+            self.log.write("stop", step=self.done, reason=message)
+            raise Diverged(message)
+        counters = {n: int(self.state.buffers[n]) for n, i in self.state.infos.items() if i.kind == "counter"}
+        made = Snapshot(
+            net=self.spec.net,
+            step=self.done,
+            steps=self.spec.steps,
+            position=self.stream.position,
+            losses=tuple(self.recent),
+            tested=self.tested,
+            counters=counters,
+            solver=str(self.spec.solver),
+            schedule=str(self.spec.schedule),
+            seed=self.spec.seed,
+            environment=self.environment,
+        )
+        self.log.flush()
+        self.saved = snapshots.save(self.folder / SNAPSHOTS, made, self.state, keep=self.keep).path
+        self.log.write("snapshot", step=self.done, file=self.saved.name)
+
+    def curves(self, path: Path) -> None:
+        """Draw the curves; a picture that cannot be written must not hide how the run ended."""
+        try:
+            write_curves(path, self.history)
+        except UserError as error:
+            self.progress.note(f"warning: {error}")
+
+    def _stop(self, interruption: Interruption) -> NoReturn:
+        if self.saved is None:
+            self._snapshot()
+        number = interruption.signal or 0
+        self.log.write("stop", step=self.done, reason=f"signal {number}")
+        raise Interrupted(number, self.done, self.saved, self.history)
