@@ -1,0 +1,52 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else: they make .venv and install into it what they use.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# CI measures branch coverage as well, and fails below the limit in pyproject.toml.
+COVERAGE := $(if $(CI),--cov --cov-report=term:skip-covered)
+
+.PHONY: help demo test test-all lint format bench clean
+
+help:
+	@echo "make demo      train LeNet on the digits that come with netc, and compare fused with unfused"
+	@echo "make test      ruff, mypy --strict, and every test that takes under ten seconds"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make lint      ruff and mypy only"
+	@echo "make format    put the Python files in form"
+	@echo "make bench     netc and PyTorch side by side (benchmarks/)"
+
+demo: .venv/base
+	$(BIN)/python examples/demo.py
+
+test: lint
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(COVERAGE)
+
+test-all: lint
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(COVERAGE)
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict netc tests
+
+format: .venv/test
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: .venv/test
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+# A stamp file stands for each state of the environment, so that a second call installs nothing.
+.venv/made:
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/base: .venv/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/test: .venv/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ .venv/base

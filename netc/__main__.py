@@ -1,0 +1,117 @@
+"""The command line: `netc COMMAND`, or `python -m netc COMMAND`.
+
+Commands are imported when they are called, and each imports what it needs, so that `netc check` stays quick. A user's
+mistake ends here as a message and exit status 2; a traceback is always a fault of netc.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from . import __version__
+
+# command -> the module under netc/commands that holds it
+COMMANDS = {
+    "check": "check",
+    "fmt": "fmt",
+    "show": "show",
+    "summary": "summary",
+    "train": "train",
+    "test": "test",
+    "run": "run",
+    "compile": "compile",
+    "profile": "profile",
+    "explain": "explain",
+    "data": "data",
+    "devices": "devices",
+    "completion": "completion",
+}
+MISTAKE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class Netc(click.Group):
+    """A group whose commands are imported late, and which turns users' mistakes into messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
+        command = getattr(module, "command")  # noqa: B009
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from .grammar.source import suggest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = suggest(args[0], COMMANDS)
+            ctx.fail(f"no such command `{args[0]}`{f'; {near}' if near else ''}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from .grammar.source import SourceError, SourceErrors, UserError
+
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (SourceError, SourceErrors) as error:
+            click.echo(error.render(), err=True)
+            ctx.exit(MISTAKE)
+        except UserError as error:
+            fail(ctx, str(error))
+        except KeyboardInterrupt:
+            click.echo("netc: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _silence(sys.stdout)
+            ctx.exit(PIPE_CLOSED)
+        except MemoryError:
+            fail(ctx, "there is not enough memory; a smaller --batch needs less")
+        except OSError as error:
+            name = f"{os.fspath(error.filename)!s}: " if error.filename is not None else ""
+            fail(ctx, f"{name}{error.strerror or error}")
+
+
+def fail(ctx: click.Context, message: str) -> None:
+    """One line to standard error, and exit status 2."""
+    click.echo(f"netc: error: {message}", err=True)
+    ctx.exit(MISTAKE)
+
+
+def _silence(stream: Any) -> None:
+    """Send what is still buffered nowhere: the reader has gone, and Python would complain at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):  # not a real file, as under a test runner
+        return
+
+
+@click.group(cls=Netc, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="netc", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Compile deep-learning models written as .net files: check, look into, train, run, profile and deploy them."""
+
+
+def main() -> None:
+    """The entry point of the `netc` script."""
+    try:
+        cli.main(prog_name="netc")
+    except KeyboardInterrupt:  # while a command was still being imported
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

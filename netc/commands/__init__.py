@@ -1,0 +1,1 @@
+"""The commands of `netc`, a module each, imported when the command is called. Flags are parsed by click."""

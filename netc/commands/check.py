@@ -1,0 +1,43 @@
+"""`netc check`: all the mistakes of `.net` files. Nothing is compiled, no data is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import as_json, choice_of_program, dimensions, print_json, settings_of
+
+
+@click.command("check")
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
+@choice_of_program(mode=None)
+@as_json
+def command(
+    files: tuple[Path, ...],
+    net: str | None,
+    batch: int | None,
+    dims: tuple[str, ...],
+    settings: tuple[str, ...],
+    json_: bool,
+) -> None:
+    """Report every mistake of .net files: syntax, names, settings, types, shapes, data and training.
+
+    Exit status 0: no error (there may be warnings). 2: errors.
+    """
+    from ..checking import check
+
+    given, sizes = settings_of(settings), dimensions(batch, dims)
+    problems = [problem for file in files for problem in check(file, net=net, dims=sizes, settings=given)]
+    failed = any(problem.severity == "error" for problem in problems)
+    if json_:
+        print_json([problem.as_dict() for problem in problems])
+    else:
+        for problem in problems:
+            click.echo(problem.text, err=problem.severity == "error")
+        if not failed:
+            warned = sum(problem.severity == "warning" for problem in problems)
+            note = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
+            click.echo(f"{', '.join(map(str, files))}: no errors{note}")
+    if failed:
+        click.get_current_context().exit(2)

@@ -1,0 +1,52 @@
+"""`netc fmt`: `.net` files in their canonical form, which means the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("fmt")
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
+@click.option("--check", "check_", is_flag=True, help="Write nothing; exit status 1 if a file is in another form.")
+@click.option("--diff", is_flag=True, help="Write nothing; print what would change. Exit status as with --check.")
+def command(files: tuple[Path, ...], check_: bool, diff: bool) -> None:
+    """Put .net files in canonical form, in place. Comments stay."""
+    from ..grammar.format import format_file
+    from ..grammar.parse import read_source
+
+    differs = False
+    for file in files:
+        source = read_source(file)
+        text = format_file(source)
+        if text == source.text:
+            continue
+        differs = True
+        if diff:
+            click.echo(_diff(source.text, text, str(file)), nl=False)
+        elif check_:
+            click.echo(f"{file}: not in canonical form")
+        else:
+            _replace(file, text)
+            click.echo(f"{file}: formatted")
+    if differs and (check_ or diff):
+        click.get_current_context().exit(1)
+
+
+def _diff(before: str, after: str, name: str) -> str:
+    import difflib
+
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), name, f"{name} (formatted)"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write whole or not at all; the file's mode stays."""
+    from ..runtime.atomic import write_text
+
+    mode = file.stat().st_mode
+    write_text(file, text)
+    file.chmod(mode & 0o7777)

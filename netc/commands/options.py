@@ -1,0 +1,198 @@
+"""Flags that several commands share, and what their values mean. Relies on click only, so that commands start fast.
+
+A flag `--dim T=20` gives a symbolic dimension, `--batch 64` is `--dim N=64`, `--set NAME=VALUE` a setting of the net or
+of the train block. `--target` and `--device` are checked here: what later versions will know is refused in a line.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..grammar.source import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+Value = int | float | bool | str | tuple[Any, ...]
+
+TARGETS = ("numpy",)
+LATER_TARGETS = ("c", "triton")
+
+
+def net_file(function: F) -> F:
+    """The `.net` file that a command is about."""
+    return click.argument("file", type=click.Path(path_type=Path), metavar="FILE.net")(function)
+
+
+def as_json(function: F) -> F:
+    return click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")(function)
+
+
+def choice_of_program(*, mode: str | None = "test") -> Callable[[F], F]:
+    """--net --mode --batch --dim --set --output: which program of a file is meant; `mode` None leaves --mode out."""
+
+    def add(function: F) -> F:
+        options = [
+            click.option("--net", metavar="NAME", help="The net, where the file has several."),
+            click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The value of the dimension N."),
+            click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="The value of a symbolic dimension."),
+            click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the net."),
+        ]
+        if mode is not None:
+            options.insert(
+                1,
+                click.option("--mode", type=click.Choice(["train", "test"]), default=mode, show_default=True),
+            )
+            options.append(
+                click.option("--output", "outputs", multiple=True, metavar="NAME", help="Only what this value needs.")
+            )
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def choice_of_machine(function: F) -> F:
+    """--target --device --threads --seed: what runs the program, and from which seed."""
+    for option in reversed(
+        [
+            click.option("--target", default="numpy", show_default=True, metavar="NAME", callback=_target),
+            click.option("--device", default="auto", show_default=True, metavar="cpu|cuda|auto", callback=_device),
+            click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Default: all cores."),
+            click.option(
+                "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of fillers, order and dropout."
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def data_folder(function: F) -> F:
+    return click.option(
+        "--data",
+        "data_dir",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        metavar="FOLDER",
+        help="Where data sets are looked for first; else NETC_DATA.",
+    )(function)
+
+
+def check_target(target: str) -> str:
+    """The target, or UserError in a line for one that this version has not."""
+    from ..grammar.source import suggest
+
+    if target in TARGETS:
+        return target
+    if target in LATER_TARGETS:
+        raise UserError(f"the target `{target}` is not in this version of netc; use --target numpy")
+    near = suggest(target, TARGETS)
+    raise UserError(f"there is no target `{target}`; {near or f'there is {TARGETS[0]}'}")
+
+
+def check_device(device: str) -> str:
+    """`cpu`, also for `auto`; UserError for what this version cannot run on."""
+    if device in ("cpu", "auto"):
+        return "cpu"
+    if device.split(":")[0] in ("cuda", "gpu", "hip", "rocm"):
+        raise UserError(
+            f"the device `{device}` is not in this version of netc, which runs on the CPU; use --device cpu"
+        )
+    raise UserError(f"there is no device `{device}`; there are cpu, cuda and auto")
+
+
+def _target(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    return check_target(value)
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    return check_device(value)
+
+
+def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE texts as a dictionary; UserError for one without `=` or a name given twice."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name) or not value:
+            raise UserError(f"--{flag} wants NAME=VALUE, not `{text}`")
+        if name in found:
+            raise UserError(f"--{flag} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def dimensions(batch: int | None, given: Sequence[str]) -> dict[str, int]:
+    """The dimensions of --batch and --dim."""
+    dims: dict[str, int] = {}
+    for name, text in pairs("dim", given).items():
+        if not text.isascii() or not text.isdigit() or not 0 < len(text) < 10 or int(text) < 1:
+            raise UserError(f"--dim {name} wants a whole number from 1 on, not `{text}`")
+        dims[name] = int(text)
+    if batch is not None and dims.setdefault("N", batch) != batch:
+        raise UserError(f"--batch {batch} and --dim N={dims['N']} contradict each other")
+    return dims
+
+
+def settings_of(given: Sequence[str]) -> dict[str, Value]:
+    """The settings of --set: numbers, `true`, `false`, lists in brackets; anything else is text."""
+    return {name: _value(text) for name, text in pairs("set", given).items()}
+
+
+def _value(text: str) -> Value:
+    text = text.strip()
+    if text in ("true", "false"):
+        return text == "true"
+    if text.startswith("[") and text.endswith("]"):
+        inner = text[1:-1].strip().rstrip(",")
+        return tuple(_value(item) for item in inner.split(",")) if inner else ()
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        return text[1:-1]
+    for kind in (int, float):
+        if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", text, re.IGNORECASE | re.ASCII) and len(text) < 40:
+            try:
+                number = kind(text)
+            except ValueError:
+                continue
+            if not math.isfinite(number):
+                raise UserError(f"--set: {text} is too large")
+            return number
+    return text
+
+
+def print_json(value: Any) -> None:
+    """JSON for programs: one object, NaN and infinity as null, since JSON has neither."""
+    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def says_file(function: F) -> F:
+    """A file that is missing or a folder, said before anything else is imported."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        file: Path = kwargs["file"]
+        if file.is_dir():
+            raise UserError(f"{file} is a folder, not a .net file")
+        if not file.exists():
+            near = sorted(path.name for path in file.parent.glob("*.net"))[:6] if file.parent.is_dir() else []
+            raise UserError(f"{file}: there is no such file{f'; there are {chr(44).join(near)}' if near else ''}")
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]

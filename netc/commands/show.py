@@ -1,0 +1,74 @@
+"""`netc show`: a net at any station of its compilation, as text or as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import check_target, choice_of_program, dimensions, net_file, settings_of
+
+STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
+
+
+@click.command("show")
+@net_file
+@click.option("--stage", type=click.Choice(STAGES), default="graph", show_default=True)
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
+@choice_of_program(mode="train")
+@click.option("--target", default="numpy", show_default=True, metavar="NAME")
+@click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
+def command(
+    file: Path,
+    stage: str,
+    svg: Path | None,
+    net: str | None,
+    mode: str,
+    batch: int | None,
+    dims: tuple[str, ...],
+    settings: tuple[str, ...],
+    outputs: tuple[str, ...],
+    target: str,
+    unfused: bool,
+) -> None:
+    """Print a station of the compilation.
+
+    \b
+    ast       the syntax tree
+    graph     the net as primitives, before anything is done to it
+    gradient  with gradients and the solver's update
+    fused     as kernels, each with its body
+    kernels   the launches in order, with layers, lines, and buffers
+    source    the generated module
+    """
+    from ..grammar.source import UserError
+
+    check_target(target)
+    if stage == "ast":
+        if svg is not None:
+            raise UserError("--svg draws the stages graph, gradient, fused and kernels, not ast")
+        from ..show import ast
+
+        click.echo(ast(file), nl=False)
+        return
+    from ..driver import compilation
+    from ..show import TEXTS, picture
+
+    made = compilation(
+        file,
+        mode=mode,
+        net=net,
+        dims=dimensions(batch, dims),
+        settings=settings_of(settings),
+        outputs=outputs or None,
+        fused=not unfused,
+    )
+    if stage == "gradient" and mode == "test":
+        raise UserError("there are no gradients in test mode; use --mode train")
+    if svg is not None:
+        from ..runtime.atomic import write_text
+
+        write_text(svg, picture(made, stage))
+        click.echo(f"{svg}: {stage} of {made.net.name}", err=True)
+    else:
+        click.echo(TEXTS[stage](made).rstrip("\n"))

@@ -1,0 +1,46 @@
+"""`netc summary`: the layers of a net with shapes, parameters, operations and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import as_json, choice_of_program, dimensions, net_file, print_json, settings_of
+
+
+@click.command("summary")
+@net_file
+@choice_of_program(mode="test")
+@as_json
+def command(
+    file: Path,
+    net: str | None,
+    mode: str,
+    batch: int | None,
+    dims: tuple[str, ...],
+    settings: tuple[str, ...],
+    outputs: tuple[str, ...],
+    json_: bool,
+) -> None:
+    """Summarize a net: layers, shapes, parameters, operations, memory.
+
+    With --output prob only what that value needs is counted: the net as it is deployed.
+    """
+    from ..driver import compilation
+    from ..overview import summarize
+
+    made = compilation(
+        file,
+        mode=mode,
+        net=net,
+        dims=dimensions(batch, dims),
+        settings=settings_of(settings),
+        outputs=outputs or None,
+    )
+    found = summarize(made.net, made.program)
+    if json_:
+        print_json(found.as_dict())
+        return
+    found.table().show()
+    click.echo(found.text())

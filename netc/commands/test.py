@@ -1,0 +1,63 @@
+"""`netc test`: the means of losses and metrics over test data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import (
+    as_json,
+    choice_of_machine,
+    choice_of_program,
+    data_folder,
+    dimensions,
+    net_file,
+    print_json,
+    settings_of,
+)
+
+
+@click.command("test")
+@net_file
+@click.option(
+    "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
+)
+@choice_of_program(mode=None)
+@choice_of_machine
+@data_folder
+@as_json
+def command(
+    file: Path,
+    weights: tuple[Path, ...],
+    net: str | None,
+    batch: int | None,
+    dims: tuple[str, ...],
+    settings: tuple[str, ...],
+    target: str,
+    device: str,
+    threads: int | None,
+    seed: int | None,
+    data_dir: Path | None,
+    json_: bool,
+) -> None:
+    """Test a trained net on the data of its `test:` lines; each record counts once."""
+    from ..training import Options, open_experiment, test_experiment
+
+    options = Options(
+        net=net,
+        seed=seed,
+        batch=batch,
+        dims=dimensions(None, dims),
+        settings=settings_of(settings),
+        threads=threads,
+        data_dir=data_dir,
+    )
+    tested = test_experiment(open_experiment(file, options), options, list(weights) or None)
+    if json_:
+        print_json(tested.as_dict())
+        return
+    for name, (values, records) in tested.results.items():
+        numbers = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+        click.echo(f"{name}: {numbers} ({records:,} records)")
+    click.echo(f"weights: {', '.join(map(str, tested.weights))}")

@@ -1,0 +1,61 @@
+"""`netc train`: train as the file's `train` blocks say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import choice_of_machine, choice_of_program, data_folder, dimensions, net_file, settings_of
+
+
+@click.command("train")
+@net_file
+@choice_of_program(mode=None)
+@choice_of_machine
+@data_folder
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Instead of the block's.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
+@click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
+def command(
+    file: Path,
+    net: str | None,
+    batch: int | None,
+    dims: tuple[str, ...],
+    settings: tuple[str, ...],
+    target: str,
+    device: str,
+    threads: int | None,
+    seed: int | None,
+    data_dir: Path | None,
+    steps: int | None,
+    folder: Path | None,
+    resume: bool,
+) -> None:
+    """Train a net. Log, curves, snapshots and weights go to a folder of their own.
+
+    Ctrl-C finishes the step and saves; --resume goes on from there, to the same bits as without the stop.
+    """
+    from ..runtime.folder import last_run, new_run
+    from ..runtime.train import Interrupted
+    from ..training import Options, blocks, open_experiment, train_experiment
+
+    options = Options(
+        net=net,
+        steps=steps,
+        seed=seed,
+        batch=batch,
+        dims=dimensions(None, dims),
+        settings=settings_of(settings),
+        threads=threads,
+        data_dir=data_dir,
+    )
+    experiment = open_experiment(file, options)
+    if folder is None:
+        name = blocks(experiment, options)[-1].net
+        folder = last_run(name) if resume else new_run(name)
+    try:
+        train_experiment(experiment, options, folder=folder, resume=resume)
+    except Interrupted as stop:
+        click.echo(f"netc: {stop}", err=True)
+        click.get_current_context().exit(stop.exit_code)

@@ -1,0 +1,240 @@
+"""A compiled net as a folder that needs numpy and nothing of netc: module, weights, manifest.
+
+The module is the program's own text with a short part after it that reads the weights beside the file, binds the arrays
+and runs; so what is deployed is what was tested. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .compiler.program import Program, StateInfo
+from .grammar.source import UserError
+
+if TYPE_CHECKING:
+    from .runtime.state import State
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+TAIL = '''
+# From here on: the weights beside this file, and a command line. Written by netc, not by the compiler.
+
+import json
+import os
+import sys
+
+INPUTS = __INPUTS__
+# buffer: (element type, shape, ((tensor, first element), ...))
+STATE = __STATE__
+WEIGHTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), __WEIGHTS__)
+TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8", "U8": "u1", "BOOL": "?"}
+
+
+def read_safetensors(path):
+    """The arrays of a safetensors file by name."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        data = file.read()
+    header.pop("__metadata__", None)
+    return {
+        name: np.frombuffer(data[slice(*entry["data_offsets"])], TYPES[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in header.items()
+    }
+
+
+class Net:
+    """The program with its weights: `Net()(image=x)` gives the outputs by name."""
+
+    def __init__(self, weights=WEIGHTS):
+        tensors = read_safetensors(weights)
+        self.state = {}
+        for name, (dtype, shape, parts) in STATE.items():
+            self.state[name] = buffer = np.zeros(shape, dtype)
+            for tensor, first in parts:
+                flat = tensors[tensor].reshape(-1)
+                buffer.reshape(-1)[first:first + flat.size] = flat
+        self.inputs = {name: np.zeros(shape, dtype) for name, (dtype, shape) in INPUTS.items()}
+        self.outputs, prepare, self.step = bind(self.inputs, self.state)
+        for call in prepare:
+            call()
+
+    def __call__(self, **inputs):
+        for name, array in self.inputs.items():
+            given = np.asarray(inputs[name])
+            if given.shape != array.shape:
+                raise ValueError(f"{name} has shape {given.shape}, the program was compiled for {array.shape}")
+            array[...] = given
+        for call in self.step:
+            call()
+        return {name: np.array(value) for name, value in self.outputs.items()}
+
+
+def rows(net, arrays):
+    """The outputs for any number of records, a batch at a time; the last batch is filled up with its first record."""
+    batch = len(next(iter(net.inputs.values())))
+    count = min(len(array) for array in arrays.values())
+    found = {}
+    for start in range(0, count, batch):
+        taken = min(batch, count - start)
+        piece = {name: array[start:start + taken] for name, array in arrays.items()}
+        piece = {k: np.concatenate([a, np.repeat(a[:1], batch - taken, axis=0)]) for k, a in piece.items()}
+        for name, value in net(**piece).items():
+            found.setdefault(name, []).append(value[:taken] if value.ndim and len(value) == batch else value[None])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def main(arguments):
+    if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
+        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=sys.stderr)
+        print(f"the inputs: {', '.join(f'{k} {t} {list(s)}' for k, (t, s) in INPUTS.items())}", file=sys.stderr)
+        return 2
+    with np.load(arguments[0], allow_pickle=False) as given:
+        missing = [name for name in INPUTS if name not in given.files]
+        if missing:
+            print(f"{arguments[0]}: there is no array {missing[0]}", file=sys.stderr)
+            return 2
+        arrays = {name: given[name] for name in INPUTS}
+    for name, (_, shape) in INPUTS.items():
+        if arrays[name].shape[1:] != shape[1:] or not len(arrays[name]):
+            print(f"{name} has shape {list(arrays[name].shape)}, not {list(shape)}", file=sys.stderr)
+            return 2
+    found = rows(Net(), arrays)
+    if len(arguments) == 3:
+        np.savez(arguments[2], **found)
+    for name, value in found.items():
+        print(f"{name}: {value.dtype}{list(value.shape)}")
+        if value.ndim == 2 and len(arguments) == 1:
+            for number, row in enumerate(value):
+                best = np.argsort(-row, kind="stable")[:3]
+                print(f"  {number}: " + ", ".join(f"{which} {row[which]:.4f}" for which in best))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+'''
+
+
+def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: Path) -> list[Path]:
+    """Write `<net>.py`, `<net>.safetensors` and `manifest.json` into a new folder; returns the three.
+
+    A folder that an earlier call wrote is replaced. UserError for one that holds anything else, or cannot be written.
+    """
+    _check_free(folder)
+    stem = program.name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
+    try:
+        (part / f"{stem}.py").write_text(module_text(program, infos, f"{stem}.safetensors"), encoding="utf-8")
+        state.save(part / f"{stem}.safetensors")
+        manifest = manifest_of(program, [part / f"{stem}.py", part / f"{stem}.safetensors"])
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        _flush(part)
+        part.chmod(0o777 & ~_umask())
+        _put(part, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return [folder / f"{stem}.py", folder / f"{stem}.safetensors", folder / MANIFEST]
+
+
+def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> str:
+    """The program's text and the part that runs it."""
+    parts: dict[str, list[tuple[str, int]]] = {}
+    for info in infos:
+        if info.kind in ("parameter", "statistic"):
+            parts.setdefault(info.buffer or info.name, []).append((info.name, info.offset))
+    state = {
+        name: (str(type_.numpy_dtype), tuple(map(int, type_.shape)), tuple(parts.get(name, ())))
+        for name, type_ in program.state.items()
+    }
+    inputs = {name: (str(t.numpy_dtype), tuple(map(int, t.shape))) for name, t in program.inputs.items()}
+    tail = TAIL.replace("__INPUTS__", _table(inputs)).replace("__STATE__", _table(state))
+    return f"{program.source.rstrip()}\n\n{tail.replace('__WEIGHTS__', repr(weights))}"
+
+
+def _table(entries: Mapping[str, Any]) -> str:
+    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in entries.items())
+    return f"{{\n{lines}}}"
+
+
+def manifest_of(program: Program, files: Sequence[Path]) -> dict[str, Any]:
+    """What the folder holds, for programs: types of inputs and outputs, memory, and the SHA-256 of each file."""
+
+    def types(table: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: {"dtype": t.dtype, "shape": [int(size) for size in t.shape]} for name, t in table.items()}
+
+    return {
+        "format": FORMAT,
+        "netc": __version__,
+        "net": program.name,
+        "mode": program.mode,
+        "target": program.target,
+        "dims": {name: int(size) for name, size in program.dims.items()},
+        "inputs": types(program.inputs),
+        "outputs": types(program.outputs),
+        "arena_bytes": program.arena_bytes,
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
+
+
+def _check_free(folder: Path) -> None:
+    """UserError unless the folder is absent, empty, or one that `deploy` wrote."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is a file; give a folder")
+    held = {path.name for path in folder.iterdir()}
+    if not held:
+        return
+    try:
+        listed = set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder}: holds other files; give a new folder") from None
+    if held - listed - {MANIFEST, "__pycache__"}:
+        raise UserError(f"{folder}: holds other files beside those of a compiled net; give a new folder")
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Move the finished folder to its place; an old one goes only when the new one is there."""
+    if not folder.exists():
+        os.rename(part, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        os.rename(folder, old / folder.name)
+        try:
+            os.rename(part, folder)
+        except OSError:
+            os.rename(old / folder.name, folder)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    for path in folder.iterdir():
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

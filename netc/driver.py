@@ -1,0 +1,223 @@
+"""From the text of a `.net` file to a program that runs: the plan of netc on one page.
+
+    text -> Experiment -> Net -> gradient, update, flat state, simplified -> kernels -> plan -> Program -> Executable
+
+`Compilation` is one program on this way. Each station is an attribute, made when somebody first asks for it;
+`netc show --stage` prints them. Nothing is computed here: each line calls the part that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .compiler.build import Experiment, build, load
+from .compiler.codegen import emit
+from .compiler.graph import Graph
+from .compiler.net import Net
+from .compiler.program import Program, StateInfo, TrainSpec
+from .grammar.source import UserError
+from .machine import cores
+from .passes import manager, pipeline
+from .passes.flatten import flat_layout
+from .passes.fuse import Fused, fuse
+from .passes.memory import plan
+from .passes.update import apply, solver_state
+
+if TYPE_CHECKING:
+    from .runtime.executable import Executable
+    from .runtime.state import State
+
+Mode = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which program of a file is wanted.
+
+    net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. outputs:
+    the values wanted; without it all losses, metrics and (to test) outputs. gradients: inputs and parameters whose
+    gradients become outputs `<name>.grad`. update: whether a training step learns. fused: False keeps each op a kernel
+    of its own. threads: how many share the work; 0 is one for each core.
+    """
+
+    mode: Mode = "test"
+    net: str | None = None
+    dims: Mapping[str, int] = field(default_factory=dict)
+    outputs: tuple[str, ...] | None = None
+    gradients: tuple[str, ...] = ()
+    update: bool = True
+    fused: bool = True
+    target: str = "numpy"
+    threads: int = 0
+
+
+class Compilation:
+    """One program of an experiment, from the net to the program's text.
+
+    layout: where state lies, if another program shares it. spec: the `train` block that a training step follows.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        request: Request,
+        *,
+        layout: Sequence[StateInfo] | None = None,
+        spec: TrainSpec | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.request = request
+        self.spec = spec or _block_of(experiment, request.net)
+        self._layout = layout
+
+    @cached_property
+    def net(self) -> Net:
+        """The graph of the layers, one primitive a node, with the tables about it."""
+        want = self.request
+        name = want.net or (self.spec.net if self.spec else self.experiment.default_net())
+        # What the `train` block says gives way to what the caller says.
+        given = {k: v for k, v in self.experiment.settings.items() if k in self.experiment.net(name).formals}
+        settings = {**(self.spec.settings if self.spec else {}), **given}
+        return build(self.experiment, name, mode=want.mode, dims=want.dims, settings=settings, outputs=want.outputs)
+
+    @cached_property
+    def layout(self) -> tuple[StateInfo, ...]:
+        """Where each tensor of state lies: parameters end to end in flat buffers."""
+        return tuple(self._layout) if self._layout is not None else flat_layout(self.net.state)
+
+    def share(self, layout: Sequence[StateInfo]) -> None:
+        """Use this layout, which other programs use as well; before anything that depends on it was made."""
+        self._layout = layout
+
+    @property
+    def learns(self) -> bool:
+        """Whether the program commits a solver's update."""
+        return self.request.mode == "train" and self.request.update
+
+    @cached_property
+    def pipeline(self) -> manager.Pipeline:
+        """The passes between the net and fusion."""
+        if self.learns:
+            spec = self.training
+            return pipeline.train(self.net.graph, spec.solver, self.layout, clip=spec.clip, batches=spec.accumulate)
+        if self.request.gradients:
+            return pipeline.gradients(self.request.gradients, self.layout)
+        return pipeline.test(self.layout)
+
+    @property
+    def training(self) -> TrainSpec:
+        """The `train` block, which a program that learns needs."""
+        if self.spec is None:
+            raise UserError(f"the file has no `train` block for the net `{self.net.name}`, so there is no solver")
+        return self.spec
+
+    @cached_property
+    def stations(self) -> dict[str, Graph]:
+        """The graph after each pass, by the pass's name; `build` is the net's."""
+        found = {"build": self.net.graph}
+        manager.run(self.net.graph, self.pipeline, lambda stage: found.update({stage.name: stage.after}))
+        return found
+
+    @property
+    def simplified(self) -> Graph:
+        """The graph of primitives that is fused."""
+        return [*self.stations.values()][-1]
+
+    @cached_property
+    def fused(self) -> Fused:
+        """The graph of kernels, and the ledger of what was fused and why."""
+        return self._fused(self.simplified)
+
+    def _fused(self, graph: Graph) -> Fused:
+        apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
+        return fuse(graph, enabled=self.request.fused, nofuse=apart, threads=self.threads)
+
+    @property
+    def threads(self) -> int:
+        """How many threads the program is written for."""
+        return self.request.threads or cores()
+
+    @cached_property
+    def program(self) -> Program:
+        """The text of the target, with its tables."""
+        return self._lowered(self.fused)
+
+    @cached_property
+    def apply_program(self) -> Program | None:
+        """Where several batches make an update: the program of the update, which follows the accumulating steps."""
+        if not self.learns or self.training.accumulate == 1:
+            return None
+        spec = self.training
+        graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip)
+        return self._lowered(self._fused(manager.run(graph, pipeline.apply())))
+
+    def _lowered(self, fused: Fused) -> Program:
+        """Kernels placed in memory, and written as text."""
+        net, placed = self.net, plan(fused.graph, threads=self.threads, inner=fused.inner)
+        return emit(
+            fused.graph,
+            placed,
+            name=net.name,
+            mode=net.mode,
+            target=self.request.target,
+            dims=net.dims,
+            ledger=fused.ledger,
+        )
+
+    @cached_property
+    def state(self) -> tuple[StateInfo, ...]:
+        """All state: the net's and, for a step that learns, the solver's."""
+        if not self.learns:
+            return self.layout
+        return (*self.layout, *solver_state(self.training.solver, self.layout, batches=self.training.accumulate))
+
+    def executables(self, state: State) -> list[Executable]:
+        """The program, loaded on a state; where batches are accumulated also the update that follows them."""
+        from .runtime.executable import Executable
+
+        return [Executable(p, state) for p in (self.program, self.apply_program) if p is not None]
+
+
+def compilation(
+    path: str | Path,
+    *,
+    mode: str = "test",
+    net: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
+    gradients: Sequence[str] = (),
+    update: bool = True,
+    fused: bool = True,
+    target: str = "numpy",
+    threads: int | None = None,
+) -> Compilation:
+    """The compilation of one program of a file; raises SourceErrors, or UserError for a file that cannot be read."""
+    if mode not in ("train", "test"):
+        raise UserError(f"the mode is `train` or `test`, not `{mode}`")
+    experiment = load(Path(path), settings=settings or {})
+    return Compilation(
+        experiment,
+        Request(
+            mode="train" if mode == "train" else "test",
+            net=experiment.net(net).definition.name.name if net is not None else None,
+            dims=dims or {},
+            outputs=tuple(outputs) if outputs is not None else None,
+            gradients=tuple(gradients),
+            update=update,
+            fused=fused,
+            target=target,
+            threads=threads or 0,
+        ),
+    )
+
+
+def _block_of(experiment: Experiment, net: str | None) -> TrainSpec | None:
+    """The first `train` block of a net (without a name: of the file's own net)."""
+    if net is None and experiment.trains:
+        net = experiment.default_net()
+    return next((spec for spec in experiment.trains if spec.net == net), None)

@@ -1,0 +1,50 @@
+"""What this machine is: the processor's name, its cores, numpy's BLAS. Reports and logs carry it beside their times."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that runs programs, and the targets that there are for it."""
+
+    name: str
+    what: str
+    targets: tuple[str, ...]
+
+
+def devices() -> list[Device]:
+    """The devices of this machine that this version can use: the CPU."""
+    return [Device("cpu", f"{processor()}, {cores()} cores, {blas()}", ("numpy",))]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name as its maker gave it, or the kind of machine."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # no Linux
+        return platform.processor() or platform.machine()
+    return platform.machine()
+
+
+def blas() -> str:
+    """numpy's linear algebra library and its version."""
+    import numpy
+    import threadpoolctl
+
+    numpy.dot(numpy.ones((2, 2)), numpy.ones((2, 2)))
+    for library in threadpoolctl.threadpool_info():
+        if library.get("user_api") == "blas":
+            return f"{library.get('internal_api')} {library.get('version')}"
+    return f"numpy {numpy.__version__}"

@@ -1,0 +1,72 @@
+"""`netc data`, `netc devices`, `netc explain CODE`: what needs no net."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from netc.__main__ import cli
+from netc.grammar.codes import CODES
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli, list(args))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_data_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NETC_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, out, _ = run("data", "list", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert set(rows) >= {"mnist", "fashion_mnist", "cifar10"}
+    assert rows["mnist"]["where"].startswith("embedded")
+    assert rows["cifar10"]["where"] == ""
+    assert set(rows["mnist"]) == {"name", "what", "where", "bytes", "terms"}
+    code, out, _ = run("data", "list")
+    assert "netc data fetch cifar10" in out
+
+
+def test_data_list_looks_into_the_folder(tmp_path: Path) -> None:
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (tmp_path / name).write_bytes(b"")
+    _, out, _ = run("data", "list", "--json", "--data", str(tmp_path))
+    assert next(row["where"] for row in json.loads(out) if row["name"] == "mnist") == str(tmp_path)
+
+
+def test_data_fetch_of_nothing() -> None:
+    code, _, err = run("data", "fetch", "imagenet")
+    assert code == 2
+    assert err == "netc: error: there is no data set `imagenet`; there are mnist, fashion_mnist, cifar10\n"
+
+
+def test_devices() -> None:
+    code, out, _ = run("devices", "--json")
+    assert code == 0
+    (cpu,) = json.loads(out)
+    assert cpu["device"] == "cpu"
+    assert cpu["targets"] == ["numpy"]
+    assert "cores" in cpu["what"]
+    assert "numpy" in run("devices")[1]
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_each_code_is_explained(code: str) -> None:
+    status, out, _ = run("explain", code)
+    assert status == 0
+    assert out.startswith(f"{code}: {CODES[code].title}\n")
+
+
+def test_explain_knows_small_letters_and_json() -> None:
+    code = next(iter(CODES))
+    assert json.loads(run("explain", code.lower(), "--json")[1])["code"] == code
+
+
+def test_explain_of_no_code() -> None:
+    status, _, err = run("explain", "E000")
+    assert status == 2
+    assert "neither an error code nor a .net file" in err

@@ -1,0 +1,174 @@
+"""`netc show`, `summary`, `explain`, `profile`: a net looked at from all sides."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from netc.__main__ import cli
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LENET = str(EXAMPLES / "lenet.net")
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli, list(args))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_show_ast() -> None:
+    code, out, _ = run("show", LENET, "--stage", "ast")
+    assert code == 0
+    assert out.startswith("File")
+    assert "NetDef" in out
+    assert "TrainDef" in out
+
+
+def test_show_graph_names_types() -> None:
+    _, out, _ = run("show", LENET, "--batch", "8")
+    assert "conv" in out
+    assert "f32[N,20,24,24]" in out
+
+
+def test_show_gradient_holds_the_update() -> None:
+    _, out, _ = run("show", LENET, "--stage", "gradient", "--batch", "8")
+    assert "conv_weight_grad" in out
+    assert ".history0" in out
+    code, _, err = run("show", LENET, "--stage", "gradient", "--mode", "test")
+    assert code == 2
+    assert "--mode train" in err
+
+
+def test_show_fused_and_kernels() -> None:
+    _, fused, _ = run("show", LENET, "--stage", "fused", "--batch", "8")
+    assert "kernel" in fused
+    _, kernels, _ = run("show", LENET, "--stage", "kernels", "--batch", "8")
+    _, apart, _ = run("show", LENET, "--stage", "kernels", "--batch", "8", "--unfused")
+    assert "lenet (train) for numpy" in kernels
+    assert "lenet.net:" in kernels
+
+    def launches(text: str) -> int:
+        return int(text.split(": ")[1].split(" launches")[0])
+
+    assert 2 * launches(kernels) < launches(apart)
+
+
+def test_show_source_is_python() -> None:
+    _, out, _ = run("show", LENET, "--stage", "source", "--batch", "8", "--mode", "test")
+    tree = ast.parse(out)
+    assert "bind" in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert "# conv1" in out
+
+
+@pytest.mark.parametrize("stage", ["graph", "gradient", "fused", "kernels"])
+def test_show_draws(stage: str, tmp_path: Path) -> None:
+    out = tmp_path / "a.svg"
+    code, _, _ = run("show", LENET, "--stage", stage, "--svg", str(out))
+    assert code == 0
+    text = "".join(ElementTree.parse(out).getroot().itertext())
+    assert "conv1" in text
+    assert ("backward" in text) == (stage == "gradient")
+
+
+@pytest.mark.parametrize("stage", ["ast", "source"])
+def test_show_draws_no_text(stage: str, tmp_path: Path) -> None:
+    code, _, err = run("show", LENET, "--stage", stage, "--svg", str(tmp_path / "a.svg"))
+    assert code == 2
+    assert "--svg draws" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_summary() -> None:
+    code, out, _ = run("summary", LENET, "--output", "prob")
+    assert code == 0
+    assert "431,080 parameters" in out
+    assert "nll" not in out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "f32[N,20,24,24]" in rows["conv1"]
+    assert "25,050" in rows["conv2"]
+
+
+def test_summary_json() -> None:
+    found = json.loads(run("summary", LENET, "--json", "--batch", "16")[1])
+    assert {"params", "flops", "activation_bytes", "peak_bytes", "layers"} <= set(found)
+    assert found["params"] == 431080
+    conv2 = next(row for row in found["layers"] if row["name"] == "conv2")
+    assert conv2["params"] == 25050
+    assert conv2["tops"] == ["f32[N,50,8,8]"]
+    larger = json.loads(run("summary", LENET, "--json", "--dim", "N=32")[1])
+    assert larger["activation_bytes"] == pytest.approx(2 * found["activation_bytes"], rel=0.01)
+
+
+def test_settings_change_the_net() -> None:
+    found = json.loads(run("summary", LENET, "--json", "--set", "classes=20")[1])
+    assert found["params"] == 431080 + 10 * 501
+
+
+def test_explain_a_net() -> None:
+    code, out, _ = run("explain", LENET, "--batch", "8")
+    assert code == 0
+    assert "edges looked at" in out
+    rows = json.loads(run("explain", LENET, "--batch", "8", "--json")[1])
+    assert {"producer", "consumer", "layers", "fused", "reason", "bytes_saved"} == set(rows[0])
+    assert any(row["fused"] for row in rows)
+    assert all(row["reason"] for row in rows)
+    assert all(row["bytes_saved"] == 0 for row in rows if not row["fused"])
+    assert len(run("explain", LENET, "--batch", "8", "--all")[1].splitlines()) > len(out.splitlines())
+
+
+def test_profile_json_is_the_promised_form() -> None:
+    code, out, _ = run("profile", LENET, "--batch", "8", "--seconds", "0.2", "--json", "--threads", "1")
+    assert code == 0
+    found = json.loads(out)
+    keys = {"net", "target", "device", "mode", "batch", "threads", "fused", "unfused", "ratio", "kernels", "layers"}
+    assert set(found) == keys
+    measured = {"ms", "spread", "kernels", "bytes", "flops", "peak_bytes"}
+    assert set(found["fused"]) == set(found["unfused"]) == measured
+    assert set(found["kernels"][0]) == {"name", "ms", "bytes", "flops", "layers", "lines"}
+    assert (found["net"], found["target"], found["device"], found["mode"]) == ("lenet", "numpy", "cpu", "train")
+    assert (found["batch"], found["threads"]) == (8, 1)
+    assert len(found["kernels"]) == found["fused"]["kernels"] < found["unfused"]["kernels"]
+    assert found["fused"]["bytes"] < found["unfused"]["bytes"]
+    assert found["fused"]["peak_bytes"] < found["unfused"]["peak_bytes"]
+    assert found["ratio"] > 0
+    layers = {row["name"]: row for row in found["layers"]}
+    assert sum(row["ms"] for row in layers.values()) == pytest.approx(sum(k["ms"] for k in found["kernels"]))
+    assert "conv2" in layers
+
+
+def test_profile_tables() -> None:
+    code, out, _ = run("profile", LENET, "--batch", "4", "--seconds", "0.1", "--mode", "test", "--top", "2")
+    assert code == 0
+    assert "the 2 slowest of" in out
+    assert "unfused / fused = " in out
+
+
+@pytest.mark.parametrize("command", ["profile", "train", "compile"])
+@pytest.mark.parametrize("flags", [["--target", "triton"], ["--target", "c"], ["--device", "cuda"]])
+def test_what_later_versions_bring_is_refused(command: str, flags: list[str], tmp_path: Path) -> None:
+    out = ["-o", str(tmp_path / "x")] if command == "compile" else []
+    code, _, err = run(command, LENET, *flags, *out)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "this version" in err
+
+
+@pytest.mark.parametrize("command", ["show", "summary", "explain", "profile"])
+def test_mistakes_have_a_message(command: str, tmp_path: Path) -> None:
+    broken = tmp_path / "a.net"
+    broken.write_text("net a {\n    input x: f32[N, 2]\n    output y = rellu(x)\n}\n")
+    code, _, err = run(command, str(broken))
+    assert code == 2
+    assert "did you mean `relu`?" in err
+    assert run(command, str(tmp_path / "no.net"))[0] == 2
+    code, _, err = run(command, LENET, "--net", "lenett")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert run(command, LENET, "--output", "probb")[0] == 2

@@ -1,0 +1,73 @@
+"""Running a layer without the builder: a context that makes parameters and statistics as `param` nodes.
+
+context = Standalone(training=True)
+y = context.call("conv", x, out=3, kernel=3)     # its parameters are l.weight and l.bias
+context.graph({"y": y})
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netc.compiler import ops
+from netc.compiler.graph import Graph, Node, at
+from netc.compiler.layers import LAYERS, building
+from netc.compiler.net import SEED, STEP
+from netc.compiler.program import Filler
+
+
+class Standalone:
+    """A LayerContext.
+
+    parameters and statistics: state name -> node; fillers: those asked for; updates: what was committed.
+    """
+
+    def __init__(self, *, training: bool = True) -> None:
+        self.training = training
+        self.layer = "l"
+        self.parameters: dict[str, Node] = {}
+        self.fillers: dict[str, Filler] = {}
+        self.statistics: dict[str, Node] = {}
+        self.updates: dict[str, Node] = {}
+        self.counters: dict[str, Node] = {}
+        self.streams = 0
+
+    def call(self, kind: str, *inputs: Any, layer: str = "l", **settings: Any) -> Any:
+        """The result of one layer; its scope and the prefix of its parameters is `layer`."""
+        self.layer = layer
+        with building(self), at(None, layer):
+            return LAYERS[kind].function(*inputs, **settings)
+
+    def graph(self, outputs: dict[str, Node]) -> Graph:
+        """The graph of some results, verified, with the commits made so far."""
+        return Graph(outputs, self.updates).verify()
+
+    def parameter(self, name: str, shape: tuple[int, ...], filler: Filler) -> Node:
+        key = f"{self.layer}.{name}"
+        self.fillers[key] = filler
+        return self.parameters.setdefault(key, ops.param(name=key, shape=shape, dtype="f32"))
+
+    def statistic(self, name: str, shape: tuple[int, ...], value: float) -> Node:
+        key = f"{self.layer}.{name}"
+        return self.statistics.setdefault(key, ops.param(name=key, shape=shape, dtype="f32"))
+
+    def commit(self, name: str, value: Node) -> None:
+        assert f"{self.layer}.{name}" in self.statistics, f"{name} is no statistic"
+        self.updates[f"{self.layer}.{name}"] = value
+
+    def random_bits(self, shape: tuple[int, ...]) -> Node:
+        self.streams += 1
+        counters = (self.counters.setdefault(n, ops.param(name=n, shape=(), dtype="i64")) for n in (SEED, STEP))
+        return ops.random(*counters, shape=shape, stream=self.streams)
+
+
+def tensor(name: str, *shape: int, dtype: str = "f32") -> Node:
+    """An input."""
+    return ops.input_(name=name, shape=shape, dtype=dtype)
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Seeded normal numbers."""
+    return np.random.default_rng(seed).standard_normal(shape)

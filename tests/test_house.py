@@ -1,0 +1,172 @@
+"""The plan of the house, held by tests: which folder may import which, where files lie, how large they are."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("grammar", "compiler", "passes", "runtime")
+# Which modules of netc each folder may import, by prefix.
+MAY_IMPORT = {
+    "grammar": ("netc.grammar",),
+    "compiler": ("netc.grammar", "netc.compiler"),
+    "passes": ("netc.grammar.source", "netc.compiler", "netc.passes"),
+    "runtime": ("netc.compiler.program", "netc.runtime"),
+    "netc": ("netc",),
+}
+# Libraries that only some folders know.
+ONLY_IN = {
+    "lark": {"grammar"},
+    "networkx": {"compiler", "passes", "netc"},
+    "click": {"netc"},
+    "rich": {"runtime", "netc"},
+    "matplotlib": {"runtime", "netc"},
+    "safetensors": {"runtime"},
+    "pooch": {"runtime"},
+    "PIL": {"runtime", "netc"},
+}
+# Slow to import: never at the top of a module.
+LATE = {"torch", "triton", "networkx", "rich", "matplotlib", "PIL", "pooch", "safetensors"}
+LATE |= {"platformdirs", "threadpoolctl"}
+LINES = 400
+
+
+def python_files(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if folder != "netc" or path.relative_to(ROOT / "netc").parts[0] not in FOLDERS:
+                yield path
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "netc" else ("netc", *parts)
+    return ".".join(parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Each module that a file imports by its full name, and whether that happens when the file is imported."""
+    module = module_of(path)
+    package = module.split(".")[:-1]  # `__init__` counts as a module, so this is the package for both
+
+    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((name.name, top) for name in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else []
+                source = ".".join([*base, child.module] if child.module else base)
+                inside = source.startswith("netc")
+                yield from ((f"{source}.{name.name}" if inside else source, top) for name in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                yield from walk(child, False)
+            else:
+                yield from walk(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    yield from walk(ast.parse(path.read_text(), str(path)), True)
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_arrows_point_down(folder: str) -> None:
+    allowed = MAY_IMPORT[folder]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in python_files(folder)
+        for name, _ in imports(path)
+        if name.split(".")[0] == "netc" and not any(f"{name}.".startswith(f"{prefix}.") for prefix in allowed)
+    ]
+    assert not wrong
+
+
+def test_imports_are_seen() -> None:
+    """The reader of imports itself: relative ones are resolved, late ones are told apart."""
+    found = dict(imports(ROOT / "compiler" / "graph.py"))
+    assert found["netc.compiler.types.TensorType"] is True
+    assert found["netc.grammar.source.Span"] is False
+    assert found["networkx"] is False
+    assert found["collections.abc"] is True
+
+
+def test_libraries_stay_in_their_folders() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder in MAY_IMPORT
+        for path in python_files(folder)
+        for name, _ in imports(path)
+        if folder not in ONLY_IN.get(name.split(".")[0], {folder})
+    ]
+    assert not wrong
+
+
+def test_torch_and_triton_in_one_place() -> None:
+    places = {
+        path.relative_to(ROOT)
+        for path in python_files(*MAY_IMPORT)
+        for name, _ in imports(path)
+        if name.split(".")[0] in ("torch", "triton")
+    }
+    assert len(places) <= 1
+    assert all(place.parts[0] == "runtime" for place in places)
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name} at its top"
+        for path in python_files(*MAY_IMPORT)
+        for name, top in imports(path)
+        if top and name.split(".")[0] in LATE
+    ]
+    assert not wrong
+
+
+def test_no_long_file() -> None:
+    files = [*python_files(*MAY_IMPORT, "tests", "examples", "benchmarks"), *(ROOT / "grammar").glob("*.lark")]
+    long = {str(path.relative_to(ROOT)): n for path in files if (n := len(path.read_text().splitlines())) > LINES}
+    assert not long
+
+
+def test_names_that_say_nothing() -> None:
+    vague = {"utils", "helpers", "common", "misc", "util", "helper"}
+    assert not [path for path in python_files(*MAY_IMPORT) if path.stem in vague]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_package_is_joined_by_relative_links(folder: str) -> None:
+    link = ROOT / "netc" / folder
+    assert link.is_symlink()
+    assert os.readlink(link) == f"../{folder}"
+
+
+def test_the_links_are_committed() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-s", "netc"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    if "netc/__init__.py" not in listed:
+        pytest.skip("not a git checkout")
+    links = {line.split("\t")[1] for line in listed.splitlines() if line.startswith("120000")}
+    assert links == {f"netc/{folder}" for folder in FOLDERS}
+
+
+def test_the_wheel_holds_the_four_folders(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("netc-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for expected in ("netc/py.typed", "netc/grammar/net.lark", "netc/compiler/graph.py", "netc/__init__.py"):
+        assert expected in names
+    for folder in FOLDERS:
+        python = {f"netc/{path.relative_to(ROOT)}" for path in python_files(folder)}
+        assert python <= names
+    assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
