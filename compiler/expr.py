@@ -145,7 +145,10 @@ def sum(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = Fa
 
 def mean(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
     found = axes_of(axes, len(x.shape))
-    return mul(sum(x, found, keepdims=keepdims), 1.0 / math.prod(x.shape[a] for a in found))
+    count = math.prod(x.shape[a] for a in found)
+    if count == 0:
+        raise TypeRuleError(f"{x.type} has nothing to take the mean of")
+    return mul(sum(x, found, keepdims=keepdims), 1.0 / count)
 
 
 def max(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from .types import TensorType, TupleType
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from ..grammar.source import Span
     from .ops.base import Op
 
@@ -191,6 +191,8 @@ class Graph:
     @cached_property
     def index(self) -> nx.MultiDiGraph[Node]:
         """The networkx index: an edge from operand to user, its key the operand's position."""
+        import networkx as nx  # here, since it takes longer to import than `netc check` to run
+
         graph: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
         graph.add_nodes_from(self.order)
         for node in self.order:

@@ -31,7 +31,7 @@ LIMITS: dict[str, Code] = {
     "E511": Code(
         "a net too large",
         """
-        A net has at most 20,000 layers (operations between tensors count), and 400,000 expressions are evaluated to
+        A net has at most 20,000 layers (operations between tensors count), and 200,000 expressions are evaluated to
         build it. Loops in loops and blocks that use blocks multiply.
         """,
     ),
