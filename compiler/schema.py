@@ -191,7 +191,9 @@ class Binder:
                 value, evaluated = self.reader.evaluate(argument.expr), True
             if value is UNKNOWN:
                 self.bound.places[name] = argument.span
-                if parameter.kind is not parameter.VAR_POSITIONAL:
+                if parameter.kind is parameter.VAR_POSITIONAL:
+                    self.reported = True  # perhaps it was the first of the settings: nothing is missing for sure
+                else:
                     waiting.pop(0)
                 return self.fail()
             tensor = isinstance(value, Node)
@@ -247,10 +249,13 @@ class Binder:
         self.bound.values[name] = value
         return None
 
+    def _settings(self) -> list[str]:
+        return [name for name, (p, _) in self.table.items() if p.kind is p.KEYWORD_ONLY]
+
     def _required(self, span: Span) -> None:
         for name, (parameter, kind) in self.table.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
-                if not self.bound.rest and name not in self.bound.places:
+                if not self.bound.rest and len(self.table) == 1 + len(self._settings()):
                     self.fail(SourceError("E204", f"{self.title}: a tensor is missing", span, "give one at least"))
             elif parameter.default is parameter.empty and name not in self.bound.places:
                 hint = f"it takes {kind.text}"

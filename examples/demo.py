@@ -1,6 +1,6 @@
 """What netc does, in two minutes: LeNet learns the digits that come with netc, then fusion is measured.
 
-    python examples/demo.py [STEPS]         or: make demo
+python examples/demo.py [STEPS]         or: make demo
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ import netc
 from netc.machine import devices
 from netc.runtime.folder import new_run
 
-NET = Path(__file__).with_name("lenet.net")
+LENET = Path(__file__).with_name("lenet.net")
+NET = Path(__file__).with_name("digits.net")
 
 
 def main() -> None:
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    steps = int(sys.argv[1]) if len(sys.argv) > 1 else None
     begin = time.monotonic()
     print(f"netc {netc.__version__} on {devices()[0].what}\n")
 
-    print(f"1. {NET.name}: {len(NET.read_text().splitlines())} lines that say what to learn, from what, and how.")
+    lines = len(LENET.read_text().splitlines())
+    print(f"1. {LENET.name}: {lines} lines that say what to learn, from what, and how.")
+    print(f"   {NET.name} imports it, with a solver for few digits.")
     problems = netc.check(NET)
     print(f"   netc check: {len(problems)} problems")
     found = netc.summary(NET, mode="train")
     print(f"   {found.params:,} parameters in {len(found.layers)} layers\n")
 
-    print(f"2. Training for {steps:,} steps of {found.batch} digits (forward, backward and update are one program).")
+    print(f"2. Training, {found.batch} digits a step; forward, backward and update are one program.")
     folder = new_run("lenet")
     history = netc.train(NET, steps=steps, folder=folder)
     top1 = history.tests["heldout"].last()["top1"]

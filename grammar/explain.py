@@ -110,7 +110,7 @@ def _after_value(run: Run) -> SourceError | None:
     if run.previous_kind not in VALUE_ENDS or not run.statement:
         return None
     if run.kind == "LSQB" and run.first != "input":
-        return SourceError("E113", "there is no indexing", run.here, "`slice` and `split` take parts of a tensor")
+        return SourceError("E113", "there is no indexing", run.here, "`split(x, at: [1, 3])` takes parts of a tensor")
     if run.kind == "AS":
         return SourceError("E116", "`as` names the call just before it", run.here, "there is no call before this one")
     if run.kind not in OPERATORS or "PIPE" not in run.accepts:

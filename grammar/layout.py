@@ -151,7 +151,7 @@ def write(writer: Writer, parts: Sequence[Part], indent: int, bracketed: bool, t
             if kept or not _fits(writer, parts, index, bracketed, tail):
                 writer.newline(indent)
             else:
-                writer.text(" ")
+                writer.text(space(parts, index))
         else:
             writer.text(space(parts, index))
         if isinstance(part, Leaf):

@@ -14,6 +14,7 @@ from typing import Any
 
 from .compiler.fillers import FILLERS
 from .compiler.graph import Node
+from .compiler.kinds import kind_of
 from .compiler.layers import LAYERS, Layer
 from .compiler.program import Filler
 from .compiler.solvers import SCHEDULES, SOLVERS
@@ -52,6 +53,8 @@ def page() -> str:
         lines += [f"## {FAMILIES.get(family, family.capitalize())}", ""]
         for layer in groups[family]:
             lines += _entry(layer.name, layer.signature, layer.doc, layer.caffe, layer.params)
+            if layer.elementwise:
+                lines += ["May stand in the body of an `op`.", ""]
     lines += ["## Sources of data", ""]
     for source in SOURCES.values():
         lines += _entry(source.name, inspect.signature(source.function), source.doc, (), ())
@@ -70,7 +73,14 @@ def _entry(
     formula, _, rest = doc.partition("\n")
     # A formula is kept as it is written; what follows it are sentences.
     body = ["```", formula, "```", ""] if "=" in formula or not formula.endswith(".") else [formula, ""]
-    return [f"### {name}{stands}", "", f"`{call(name, signature)}`", "", *body, *_paragraphs(rest), *learns]
+    words = [f"- `{p.name.rstrip('_')}`: {kind_of(p.annotation).text}" for p in _worded(signature)]
+    lines = [f"### {name}{stands}", "", f"`{call(name, signature)}`", "", *body, *_paragraphs(rest), *learns]
+    return [*lines, *words, ""] if words else lines
+
+
+def _worded(signature: inspect.Signature) -> list[inspect.Parameter]:
+    """The settings that take one of a few words, which no default tells."""
+    return [p for p in signature.parameters.values() if "Literal" in str(p.annotation)]
 
 
 def _paragraphs(text: str) -> list[str]:

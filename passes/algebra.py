@@ -191,8 +191,8 @@ QUOTIENTS = (
 )
 
 
-def _power(x: Node, quarters: int) -> Node | None:
-    """x to the power quarters / 4, of products and square roots; None where there is nothing to multiply."""
+def _power(x: Node, quarters: int) -> Node:
+    """x to the power quarters / 4, of products and square roots."""
     whole, rest = divmod(quarters, 4)
     parts: list[Node] = []
     # Roots first: the gradient of a power has the same roots, and shares their product.
@@ -202,8 +202,6 @@ def _power(x: Node, quarters: int) -> Node | None:
     if whole:
         square = ops.mul(x, x) if whole > 1 else x
         parts += [square] * (whole // 2) + [x] * (whole % 2)
-    if not parts:
-        return None
     product = parts[0]
     for part in parts[1:]:
         product = ops.mul(product, part)
@@ -219,7 +217,7 @@ def _pow(m: Match) -> Node | None:
     if not float(4 * k).is_integer() or abs(k) > 4:
         return None
     power = _power(m.x, abs(round(4 * k)))
-    return power if power is None or k > 0 else ops.div(like(m.node, 1.0), power)
+    return power if k > 0 else ops.div(like(m.node, 1.0), power)
 
 
 POWERS = (

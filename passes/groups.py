@@ -98,6 +98,14 @@ class Groups:
             self.groups[i] = single(stores, node) if stores.computed(node) else Group([node], [])
             self.next[i] = 0
         self._written()
+        self.prepared: set[Node] = set()
+        for node in graph.order:
+            if node.op is ops.param:
+                fixed = node.attrs["name"] not in graph.updates
+            else:
+                fixed = node.op.name not in ("input", "random") and all(x in self.prepared for x in node.inputs)
+            if fixed:
+                self.prepared.add(node)
         readers: dict[str, list[tuple[int, Span]]] = {}
         for node in nodes:
             for x in stores.reads(node):
@@ -157,6 +165,10 @@ class Groups:
         """Whether no path leads from one group to the other through a third."""
         return not self._detour(a, b) and not self._detour(b, a)
 
+    def once(self, group: int) -> bool:
+        """Whether a group only depends on state that the program does not change."""
+        return self.groups[group].nodes[0] in self.prepared
+
     def _detour(self, a: int, b: int) -> bool:
         if not self.after[a] >> b & 1:
             return False
@@ -164,6 +176,8 @@ class Groups:
 
     def joined(self, a: int, b: int, *, most: int) -> list[Option] | str:
         """The options of the two as one group, or the reason why they stay apart."""
+        if self.once(a) != self.once(b):
+            return "one is computed once, when the state was set, the other at each call"
         if not self.acyclic_with(a, b):
             return "a third kernel stands between them: joined they would wait for themselves"
         options = []

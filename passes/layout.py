@@ -15,9 +15,11 @@ from ..compiler.graph import Graph, Node
 from ..compiler.kernel import TOTAL
 
 CONVOLUTIONS = frozenset({"conv", "conv_data_grad", "conv_weight_grad"})
-# Items of a tile where the batch is innermost, the best first; runs of 16 floats are a cache line.
-INNER_TILES = (16, 20, 24, 32, 25, 8, 10, 12)
-# Beyond this many elements an item (all channels of one value) tiles of 16 items leave the cache.
+# Items of a tile where the batch is innermost, the best first (runs of 16 floats are a cache line), and where an item
+# has more elements than LARGE_ITEM; with more than LARGEST_ITEM even the smallest tiles leave the cache.
+INNER_TILES = (16, 20, 24, 25, 12, 10, 8)
+INNER_TILES_OF_LARGE = (8, 10, 12, 16, 20)
+LARGE_ITEM = 16_384
 LARGEST_ITEM = 80_000
 # Bytes of one value in a tile, and of the columns of a convolution.
 TILE_BYTES = 1 << 16
@@ -30,13 +32,13 @@ def inner_tile(nodes: Iterable[Node]) -> int:
     """Items a tile if the batch should be innermost, else 0."""
     found = [n for n in nodes if n.op.name in CONVOLUTIONS]
     batches = {int(n.inputs[0].shape[0]) for n in found}
-    items = [x.type.count // max(1, int(x.shape[0])) for n in found for x in n.inputs[:1]]
-    if len(batches) != 1 or max(items, default=0) > LARGEST_ITEM:
+    largest = max((x.type.count // max(1, int(x.shape[0])) for n in found for x in (n, n.inputs[0])
+                   if n.op is not ops.conv_weight_grad or x is not n), default=0)
+    if len(batches) != 1 or largest > LARGEST_ITEM:
         return 0
     (batch,) = batches
-    if batch < 16:
-        return 0
-    return next((t for t in INNER_TILES if batch % t == 0 and batch >= 2 * t or batch == t), 0)
+    tiles = INNER_TILES if largest <= LARGE_ITEM else INNER_TILES_OF_LARGE
+    return next((t for t in tiles if batch % t == 0 and batch >= 2 * t), 0)
 
 
 def batch_of(nodes: Iterable[Node]) -> int:
@@ -66,7 +68,7 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
         return inner
     share = -(-length // threads)
     if any(n.op is ops.dot and along[n] is not None for n in body.order):
-        return divisor(length, share)
+        return divisor(length, min(share, max(16, 2 * TILE_BYTES // widest)))
     tile = TILE_BYTES // widest
     if columns:
         tile = min(tile, COLUMN_BYTES // columns)

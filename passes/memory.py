@@ -1,7 +1,7 @@
-"""The memory plan: the order of launches, how long each value lives, and offsets in one arena.
+"""The memory plan: the order of launches, where values lie, and how long each is needed.
 
-Values that live at the same time lie apart; concats hold their operands; next values of state are written over the old
-ones, after all their readers. Offsets are multiples of 64 bytes.
+Concats hold their operands; next values of state are written over the old ones, after all their readers; all else lies
+in one arena. The target adds the scratch of its kernels and packs all of it (`compiler.plan.pack`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from ..compiler.kernel import narrow
 from ..compiler.plan import Home, Plan
 from .stores import Span, base_of, state_span
 
-ALIGN = 64
-
-
 def plan(graph: Graph, *, threads: int, inner: bool) -> Plan:
     """The plan of a graph of kernels (see `fuse`)."""
     homes = _homes(graph)
@@ -24,8 +21,8 @@ def plan(graph: Graph, *, threads: int, inner: bool) -> Plan:
     prepare = _prepared(graph, homes)
     kernels = _launch_order(graph, edges, prepare)
     orders = _orders(graph, homes, inner)
-    arena, prepared = _offsets(graph, homes, kernels, prepare)
-    return Plan(tuple(kernels), frozenset(prepare), homes, orders, arena, prepared, threads, inner)
+    lives = _lives(graph, homes, kernels, prepare)
+    return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner)
 
 
 def size_of(node: Node) -> int:
@@ -41,10 +38,10 @@ def _result(item: Node) -> Node:
 
 
 def _homes(graph: Graph) -> dict[Node, Home]:
-    """The memory of each item and concat; offsets in the arena are still 0."""
+    """The memory of each item and concat."""
     homes: dict[Node, Home] = {}
     for name, value in graph.updates.items():
-        homes[value] = Home("state", 0, name)
+        homes[value] = Home("state", name)
     for node in graph.order:
         if node.op is ops.concat:
             homes.setdefault(node, Home("arena"))
@@ -201,11 +198,13 @@ def flattened(graph: Graph, inner: bool) -> Iterator[tuple[Node, tuple[int, ...]
                 yield operand, (*range(1, rank), 0) if inner and same_batch else tuple(range(rank))
 
 
-def _offsets(graph: Graph, homes: dict[Node, Home], kernels: list[Node], prepare: set[Node]) -> tuple[int, int]:
-    """Offsets for what lives in the arena; the bytes of the arena, and of what is prepared."""
+def _lives(
+    graph: Graph, homes: dict[Node, Home], kernels: list[Node], prepare: set[Node]
+) -> dict[Node, tuple[int, int]]:
+    """The first and last launch that needs each value in the arena; what is prepared or an output stays."""
     when = {k: i for i, k in enumerate(kernels)}
     end = len(kernels)
-    life: dict[Node, tuple[int, int]] = {}
+    lives: dict[Node, tuple[int, int]] = {}
 
     def owner(node: Node) -> Node | None:
         home = homes[node]
@@ -216,32 +215,18 @@ def _offsets(graph: Graph, homes: dict[Node, Home], kernels: list[Node], prepare
     def extend(node: Node, at: int) -> None:
         for below in stored_below(node):
             if below.op is ops.item and (held := owner(below)) is not None:
-                low, high = life.get(held, (at, at))
-                life[held] = min(low, at), max(high, at)
+                low, high = lives.get(held, (at, at))
+                lives[held] = min(low, at), max(high, at)
 
     for node in graph.order:
         if node.op is ops.item:
             extend(node, when[node.inputs[0]])
+            if node.inputs[0] in prepare:
+                extend(node, 0)
+                extend(node, end)
         elif node.op is ops.kernel:
             for x in node.inputs:
                 extend(x, when[node])
     for value in graph.outputs.values():
         extend(value, end)
-    placed: list[tuple[int, int, int, int]] = []
-    prepared = 0
-    for node in sorted(life, key=lambda n: (-size_of(n), life[n])):
-        size = -(-max(size_of(node), 1) // ALIGN) * ALIGN
-        if node.op is ops.item and node.inputs[0] in prepare:
-            homes[node] = Home("prepared", prepared)
-            prepared += size
-            continue
-        first, last = life[node]
-        busy = sorted((at, at + n) for at, n, a, b in placed if a <= last and first <= b)
-        at = 0
-        for low, high in busy:
-            if at + size <= low:
-                break
-            at = max(at, high)
-        homes[node] = Home("arena", at)
-        placed.append((at, size, first, last))
-    return max((at + n for at, n, _, _ in placed), default=0), prepared
+    return lives

@@ -66,8 +66,6 @@ def regrouped(source: Shape, wide: Shape, target: Shape) -> Shape | None:
                 break
             if a == b and a > 1:
                 break
-        if a != b:
-            return None
         kept = [(s, w) for s, w in zip(source[first:i], wide[first:i], strict=True) if w != 1]
         if all(s == 1 for s, _ in kept):
             found += [1] * (j - second)
@@ -194,13 +192,12 @@ def _sums(m: Match) -> Node:
     return ops.sum_(m.x, axes=tuple(sorted({*m.y.attrs["axes"], *m.node.attrs["axes"]})))
 
 
-def _sum_broadcast(m: Match) -> Node | None:
+def _sum_broadcast(m: Match) -> Node:
     axes = m.node.attrs["axes"]
-    repeated = [a for a in axes if m.x.shape[a] != m.y.shape[a]]
-    if not repeated:
-        return None
+    count = math.prod(m.y.shape[a] for a in axes if m.x.shape[a] != m.y.shape[a])
     total = ops.sum_(m.x, axes=axes)
-    total = ops.mul(total, like(total, math.prod(m.y.shape[a] for a in repeated)))
+    if count != 1:
+        total = ops.mul(total, like(total, count))
     return expr.broadcast_to(total, m.node.shape)
 
 
@@ -280,7 +277,12 @@ VIEWS = (
 SUMS = (
     Rule("sum over one element = x", of(ops.sum_, X), _sum_axes),
     Rule("sum(sum(x)) = sum(x)", of(ops.sum_, of(ops.sum_, X, name="y")), _sums, _ROUNDING),
-    Rule("sum(broadcast(x)) = sum(x) * n", of(ops.sum_, of(ops.broadcast, X, name="y")), _sum_broadcast, _ROUNDING),
+    Rule(
+        "sum(broadcast(x)) = broadcast(sum(x)) * n",
+        of(ops.sum_, of(ops.broadcast, X, name="y")),
+        _sum_broadcast,
+        _ROUNDING,
+    ),
     Rule("sum of all of reshape(x) = sum of all of x", of(ops.sum_, of(ops.reshape, X)), _sum_all_reshaped, _ROUNDING),
     Rule(
         "sum(-x) = -sum(x)", of(ops.sum_, of(ops.neg, X)), lambda m: ops.neg(ops.sum_(m.x, axes=m.node.attrs["axes"]))

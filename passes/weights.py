@@ -17,6 +17,8 @@ from .rewrite import SHARED, Ledger, Match, Refuse, Rule, of, var
 from .simplify import RULES, to_the_end
 
 _WHY = "the same products in another order of rounding"
+# The weights of a product may be much larger than its result, and a second copy of them is kept.
+_CHEAP = "one number costs less beside a product than in its weights"
 _CONTRACT = (ops.conv, ops.conv_data_grad, ops.dot)
 
 X = var("x")
@@ -74,6 +76,8 @@ def _scaled_conv(node: Node, scale: Node) -> Node | Refuse:
 
 def _scaled_dot(node: Node, scale: Node, prepared: _Prepared) -> Node | Refuse:
     a, b = node.inputs
+    if scale.type.count == 1:
+        return Refuse(_CHEAP)
     if prepared(b) and scale.shape[-2] == 1:
         return ops.dot(a, expr.mul(b, scale))
     if prepared(a) and scale.shape[-1] == 1:
@@ -89,25 +93,24 @@ def _rules(prepared: _Prepared) -> tuple[Rule, ...]:
     factor = var("s", prepared)
     shift = var("b", prepared)
 
-    def scale(m: Match) -> Node | Refuse | None:
+    def scaled(m: Match) -> Node | Refuse | None:
+        """The product with the factor in its weights."""
         core = _core(m.s)
         if core is None:
             return None
         if m.shared(m.p):
             return Refuse(SHARED)
+        if m.p.op is not ops.dot and not prepared(m.p.inputs[1]):
+            return Refuse("the weights are computed from the input")
         # The product stays the layer's that made it; the factor's layer is added.
         with at(m.p.span, m.p.scope):
-            return _scaled_dot(m.p, core, prepared) if m.p.op is ops.dot else _scaled(m, core)
+            return _scaled_dot(m.p, core, prepared) if m.p.op is ops.dot else _scaled_conv(m.p, core)
 
-    def _scaled(m: Match, core: Node) -> Node | Refuse:
-        if not prepared(m.p.inputs[1]):
-            return Refuse("the weights are computed from the input")
-        return _scaled_conv(m.p, core)
-
-    def distribute(m: Match) -> Node | Refuse:
-        if m.shared(m.y) or m.shared(m.p):
+    def distribute(m: Match) -> Node | Refuse | None:
+        if m.shared(m.y):
             return Refuse(SHARED)
-        return ops.add(ops.mul(m.p, m.s), ops.mul(m.b, m.s))
+        product = scaled(m)
+        return ops.add(product, ops.mul(m.b, m.s)) if isinstance(product, Node) else product
 
     def invert(m: Match) -> Node | None:
         return None if prepared(m.x) else ops.mul(m.x, ops.div(expr.constant(1.0, m.s), m.s))
@@ -116,6 +119,8 @@ def _rules(prepared: _Prepared) -> tuple[Rule, ...]:
         core = _core(m.s)
         if core is None or core.type.count != 1:
             return Refuse("the factor is not one number")
+        if m.node.op is ops.dot:
+            return Refuse(_CHEAP)
         return m.node.op(m.x, expr.mul(m.w, expr.reshape(core, (1,) * len(m.w.shape))), **m.node.attrs)
 
     def gather(m: Match) -> Node | None:
@@ -123,15 +128,15 @@ def _rules(prepared: _Prepared) -> tuple[Rule, ...]:
 
     shifted = of(ops.add, product, shift, name="y")
     return (
-        Rule("conv(x, w) * s = conv(x, w * s), and so for dot", of(ops.mul, product, factor), scale, _WHY),
+        Rule("conv(x, w) * s = conv(x, w * s), and so for dot", of(ops.mul, product, factor), scaled, _WHY),
         Rule(
-            "(conv(x, w) + b) * s = conv(x, w) * s + b * s, and so for dot",
+            "(conv(x, w) + b) * s = conv(x, w * s) + b * s, and so for dot",
             of(ops.mul, shifted, factor),
             distribute,
             _WHY,
         ),
         Rule(
-            "conv(x * k, w) = conv(x, w * k), and so for dot",
+            "conv(x * k, w) = conv(x, w * k)",
             of(_CONTRACT, of(ops.mul, X, factor), var("w", prepared)),
             scale_before,
             _WHY,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,13 @@ class Curve:
     def __len__(self) -> int:
         return len(self._steps)
 
+    def tail(self, name: str, count: int) -> Sequence[float]:
+        """The last `count` values of one name."""
+        return self._values[name][-count:]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
     def last(self) -> dict[str, float]:
         """The values at the last step."""
         return {name: kept[-1] for name, kept in self._values.items() if kept}
@@ -116,6 +123,10 @@ class History:
                 self._metrics.add(record["step"], record["values"])
             case "test":
                 self.tests.setdefault(record["data"], Curve()).add(record["step"], record["values"])
+
+    def recent(self, count: int, names: Collection[str]) -> dict[str, Sequence[float]]:
+        """The last values of some metrics of training batches, at most `count` of each."""
+        return {name: self._metrics.tail(name, count) for name in names if name in self._metrics}
 
     def cut(self, step: int) -> None:
         """Forget what came after a step, which a resumed run does again."""

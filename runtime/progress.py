@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
@@ -18,14 +19,26 @@ if TYPE_CHECKING:
 REDRAWN = 0.1  # seconds between two updates of the bar
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands after a step: averaged loss and metrics, rate, images/s, and the seconds that are left."""
+
+    done: int
+    loss: float
+    metrics: Mapping[str, float]
+    rate: float
+    speed: float
+    left: float
+
+
 class Progress(Protocol):
     """Who is told how a run goes."""
 
     def start(self, net: str, done: int, steps: int) -> None:
         """The run begins, or goes on, after `done` steps."""
 
-    def step(self, done: int, loss: float, rate: float, speed: float, left: float, *, due: bool) -> None:
-        """A step was done. loss: averaged; speed: images/s; left: seconds; due: whether a line is due."""
+    def step(self, at: Standing, *, due: bool) -> None:
+        """A step was done. due: whether a line about it is due."""
 
     def test(self, done: int, data: str, values: Mapping[str, float]) -> None:
         """A test was done."""
@@ -51,7 +64,7 @@ class Silent:
     def start(self, net: str, done: int, steps: int) -> None:
         return
 
-    def step(self, done: int, loss: float, rate: float, speed: float, left: float, *, due: bool) -> None:
+    def step(self, at: Standing, *, due: bool) -> None:
         return
 
     def test(self, done: int, data: str, values: Mapping[str, float]) -> None:
@@ -76,11 +89,12 @@ class Lines(Silent):
         if done:
             self.note(f"{net}: going on after step {done:,} of {steps:,}")
 
-    def step(self, done: int, loss: float, rate: float, speed: float, left: float, *, due: bool) -> None:
+    def step(self, at: Standing, *, due: bool) -> None:
         if due:
+            metrics = "".join(f"{name} {value:.5g}  " for name, value in at.metrics.items())
             self.note(
-                f"step {done:,} of {self._steps:,}  loss {loss:.5g}  rate {rate:.4g}  "
-                f"{speed:,.0f} images/s  {duration(left)} left"
+                f"step {at.done:,} of {self._steps:,}  loss {at.loss:.5g}  {metrics}rate {at.rate:.4g}  "
+                f"{at.speed:,.0f} images/s  {duration(at.left)} left"
             )
 
     def test(self, done: int, data: str, values: Mapping[str, float]) -> None:
@@ -120,14 +134,14 @@ class Bar(Silent):
         self._bar.start()
         self._drawn = 0.0
 
-    def step(self, done: int, loss: float, rate: float, speed: float, left: float, *, due: bool) -> None:
+    def step(self, at: Standing, *, due: bool) -> None:
         now = time.monotonic()
-        if self._bar is None or self._task is None or (now - self._drawn < REDRAWN and left > 0):
+        if self._bar is None or self._task is None or (now - self._drawn < REDRAWN and at.left > 0):
             return
         first = self._drawn == 0.0
         self._drawn = now
-        told = f"loss {loss:.4g}  rate {rate:.3g}  {speed:,.0f} images/s  {duration(left)} left"
-        self._bar.update(self._task, completed=done, told=told, refresh=first or left <= 0)
+        told = f"loss {at.loss:.4g}  rate {at.rate:.3g}  {at.speed:,.0f} images/s  {duration(at.left)} left"
+        self._bar.update(self._task, completed=at.done, told=told, refresh=first or at.left <= 0)
 
     def test(self, done: int, data: str, values: Mapping[str, float]) -> None:
         self.note(test_line(done, data, values))

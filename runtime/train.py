@@ -26,7 +26,7 @@ from .folder import CURVES, LOG, SNAPSHOTS, locked
 from .history import History
 from .interruption import Interruption
 from .log import Log, mend, records
-from .progress import Progress, open_progress
+from .progress import Progress, Standing, open_progress
 from .schedules import rate
 from .snapshot import KEEP, Snapshot
 from .state import State
@@ -275,11 +275,20 @@ class _Run:
         self.seconds.append(seconds)
         self.log.write("step", step=self.done, loss=loss, rate=now, values=values, seconds=round(seconds, 6))
         self.tested = not self._due_tests()
+        self.progress.step(self._standing(now), due=due or bool(spec.display and self.done % spec.display == 0))
+
+    def _standing(self, now: float) -> Standing:
         mean = sum(self.seconds) / len(self.seconds)
-        speed = self.stream.batch * spec.accumulate / max(mean, 1e-9)
-        due = due or bool(spec.display and self.done % spec.display == 0)
-        left = mean * (spec.steps - self.done)
-        self.progress.step(self.done, sum(self.recent) / len(self.recent), now, speed, left, due=due)
+        told = self.names if len(self.losses) > 1 else [name for name in self.names if name not in self.losses]
+        recent = self.history.recent(len(self.recent), told)
+        return Standing(
+            done=self.done,
+            loss=sum(self.recent) / len(self.recent),
+            metrics={name: sum(values) / len(values) for name, values in recent.items()},
+            rate=now,
+            speed=self.stream.batch * self.spec.accumulate / max(mean, 1e-9),
+            left=mean * (self.spec.steps - self.done),
+        )
 
     def _batch(self, program: Runnable, more: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
         """Run a program on the next batch: the loss, and all that is recorded of it."""

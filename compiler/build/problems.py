@@ -12,11 +12,13 @@ class Problems:
     def __init__(self) -> None:
         self.errors: list[SourceError] = []
         self.warnings: list[SourceError] = []
-        self._seen: set[tuple[str, object, int, int]] = set()
+        self._seen: set[tuple[object, ...]] = set()
 
     def add(self, error: SourceError) -> None:
-        """Adds a problem unless one of its code stands at its place; raises `Stop` when there are too many."""
-        key = (error.code, error.span.source, error.span.start, error.span.end)
+        """Adds a problem unless it is there already; raises `Stop` when there are too many."""
+        # A call may lack several things; but a layer that does not fit is one problem, whatever sizes its uses have.
+        message = "" if error.code.startswith("E3") else error.message
+        key = (error.code, error.span.source, error.span.start, error.span.end, message)
         if key in self._seen:
             return
         self._seen.add(key)

@@ -125,8 +125,7 @@ SYNTAX: dict[str, Code] = {
     "E113": Code(
         "indexing",
         """
-        Tensors and lists are not indexed. `split` and `slice` take parts of a tensor, `for` goes through a
-        list.
+        Tensors and lists are not indexed. `split` takes parts of a tensor, `for` goes through a list.
 
             a = x[0]               # wrong
             a, b = split(x, 2)

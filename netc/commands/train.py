@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..grammar.source import UserError
 from .options import choice_of_machine, choice_of_program, data_folder, dimensions, net_file, settings_of
 
 
@@ -54,6 +55,8 @@ def command(
     if folder is None:
         name = blocks(experiment, options)[-1].net
         folder = last_run(name) if resume else new_run(name)
+    elif resume and not folder.is_dir():
+        raise UserError(f"{folder}: there is no run to go on with")
     try:
         train_experiment(experiment, options, folder=folder, resume=resume)
     except Interrupted as stop:

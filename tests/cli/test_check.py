@@ -96,7 +96,7 @@ def test_api_gives_the_same(tmp_path: Path) -> None:
     file = tmp_path / "a.net"
     file.write_text(WRONG)
     problems = netc.check(file)
-    assert [p.code for p in problems][0] == "E201"
+    assert next(p.code for p in problems) == "E201"
     assert str(problems[0]).splitlines()[0].endswith("`clases` is not a setting")
 
 

@@ -1,4 +1,4 @@
-"""`netc train`, `test`, `run`, `compile`: from a file to a net that works elsewhere, and what survives an interruption."""
+"""`netc train`, `test`, `run`, `compile`: from a file to a net that works elsewhere; runs that are cut off and go on."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_commands_without_weights_say_so() -> None:
 
 def test_flags_replace_what_the_block_says() -> None:
     file = written(500)
-    code, out, _ = run("train", file, "--steps", "3", "--seed", "9", "--batch", "10", "--folder", "here")
+    code, _, _ = run("train", file, "--steps", "3", "--seed", "9", "--batch", "10", "--folder", "here")
     assert code == 0
     header = json.loads(Path("here/log.jsonl").read_text().splitlines()[0])
     assert (header["steps"], header["seed"], header["batch"]) == (3, 9, 10)

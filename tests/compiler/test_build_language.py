@@ -205,7 +205,8 @@ def test_parameters_take_fillers_multipliers_and_none() -> None:
 
 def test_directives_reach_the_layers_of_their_statement() -> None:
     net = built(
-        "@nofuse\n y = image |> f |> relu\n @recompute z = y * 2\n @nofuse for i in 1..2 { z = tanh(z) }\n loss l = mean(z)",
+        "@nofuse\n y = image |> f |> relu\n @recompute z = y * 2\n @nofuse for i in 1..2 { z = tanh(z) }\n"
+        " loss l = mean(z)",
         "block f(x) { return abs(x) }",
     )
     assert net.directives == {

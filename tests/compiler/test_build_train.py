@@ -54,7 +54,8 @@ def test_data_is_bound_with_defaults() -> None:
 
 
 def test_columns_and_lists_of_words() -> None:
-    text = 'data d = lmdb("x", batch: 2, columns: [pair, "sim"], mean: [104, 117, 123])\ndata e = mnist(batch: 2, columns: a)\n'
+    text = 'data d = lmdb("x", batch: 2, columns: [pair, "sim"], mean: [104, 117, 123])\n'
+    text += "data e = mnist(batch: 2, columns: a)\n"
     data = load(source(text)).data
     assert data["d"].get("columns") == ("pair", "sim")
     assert data["d"].get("mean") == (104.0, 117.0, 123.0)
@@ -89,9 +90,7 @@ train n(classes: 20) {
     assert [(test.data.name, test.every) for test in spec.tests] == [("heldout", 500), ("digits", 0)]
     assert spec.solver["momentum"] == 0.9
     assert spec.solver["weight_decay"] == 0.0
-    assert spec.schedule == Use(
-        "inv", (("gamma", 0.0001), ("power", 0.75), ("warmup", 0), ("warmup_from", 0.0))
-    )
+    assert spec.schedule == Use("inv", (("gamma", 0.0001), ("power", 0.75), ("warmup", 0), ("warmup_from", 0.0)))
     assert (spec.steps, spec.display, spec.snapshot, spec.clip) == (10_000, 20, 5_000, 10.0)
     assert (spec.accumulate, spec.seed, spec.fresh) == (4, 1701, ("fc", "fc"))
     assert spec.weights == ("a.safetensors", "b.safetensors")
@@ -145,7 +144,7 @@ def test_columns_are_held_against_inputs() -> None:
     cropped = NET.replace("f32[N, 1, 28, 28]", "f32[N, 1, 24, 24]").replace("shuffle: true", "crop: 24")
     assert codes(source(cropped + TRAIN)) == []
     # What a file of any form holds is known only when it is opened.
-    anything = NET.replace('mnist(split: train, batch: 64, scale: 1/256, shuffle: true)', 'hdf5("x", batch: 4)')
+    anything = NET.replace("mnist(split: train, batch: 64, scale: 1/256, shuffle: true)", 'hdf5("x", batch: 4)')
     assert codes(source(anything + TRAIN)) == []
     assert codes(source(anything.replace("batch: 4)", "batch: 4, columns: [image])") + TRAIN)) == ["E425"]
 
@@ -161,7 +160,7 @@ def test_warnings_and_notes() -> None:
 
 
 def test_a_value_used_in_one_mode_is_used() -> None:
-    text = "if train { y = image } else { y = image * 2 }\n z = image + 1\n if train { y = z }\n loss l = mean(y)"
+    text = "if train { y = image } else { y = image * 2 }\n z = image + 1\n if train { y = y + z }\n loss l = mean(y)"
     assert [w.span.text for w in load(file_of(text)).warnings] == ["label"]
 
 
@@ -178,7 +177,9 @@ def write(folder: Path, **files: str) -> Path:
 
 def test_imports(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
-    write(tmp_path / "lib", base="const width = 3\n", a='import "base.net"\nblock f(x) { return linear(x, width) as f }\n')
+    write(
+        tmp_path / "lib", base="const width = 3\n", a='import "base.net"\nblock f(x) { return linear(x, width) as f }\n'
+    )
     write(tmp_path / "lib", b='import "base.net"\nop g(x) = x * width\nnet other { input x: f32[N]\n output y = x }\n')
     main = write(
         tmp_path,

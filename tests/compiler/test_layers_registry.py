@@ -153,7 +153,7 @@ def _tensor() -> st.SearchStrategy[Node]:
 
 @pytest.mark.parametrize("name", LAYERS)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_whatever_a_layer_is_given_it_works_or_refuses_with_a_sentence(name: str, data: st.DataObject) -> None:
     operands: list[Any] = []
     keywords: dict[str, Any] = {}

@@ -131,3 +131,8 @@ def test_empty() -> None:
 def test_errors_are_reported() -> None:
     with pytest.raises(SourceErrors):
         formatted("net {")
+
+
+def test_a_fraction_in_a_broken_call_stays_together() -> None:
+    values = ", ".join(f"setting_{i}: 1/256" for i in range(8))
+    assert check(f"const a = f({values})\n").count("1/256") == 8

@@ -141,7 +141,7 @@ MOVEMENT: dict[str, Build] = {
     ),
     "sum over one element = x": lambda: ops.sum_(x(2, 1, 3), axes=(1, 2)),
     "sum(sum(x)) = sum(x)": lambda: ops.sum_(ops.sum_(x(), axes=(0,)), axes=(1,)),
-    "sum(broadcast(x)) = sum(x) * n": lambda: ops.sum_(wide(x(2, 1), 2, 4), axes=(1,)),
+    "sum(broadcast(x)) = broadcast(sum(x)) * n": lambda: ops.sum_(wide(x(2, 1, 3), 2, 4, 3), axes=(1, 2)),
     "sum of all of reshape(x) = sum of all of x": lambda: ops.sum_(expr.reshape(x(), (3, 2)), axes=(0, 1)),
     "sum(-x) = -sum(x)": lambda: ops.sum_(-x(), axes=(1,)),
     "sum(x * k) = sum(x) * k": lambda: ops.sum_(x() * 3.0, axes=(1,)),
@@ -170,10 +170,10 @@ WEIGHTS: dict[str, Build] = {
     "conv(x, w) * s = conv(x, w * s), and so for dot": lambda: (
         conv(x(*_IMAGE), w(4, 3, 3, 3)) * channels(w(4, name="s"))
     ),
-    "(conv(x, w) + b) * s = conv(x, w) * s + b * s, and so for dot": lambda: (
+    "(conv(x, w) + b) * s = conv(x, w * s) + b * s, and so for dot": lambda: (
         (ops.dot(x(), w(3, 4)) + w(1, 4, name="b")) * w(1, 4, name="s")
     ),
-    "conv(x * k, w) = conv(x, w * k), and so for dot": lambda: conv(x(*_IMAGE) * 0.5, w(4, 3, 3, 3), pad=1),
+    "conv(x * k, w) = conv(x, w * k)": lambda: conv(x(*_IMAGE) * 0.5, w(4, 3, 3, 3), pad=1),
     "x / s = x * (1 / s)": lambda: ops.dot(x(), w(3, 4)) / w(1, 4, name="s"),
     "(x + b) + c = x + (b + c)": lambda: (x() + w(2, 3, name="b")) + w(2, 3, name="c"),
 }
@@ -189,7 +189,7 @@ TOGETHER: dict[str, Build] = {
         )
         * channels(w(6, name="s"))
     ),
-    "power after dot": lambda: ops.dot(x(), expr.transpose(w(4, 3), (1, 0))) * 0.5 + 2.0,
+    "power after a convolution": lambda: (conv(x(*_IMAGE), w(4, 3, 3, 3)) * 0.5 + 2.0) * 3.0,
 }
 
 

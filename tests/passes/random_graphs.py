@@ -16,7 +16,7 @@ SHAPES = ((2, 3), (1, 3), (2, 1), (4,), (2, 2, 3), ())
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Up to twelve ops over two inputs, a parameter and constants; several outputs."""
+    """Up to twelve ops over two inputs, parameters and constants; several outputs."""
     shape = draw(st.sampled_from(SHAPES))
     nodes: list[Node] = [
         ops.input_(name="x", shape=shape, dtype="f32"),
@@ -60,13 +60,35 @@ def _applied(draw: st.DrawFn, nodes: list[Node]) -> Node:
         return expr.logical_not(x)
     if kind == "cast":
         return expr.cast(x, draw(st.sampled_from(("f32", "f64")))) if x.dtype != "f64" else expr.cast(x, "f32")
+    if kind == "dot":
+        rows = expr.reshape(x, (1, x.type.count)) if len(x.shape) != 2 else x
+        inner, out = rows.shape[1], draw(st.sampled_from((1, 2, 3)))
+        y = ops.dot(expr.cast(rows, "f32"), ops.param(name=f"w{inner}x{out}", shape=(inner, out), dtype="f32"))
+        return y if draw(st.booleans()) else y + ops.param(name=f"b{out}", shape=(out,), dtype="f32")
+    if kind == "factor":
+        shape = (1,) * (len(x.shape) - 1) + x.shape[-1:]
+        factor = expr.cast(ops.param(name=f"s{len(shape)}x{shape[-1:]}", shape=shape, dtype="f32"), x.dtype)
+        return draw(st.sampled_from((expr.mul, expr.add, expr.sub)))(x, factor)
     if kind == "sum":
         axes = draw(st.sets(st.integers(0, max(0, len(x.shape) - 1)))) if x.shape else set()
         return ops.sum_(x, axes=tuple(sorted(axes)))
     return draw(_moved(x, nodes))
 
 
-_KINDS = ("binary", "number", "divide", "unary", "power", "where", "cast", "sum", "move", "move")
+_KINDS = (
+    "binary",
+    "number",
+    "divide",
+    "unary",
+    "power",
+    "where",
+    "cast",
+    "sum",
+    "dot",
+    "factor",
+    "move",
+    "move",
+)
 
 
 @st.composite

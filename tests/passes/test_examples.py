@@ -58,6 +58,16 @@ def test_testing_keeps_its_values(name: str) -> None:
     assert not after.updates
 
 
+def test_gradients_without_an_update_keep_their_values() -> None:
+    net, _ = _built("lenet", "train")
+    layout = flat_layout(net.state)
+    passes = pipeline.gradients(["image", "score.weight"], layout)
+    after = check_passes(net.graph, passes, _feeds(net.graph, layout))
+    assert after.outputs["image.grad"].type == net.graph.inputs["image"].type
+    assert after.outputs["score.weight.grad"].shape == (10, 500)
+    assert not after.updates
+
+
 def _seconds(graph: Graph, passes: Pipeline) -> float:
     stages: list[Stage] = []
     run(graph, passes, stages.append)

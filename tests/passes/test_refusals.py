@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from equality import check_passes, feeds_for
-from law_cases import Build, conv, cut, graph, number, pad, w, wide, x, y
+from law_cases import Build, cond, conv, cut, graph, number, pad, w, wide, x, y
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph
@@ -35,10 +35,7 @@ SIMPLIFY: dict[str, tuple[Build, ops.Op, str]] = {
         "i32 does not hold every f32",
     ),
     "choices without a zero": (
-        lambda: (
-            expr.where(x(2, 3, name="c", dtype="bool"), x(), y())
-            + expr.where(x(2, 3, name="c", dtype="bool"), y(), 0.0)
-        ),
+        lambda: expr.where(cond(), x(), y()) + expr.where(cond(), y(), 0.0),
         ops.where,
         "",
     ),
@@ -114,11 +111,6 @@ SIMPLIFY: dict[str, tuple[Build, ops.Op, str]] = {
         "f32 does not hold the result exactly",
     ),
     "parts of two numbers": (lambda: x(4, 3) + ops.concat(number(1.0), number(2.0), axis=0), ops.add, ""),
-    "a largest number among NaN": (
-        lambda: x(2, 1) + ops.max_reduce(number(float("nan")), axes=(1,)),
-        ops.max_reduce,
-        "",
-    ),
 }
 
 WEIGHTS: dict[str, tuple[Build, ops.Op, str]] = {
@@ -147,6 +139,26 @@ WEIGHTS: dict[str, tuple[Build, ops.Op, str]] = {
         lambda: ops.dot(x() * w(2, 3, name="s"), w(3, 4)),
         ops.mul,
         "the factor is not one number",
+    ),
+    "a number after a matrix product": (
+        lambda: ops.dot(x(), w(3, 4)) * 0.5,
+        ops.mul,
+        "one number costs less beside a product than in its weights",
+    ),
+    "a number after a shifted matrix product": (
+        lambda: (ops.dot(x(), w(3, 4)) + w(2, 4, name="b")) * 0.5,
+        ops.mul,
+        "one number costs less beside a product than in its weights",
+    ),
+    "a factor for each element after a shifted product": (
+        lambda: (ops.dot(x(), w(3, 4)) + w(2, 4, name="b")) * w(2, 4, name="s"),
+        ops.mul,
+        "",
+    ),
+    "a number before a matrix product": (
+        lambda: ops.dot(x() * 0.5, w(3, 4)),
+        ops.mul,
+        "one number costs less beside a product than in its weights",
     ),
     "a shifted product with another reader": (
         lambda: (lambda z: ops.concat(z, z * wide(w(1, 4, name="s"), 2, 4), axis=0))(

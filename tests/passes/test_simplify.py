@@ -11,16 +11,18 @@ from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.passes.rewrite import merge_equal
 from netc.passes.simplify import simplify
+from netc.passes.weights import fold_weights
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=5000, deadline=None)
 @given(graphs())
 def test_random_graphs_keep_their_values(graph: Graph) -> None:
     with np.errstate(all="ignore"):
-        check_passes(graph, [("merge", merge_equal), ("simplify", simplify)], feeds_for(graph))
+        passes = [("merge", merge_equal), ("simplify", simplify), ("fold weights", fold_weights)]
+        check_passes(merge_equal(graph), passes, feeds_for(graph))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(graphs())
 def test_simplified_is_a_fixed_point(graph: Graph) -> None:
     once = simplify(graph)

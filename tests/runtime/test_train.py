@@ -67,6 +67,7 @@ def test_the_displayed_loss_is_the_mean_of_the_steps_behind_it() -> None:
     shown = [line for line in out.getvalue().splitlines() if " of 30 " in line]
     assert [line.split(" of ")[0] for line in shown] == ["step 1", "step 10", "step 20", "step 30"]
     assert f"loss {history.losses[10:20].mean():.5g}" in shown[2]
+    assert f"top1 {history.metrics['top1'][10:20].mean():.5g}" in shown[2]
     assert f"rate {history.rates[19]:.4g}" in shown[2]
     assert "images/s" in shown[2]
 

@@ -16,10 +16,10 @@ import numpy as np
 from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Schedule, kind_of
-from ...plan import Plan
+from ...plan import Plan, aligned, pack
 from ...program import Buffer, Decision, Function, Launch, Program
 from ...types import TensorType
-from .body import ALIGN, SIZES
+from .body import SIZES
 from .kernel import Written, write_kernel
 from .ref import Place, order_of, reshaped, strides_of
 
@@ -46,8 +46,8 @@ class Module:
     calls: list[tuple[str, str]] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
-    scratch: int = 0
-    orders: dict[Node, tuple[int, ...]] = field(default_factory=dict)
+    blocks: list[tuple[int, int, int]] = field(default_factory=list)
+    held: list[tuple[str, Node, tuple[int, ...]]] = field(default_factory=list)
 
     def fresh(self, wanted: str) -> str:
         """A name that nothing else has."""
@@ -123,12 +123,28 @@ class Module:
         if order is None:
             order = order_of(written.shape, written.strides) if written else tuple(range(len(shape)))
         name = self.fresh(f"{node.scope}_{self._kind(node)}" if node.scope else self._kind(node))
-        memory = "arena" if home.space == "arena" else "prepared"
-        self.bound.append(f"{name} = array({memory}, {home.offset}, {dtype!r}, {shape}, {tuple(order)})")
-        place = Place(shape, strides_of(shape, order), dtype, f"{memory}:{home.offset}")
+        place = Place(shape, strides_of(shape, order), dtype, f"arena:{name}")
+        offset = self.block(aligned(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype]), *self.plan.lives[node])
+        self.held.append((name, node, tuple(order)))
+        self.bound.append(f"{name} = array(arena, {offset}, {dtype!r}, {shape}, {tuple(order)})")
         self.values[node] = Value(name, place)
-        self.buffers.append(Buffer(name, node.type, home.space, home.offset, tuple(order)))
         return self.values[node]
+
+    def block(self, size: int, first: int, last: int) -> str:
+        """A piece of the arena that is needed during some launches; the text stands for its offset until `packed`."""
+        self.blocks.append((size, first, last))
+        return f"@{len(self.blocks) - 1}@"
+
+    def packed(self) -> int:
+        """Give each piece of the arena its offset; the bytes of the arena."""
+        offsets, size = pack(self.blocks)
+        for i, line in enumerate(self.bound):
+            self.bound[i] = re.sub("@([0-9]+)@", lambda found: str(offsets[int(found[1])]), line)
+        number = {line.split(" = ")[0]: line for line in self.bound}
+        for name, node, order in self.held:
+            offset = int(number[name].split(", ")[1])
+            self.buffers.append(Buffer(name, node.type, "arena", offset, order))
+        return size
 
     @staticmethod
     def _kind(node: Node) -> str:
@@ -208,11 +224,13 @@ class Module:
         for k in written.totals if schedule.split else ():
             totals.append((k, scratch))
             size = outs[k].place
-            scratch += -(-int(np.prod(size.shape, dtype=np.int64)) * SIZES[size.dtype] // ALIGN) * ALIGN
-        self.scratch = max(self.scratch, scratch)
+            scratch += aligned(int(np.prod(size.shape, dtype=np.int64)) * SIZES[size.dtype])
+        ranges = _ranges(schedule, plan.threads if schedule.split else 1) if schedule.length else ((),)
+        now = plan.kernels.index(kernel)
+        bases = [self.block(scratch, now, now) for _ in ranges]
         extra = ""
         if schedule.length:
-            extra += f", tiles={_ranges(schedule, plan.threads if schedule.split else 1)}"
+            extra += f", tiles={ranges}"
         if totals:
             extra += f", totals={tuple(totals)}"
         layers, places = _origins(body)
@@ -221,7 +239,7 @@ class Module:
             note += f"  ({', '.join(places)})"
         text = (
             f"launch(pool, {function}, {_tuple(v.name for v in operands)}, {_tuple(v.name for v in outs)}, "
-            f"{function}_scratch, memory{extra})"
+            f"arena, {function}_scratch, {_tuple(bases)}{extra})"
         )
         phase = "prepare" if kernel in plan.prepare else "step"
         self.bound.append(f"# {note}")
@@ -292,8 +310,8 @@ def emit_numpy(
     from .module import module_text
 
     module = Module(graph, plan, name)
-    module.names |= {"array", "launch", "draw", "np", "partial", "inputs", "state", "pool", "arena", "memory", "step",
-                     "prepare", "prepared", "outputs", "bind", "block", "as_strided"}
+    module.names |= {"array", "launch", "draw", "np", "partial", "inputs", "state", "pool", "arena", "step", "prepare",
+                     "outputs", "bind", "as_strided"}
     for kernel in plan.kernels:
         module.kernel(kernel)
     outputs = {key: module.value(node).name for key, node in graph.outputs.items()}
@@ -302,9 +320,8 @@ def emit_numpy(
     inputs = {n.attrs["name"]: n.type for n in graph.inputs.values()}
     state = {n.attrs["name"]: n.type for n in graph.params.values()}
     state |= {key: node.type for key, node in graph.updates.items()}
-    scratch = -(-module.scratch // ALIGN) * ALIGN
-    arena = plan.arena_bytes + plan.threads * scratch
-    source = module_text(module, outputs, mode=mode, dims=dims, arena=plan.arena_bytes, scratch=scratch)
+    arena = module.packed()
+    source = module_text(module, outputs, mode=mode, dims=dims, arena=arena)
     functions = tuple(
         Function(title, kind, written.text.replace("NAME", title, 1), key)
         for key, (title, written, kind) in module.functions.items()

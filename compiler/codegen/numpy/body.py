@@ -17,8 +17,6 @@ from ...kernel import TOTAL, Schedule, narrow, read_in_windows
 from ...types import Literal
 from .ref import Ints, Place, Ref, number, order_of, strides_of
 
-ALIGN = 64
-
 
 @dataclass
 class Slot:
@@ -77,6 +75,8 @@ class Body:
     constants: dict[str, str] = field(default_factory=dict)
     values: dict[Node, Ref] = field(default_factory=dict)
     memo: dict[object, Ref] = field(default_factory=dict)
+    # Which intermediate value lies in the memory of a result that is still to come.
+    holders: dict[Node, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         order = self.graph.order
@@ -250,13 +250,40 @@ class Body:
             place = self.places[k] = Place(shape, strides_of(shape, order), stored_dtype(node))
         for other in self.result_of[node][1:]:
             self.places[other] = self.places[other] or place
-        whole = Ref(f"y{k}", place.shape, place.strides, place.dtype, None, True)
-        axis = self.axes[node]
-        return whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
+        return self.result_tile(k, place, self.axes[node])
 
-    def overwrites(self, node: Node) -> bool:
+    def result_tile(self, k: int, place: Place, axis: int | None) -> Ref:
+        """The tile of a result, always under the same name."""
+        key = ("result", k)
+        if key not in self.memo:
+            whole = Ref(f"y{k}", place.shape, place.strides, place.dtype, None, True)
+            self.memo[key] = whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
+        return self.memo[key]
+
+    def ahead(self, node: Node, order: Sequence[int]) -> Ref | None:
+        """The tile of the result in which elementwise nodes after this one end, if it can be computed there at once.
+
+        Each of them must be the only reader of the one before, so that nothing else is needed of what they overwrite.
+        """
+        end = node
+        while end not in self.result_of:
+            users = self.graph.users[end]
+            if len(users) != 1 or users[0].op.family != "pointwise" or not self.computed(users[0]):
+                return None
+            if users[0].op.name in ("pow", "where") or self.skipped(end) or self.skipped(users[0]):
+                return None
+            end = users[0]
+        if (end.shape, stored_dtype(end), self.axes[end]) != (node.shape, stored_dtype(node), self.axes[node]):
+            return None
+        holder = self.holders.get(end)
+        if (holder is not None and holder not in node.inputs) or self.overwrites(end, self.position[node]):
+            return None
+        self.holders[end] = node
+        return self.result(end, order)
+
+    def overwrites(self, node: Node, here: int | None = None) -> bool:
         """Whether writing this result now would destroy an operand that is read later in the tile."""
-        here = self.position[node]
+        here = self.position[node] if here is None else here
         for k in self.result_of.get(node, ()):
             place = self.places[k]
             if place is None or not place.memory:
@@ -278,9 +305,7 @@ class Body:
                 shape = tuple(map(int, node.shape))
                 order = order_of(ref.shape, ref.strides) if ref.count > 1 else range(len(shape))
                 place = self.places[k] = Place(shape, strides_of(shape, order), stored_dtype(node))
-            whole = Ref(f"y{k}", place.shape, place.strides, place.dtype, None, True)
-            axis = self.axes[node]
-            target = whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
+            target = self.result_tile(k, place, self.axes[node])
             late = self.overwrites(node)
             line = f"np.copyto({target.text}, {ref.text}{cast(ref, target)})"
             if late:

@@ -46,6 +46,11 @@ def dot(body: Body, node: Node) -> None:
         return
     target = body.result(node, order)
     written = target
+    if target is None and (target := body.ahead(node, order)) is not None and is_matrix(target.shape, target.strides):
+        text, refs = line(target)
+        body.put(text, *refs)
+        body.finish(node, target)
+        return
     if target is None or body.overwrites(node) or not is_matrix(target.shape, target.strides):
         target, written = body.scratch(shape, stored_dtype(node), order, tiled=body.tiled_axis(node)), None
     text, refs = line(target)

@@ -7,18 +7,18 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 
-def array(memory, offset, dtype, shape, order):
-    """An array in `memory` from byte `offset` on, whose axes lie there in `order`, the outermost first."""
+def array(arena, offset, dtype, shape, order):
+    """An array in `arena` from byte `offset` on, whose axes lie there in `order`, the outermost first."""
     lies = [shape[a] for a in order]
     count = int(np.prod(lies, dtype=np.int64)) * np.dtype(dtype).itemsize
     inverse = sorted(range(len(order)), key=order.__getitem__)
-    return memory[offset:offset + count].view(dtype).reshape(lies).transpose(inverse)
+    return arena[offset:offset + count].view(dtype).reshape(lies).transpose(inverse)
 
 
-def launch(pool, function, operands, results, scratch, memory, tiles=None, totals=()):
+def launch(pool, function, operands, results, arena, scratch, bases, tiles=None, totals=()):
     """A call of a kernel with its arrays bound, shared between the threads of `pool` where it has several ranges.
 
-    scratch: (offset, dtype, shape, order) of each array a thread needs. memory: the scratch of each thread.
+    scratch: (offset, dtype, shape, order) of each array a thread needs, from its base in the arena on.
     tiles: the range of the tiled axis for each thread. totals: (number of a result, offset) of results that each
     thread sums for itself; those of the first thread are the results, the others are added in the order of the threads.
     """
@@ -27,9 +27,9 @@ def launch(pool, function, operands, results, scratch, memory, tiles=None, total
         own = list(results)
         for number, offset in totals if thread else ():
             like = results[number]
-            own[number] = array(memory[thread], offset, like.dtype, like.shape, range(like.ndim))
+            own[number] = array(arena, bases[thread] + offset, like.dtype, like.shape, range(like.ndim))
             shares.append((like, own[number]))
-        work = tuple(array(memory[thread], *place) for place in scratch)
+        work = tuple(array(arena, bases[thread] + place[0], *place[1:]) for place in scratch)
         calls.append(partial(function, *operands, *own, work, *ends))
     if len(calls) == 1:
         return calls[0]

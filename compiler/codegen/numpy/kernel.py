@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from ...graph import Graph
 from ...kernel import TOTAL, Schedule
+from ...plan import pack
 from . import contract, movement, pointwise, reduction, windows  # noqa: F401  (they enter their spellings)
-from .body import ALIGN, Body, Slot
+from .body import Body, Slot
 from .ref import Place, strides_of
 
 
@@ -59,25 +60,14 @@ def write_kernel(
 
 
 def _place(slots: list[Slot], end: int) -> int:
-    """Offsets for scratch arrays, so that those that live at the same time lie apart; the bytes of all."""
-    placed: list[Slot] = []
-    top = 0
+    """Offsets for scratch arrays; the bytes of all."""
     for slot in slots:
         if slot.kept:
             slot.first, slot.last = -1, end + 1
-    for slot in sorted(slots, key=lambda s: (not s.kept, -s.nbytes)):
-        busy = sorted(
-            (o.offset, o.offset + o.nbytes) for o in placed if o.first <= slot.last and slot.first <= o.last
-        )
-        at = 0
-        for low, high in busy:
-            if at + slot.nbytes <= low:
-                break
-            at = max(at, -(-high // ALIGN) * ALIGN)
-        slot.offset = at
-        placed.append(slot)
-        top = max(top, at + slot.nbytes)
-    return -(-top // ALIGN) * ALIGN
+    offsets, size = pack([(slot.nbytes, slot.first, slot.last) for slot in slots])
+    for slot, offset in zip(slots, offsets, strict=True):
+        slot.offset = offset
+    return size
 
 
 def _function(kind: str, body: Body, slots: Sequence[Slot]) -> str:

@@ -50,7 +50,9 @@ def pointwise(body: Body, node: Node) -> None:
     if target is None or body.overwrites(node):
         written = None
         whole = tiled is None and all(r.whole for r in refs) and body.tile > 0
-        target = None if whole else _takeover(body, node, operands, refs, shape)
+        target = None if whole or node.op is ops.pow_ else _takeover(body, node, operands, refs, shape)
+        if target is None and shape == body.tile_shape(node) and not whole:
+            target = body.ahead(node, order)
         if target is None:
             target = body.scratch(shape, stored_dtype(node), order, tiled=tiled, whole=whole)
     apply(body, node, "np.subtract" if subtract else node.op.name, refs, target)

@@ -1,0 +1,40 @@
+"""The laws on every layer that Caffe was run with: simplified and folded, a case computes what it computed before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import Arrays, Built, Case, build, run
+
+from netc.compiler.graph import Graph
+from netc.compiler.interpret import evaluate
+from netc.compiler.ops import TypeRuleError
+from netc.passes.simplify import simplify
+from netc.passes.weights import fold_weights
+
+SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[2] / ".." / "shared")
+CASES = sorted((SHARED / "conformance" / "layers").glob("*.npz"))
+
+pytestmark = pytest.mark.skipif(not CASES, reason="../shared/conformance is absent")
+
+
+def _values(built: Built, graph: Graph) -> Arrays:
+    with np.errstate(all="ignore"):
+        return run(Built(graph, built.wanted, built.state, built.feeds), evaluate)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_values_stay(path: Path) -> None:
+    try:
+        built = build(Case.read(path))
+    except (TypeRuleError, KeyError):
+        pytest.skip("a layer that is not ours, or a case that is our error")
+    before = _values(built, built.graph)
+    for apply in (simplify, fold_weights):
+        after = _values(built, apply(built.graph).verify())
+        for key, value in before.items():
+            scale = max(1.0, float(np.abs(value[np.isfinite(value)]).max(initial=0.0)))
+            np.testing.assert_allclose(after[key], value, rtol=1e-9, atol=1e-9 * scale, err_msg=key)

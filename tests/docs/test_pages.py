@@ -1,0 +1,135 @@
+"""The pages say what is true: every `net` block builds, every error is the one that is shown, every command runs.
+
+`blocks.py` says which words after a fence ask for what. The blocks of one page share a folder, in their order.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from netc.compiler.build import Experiment, build, load
+from netc.compiler.build.nets import checked_sizes
+from netc.grammar.source import Source, SourceErrors
+
+from .blocks import Block, blocks_of, same, whole
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/decisions").glob("*.md"))]
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+NETS = [block for block in BLOCKS if block.language == "net"]
+RUN = sorted({b.page for b in BLOCKS if b.language in ("console", "python") and b.says("run")})
+
+
+def opened(block: Block, folder: Path) -> Experiment:
+    """The experiment of a block, beside the files that blocks before it on its page keep."""
+    for other in BLOCKS:
+        name = other.value("file")
+        if other.page == block.page and other.line <= block.line and other.language == "net" and name:
+            (folder / name).write_text(other.text, encoding="utf-8")
+    return load(Source(str(folder / (block.value("file") or "example.net")), whole(block)))
+
+
+@pytest.mark.parametrize("block", [b for b in NETS if not b.says("error")], ids=lambda block: block.name)
+def test_nets_build(block: Block, tmp_path: Path) -> None:
+    experiment = opened(block, tmp_path)
+    if not block.says("fragment"):
+        assert not [str(warning) for warning in experiment.warnings]
+    for name, entry in experiment.nets.items():
+        if all(formal.default is not None for formal in entry.definition.formals):
+            for mode in ("train", "test"):
+                sizes = checked_sizes(entry)
+                build(experiment, name, mode="train" if mode == "train" else "test", dims=sizes).graph.verify()
+
+
+@pytest.mark.parametrize("block", [b for b in NETS if b.says("error")], ids=lambda block: block.name)
+def test_errors_are_those_shown(block: Block) -> None:
+    assert block.after, "the text of the error follows the block"
+    with pytest.raises(SourceErrors) as found:
+        load(Source("example.net", whole(block)))
+    assert str(found.value).rstrip() == block.after.rstrip()
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_commands_print_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = quiet_environment(tmp_path)
+    folder = tmp_path / "page"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for block in (b for b in BLOCKS if b.page == page):
+        name = block.value("file")
+        if name:
+            (folder / name).write_text(block.text, encoding="utf-8")
+        if block.says("run"):
+            (run_python if block.language == "python" else run_console)(block, folder, environment)
+
+
+def quiet_environment(folder: Path) -> dict[str, str]:
+    """The surroundings in which a new user reads: no data sets at hand, this checkout's netc."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("NETC_DATA", "COLUMNS", "PYTEST_ADDOPTS")}
+    cache = os.environ.get("NETC_CACHE", str(folder / "cache"))
+    return {**kept, "XDG_CACHE_HOME": str(folder / "cache"), "NETC_CACHE": cache, "PYTHONPATH": str(ROOT)}
+
+
+def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """Each command of a block, and the lines under it."""
+    parts = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+    assert parts, f"{block.name}: a command begins with `$ `"
+    for part in parts:
+        command, _, expected = part.partition("\n")
+        program, *arguments = shlex.split(command)
+        assert program in ("netc", "python"), f"{block.name}: {program} is not run"
+        words = [sys.executable, *(["-m", "netc"] if program == "netc" else []), *arguments]
+        done = subprocess.run(
+            words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        assert done.returncode == (2 if block.says("fails") else 0), f"{block.name}: {command}\n{done.stdout}"
+        assert same(expected, done.stdout), f"{block.name}: {command} prints\n{done.stdout}"
+
+
+def run_python(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """A script, or a session with what it prints."""
+    if ">>>" in block.text:
+        test = doctest.DocTestParser().get_doctest(block.text, {}, block.name, block.name, block.line)
+        told: list[str] = []
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=told.append)
+        assert not told, "".join(told)
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", block.text], cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, f"{block.name}: {done.stderr}"
+
+
+def test_every_word_after_a_fence_is_known() -> None:
+    words = {"run", "fails", "fragment", "error"}
+    keys = {"file", "new", "add"}
+    for block in BLOCKS:
+        if block.language in ("net", "console", "python"):
+            unknown = [w for w in block.words[1:] if w not in words and w.split("=")[0] not in keys]
+            assert not unknown, f"{block.name}: {unknown}"
+
+
+def test_the_comparison_sees_words_and_not_numbers() -> None:
+    assert same("step 50  loss 0.83", "step 50 loss 1.2e-3\n")
+    assert same("loss …\n…\nend", "loss 0.1, x\na\nb\nend")
+    assert not same("step 50 loss 0.83", "step 50 rate 0.83")
+    assert not same("conv1 520", "conv2 520")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for target in re.findall(r"`((?:grammar|compiler|passes|runtime|netc|tests|examples|docs)/[\w./]+)`", text):
+        assert (ROOT / target).exists(), f"{page.name} names {target}"
