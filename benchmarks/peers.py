@@ -63,15 +63,35 @@ def torch_step(net: str, mode: str, threads: int) -> Callable[[], Any]:
     torch.set_num_threads(threads)
     if net == "lenet":
         pool = nn.MaxPool2d(2, 2, ceil_mode=True)
-        layers = [nn.Conv2d(1, 20, 5), pool, nn.Conv2d(20, 50, 5), pool, nn.Flatten(), nn.Linear(800, 500), nn.ReLU(),
-                  nn.Linear(500, 10)]
+        layers = [
+            nn.Conv2d(1, 20, 5),
+            pool,
+            nn.Conv2d(20, 50, 5),
+            pool,
+            nn.Flatten(),
+            nn.Linear(800, 500),
+            nn.ReLU(),
+            nn.Linear(500, 10),
+        ]
         x = torch.rand(BATCH, 1, 28, 28)
     else:
         norm = [_Within(3, 5e-5, 0.75) for _ in range(2)]
         average = nn.AvgPool2d(3, 2, ceil_mode=True)
-        layers = [nn.Conv2d(3, 32, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(), norm[0],
-                  nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(), average, norm[1],
-                  nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), average, nn.Flatten(), nn.Linear(1024, 10)]
+        layers = [
+            nn.Conv2d(3, 32, 5, padding=2),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.ReLU(),
+            norm[0],
+            nn.Conv2d(32, 32, 5, padding=2),
+            nn.ReLU(),
+            average,
+            norm[1],
+            nn.Conv2d(32, 64, 5, padding=2),
+            nn.ReLU(),
+            average,
+            nn.Flatten(),
+            nn.Linear(1024, 10),
+        ]
         x = torch.rand(BATCH, 3, 32, 32)
     model = nn.Sequential(*layers)
     label = torch.randint(0, 10, (BATCH,))

@@ -157,9 +157,7 @@ def _kernels(groups: Groups, inner: int, threads: int) -> Graph:
     return Graph({k: outside(v) for k, v in graph.outputs.items()}, {k: outside(v) for k, v in graph.updates.items()})
 
 
-def _schedule(
-    body: Graph, axes: tuple[Axis, ...], length: int, inner: int, batch: int, threads: int
-) -> Schedule:
+def _schedule(body: Graph, axes: tuple[Axis, ...], length: int, inner: int, batch: int, threads: int) -> Schedule:
     """Tiles, and whether threads share them."""
     if not length:
         return Schedule(axes)

@@ -32,8 +32,15 @@ def inner_tile(nodes: Iterable[Node]) -> int:
     """Items a tile if the batch should be innermost, else 0."""
     found = [n for n in nodes if n.op.name in CONVOLUTIONS]
     batches = {int(n.inputs[0].shape[0]) for n in found}
-    largest = max((x.type.count // max(1, int(x.shape[0])) for n in found for x in (n, n.inputs[0])
-                   if n.op is not ops.conv_weight_grad or x is not n), default=0)
+    largest = max(
+        (
+            x.type.count // max(1, int(x.shape[0]))
+            for n in found
+            for x in (n, n.inputs[0])
+            if n.op is not ops.conv_weight_grad or x is not n
+        ),
+        default=0,
+    )
     if len(batches) != 1 or largest > LARGEST_ITEM:
         return 0
     (batch,) = batches
@@ -61,7 +68,11 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
             widest = max(widest, node.type.nbytes // length)
         if node.op.name in CONVOLUTIONS:
             shape = node.inputs[1].shape if node.op.name != "conv_weight_grad" else node.shape
-            out = node.shape if node.op.name == "conv" else node.inputs[1 if node.op.name == "conv_weight_grad" else 0].shape
+            out = (
+                node.shape
+                if node.op.name == "conv"
+                else node.inputs[1 if node.op.name == "conv_weight_grad" else 0].shape
+            )
             item = math.prod(shape[1:]) * node.attrs["groups"] * math.prod(out[2:]) * 4
             columns = max(columns, item if axis in (0, TOTAL) else 0)
     if inner and length == batch and any(n.type.rank >= 3 for n in body.order):

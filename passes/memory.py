@@ -14,6 +14,7 @@ from ..compiler.kernel import narrow
 from ..compiler.plan import Home, Plan
 from .stores import Span, base_of, state_span
 
+
 def plan(graph: Graph, *, threads: int, inner: bool) -> Plan:
     """The plan of a graph of kernels (see `fuse`)."""
     homes = _homes(graph)
@@ -142,6 +143,7 @@ def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: s
     ready = [k for k, n in waiting.items() if not n]
     order: list[Node] = []
     while ready:
+
         def cost(k: Node) -> tuple[bool, int, int]:
             freed = sum(made[need] for need in before[k] if users[need] == 1)
             grows = made[k] - freed

@@ -213,10 +213,7 @@ class Module:
         written = write_kernel(
             kind, body, schedule, [v.place for v in operands], results, threads=plan.threads, inner=plan.inner
         )
-        outs = [
-            (self.values.get(items[k]) or self.allocate(items[k], place))
-            for k, place in enumerate(written.places)
-        ]
+        outs = [(self.values.get(items[k]) or self.allocate(items[k], place)) for k, place in enumerate(written.places)]
         if written.key not in self.functions:
             self.functions[written.key] = (self.fresh(f"{kind}_{len(self.functions) + 1}"), written, kind)
         function = self.functions[written.key][0]
@@ -310,8 +307,22 @@ def emit_numpy(
     from .module import module_text
 
     module = Module(graph, plan, name)
-    module.names |= {"array", "launch", "draw", "np", "partial", "inputs", "state", "pool", "arena", "step", "prepare",
-                     "outputs", "bind", "as_strided"}
+    module.names |= {
+        "array",
+        "launch",
+        "draw",
+        "np",
+        "partial",
+        "inputs",
+        "state",
+        "pool",
+        "arena",
+        "step",
+        "prepare",
+        "outputs",
+        "bind",
+        "as_strided",
+    }
     for kernel in plan.kernels:
         module.kernel(kernel)
     outputs = {key: module.value(node).name for key, node in graph.outputs.items()}

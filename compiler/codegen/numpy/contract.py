@@ -109,8 +109,19 @@ def shape_of(body: Body, node: Node, n: int, x: Node | None, w: Sequence[int], o
     if not inner and n > 1:
         rows = positions[0]
     return Shape(
-        n, attrs["groups"], channels, int(w[0]), size, tuple(map(int, w[2:])), tuple(attrs["stride"]),
-        tuple(attrs["pad"]), tuple(attrs["dilation"]), positions, inner, rows, stored_dtype(node),
+        n,
+        attrs["groups"],
+        channels,
+        int(w[0]),
+        size,
+        tuple(map(int, w[2:])),
+        tuple(attrs["stride"]),
+        tuple(attrs["pad"]),
+        tuple(attrs["dilation"]),
+        positions,
+        inner,
+        rows,
+        stored_dtype(node),
     )
 
 
@@ -304,6 +315,7 @@ def conv_weight_grad(body: Body, node: Node) -> None:
         blocks(body, s, lines, flat, view, columns.full, out, part)
 
     if body.axes[node] == TOTAL and body.tile:
+
         def line(out: Ref) -> tuple[str, tuple[Ref, ...]]:
             emit(out)
             return "", ()
@@ -360,8 +372,11 @@ def _scatter(body: Body, s: Shape, target: Ref, columns: Columns) -> list[str]:
     rank = len(s.size)
     moved = (1, *range(2, 2 + rank), 0) if s.inner else (1, 0, *range(2, 2 + rank))
     name = body.view(
-        target, f"{target.text}.transpose{moved}", [target.shape[a] for a in moved],
-        [target.strides[a] for a in moved], None if target.tiled is None else moved.index(target.tiled),
+        target,
+        f"{target.text}.transpose{moved}",
+        [target.shape[a] for a in moved],
+        [target.strides[a] for a in moved],
+        None if target.tiled is None else moved.index(target.tiled),
     ).text
     lines = []
     for offset in _positions(s.kernel):

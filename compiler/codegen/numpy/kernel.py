@@ -49,9 +49,7 @@ def write_kernel(
     for node, place in zip(graph.outputs.values(), body.places, strict=True):
         shape = tuple(map(int, node.shape))
         places.append(place or Place(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name))
-    totals = tuple(
-        k for k, node in enumerate(graph.outputs.values()) if schedule.length and body.axes[node] == TOTAL
-    )
+    totals = tuple(k for k, node in enumerate(graph.outputs.values()) if schedule.length and body.axes[node] == TOTAL)
     constants = tuple(sorted(body.constants.items()))
     # Scratch is an argument, so what it looks like is part of what the function is.
     layout = [(s.shape, s.order, s.dtype, s.offset) for s in slots]

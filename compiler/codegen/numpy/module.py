@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from . import Module
 
 
-def module_text(
-    module: Module, outputs: Mapping[str, str], *, mode: str, dims: Mapping[str, int], arena: int
-) -> str:
+def module_text(module: Module, outputs: Mapping[str, str], *, mode: str, dims: Mapping[str, int], arena: int) -> str:
     """The module. arena: bytes of the memory plan, scratch of all threads included."""
     plan = module.plan
     sizes = ", ".join(f"{k}={int(v)}" for k, v in dims.items())

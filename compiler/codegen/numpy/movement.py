@@ -126,9 +126,7 @@ def pad(body: Body, node: Node) -> None:
     ref = ref if ref.number else full(body, ref, x)
     shape = body.tile_shape(node)
     like = body.tile_shape(x)
-    made = body.scratch(
-        shape, ref.dtype, order_of(like, ref.strides), tiled=ref.tiled, whole=whole, kept=not whole
-    )
+    made = body.scratch(shape, ref.dtype, order_of(like, ref.strides), tiled=ref.tiled, whole=whole, kept=not whole)
     body.put(f"{made.text}.fill({number(attrs['value'], ref.dtype)})", made, whole=bool(body.tile) and not body.ragged)
     if 0 not in like:
         index = [
@@ -181,4 +179,3 @@ def concat(body: Body, node: Node) -> None:
         body.put(f"np.copyto({made.text}[{lead}{start}:{stop}], {ref.text})", ref, made)
         start = stop
     body.finish(node, made)
-

@@ -164,8 +164,11 @@ def _bits_of(ref: Ref, bits: str) -> str:
     if ref.dtype.startswith("int"):
         return ref.text
     value = eval_number(ref.text)
-    return str(struct.unpack("<i", struct.pack("<f", value))[0] if bits == "int32" else
-               struct.unpack("<q", struct.pack("<d", value))[0])
+    return str(
+        struct.unpack("<i", struct.pack("<f", value))[0]
+        if bits == "int32"
+        else struct.unpack("<q", struct.pack("<d", value))[0]
+    )
 
 
 def is_zero(ref: Ref) -> bool:

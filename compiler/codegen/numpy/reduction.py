@@ -77,8 +77,9 @@ def _argmax(body: Body, node: Node, ref: Ref) -> None:
     axes = node.attrs["axes"]
     kept = [i for i in range(len(ref.shape)) if i not in axes]
     moved = (*kept, *axes)
-    rows = body.scratch(tuple(ref.shape[i] for i in moved), ref.dtype,
-                        tiled=None if ref.tiled is None else moved.index(ref.tiled))
+    rows = body.scratch(
+        tuple(ref.shape[i] for i in moved), ref.dtype, tiled=None if ref.tiled is None else moved.index(ref.tiled)
+    )
     source = f"{ref.text}.transpose{moved}" if moved != tuple(range(len(moved))) else ref.text
     if ref.dtype.startswith("float"):
         body.put(f"np.fmax({source}, -np.inf, out={rows.text})", ref, rows)
@@ -94,8 +95,9 @@ def _argmax(body: Body, node: Node, ref: Ref) -> None:
     written = target
     if target is None:
         target = body.scratch(shape, stored_dtype(node), tiled=body.tiled_axis(node))
-    body.put(f'np.copyto({target.text}, {index.text}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")',
-             index, target)
+    body.put(
+        f'np.copyto({target.text}, {index.text}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")', index, target
+    )
     body.finish(node, target, written)
 
 
@@ -105,7 +107,7 @@ def random(body: Body, node: Node) -> None:
     shape = body.tile_shape(node)
     made = body.scratch(shape, "uint32", tiled=body.tiled_axis(node))
     axis = body.tiled_axis(node)
-    first = f"i * {math.prod(map(int, node.shape[axis + 1:]))}" if axis is not None else "0"
+    first = f"i * {math.prod(map(int, node.shape[axis + 1 :]))}" if axis is not None else "0"
     body.put(f"draw({seed.text}, {step.text}, {node.attrs['stream']}, {first}, {made.text}.reshape(-1))", made)
     body.finish(node, made)
 

@@ -111,8 +111,16 @@ def _separable(body: Body, node: Node, ref: Ref, passes: Sequence[Pass], ufunc: 
     written = target
     if not todo:
         shape = (*ref.shape, *(1,) * len(passes))
-        body.finish(node, body.view(ref, f"{ref.text}.reshape{body.dims(shape, ref.tiled)}", shape,
-                                    (*ref.strides, *(0,) * len(passes)), ref.tiled))
+        body.finish(
+            node,
+            body.view(
+                ref,
+                f"{ref.text}.reshape{body.dims(shape, ref.tiled)}",
+                shape,
+                (*ref.strides, *(0,) * len(passes)),
+                ref.tiled,
+            ),
+        )
         return
     for p in todo:
         last = p is todo[-1]
@@ -125,8 +133,13 @@ def _separable(body: Body, node: Node, ref: Ref, passes: Sequence[Pass], ufunc: 
         ref = out
     if target is None:
         shape = (*ref.shape, *(1,) * len(passes))
-        target = body.view(ref, f"{ref.text}.reshape{body.dims(shape, ref.tiled)}", shape,
-                           (*ref.strides, *(0,) * len(passes)), ref.tiled)
+        target = body.view(
+            ref,
+            f"{ref.text}.reshape{body.dims(shape, ref.tiled)}",
+            shape,
+            (*ref.strides, *(0,) * len(passes)),
+            ref.tiled,
+        )
     body.finish(node, target, written)
 
 
@@ -198,8 +211,13 @@ def _largest(body: Body, largest: Node | None, choice: Node, ref: Ref, passes: S
         written = target if target is not None and target.dtype == got.dtype else None
         if written is None:
             shape = (*got.shape, *ones)
-            target = body.view(got, f"{got.text}.reshape{body.dims(shape, got.tiled)}", shape,
-                               (*got.strides, *(0 for _ in ones)), got.tiled)
+            target = body.view(
+                got,
+                f"{got.text}.reshape{body.dims(shape, got.tiled)}",
+                shape,
+                (*got.strides, *(0 for _ in ones)),
+                got.tiled,
+            )
         body.finish(node, target, written)  # type: ignore[arg-type]
         del dtype
 
@@ -261,8 +279,15 @@ def at_position(body: Body, node: Node, offset: Ints, sizes: Ints, target: Ref |
         ref = body.value(node)
         return ref.but(shape=(1,) * rank, strides=(0,) * rank) if ref.number else _picked(body, ref, offset, rank)
     if node.op is ops.iota and node.attrs["axes"] == tuple(range(rank, len(node.shape))):
-        return Ref(str(int(np.ravel_multi_index(offset, sizes))), (1,) * rank, (0,) * rank,
-                   node.type.numpy_dtype.name, None, True, number=True)
+        return Ref(
+            str(int(np.ravel_multi_index(offset, sizes))),
+            (1,) * rank,
+            (0,) * rank,
+            node.type.numpy_dtype.name,
+            None,
+            True,
+            number=True,
+        )
     if node in body.windows and node.op is ops.window and len(node.attrs["axes"]) == len(offset):
         return _window_at(body, node, offset)
     if node in body.windows and node.op is ops.broadcast:
@@ -323,8 +348,16 @@ def _by_position(body: Body, node: Node) -> None:
             body.put(f"{ufunc}({made.text}, {ref.text}, out={made.text})", ref, made)
     assert made is not None
     shape = (*made.shape, *(1,) * count)
-    body.finish(node, body.view(made, f"{made.text}.reshape{body.dims(shape, made.tiled)}", shape,
-                                (*made.strides, *(0,) * count), made.tiled))
+    body.finish(
+        node,
+        body.view(
+            made,
+            f"{made.text}.reshape{body.dims(shape, made.tiled)}",
+            shape,
+            (*made.strides, *(0,) * count),
+            made.tiled,
+        ),
+    )
 
 
 @spells("unwindow")
@@ -339,7 +372,9 @@ def unwindow(body: Body, node: Node) -> None:
     written = target
     if target is None:
         target = body.scratch(shape, stored_dtype(node), like, tiled=body.tiled_axis(node))
-    apart = all(s >= d * (k - 1) + 1 for k, s, d in zip(attrs["sizes"], attrs["strides"], attrs["dilations"], strict=True))
+    apart = all(
+        s >= d * (k - 1) + 1 for k, s, d in zip(attrs["sizes"], attrs["strides"], attrs["dilations"], strict=True)
+    )
     covered = apart and all(
         s == k and int(x.shape[a]) * k == n
         for a, k, s, n in zip(axes, attrs["sizes"], attrs["strides"], attrs["lengths"], strict=True)
@@ -356,7 +391,11 @@ def unwindow(body: Body, node: Node) -> None:
         place = body.view(target, text, part_shape, strides, target.tiled)
         ref = first if i == 0 else at_position(body, x, offset, attrs["sizes"], place if apart else None)
         if ref is not place:
-            line = f"np.copyto({place.text}, {ref.text})" if apart else f"np.add({place.text}, {ref.text}, out={place.text})"
+            line = (
+                f"np.copyto({place.text}, {ref.text})"
+                if apart
+                else f"np.add({place.text}, {ref.text}, out={place.text})"
+            )
             body.put(line, ref, place)
         body.touch(target)
     body.finish(node, target, written)
