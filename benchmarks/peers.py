@@ -115,7 +115,7 @@ def torch_step(net: str, mode: str, threads: int) -> Callable[[], Any]:
     return step
 
 
-def _Within(size: int, alpha: float, beta: float) -> Any:  # noqa: N802
+def _Within(size: int, alpha: float, beta: float) -> Any:
     """Caffe's LRN over a square of space, as PyTorch's ops."""
     import torch
     from torch import nn

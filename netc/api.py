@@ -76,6 +76,7 @@ def compile(
         gradients=gradients,
         update=update and not gradients,
         fused=fused,
+        target=target,
         threads=threads,
     )
     state = State(made.state)
@@ -109,7 +110,15 @@ def export(
     from .training import last_weights
 
     check_target(target)
-    runner = Runner(Path(path), mode=mode, net=net, dims=dims or {}, settings=settings or {}, outputs=outputs or ())
+    runner = Runner(
+        Path(path),
+        mode=mode,
+        net=net,
+        dims=dims or {},
+        settings=settings or {},
+        outputs=outputs or (),
+        target=target,
+    )
     made = runner.compilation(threads=1)  # so that the folder needs no pool, and BLAS may use its own threads
     state = State(made.state)
     files = [Path(file) for file in weights or ()]
@@ -230,7 +239,15 @@ def profile(
     programs = []
     for fused in (True, False):
         made = compilation(
-            path, mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, fused=fused, threads=threads
+            path,
+            mode=mode,
+            net=net,
+            dims=dims,
+            settings=settings,
+            outputs=outputs,
+            fused=fused,
+            target=target,
+            threads=threads,
         )
         state = State(made.state)
         state.fill(seed if seed is not None else made.spec.seed if made.spec else 0)

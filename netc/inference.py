@@ -40,10 +40,11 @@ class Runner:
         dims: Mapping[str, int],
         settings: Mapping[str, Any],
         outputs: Sequence[str],
+        target: str = "numpy",
     ) -> None:
         self.experiment = load(path, settings=settings)
         self.dims = dims
-        request = Request(mode="train" if mode == "train" else "test", net=net, dims=dims, update=False)
+        request = Request(mode="train" if mode == "train" else "test", net=net, dims=dims, update=False, target=target)
         if not outputs:
             outputs = Compilation(self.experiment, request).net.outputs
             if not outputs:

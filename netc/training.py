@@ -40,6 +40,7 @@ class Options:
     threads: int | None = None
     data_dir: Path | None = None
     fused: bool = True
+    target: str = "numpy"
 
     def applied(self, spec: TrainSpec) -> TrainSpec:
         """A block with what was asked in its place."""
@@ -118,6 +119,7 @@ class Run:
             dims={**({"N": batch} if self._has_batch else {}), **self.options.dims},
             outputs=outputs,
             fused=self.options.fused,
+            target=self.options.target,
             threads=self.options.threads or 0,
         )
         return Compilation(self.experiment, request, spec=self.spec)

@@ -1,13 +1,14 @@
 """Fusion: nodes become kernels, each a group whose inside values never leave the cache.
 
-Pairs of groups are tried in the order of the bytes that joining them saves; each decision is written to the ledger. With
-`enabled=False` every op stays a kernel of its own (views still fold into their readers): the baseline of `profile`.
+Pairs of groups are tried in the order of the bytes that joining them saves; each decision is written to the ledger.
+With `enabled=False` every op stays a kernel of its own (views still fold into their readers): `profile`'s baseline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..compiler import ops
 from ..compiler.graph import Graph, Node, at
@@ -65,7 +66,7 @@ def _pairs(groups: Groups) -> Iterator[tuple[int, Node, Node]]:
         if stores.computed(x):
             saved = 2 * size if len(users) == 1 else size
             found += [(-saved, place[x], place[user], x, user) for user in users]
-        found += [(-size, place[a], place[b], a, b) for a, b in zip(users, users[1:], strict=False)]
+        found += [(-size, place[a], place[b], a, b) for a, b in pairwise(users)]
     for saved, _, _, a, b in sorted(found, key=lambda item: item[:3]):
         yield -saved, a, b
 

@@ -64,7 +64,7 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
     columns = 0
     widest = 1
     for node, axis in along.items():
-        if axis is not None and axis != TOTAL and node.op.family != "movement":
+        if axis is not None and axis != TOTAL and node.op.family not in ("movement", "source"):
             widest = max(widest, node.type.nbytes // length)
         if node.op.name in CONVOLUTIONS:
             shape = node.inputs[1].shape if node.op.name != "conv_weight_grad" else node.shape
@@ -79,7 +79,7 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
         return inner
     share = -(-length // threads)
     if any(n.op is ops.dot and along[n] is not None for n in body.order):
-        return divisor(length, min(share, max(16, 2 * TILE_BYTES // widest)))
+        return divisor(length, min(share, max(8, TILE_BYTES // widest)))
     tile = TILE_BYTES // widest
     if columns:
         tile = min(tile, COLUMN_BYTES // columns)

@@ -1,8 +1,8 @@
 """Which nodes get memory of their own, and where updates of state and operands of a concat are written.
 
-Everything else is read through (movement, constants, values in windows) and is computed again by each reader. The pass
-`placed` rewrites a graph so that each root and each operand of a concat is a node that a kernel can write in place; what
-cannot be (a view, an input, a value wanted twice) is copied by a node `reshape` to the same shape.
+Everything else is read through (movement, constants, values in windows) and is computed again by each reader. `placed`
+rewrites a graph so that each root and each operand of a concat is a node that a kernel can write in place; what cannot
+be (a view, an input, a value wanted twice) is copied by a node `reshape` to the same shape.
 
 Relies on: the next value of a state may take the state's memory once all readers of the old value are done; those are
 ordered before the writer (`readers_before`), and a writer that must precede one of them writes elsewhere and is copied.
@@ -107,20 +107,15 @@ def _copy(node: Node) -> Node:
 
 def placed(graph: Graph) -> Stores:
     """The graph with copies where a value cannot be written in its place."""
-    graph, copies = _copy_operands(graph)
+    in_place = _InPlace(graph)
+    accepted = {name for name, value in graph.updates.items() if in_place.accept(name, value)}
+    graph, copies = _copy_operands(graph, accepted)
     draft = Stores(graph, copies)
-    below = _descendants(draft)
-    taken: set[Node] = set()
     updates: dict[str, Node] = {}
     for name, value in graph.updates.items():
-        writers = [base_of(x) for x in value.inputs] if value.op is ops.concat else [value]
-        fits = draft.computed(value) or (value.op is ops.concat and value.attrs["axis"] == 0 and len(value.shape) == 1)
-        if fits and value not in taken and not _overtakes(draft, below, name, writers):
-            taken.add(value)
-            updates[name] = value
-            continue
-        updates[name] = _copy(value)
-        copies.add(updates[name])
+        updates[name] = value if name in accepted else _copy(value)
+        if name not in accepted:
+            copies.add(updates[name])
     outputs: dict[str, Node] = {}
     for name, value in graph.outputs.items():
         if not draft.computed(value) and value.op is not ops.concat:
@@ -130,33 +125,99 @@ def placed(graph: Graph) -> Stores:
     return Stores(graph.with_roots(outputs, updates), copies)
 
 
-def _copy_operands(graph: Graph) -> tuple[Graph, set[Node]]:
+class _InPlace:
+    """Which updates may be written over the old state: no reader of that may need what is written."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.stores = Stores(graph, set())
+        self.after: dict[Node, list[Node]] = {node: list(users) for node, users in graph.users.items()}
+        self.readers: dict[str, list[tuple[Node, Span]]] = {}
+        self.taken: set[Node] = set()
+        for node in graph.order:
+            if self.stores.computed(node):
+                for x in self.stores.reads(node):
+                    if (span := state_span(x)) is not None:
+                        self.readers.setdefault(span.state, []).append((node, span))
+
+    def accept(self, name: str, value: Node) -> bool:
+        """Whether this update is written in place; later ones then wait for its readers."""
+        writers = self._writers(name, value)
+        if writers is None or value in self.taken:
+            return False
+        waits = [
+            (reader, writer)
+            for writer, span in writers
+            for reader, read in self.readers.get(name, ())
+            if reader is not writer and read.start < span.stop and span.start < read.stop
+        ]
+        for writer in {w for _, w in waits}:
+            if self._reaches(writer, {r for r, w in waits if w is writer}):
+                return False
+        # Several new edges may close a circle together.
+        for reader, writer in waits:
+            self.after[reader].append(writer)
+        if any(self._reaches(writer, {writer}) for writer, _ in writers):
+            for reader, _ in waits:
+                self.after[reader].pop()
+            return False
+        self.taken.add(value)
+        self.taken.update(writer for writer, _ in writers)
+        return True
+
+    def _writers(self, name: str, value: Node) -> list[tuple[Node, Span]] | None:
+        """The nodes that write the next value of a state, and where; None if they cannot write there."""
+        if value.op is not ops.concat:
+            return [(value, Span(name, 0, value.type.count))] if self.stores.computed(value) else None
+        if value.attrs["axis"] != 0 or len(value.shape) != 1:
+            return None
+        found, start = [], 0
+        for x in value.inputs:
+            span = Span(name, start, start + x.type.count)
+            start += x.type.count
+            base = base_of(x)
+            if self.stores.computed(base):
+                found.append((base, span))
+            elif state_span(x) != span and any(state_span(y) is not None for y in (x, *self.stores.reads(x))):
+                # A copy of old state from elsewhere would have to come before itself.
+                return None
+        return found
+
+    def _reaches(self, start: Node, goals: set[Node]) -> bool:
+        stack, seen = list(self.after[start]), set()
+        while stack:
+            node = stack.pop()
+            if node in goals:
+                return True
+            if node not in seen:
+                seen.add(node)
+                stack.extend(self.after[node])
+        return False
+
+
+def _copy_operands(graph: Graph, accepted: set[str]) -> tuple[Graph, set[Node]]:
     """Copies of the operands of concats that cannot be written in place."""
     draft = Stores(graph, set())
     taken: set[Node] = set(graph.updates.values())
-    replace: dict[Node, Node] = {}
-    homes = {id(v): k for k, v in graph.updates.items()}
+    homes = {value: name for name, value in graph.updates.items() if name in accepted}
     copied: set[Node] = set()
     made: dict[Node, Node] = {}
     for node in graph.order:
         inputs = [made[x] for x in node.inputs]
         if node.op is ops.concat:
             start = 0
+            leading = math.prod(node.shape[: node.attrs["axis"]]) == 1
             for i, x in enumerate(node.inputs):
                 base = base_of(x)
-                leading = math.prod(node.shape[: node.attrs["axis"]]) == 1
                 plain = draft.computed(base) and base not in taken and (base is x or leading)
                 taken.add(base)
-                span = Span(homes.get(id(node), ""), start, start + x.type.count)
+                span = Span(homes.get(node, ""), start, start + x.type.count)
                 start += x.type.count
                 if plain or (leading and state_span(x) == span):
                     continue
                 inputs[i] = _copy(inputs[i])
                 copied.add(inputs[i])
         made[node] = node.with_inputs(inputs)
-        if made[node] is not node:
-            replace[node] = made[node]
-    if not replace:
+    if not copied:
         return graph, copied
     rebuilt = Graph(
         {k: made[v] for k, v in graph.outputs.items()},
@@ -164,38 +225,3 @@ def _copy_operands(graph: Graph) -> tuple[Graph, set[Node]]:
         {made[n]: places for n, places in graph.merged_origins.items() if n in made},
     )
     return rebuilt, copied
-
-
-def _descendants(stores: Stores) -> dict[Node, int]:
-    """For each stored node, the bits of the computed nodes that need it; bit i is the i-th node of the order."""
-    order = stores.graph.order
-    place = {node: i for i, node in enumerate(order)}
-    users = stores.graph.users
-    below: dict[Node, int] = {}
-    for node in reversed(order):
-        bits = 0
-        for user in users[node]:
-            bits |= below[user] | 1 << place[user]
-        below[node] = bits
-    return below
-
-
-def _overtakes(stores: Stores, below: dict[Node, int], state: str, writers: list[Node]) -> bool:
-    """Whether some reader of the old state needs what a writer writes."""
-    old = stores.graph.params.get(state)
-    if old is None:
-        return False
-    order = stores.graph.order
-    place = {node: i for i, node in enumerate(order)}
-    return any(below[w] & below[old] & _bits(stores, order, state) for w in writers if w in place)
-
-
-def _bits(stores: Stores, order: list[Node], state: str) -> int:
-    """The nodes that read a state themselves, as bits."""
-    bits = 0
-    for i, node in enumerate(order):
-        if (stores.computed(node) or node.op is ops.concat) and any(
-            (span := state_span(x)) is not None and span.state == state for x in stores.reads(node)
-        ):
-            bits |= 1 << i
-    return bits

@@ -85,7 +85,10 @@ def _scaled_dot(node: Node, scale: Node, prepared: _Prepared) -> Node | Refuse:
     return Refuse("the factor is not one number for each column of the weights")
 
 
-def _rules(prepared: _Prepared) -> tuple[Rule, ...]:
+def weight_rules() -> tuple[Rule, ...]:
+    """The rules, for one graph: they remember which of its nodes depend on state and constants alone."""
+    prepared = _Prepared()
+
     def weighed(node: Node) -> bool:
         return any(prepared(x) for x in node.inputs) and not prepared(node)
 
@@ -151,4 +154,4 @@ def fold_weights(graph: Graph, ledger: Ledger | None = None) -> Graph:
 
     Only for a program that leaves its parameters as they are; all laws of `simplify` run along.
     """
-    return to_the_end(graph, (*_rules(_Prepared()), *RULES), ledger)
+    return to_the_end(graph, (*weight_rules(), *RULES), ledger)

@@ -108,8 +108,8 @@ def expand_block(
     if "share" in {formal.name.name for formal in definition.formals}:
         own, rest = {}, arguments
     values = bind_formals(frame, function, rest, node.callee.span, ("share",))
-    name, key = calls.name_call(frame, node, net.counts.has_parameters(function.name, frame.module))
-    scope = Scope(name, net.counts.body(definition.body, function.module) == 1, None, function)
+    name, key = calls.name_call(frame, node, net.counts.has_parameters(function.name, frame.module, frame.position))
+    scope = Scope(name, net.counts.body(definition.body, function.module, function.position) == 1, None, function)
     share = calls.once(frame, function.name, own).get("share")
     if share is not None:
         scope.twin = _block_twin(frame, function, share)

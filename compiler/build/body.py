@@ -61,7 +61,7 @@ def run_block(frame: Frame, definition: tree.BlockDef) -> tuple[Any, ...]:
     last = definition.body[-1]
     assert frame.net is not None
     inside = directed(frame, last)
-    count = sum(frame.net.counts.expression(value, frame.module) for value in last.values)
+    count = sum(frame.net.counts.expression(value, frame.module, frame.position) for value in last.values)
     inside = inside.with_(base=None, alone=count == 1)
     return tuple(evaluate(inside, value) for value in last.values)
 
@@ -101,7 +101,7 @@ def _dtype_directive(frame: Frame, directive: tree.Directive) -> None:
 def named(frame: Frame, base: str, *values: tree.Expr) -> Frame:
     """The frame in which a statement that binds `base` is evaluated."""
     assert frame.net is not None
-    count = sum(frame.net.counts.expression(value, frame.module) for value in values)
+    count = sum(frame.net.counts.expression(value, frame.module, frame.position) for value in values)
     return frame.with_(base=base, alone=count == 1)
 
 
@@ -137,7 +137,7 @@ def loop(frame: Frame, statement: tree.For) -> None:
         frame.unbind_all(assigned(statement.body).values())
         return
     before = frame.env.get(variable)
-    single = net.counts.body(statement.body, frame.module) == 1
+    single = net.counts.body(statement.body, frame.module, frame.position) == 1
     for number, item in enumerate(items, 1):
         net.spend(statement.variable.span, TURN_WORK)
         raw = str(number)
@@ -269,7 +269,7 @@ def param(frame: Frame, statement: tree.Param) -> None:
     node = _shared_param(frame, key, type_)
     if node is None:
         with at(statement.span, full):
-            node = net.parameter(info)
+            node = net.parameter(info, statement.name.span)
     scope.entries[key] = LayerEntry(full, "param", statement.span, {"": node})
     net.history.begin(node)
     frame.bind(statement.name, node)

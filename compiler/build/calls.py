@@ -55,7 +55,7 @@ def call(frame: Frame, node: tree.Call, piped: Argument | None, written: tree.Ex
     if frame.layer is not None and node.label is not None:
         frame.report(SourceError("E217", "nothing inside an op has a name", node.label.span, "leave the `as` out"))
         return UNKNOWN
-    if function is None and (callee not in LAYERS or callee in frame.module.functions):
+    if function is None and callee not in LAYERS:
         frame.unknown_function(node.callee)
         evaluate_rest(frame, arguments)
         return UNKNOWN

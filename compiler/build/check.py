@@ -19,7 +19,8 @@ from .state import NetState, Usage
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A net as it came out: inputs that losses and metrics need, the names of its layers and of uses of blocks.
+    """A net as it came out: inputs that losses and metrics need, the names of its layers, uses of blocks and
+    free parameters.
 
     ok: it had no errors.
     """
@@ -56,7 +57,8 @@ class Trials:
             for name in usage.unused():
                 hint = "nobody reads this value; a name that begins with `_` is not asked about"
                 self.problems.add(SourceError("W601", f"`{name.name}` is never used", name.span, hint))
-        return Trial(_needed(state), (*state.layers, *state.uses), ok)
+        free = (info.name for info in state.state.values() if info.layer == info.name)
+        return Trial(_needed(state), (*state.layers, *state.uses, *free), ok)
 
 
 def _needed(state: NetState) -> dict[str, TensorType]:

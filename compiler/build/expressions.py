@@ -218,6 +218,10 @@ def operation(
     assert frame.scope is not None
     net.spend(span, OPERATION_WORK)
     nodes = [x for x in operands if isinstance(x, Node)]
+    if kind not in RELATIONS.values() and any(x.dtype == "bool" for x in nodes):
+        message = f"`{kind}` of true and false"
+        frame.report(SourceError("E311", message, span, "choose numbers with where(condition, 1, 0), or cast(…, f32)"))
+        return UNKNOWN
     scope = frame.layer
     if scope is None:
         scope = net.taken.take(join(frame.scope.name, join(frame.base or "", kind)))

@@ -100,7 +100,7 @@ class Context:
     def _new(self, info: StateInfo) -> Node:
         if not self.net.check_size(info.type, self.entry.span, f"`{info.name}`"):
             raise ParameterError("", "")
-        return self.net.parameter(info)
+        return self.net.parameter(info, self.entry.span)
 
     def statistic(self, name: str, shape: tuple[int, ...], value: float) -> Node:
         full = f"{self.entry.name}.{name}"

@@ -28,7 +28,7 @@ MAX_WHOLE = 2**63 - 1
 MAX_PROBLEMS = 100  # reported at once
 # Python's own limit while a net is expanded: a level of the text takes a few calls, and blocks stand in each other.
 # Calls between Python functions take no C stack, so this costs heap only.
-RECURSION = 20_000
+RECURSION = 100_000
 
 
 class Stop(Exception):

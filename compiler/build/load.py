@@ -44,12 +44,12 @@ def load(source: Source | Path | str, *, settings: Mapping[str, Any] | None = No
             source = read_source(source)
         except SourceError as error:
             raise SourceErrors([error]) from None
-    loader = Loader(Problems())
+    loader = Loader(Problems(), Counts())
     module = loader.main(source)
-    problems, counts = loader.problems, Counts()
+    problems = loader.problems
     _check_settings(module, settings or {})
     data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
-    experiment = Experiment(module, data, (), settings=dict(settings or {}), counts=counts)
+    experiment = Experiment(module, data, (), settings=dict(settings or {}), counts=loader.counts)
     try:
         with deep_recursion():
             for each in loader.modules.values():
@@ -78,8 +78,9 @@ def _check_settings(module: Module, settings: Mapping[str, Any]) -> None:
 class Loader:
     """Reads a file and what it imports, each file once."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, counts: Counts) -> None:
         self.problems = problems
+        self.counts = counts
         self.modules: dict[str, Module | None] = {}
         self.waiting: list[str] = []  # the files that are being read, each imported by the one before
         self.characters = 0
@@ -120,6 +121,8 @@ class Loader:
                     message = f"`{name}` is a layer of netc too; here your own is meant"
                     self.problems.add(SourceError("W602", message, item.name.span, severity="note"))
                 self._own(module, "functions", item.name, Function(item, module, position), position)
+                if isinstance(item, tree.BlockDef):  # now, while those above are counted: no deep recursion later
+                    self.counts.body(item.body, module, position)
             case tree.NetDef():
                 self._formals(item.formals)
                 self._own(module, "nets", item.name, NetEntry(item, module), position)

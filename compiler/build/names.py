@@ -95,60 +95,58 @@ class Taken:
 
 
 class Counts:
-    """How many calls with parameters the texts of statements and bodies have; each counted once."""
+    """How many calls with parameters the texts of statements and bodies have; each counted once.
+
+    position: what of the file is seen from there, as in `Frame`.
+    """
 
     def __init__(self) -> None:
-        self._bodies: dict[int, tuple[object, int]] = {}
+        # What is counted is kept beside its count, so that its id stays its own.
+        self._found: dict[int, tuple[object, int]] = {}
 
-    def body(self, body: Sequence[tree.AnyStatement], module: Module) -> int:
+    def body(self, body: Sequence[tree.AnyStatement], module: Module, position: int) -> int:
         """The calls with parameters of a body; of a choice the arm with the most."""
-        found = self._bodies.get(id(body))
+        found = self._found.get(id(body))
         if found is None:
-            # The body is kept beside its count, so that its id stays its own.
-            found = self._bodies[id(body)] = body, sum(self._statement(part, module) for part in body)
+            count = sum(self._statement(part, module, position) for part in body)
+            found = self._found[id(body)] = body, count
         return found[1]
 
-    def _statement(self, statement: tree.AnyStatement, module: Module) -> int:
+    def _statement(self, statement: tree.AnyStatement, module: Module, position: int) -> int:
         if isinstance(statement, tree.Bind | tree.Role):
-            return self.expression(statement.value, module)
+            return self.expression(statement.value, module, position)
         if isinstance(statement, tree.Return):
-            return sum(self.expression(value, module) for value in statement.values)
+            return sum(self.expression(value, module, position) for value in statement.values)
         if isinstance(statement, tree.For):
-            return self.body(statement.body, module)
+            return self.body(statement.body, module, position)
         if isinstance(statement, tree.If):
-            return max(
-                self.body(body, module) for body in [*(a.body for a in statement.arms), statement.otherwise or ()]
-            )
+            arms = [*(arm.body for arm in statement.arms), statement.otherwise or ()]
+            return max(self.body(body, module, position) for body in arms)
         return 0
 
-    def expression(self, expr: tree.Expr, module: Module) -> int:
+    def expression(self, expr: tree.Expr, module: Module, position: int) -> int:
         """The calls with parameters in an expression."""
-        found = self._bodies.get(id(expr))
+        found = self._found.get(id(expr))
         if found is None:
-            count, waiting = 0, [expr]
+            count = 0
+            waiting: list[tree.Node] = [expr]
             while waiting:
-                part: tree.Node = waiting.pop()
+                part = waiting.pop()
                 if isinstance(part, tree.Call):
-                    count += self.has_parameters(part.callee.name, module)
-                waiting += tree.children(part)  # type: ignore[arg-type]
-            found = self._bodies[id(expr)] = expr, count
+                    count += self.has_parameters(part.callee.name, module, position)
+                waiting += tree.children(part)
+            found = self._found[id(expr)] = expr, count
         return found[1]
 
-    def has_parameters(self, callee: str, module: Module) -> bool:
-        """Whether a call of that name has parameters, in a file."""
+    def has_parameters(self, callee: str, module: Module, position: int) -> bool:
+        """Whether a call of that name has parameters; blocks above a block are counted before it (see load.py)."""
         entry = module.functions.get(callee)
-        if entry is None:
-            return bool(callee in LAYERS and LAYERS[callee].params)
-        definition = entry.value.definition
-        if isinstance(definition, tree.OpDef):
+        if entry is None or entry.position >= position:
+            return callee in LAYERS and bool(LAYERS[callee].params)
+        function = entry.value
+        if isinstance(function.definition, tree.OpDef):
             return False
-        found = self._bodies.get(id(definition.body))
-        if found is None:
-            # A block that names itself is an error reported elsewhere; here it only must not recurse for ever.
-            self._bodies[id(definition.body)] = definition.body, 0
-            total = sum(self._statement(part, entry.value.module) for part in definition.body)
-            found = self._bodies[id(definition.body)] = definition.body, total
-        return found[1] > 0
+        return self.body(function.definition.body, function.module, function.position) > 0
 
 
 def raw_name(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from .dims import symbols
 from .experiment import Experiment
 from .expressions import evaluate
 from .frame import Binding, Frame
-from .limits import MAX_ELEMENTS, Stop, deep_recursion
+from .limits import MAX_ELEMENTS, MAX_WHOLE, Stop, deep_recursion
 from .module import NetEntry
 from .names import Counts
 from .problems import Problems
@@ -190,9 +191,11 @@ def plain(value: Any) -> Any:
         return value == "true"
     for read in (int, float):
         try:
-            return read(value)
+            number = read(value)
         except ValueError:
             continue
+        # What is no number of the language stays a text, and is refused where a number is wanted.
+        return number if abs(number) <= (MAX_WHOLE if read is int else sys.float_info.max) else value
     return value
 
 

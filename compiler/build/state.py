@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from ...grammar import tree
-from ...grammar.source import Span
+from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, at
 from ..net import SEED, STEP, LayerInfo
@@ -70,6 +70,7 @@ class NetState:
     inputs: dict[str, Node] = field(default_factory=dict)
     counters: dict[str, Node] = field(default_factory=dict)
     state: dict[str, StateInfo] = field(default_factory=dict)
+    state_names: set[str] = field(default_factory=set)
     updates: dict[str, tuple[Node, str]] = field(default_factory=dict)
     roles: dict[str, tuple[Literal["loss", "metric", "output"], Node | None, float]] = field(default_factory=dict)
     role_places: dict[str, Span] = field(default_factory=dict)
@@ -113,8 +114,13 @@ class NetState:
     def add_layer(self, entry: LayerEntry) -> None:
         self.layers[canonical(entry.name)] = entry
 
-    def parameter(self, info: StateInfo) -> Node:
-        """A new tensor of state."""
+    def parameter(self, info: StateInfo, span: Span) -> Node:
+        """A new tensor of state; E209 where a layer's parameter and a free one have one name."""
+        if canonical(info.name) in self.state_names:
+            message = f"there is a parameter `{info.name}` already"
+            self.problems.add(SourceError("E209", message, span, "name the layer with `as`, or rename the `param`"))
+            raise Stop
+        self.state_names.add(canonical(info.name))
         self.state[info.name] = info
         node = ops.param(name=info.name, shape=info.type.shape, dtype=info.type.dtype)
         self.history.name(node, info.name)

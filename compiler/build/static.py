@@ -111,7 +111,7 @@ def _call(frame: Frame, node: tree.Call) -> None:
     """A callee that there is, settings that it takes."""
     callee = node.callee.name
     function = frame.function(callee)
-    layer = LAYERS.get(callee) if callee not in frame.module.functions else None
+    layer = LAYERS.get(callee) if function is None else None
     if function is None and layer is None:
         frame.unknown_function(node.callee)
     elif frame.kind == "op" and not allowed_in_op(frame, node):

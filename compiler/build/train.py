@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...grammar import tree
-from ...grammar.source import SourceError, Span, suggest
+from ...grammar.source import SourceError, Span, UserError, suggest
 from ..kinds import UNKNOWN, describe
 from ..program import DataSpec, TestSpec, TrainSpec, Use
 from ..schema import read_use
@@ -18,6 +18,7 @@ from .columns import check_columns
 from .experiment import Experiment
 from .expressions import evaluate
 from .frame import Frame
+from .limits import MAX_WHOLE
 from .module import NetEntry
 from .names import canonical
 from .nets import plain
@@ -68,6 +69,17 @@ class Found:
     ok: bool = True
 
 
+def _number_set(key: str, value: Any) -> int | float:
+    """A number that is set from outside; UserError where it is none that the key takes."""
+    whole = constants.is_number(value) and (key == "clip" or float(value).is_integer())
+    if not whole or not NUMBERS[key] <= value <= MAX_WHOLE:
+        raise UserError(
+            f"`{key}` takes a {'' if key == 'clip' else 'whole '}number from {NUMBERS[key]} up, not {value}"
+        )
+    number: int | float = value
+    return number
+
+
 def read_trains(experiment: Experiment, problems: Any, trials: Trials) -> tuple[TrainSpec, ...]:
     """The `train` blocks of the file itself, in order; those with mistakes are reported and left out."""
     specs: list[TrainSpec] = []
@@ -113,7 +125,7 @@ class Block:
 
     def _spec(self, settings: dict[str, Any]) -> TrainSpec:
         found, item = self.found, self.item
-        override = {k: plain(v) for k, v in self.experiment.settings.items() if k in NUMBERS}
+        override = {k: _number_set(k, plain(v)) for k, v in self.experiment.settings.items() if k in NUMBERS}
         numbers = {**DEFAULTS, **found.numbers, **override}
         clip = numbers["clip"]
         return TrainSpec(

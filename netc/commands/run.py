@@ -56,7 +56,13 @@ def command(
     from ..inference import Runner, is_image, ranked, read_arrays, read_images, read_labels, run_rows
 
     runner = Runner(
-        file, mode=mode, net=net, dims=dimensions(None, dims), settings=settings_of(settings), outputs=outputs
+        file,
+        mode=mode,
+        net=net,
+        dims=dimensions(None, dims),
+        settings=settings_of(settings),
+        outputs=outputs,
+        target=target,
     )
     wanted = runner.net.inputs
     if not is_image(inputs[0]):

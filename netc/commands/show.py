@@ -62,6 +62,7 @@ def command(
         settings=settings_of(settings),
         outputs=outputs or None,
         fused=not unfused,
+        target=target,
     )
     if stage == "gradient" and mode == "test":
         raise UserError("there are no gradients in test mode; use --mode train")

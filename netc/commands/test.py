@@ -52,6 +52,7 @@ def command(
         settings=settings_of(settings),
         threads=threads,
         data_dir=data_dir,
+        target=target,
     )
     tested = test_experiment(open_experiment(file, options), options, list(weights) or None)
     if json_:

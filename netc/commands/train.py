@@ -50,6 +50,7 @@ def command(
         settings=settings_of(settings),
         threads=threads,
         data_dir=data_dir,
+        target=target,
     )
     experiment = open_experiment(file, options)
     if folder is None:

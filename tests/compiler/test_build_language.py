@@ -15,7 +15,7 @@ from netc.grammar.source import Source, UserError
 X = np.linspace(-2, 2, 8).reshape(2, 4)
 
 
-def value(expression: str, head: str = "", before: str = "") -> np.ndarray:  # type: ignore[type-arg]
+def value(expression: str, head: str = "", before: str = "") -> np.ndarray:
     """The value of an expression over `x`."""
     text = f"{head}\nnet n {{\n input x: f32[N, 4]\n {before}\n output y = {expression}\n}}\n"
     net = build(load(Source("test.net", text)), "n", mode="test", outputs=["y"])
@@ -45,7 +45,7 @@ def value(expression: str, head: str = "", before: str = "") -> np.ndarray:  # t
         ("x * c * exp(0) + log(exp(1))", X * 64 + 1),
     ],
 )
-def test_arithmetic(text: str, expected: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_arithmetic(text: str, expected: np.ndarray) -> None:
     np.testing.assert_allclose(value(text, "const c = 2 ** 6"), expected, rtol=1e-6)
 
 
@@ -114,7 +114,7 @@ def test_choices() -> None:
 
 def test_the_mode_is_a_choice() -> None:
     source = file_of("if train { y = image * 2 } else { y = image }\n loss l = mean(y)")
-    counts = [len(build(load(source), "n", mode=mode).layers) for mode in ("train", "test")]  # type: ignore[arg-type]
+    counts = [len(build(load(source), "n", mode=mode).layers) for mode in ("train", "test")]
     assert counts == [2, 1]
 
 
@@ -223,3 +223,44 @@ def test_scopes_and_places_of_nodes() -> None:
     node = next(node for node in net.graph.order if node.op.name == "conv")
     assert (node.scope, node.span.text if node.span else "") == ("c", "conv(image, 2, 3)")
     assert all(node.scope for node in net.graph.order if node.op.name != "const" and splat(node) is None)
+
+
+def test_texts_and_lists_are_limited() -> None:
+    assert codes(f'const a = "{"x" * 10_001}"\n') == ["E515"]
+    assert codes(f"const a = [{', '.join('1' * 10_001)}]\n") == ["E515"]
+    assert codes("const a = [-1, enc.weight]\nconst b = [relu(1), -[2]]\n") == ["E211", "E315", "E301"]
+
+
+def test_too_many_problems_are_cut() -> None:
+    assert len(codes("".join(f"const a{i} = x{i}\n" for i in range(300)))) == 100
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (
+            "y = split(image, 1, axis: 2) |> relu\n z = split(image, 2, axis: 2) |> relu |> tanh\n loss l = mean(y)",
+            ["E208"],
+        ),
+        ("y = image |> linear(3, weight: relu(image))\n loss l = mean(y)", ["E310"]),
+        (
+            "y = softmax.weight + y.weight\n y = linear(image, 3, lr: k)\n loss l = mean(y.bias)",
+            ["E211", "E211", "E202"],
+        ),
+        ("y = -label\n z = -(image < 1)\n loss l = mean(image)", ["E311"]),
+        ("y = linear(image, 3, foo: 1) as a\n z = a.weight + a.bias\n loss l = mean(z)", ["E201"]),
+        ("y = relu(image, share: a) as b\n loss l = mean(y)", ["E201"]),
+        ("y = exp(1e9) + log(0)\n loss l = mean(image * y)", ["E302", "E302"]),
+        (
+            "param p: f32[3] = gausian\n param q: f32[2] = constant(val: 1)\n loss l = mean(p) + mean(q)",
+            ["E203", "E201"],
+        ),
+        ("input more: f32[N, 9000000, 900000]\n loss l = mean(more)", ["E514"]),
+        ("y = image |> linear(3) as a\n y = f(y) as b\n loss l = mean(y)", ["E209"]),
+        ("input label: i32[N]\n loss l = mean(image)", ["E209"]),
+        (f"y = reshape(image, [{', '.join('1' * 40)}, -1])\n loss l = mean(y)", ["E514"]),
+    ],
+)
+def test_more_errors(body: str, found: list[str]) -> None:
+    head = "block f(x) { param weight: f32[3]\n return linear(x * weight, 3) }"
+    assert codes(file_of(body, head)) == found

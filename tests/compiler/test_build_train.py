@@ -124,6 +124,13 @@ def test_settings_from_outside_win() -> None:
     net = build(experiment, "n", mode="train", settings=spec.settings)
     assert net.graph.params["fc.weight"].shape[0] == 30
     assert net.dims == {"N": 64}
+    with pytest.raises(UserError, match=r"`steps` takes a whole number from 1 up, not 0\.5"):
+        load(source(text), settings={"steps": "0.5"})
+    for wrong in ("1e999", "nan", "9" * 30, "many"):
+        with pytest.raises(UserError, match="takes a whole number"):
+            load(source(text), settings={"steps": wrong})
+        with pytest.raises(SourceErrors):
+            load(source(text), settings={"classes": wrong})
     with pytest.raises(UserError, match="did you mean `classes`"):
         load(source(text), settings={"clases": 3})
     with pytest.raises(UserError, match="no setting `sice`; did you mean `size`"):
@@ -261,3 +268,23 @@ def test_sharing_parameters() -> None:
     rows = {row.name: row.params for row in net.layers}
     assert rows["right.1"] == ("left.1.weight", "left.1.bias")
     assert rows["y"] == ("x.weight",)
+
+
+def test_deep_nesting_is_no_recursion_error() -> None:
+    deep = "relu(" * 44 + "{}" + ")" * 44
+    blocks = "block b0(x) { return relu(x) }\n"
+    blocks += "".join(f"block b{i}(x) {{ return {deep.format(f'b{i - 1}(x)')} }}\n" for i in range(1, 63))
+    assert codes(file_of("loss l = mean(b62(image))", blocks)) == []
+    chain = "block b0(x) { return linear(x, 3) }\n"
+    chain += "".join(f"block b{i}(x) {{ return b{i - 1}(x) }}\n" for i in range(1, 5000))
+    assert codes(file_of("loss l = mean(b4999(image))", chain)) == ["E512"]
+
+
+def test_a_definition_may_use_the_layer_that_it_replaces() -> None:
+    text = "block pool(x) { return relu(x) }\nop relu(x) = relu(x) * 2\n"
+    text += "net n { input x: f32[N]\n output y = pool(relu(x)) }\n"
+    experiment = load(source(text))
+    kinds = [layer.kind for layer in build(experiment, "n", mode="test").layers]
+    assert kinds == ["relu", "relu"]
+    net = build(experiment, "n", mode="test")
+    assert sum(node.op.name == "mul" for node in net.graph.order) > 0

@@ -40,7 +40,7 @@ def _drawn(name: str, node: Node, seed: int) -> Array:
     if name.startswith(".history") or name.endswith((".variance", ".factor")):
         return rng.uniform(0.5, 1.5, node.shape)
     # Weights of unit gain, so that deep nets neither vanish nor overflow.
-    gain = math.prod(node.shape[1:]) ** -0.5 if node.op is ops.param and len(node.shape) > 1 else 1.0
+    gain = max(1, math.prod(node.shape[1:])) ** -0.5 if node.op is ops.param and len(node.shape) > 1 else 1.0
     return rng.standard_normal(node.shape) * gain
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
+from netc.passes.rewrite import merge_equal
 
 
 def x(*shape: int, name: str = "x", dtype: str = "f32") -> Node:
@@ -195,6 +196,4 @@ TOGETHER: dict[str, Build] = {
 
 def graph(build: Build) -> Graph:
     """The case as a graph with one output; equal inputs are one node."""
-    from netc.passes.rewrite import merge_equal
-
     return merge_equal(Graph({"out": build()}))

@@ -21,7 +21,7 @@ Golden = Callable[[Path, str], None]
 FOLDER = Path(__file__).parent / "golden"
 SIMPLIFY = {**law_cases.ALGEBRA, **law_cases.MOVEMENT, **law_cases.CONSTANTS}
 WEIGHTS = {**law_cases.WEIGHTS, **law_cases.TOGETHER}
-WEIGHT_RULES = weights._rules(weights._Prepared())
+WEIGHT_RULES = weights.weight_rules()
 
 
 def _shown(cases: dict[str, law_cases.Build], apply: Callable[[Graph], Graph]) -> str:

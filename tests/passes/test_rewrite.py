@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, GraphError, Node, at
+from netc.compiler.text import print_graph
 from netc.passes.gradient import erase_surrogate
 from netc.passes.manager import Stage, run
 from netc.passes.rewrite import Ledger, Match, Refuse, Rule, constant, merge_equal, number, of, rewrite, var
@@ -147,6 +150,14 @@ def test_chains_of_surrogates_are_erased() -> None:
     node = ops.surrogate(ops.tanh(ops.surrogate(ops.surrogate(x, y), y)), y)
     graph = erase_surrogate(Graph({"out": node}))
     assert [n.op for n in graph.order] == [ops.input_, ops.tanh]
+
+
+def test_before_and_after(golden: Callable[[Path, str], None]) -> None:
+    x, again = ops.tanh(_x()), ops.tanh(_x())
+    graph = Graph({"y": ops.surrogate(x + _x("y"), x * 2.0) + ops.surrogate(_x("y") + again, x)})
+    graphs = (graph, merge_equal(graph), erase_surrogate(graph))
+    shown = [print_graph(g, comments=False) for g in graphs]
+    golden(Path(__file__).parent / "golden" / "merge.txt", "{}-> merge\n{}-> erase surrogate\n{}".format(*shown))
 
 
 def test_nine_thousand_nodes_take_about_a_second() -> None:

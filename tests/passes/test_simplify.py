@@ -14,7 +14,7 @@ from netc.passes.simplify import simplify
 from netc.passes.weights import fold_weights
 
 
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(graphs())
 def test_random_graphs_keep_their_values(graph: Graph) -> None:
     with np.errstate(all="ignore"):
@@ -22,7 +22,7 @@ def test_random_graphs_keep_their_values(graph: Graph) -> None:
         check_passes(merge_equal(graph), passes, feeds_for(graph))
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs())
 def test_simplified_is_a_fixed_point(graph: Graph) -> None:
     once = simplify(graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,6 @@ STATE = (
 
 
 def _solver(name: str, **settings: Any) -> Use:
-    import inspect
-
     defaults = {k: p.default for k, p in inspect.signature(SOLVERS[name]).parameters.items()}
     return Use(name, tuple({**defaults, **settings}.items()))
 
@@ -227,3 +226,11 @@ def test_before_and_after(name: str, golden: Callable[[Path, str], None]) -> Non
     after = update(solver, layout, clip=1.0)(before)
     shown = [print_graph(g, comments=False) for g in (before, after, flatten(layout)(after))]
     golden(GOLDEN / f"update_{name}.txt", "{}-> update\n{}-> flatten\n{}".format(*shown))
+
+
+def test_accumulating_before_and_after(golden: Callable[[Path, str], None]) -> None:
+    layout = flat_layout(STATE[:2])
+    before = gradient([i.name for i in learned(layout)])(_objective(STATE[:2]))
+    graphs = (before, accumulate(layout)(before), apply(_solver("sgd", lr=0.1, momentum=0.9), layout, batches=4))
+    shown = [print_graph(g, comments=False) for g in graphs]
+    golden(GOLDEN / "accumulate.txt", "{}-> accumulate\n{}-> apply, a graph of its own\n{}".format(*shown))

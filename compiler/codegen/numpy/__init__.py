@@ -82,8 +82,9 @@ class Module:
         memory = f"{table}:{key}" if table == "state" else ""
         value = Value(name, Place(shape, strides_of(shape, range(len(shape))), dtype, memory))
         self.values[node] = value
-        space = "input" if table == "inputs" else "state"
-        self.buffers.append(Buffer(key, node.type, space, 0, tuple(range(len(shape)))))
+        self.buffers.append(
+            Buffer(key, node.type, "input" if table == "inputs" else "state", 0, tuple(range(len(shape))))
+        )
         return value
 
     def _view(self, node: Node) -> Value:

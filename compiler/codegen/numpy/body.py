@@ -289,9 +289,10 @@ class Body:
             if place is None or not place.memory:
                 continue
             for x in self.graph.order:
-                if x.op is ops.input_ and self.operands[int(x.attrs["name"][2:])].memory == place.memory:
-                    if self.last[x] > here or any(self.last[u] > here for u in self.graph.users[x]):
-                        return True
+                if x.op is not ops.input_ or self.operands[int(x.attrs["name"][2:])].memory != place.memory:
+                    continue
+                if self.last[x] > here or any(self.last[u] > here for u in self.graph.users[x]):
+                    return True
         return False
 
     def finish(self, node: Node, ref: Ref, written: Ref | None = None) -> None:
@@ -322,7 +323,7 @@ class Body:
             if node in self.values:
                 continue
             if self.computed(node):
-                if node.op.family == "movement" and node.op is not ops.unwindow or node.op.family == "source":
+                if (node.op.family == "movement" and node.op is not ops.unwindow) or node.op.family == "source":
                     self.copy(node)
                 elif not self.skipped(node):
                     SPELL[node.op.name](self, node)

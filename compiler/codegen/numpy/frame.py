@@ -49,7 +49,10 @@ def launch(pool, function, operands, results, arena, scratch, bases, tiles=None,
 DRAW = '''
 
 def draw(seed, step, stream, first, out):
-    """Random bits number `first` and following: Philox4x64-10, key (seed, 0), counter (1, step, stream, 0), low half first."""
+    """Fill `out` with random bits from number `first` on.
+
+    Philox4x64-10, key (seed, 0), counter of the first block (1, step, stream, 0), 32-bit halves, the low one first.
+    """
     wrap = 2**64 - 1
     block, skip = divmod(first, 8)
     counter = np.array([block, int(step) & wrap, stream & wrap, 0], np.uint64)

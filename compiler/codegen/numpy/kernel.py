@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...graph import Graph
 from ...kernel import TOTAL, Schedule
 from ...plan import pack
-from . import contract, movement, pointwise, reduction, windows  # noqa: F401  (they enter their spellings)
+from . import convolution, movement, pointwise, positions, product, reduction  # noqa: F401  (they enter spellings)
 from .body import Body, Slot
 from .ref import Place, strides_of
 

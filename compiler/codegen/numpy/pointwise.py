@@ -1,6 +1,6 @@
 """Elementwise ops as ufuncs with `out=`.
 
-Relies on measurements: `maximum` with a number is four times slower than `clip`, `power` thirty times slower than square
+Relies on measurements: `maximum` with a number is four times slower than `clip`, `power` ten times slower than square
 roots, `copyto(where=)` ten times slower than a choice by bits.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from ...graph import Node
 from ...kernel import TOTAL, window_axes
@@ -10,6 +11,9 @@ from .body import Body, spells, stored_dtype
 from .movement import contiguous, full
 from .ref import Ref, order_of, strides_of
 from .windows import reduce_windows
+
+# What computes one tile's share of a sum into an array: the code ("" if it was put already), and what it uses.
+Line = Callable[[Ref], tuple[str, tuple[Ref, ...]]]
 
 
 @spells("sum", "max_reduce", "argmax")
@@ -34,7 +38,7 @@ def reduce(body: Body, node: Node) -> None:
     total(body, node, shape, order, lambda out: (call.format(x=ref.text, axes=tuple(axes), out=out.text), (ref,)))
 
 
-def total(body: Body, node: Node, shape, order, line) -> None:  # type: ignore[no-untyped-def]
+def total(body: Body, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
     """Write a reduction; one over the tiled axis is added up over the tiles of a thread.
 
     line(out) -> (text, refs used): the code that computes one tile's share into `out`.
@@ -52,7 +56,7 @@ def total(body: Body, node: Node, shape, order, line) -> None:  # type: ignore[n
     body.finish(node, target, written)
 
 
-def accumulate(body: Body, node: Node, shape, order, line) -> None:  # type: ignore[no-untyped-def]
+def accumulate(body: Body, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
     """A thread's share of a sum over the tiles, in the result itself."""
     target = body.result(node, order)
     if target is None:

@@ -84,7 +84,7 @@ def reshaped(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]
 def is_matrix(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether BLAS takes the last two axes as they lie: rows or columns contiguous."""
     (m, n), (s, t) = shape[-2:], strides[-2:]
-    return (t == 1 or n == 1) and (s >= n or m == 1) or (s == 1 or m == 1) and (t >= m or n == 1)
+    return ((t == 1 or n == 1) and (s >= n or m == 1)) or ((s == 1 or m == 1) and (t >= m or n == 1))
 
 
 def number(value: float | int | bool, dtype: str) -> str:

@@ -1,0 +1,174 @@
+"""Convolution and its two gradients, by columns."""
+
+from __future__ import annotations
+
+from ...graph import Node
+from ...kernel import TOTAL
+from .body import Body, spells
+from .columns import (
+    Columns,
+    Shape,
+    as_input,
+    as_matrix,
+    blocks,
+    covered,
+    interior,
+    rows_index,
+    rows_of,
+    shape_of,
+    staged,
+    weights,
+)
+from .movement import contiguous, full
+from .reduction import accumulate
+from .ref import Ref, reshaped
+
+
+@spells("conv")
+def conv(body: Body, node: Node) -> None:
+    x, w = node.inputs
+    shape = body.tile_shape(node)
+    s = shape_of(body, node, shape[0], x, (shape[1], *w.shape[1:]), node.shape[2:])
+    ref, filters = full(body, body.value(x), x), weights(body, s, body.value(w), w)
+    target = body.result(node, s.order)
+    written = target
+    flat = None
+    if target is not None and not body.overwrites(node):
+        flat = as_matrix(body, s, target)
+    if flat is None:
+        written = None
+        target = body.scratch(shape, s.dtype, s.order, tiled=body.tiled_axis(node))
+        flat = as_matrix(body, s, target)
+    assert flat is not None
+    assert target is not None
+    data = staged(body, s, ref)
+    plain = as_matrix(body, as_input(s), data) if s.plain else None
+    if plain is not None:
+        body.put(f"np.matmul({filters.text}, {plain.text}, out={flat.text})", filters, plain, flat)
+    else:
+        columns = Columns(body, s, data.tiled)
+        view = covered(body, s, data)
+        lines = [
+            f"np.copyto({columns.full.text}, {rows_index(s, view.text)})",
+            f"np.matmul({filters.text}, {columns.matrix()}, out={rows_of(s, flat.text)})",
+        ]
+        blocks(body, s, lines, filters, view, columns.full, flat)
+    body.finish(node, target, written)
+
+
+def _gradient(body: Body, s: Shape, g: Node) -> Ref:
+    """The gradient of the result as a matrix in the order of the columns."""
+    ref = full(body, body.value(g), g)
+    flat = as_matrix(body, s, ref)
+    if flat is None:
+        flat = as_matrix(body, s, contiguous(body, ref, s.order))
+    assert flat is not None
+    return flat
+
+
+@spells("conv_weight_grad")
+def conv_weight_grad(body: Body, node: Node) -> None:
+    x, g = node.inputs
+    n = body.tile_shape(x)[0]
+    outputs = body.tile_shape(g)[1]
+    s = shape_of(body, node, n, x, (outputs, *node.shape[1:]), g.shape[2:])
+    flat = _gradient(body, s, g)
+    data = staged(body, s, full(body, body.value(x), x))
+    plain = as_matrix(body, as_input(s), data) if s.plain else None
+    shape = (outputs, *map(int, node.shape[1:]))
+    dims = (s.groups, s.outputs // s.groups, s.depth) if s.groups > 1 else (s.outputs, s.depth)
+    swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
+    once = not s.blocked or plain is not None
+
+    def emit(out: Ref) -> None:
+        to = f"{out.text}.reshape{dims}"
+        if plain is not None:
+            body.put(f"np.matmul({flat.text}, {plain.text}{swap}, out={to})", flat, plain, out)
+            return
+        columns = Columns(body, s, data.tiled)
+        view = covered(body, s, data)
+        lines = [f"np.copyto({columns.full.text}, {rows_index(s, view.text)})"]
+        product = f"np.matmul({rows_of(s, flat.text)}, {columns.matrix()}{swap}, out={{}})"
+        if once:
+            lines.append(product.format(to))
+            blocks(body, s, lines, flat, view, columns.full, out)
+            return
+        part = body.scratch(dims, s.dtype)
+        body.put(f"{out.text}.fill(0)", out)
+        lines += [product.format(part.text), f"np.add({to}, {part.text}, out={to})"]
+        blocks(body, s, lines, flat, view, columns.full, out, part)
+
+    if body.axes[node] == TOTAL and body.tile:
+
+        def line(out: Ref) -> tuple[str, tuple[Ref, ...]]:
+            emit(out)
+            return "", ()
+
+        accumulate(body, node, shape, range(len(shape)), line)
+        return
+    target = body.result(node, range(len(shape)))
+    written = target
+    if target is None or reshaped(target.shape, target.strides, dims) is None or body.overwrites(node):
+        target, written = body.scratch(shape, s.dtype, tiled=body.tiled_axis(node)), None
+    emit(target)
+    body.finish(node, target, written)
+
+
+@spells("conv_data_grad")
+def conv_data_grad(body: Body, node: Node) -> None:
+    g, w = node.inputs
+    shape = body.tile_shape(node)
+    s = shape_of(body, node, shape[0], None, w.shape, g.shape[2:])
+    flat, filters = _gradient(body, s, g), weights(body, s, body.value(w), w)
+    swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
+    target = body.result(node, s.order)
+    written = target
+    direct = target is not None and not body.overwrites(node)
+    if s.plain:
+        like = as_input(s)
+        to = as_matrix(body, like, target) if direct and target is not None else None
+        if to is None:
+            target, written = body.scratch(shape, s.dtype, s.order, tiled=body.tiled_axis(node)), None
+            to = as_matrix(body, like, target)
+        assert to is not None
+        assert target is not None
+        body.put(f"np.matmul({filters.text}{swap}, {flat.text}, out={to.text})", filters, flat, to)
+        body.finish(node, target, written)
+        return
+    padded = any(s.pad)
+    if padded or not direct or target is None:
+        written = None
+        grown = (shape[0], shape[1], *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
+        target = body.scratch(grown, s.dtype, s.order, tiled=body.tiled_axis(node))
+    columns = Columns(body, s, body.tiled_axis(node))
+    body.put(f"{target.text}.fill(0)", target)
+    lines = [f"np.matmul({filters.text}{swap}, {rows_of(s, flat.text)}, out={columns.matrix()})"]
+    back = _scatter(body, s, target, columns)
+    blocks(body, s, [*lines, *back], filters, flat, columns.full, target)
+    if padded:
+        target = body.view(target, interior(s, target.text), shape, target.strides, target.tiled)
+    body.finish(node, target, written)
+
+
+def _scatter(body: Body, s: Shape, target: Ref, columns: Columns) -> list[str]:
+    """Add each position of the kernel's share of the columns where it came from, in fixed order."""
+    moved = s.order
+    tiled = None if target.tiled is None else moved.index(target.tiled)
+    shape, strides = [target.shape[a] for a in moved], [target.strides[a] for a in moved]
+    whole = body.view(target, f"{target.text}.transpose{moved}", shape, strides, tiled).text
+    names = [f"k{i}" for i in range(len(s.kernel))]
+    parts = []
+    for axis, (k, d, m, st) in enumerate(zip(names, s.dilation, s.out, s.stride, strict=True)):
+        begin = f"{k} * {d}" if d > 1 else k
+        if axis == 0 and s.blocked:
+            begin = f"{begin} + r * {st}" if st > 1 else f"{begin} + r"
+            m = s.rows
+        parts.append(f"{begin}:{begin} + {(m - 1) * st + 1}" + (f":{st}" if st > 1 else ""))
+    index = ", ".join((":", *parts) if s.inner else (":", ":", *parts))
+    lines = [f"{'    ' * i}for {k} in range({n}):" for i, (k, n) in enumerate(zip(names, s.kernel, strict=True))]
+    lead = "    " * len(names)
+    return [
+        *lines,
+        f"{lead}place = {whole}[{index}]",
+        f"{lead}np.add(place, {columns.full.text}[:, {', '.join(names)}], out=place)",
+    ]

@@ -1,0 +1,145 @@
+"""Sliding windows one position at a time: any reduction over them, and their adjoint.
+
+What stands between a `window` and its reader is computed for one position of the window after the other, in fixed
+order, on strided slices; no array has the axes of a window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import ops
+from ...graph import Node
+from .body import Body, spells, stored_dtype
+from .movement import full
+from .pointwise import apply, common
+from .ref import Ints, Ref, order_of
+
+
+def at_position(body: Body, node: Node, offset: Ints, sizes: Ints, target: Ref | None = None) -> Ref:
+    """A node below windows at one position of the window: without the window's axes."""
+    rank = len(node.shape) - len(offset)
+    if node.op is ops.const:
+        ref = body.value(node)
+        return ref.but(shape=(1,) * rank, strides=(0,) * rank) if ref.number else _picked(body, ref, offset, rank)
+    if node.op is ops.iota and node.attrs["axes"] == tuple(range(rank, len(node.shape))):
+        return Ref(
+            str(int(np.ravel_multi_index(offset, sizes))),
+            (1,) * rank,
+            (0,) * rank,
+            node.type.numpy_dtype.name,
+            None,
+            True,
+            number=True,
+        )
+    if node in body.windows and node.op is ops.window and len(node.attrs["axes"]) == len(offset):
+        return _window_at(body, node, offset)
+    if node in body.windows and node.op is ops.broadcast:
+        return at_position(body, node.inputs[0], offset, sizes)
+    if node in body.windows and node.op.family == "pointwise":
+        refs = [at_position(body, x, offset, sizes) for x in node.inputs]
+        shape = common(refs, rank)
+        if target is None:
+            like = max(refs, key=lambda r: r.count)
+            tiled = next((r.tiled for r in refs if r.tiled is not None), None)
+            target = body.scratch(shape, stored_dtype(node), order_of(like.shape, like.strides), tiled=tiled)
+        apply(body, node, node.op.name, refs, target)
+        return target
+    return _picked(body, body.value(node), offset, rank)
+
+
+def _picked(body: Body, ref: Ref, offset: Ints, rank: int) -> Ref:
+    index = ", ".join("0" if n == 1 else str(o) for o, n in zip(offset, ref.shape[rank:], strict=True))
+    return body.view(ref, f"{ref.text}[..., {index}]", ref.shape[:rank], ref.strides[:rank], ref.tiled)
+
+
+def _window_at(body: Body, node: Node, offset: Ints) -> Ref:
+    x, attrs = node.inputs[0], node.attrs
+    ref = full(body, body.value(x), x)
+    parts, shape, strides = [":"] * len(ref.shape), list(ref.shape), list(ref.strides)
+    for a, o, s, d in zip(attrs["axes"], offset, attrs["strides"], attrs["dilations"], strict=True):
+        n = int(node.shape[a])
+        parts[a] = f"{o * d}:{o * d + (n - 1) * s + 1}:{s}"
+        shape[a], strides[a] = n, strides[a] * s
+    return body.view(ref, f"{ref.text}[{', '.join(parts)}]", shape, strides, ref.tiled)
+
+
+def by_position(body: Body, node: Node) -> None:
+    """Any reduction over windows: the operand at each position in turn."""
+    x = node.inputs[0]
+    count = len(node.attrs["axes"])
+    sizes = tuple(int(n) for n in x.shape[len(x.shape) - count :])
+    made: Ref | None = None
+    best: Ref | None = None
+    for at, offset in enumerate(np.ndindex(*sizes)):
+        ref = at_position(body, x, offset, sizes)
+        if made is None:
+            shape, order = body.tile_shape(node)[:-count], order_of(ref.shape, ref.strides)
+            made = body.scratch(shape, stored_dtype(node), order, tiled=body.tiled_axis(node))
+            if node.op is ops.argmax:
+                best = body.scratch(shape, ref.dtype, order, tiled=made.tiled)
+                better = body.scratch(shape, "bool", order, tiled=made.tiled)
+                body.put(f"{made.text}.fill(0)", made)
+            target = best or made
+            start = "np.copyto({t}, {x})" if node.op is ops.sum_ else "np.fmax({x}, -np.inf, out={t})"
+            body.put(start.format(t=target.text, x=ref.text), ref, target)
+        elif best is not None:
+            body.put(f"np.greater({ref.text}, {best.text}, out={better.text})", ref, best, better)
+            body.put(f"np.copyto({made.text}, {at}, where={better.text})", made, better)
+            body.put(f"np.fmax({best.text}, {ref.text}, out={best.text})", ref, best)
+        else:
+            ufunc = "np.add" if node.op is ops.sum_ else "np.fmax"
+            body.put(f"{ufunc}({made.text}, {ref.text}, out={made.text})", ref, made)
+    assert made is not None
+    shape = (*made.shape, *(1,) * count)
+    body.finish(
+        node,
+        body.view(
+            made,
+            f"{made.text}.reshape{body.dims(shape, made.tiled)}",
+            shape,
+            (*made.strides, *(0,) * count),
+            made.tiled,
+        ),
+    )
+
+
+@spells("unwindow")
+def unwindow(body: Body, node: Node) -> None:
+    """The adjoint of windows: each position's share is added where it came from, in the order of the positions."""
+    x, attrs = node.inputs[0], node.attrs
+    rank, axes = len(node.shape), attrs["axes"]
+    shape = body.tile_shape(node)
+    first = at_position(body, x, (0,) * len(axes), attrs["sizes"])
+    like = order_of(first.shape, first.strides) if first.count > 1 else tuple(range(rank))
+    target = body.result(node, like)
+    written = target
+    if target is None:
+        target = body.scratch(shape, stored_dtype(node), like, tiled=body.tiled_axis(node))
+    apart = all(
+        s >= d * (k - 1) + 1 for k, s, d in zip(attrs["sizes"], attrs["strides"], attrs["dilations"], strict=True)
+    )
+    covered = apart and all(
+        s == k and int(x.shape[a]) * k == n
+        for a, k, s, n in zip(axes, attrs["sizes"], attrs["strides"], attrs["lengths"], strict=True)
+    )
+    if not covered:
+        body.put(f"{target.text}.fill(0)", target)
+    for i, offset in enumerate(np.ndindex(*attrs["sizes"])):
+        parts, strides, part_shape = [":"] * rank, list(target.strides), list(shape)
+        for a, o, s, d in zip(axes, offset, attrs["strides"], attrs["dilations"], strict=True):
+            n = int(x.shape[a])
+            parts[a] = f"{o * d}:{o * d + (n - 1) * s + 1}:{s}"
+            part_shape[a], strides[a] = n, strides[a] * s
+        text = f"{target.text}[{', '.join(parts)}]"
+        place = body.view(target, text, part_shape, strides, target.tiled)
+        ref = first if i == 0 else at_position(body, x, offset, attrs["sizes"], place if apart else None)
+        if ref is not place:
+            line = (
+                f"np.copyto({place.text}, {ref.text})"
+                if apart
+                else f"np.add({place.text}, {ref.text}, out={place.text})"
+            )
+            body.put(line, ref, place)
+        body.touch(target)
+    body.finish(node, target, written)

@@ -1,0 +1,58 @@
+"""Running what a page shows: commands and sessions, in a folder, with a checkout's netc."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from .blocks import Block, same
+
+PROGRAMS = {"netc": ["-m", "netc"], "python": []}
+
+
+def environment_of(checkout: Path, caches: Path) -> dict[str, str]:
+    """The surroundings in which a new user reads: no data sets at hand, the netc of that checkout."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("NETC_DATA", "COLUMNS", "PYTEST_ADDOPTS")}
+    tables = os.environ.get("NETC_CACHE", str(caches))
+    return {**kept, "XDG_CACHE_HOME": str(caches), "NETC_CACHE": tables, "PYTHONPATH": str(checkout)}
+
+
+def run(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """Run a block that says `run`; AssertionError where it prints something else."""
+    (run_session if block.language == "python" else run_console)(block, folder, environment)
+
+
+def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """Each command of a block, and the lines under it; `> FILE` keeps what a command prints."""
+    commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+    assert commands, f"{block.name}: a command begins with `$ `"
+    for text in commands:
+        line, _, expected = text.partition("\n")
+        command, _, kept = line.partition(" > ")
+        program, *arguments = shlex.split(command)
+        assert program in PROGRAMS, f"{block.name}: {program} is not run"
+        words = [sys.executable, *PROGRAMS[program], *arguments]
+        done = subprocess.run(
+            words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        assert done.returncode == (2 if block.says("fails") else 0), f"{block.name}: {command}\n{done.stdout}"
+        if kept:
+            (folder / kept).write_text(done.stdout, encoding="utf-8")
+        else:
+            assert same(expected, done.stdout), f"{block.name}: {command} prints\n{done.stdout}"
+
+
+def run_session(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """A script, or a session with what it prints."""
+    script = folder / "session.txt"
+    script.write_text(block.text, encoding="utf-8")
+    words = ["-m", "doctest", "-o", "ELLIPSIS"] if ">>>" in block.text else []
+    done = subprocess.run(
+        [sys.executable, *words, script.name], cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, f"{block.name}: {done.stdout}{done.stderr}"
