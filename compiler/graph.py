@@ -48,6 +48,32 @@ def current_origin() -> Origin:
     return _origin.get()
 
 
+class TooManyNodes(Exception):
+    """More nodes were made than `node_limit` allows."""
+
+
+_left: ContextVar[list[int] | None] = ContextVar("nodes left", default=None)
+
+
+@contextmanager
+def node_limit(count: int) -> Iterator[None]:
+    """At most so many nodes are made inside, else TooManyNodes: a short text may expand to very many."""
+    token = _left.set([count])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def count_node() -> None:
+    """Counts a node that is about to be made."""
+    left = _left.get()
+    if left is not None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise TooManyNodes
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
     """An op applied to inputs. Equal only to itself; `op(*inputs, **attrs)` makes and type-checks one."""

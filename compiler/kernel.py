@@ -92,7 +92,7 @@ def narrow(node: Node) -> bool:
     if node.op is not ops.argmax or not window_axes(node):
         return False
     x = node.inputs[0]
-    return math.prod(x.shape[a] for a in node.attrs["axes"]) <= 256
+    return bool(math.prod(x.shape[a] for a in node.attrs["axes"]) <= 256)
 
 
 def kind_of(body: Graph) -> Kind:

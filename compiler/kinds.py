@@ -11,7 +11,6 @@ import math
 import types
 import typing
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final, Literal
 
 from .graph import Node
@@ -314,9 +313,9 @@ SIMPLE: dict[Any, Kind] = {
 }
 
 
-@cache
 def kind_of(annotation: Any) -> Kind:
     """The kind that an annotation stands for: `int | tuple[int, ...]` is a whole number or a list of them."""
+    # Not cached: annotations with the same words in another order are equal, and the order is shown.
     if annotation in SIMPLE:
         return SIMPLE[annotation]
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)

@@ -62,7 +62,6 @@ def compile(
     from .commands.options import check_device, check_target
     from .compiled import Compiled, Step
     from .driver import compilation
-    from .runtime.state import State
 
     check_target(target)
     check_device(device)
@@ -79,8 +78,7 @@ def compile(
         target=target,
         threads=threads,
     )
-    state = State(made.state)
-    state.fill(seed if seed is not None else made.spec.seed if made.spec else 0)
+    state = made.new_state(seed)
     return Step(made, state) if made.learns else Compiled(made, state)
 
 
@@ -106,7 +104,6 @@ def export(
     from .commands.options import check_target
     from .deploy import deploy
     from .inference import Runner
-    from .runtime.state import State
     from .training import last_weights
 
     check_target(target)
@@ -120,13 +117,12 @@ def export(
         target=target,
     )
     made = runner.compilation(threads=1)  # so that the folder needs no pool, and BLAS may use its own threads
-    state = State(made.state)
+    state = made.new_state(seed)
     files = [Path(file) for file in weights or ()]
     if not files:
         try:
             files = [last_weights(made.net.name)]
         except UserError:
-            state.fill(seed or 0)
             _tell(notify, "there are no weights: first values are used (--weights names others)")
     if files:
         state.load(files)
@@ -232,7 +228,6 @@ def profile(
     from .commands.options import check_device, check_target
     from .driver import compilation
     from .profiling import compare
-    from .runtime.state import State
 
     check_target(target)
     used = check_device(device)
@@ -245,13 +240,11 @@ def profile(
             dims=dims,
             settings=settings,
             outputs=outputs,
+            update=None,
             fused=fused,
-            target=target,
             threads=threads,
         )
-        state = State(made.state)
-        state.fill(seed if seed is not None else made.spec.seed if made.spec else 0)
-        programs.append(made.executables(state)[0])
+        programs.append(made.executables(made.new_state(seed))[0])
     return compare(programs[0], programs[1], net=made.net.name, device=used, threads=made.threads, seconds=seconds)
 
 

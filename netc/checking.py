@@ -76,7 +76,7 @@ def check(
     from .compiler.build import build, load
 
     try:
-        experiment = load(Path(path), settings=settings or {})
+        experiment = load(Path(path), settings=settings or {}, dims=dims)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.
         for name in [net] if net is not None else [experiment.default_net()] if dims else []:

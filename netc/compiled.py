@@ -27,6 +27,10 @@ class Compiled(Executable):
         super().__init__(made.program, state)
         self.compilation = made
 
+    def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        """Run the program: its outputs by name, without those that only netc knows (`.objective`)."""
+        return {name: array for name, array in super().run(feeds).items() if not name.startswith(".")}
+
     @cached_property
     def summary(self) -> Summary:
         """Layers, shapes, parameters, operations and memory."""
@@ -75,7 +79,7 @@ class Step(Compiled):
             if self._batches % self.spec.accumulate == 0:
                 given = {RATE: feeds[RATE]} if RATE in feeds else {}
                 self._update.run(self._with_rate(self._update, given))
-        return {name: array for name, array in outputs.items() if not name.startswith(".")}
+        return outputs
 
     @property
     def _batches(self) -> int:

@@ -79,13 +79,13 @@ def kernel_boxes(graph: Graph) -> dict[str, Box]:
         if node.op.name == "input":
             of[node] = f"input {node.attrs['name']}"
             boxes[of[node] or ""] = Box(node.attrs["name"], "input", str(node.type))
-        elif node.op.name in SOURCES:
-            of[node] = None
+        elif node.op.name in SOURCES or (node.op.family == "movement" and not inputs):
+            of[node] = None  # a parameter, or a view of one
         elif node.op.name == "item" or (node.op.family == "movement" and len(inputs) == 1):
             of[node] = next(iter(inputs), None)  # a view: whoever reads it reads what it is a view of
         else:
-            layers = dict.fromkeys(origin.scope for origin in graph.origins(node) if origin.scope)
-            name = ", ".join([*layers][:3]) + (f" +{len(layers) - 3}" if len(layers) > 3 else "")
+            layers = _layers(graph, node)
+            name = ", ".join(layers[:3]) + (f" +{len(layers) - 3}" if len(layers) > 3 else "")
             of[node] = f"{i}"
             kind = str(node.attrs.get("kind", node.op.name))
             boxes[f"{i}"] = Box(name or node.op.name, kind, str(node.result), {k: None for k in inputs if k})
@@ -93,6 +93,14 @@ def kernel_boxes(graph: Graph) -> dict[str, Box]:
         if of[node] is not None:
             boxes[f"output {name}"] = Box(name, "output", str(node.type), {of[node] or "": None})
     return boxes
+
+
+def _layers(graph: Graph, node: Node) -> list[str]:
+    """The layers of a kernel, in the order of its body; of any other node its own."""
+    body = node.attrs.get("body")
+    nodes = [(body, n) for n in body.order] if isinstance(body, Graph) else [(graph, node)]
+    scopes = (origin.scope for inside, n in nodes for origin in inside.origins(n) if n.op.family != "source")
+    return list(dict.fromkeys(scope for scope in scopes if scope and not scope.startswith(".")))
 
 
 def _acyclic(boxes: dict[str, Box]) -> dict[str, Box]:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from .compiler.build import Experiment, build, load
 from .compiler.codegen import emit
 from .compiler.graph import Graph
-from .compiler.net import Net
+from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, StateInfo, TrainSpec
-from .grammar.source import UserError
-from .machine import cores
+from .grammar.source import UserError, suggest
+from .machine import cores, memory
 from .passes import manager, pipeline
-from .passes.flatten import flat_layout
+from .passes.flatten import flat_layout, learned
 from .passes.fuse import Fused, fuse
 from .passes.memory import plan
 from .passes.update import apply, solver_state
@@ -40,8 +40,9 @@ class Request:
 
     net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. outputs:
     the values wanted; without it all losses, metrics and (to test) outputs. gradients: inputs and parameters whose
-    gradients become outputs `<name>.grad`. update: whether a training step learns. fused: False keeps each op a kernel
-    of its own. threads: how many share the work; 0 is one for each core.
+    gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train`
+    block, else its gradients are all of it. fused: False keeps each op a kernel of its own. threads: how many share the
+    work; 0 is one for each core.
     """
 
     mode: Mode = "test"
@@ -49,7 +50,7 @@ class Request:
     dims: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[str, ...] | None = None
     gradients: tuple[str, ...] = ()
-    update: bool = True
+    update: bool | None = True
     fused: bool = True
     target: str = "numpy"
     threads: int = 0
@@ -96,17 +97,34 @@ class Compilation:
     @property
     def learns(self) -> bool:
         """Whether the program commits a solver's update."""
-        return self.request.mode == "train" and self.request.update
+        update = self.request.update
+        return self.request.mode == "train" and (self.spec is not None if update is None else update)
 
     @cached_property
     def pipeline(self) -> manager.Pipeline:
         """The passes between the net and fusion."""
+        graph, wrt = self.net.graph, self.request.gradients
         if self.learns:
             spec = self.training
-            return pipeline.train(self.net.graph, spec.solver, self.layout, clip=spec.clip, batches=spec.accumulate)
-        if self.request.gradients:
-            return pipeline.gradients(self.request.gradients, self.layout)
-        return pipeline.test(self.layout)
+            self._differentiable(())
+            return pipeline.train(graph, spec.solver, self.layout, clip=spec.clip, batches=spec.accumulate)
+        if self.request.mode == "train" and self.request.update is None and OBJECTIVE in graph.outputs:
+            wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
+        if not wrt:
+            return pipeline.test(self.layout)
+        self._differentiable(wrt)
+        return pipeline.gradients(wrt, self.layout)
+
+    def _differentiable(self, wrt: Sequence[str]) -> None:
+        """UserError where the outputs hold no loss, or for a name that is no input or parameter of floats."""
+        graph = self.net.graph
+        if OBJECTIVE not in graph.outputs:
+            raise UserError(f"there is no loss among the outputs of `{self.net.name}` in {self.net.mode} mode")
+        known = {name: node for name, node in {**graph.params, **graph.inputs}.items() if node.type.is_float}
+        for name in wrt:
+            if name not in known:
+                hint = suggest(name, known) or f"there are {', '.join(known)}"
+                raise UserError(f"`{name}` is no input or parameter that the outputs depend on; {hint}")
 
     @property
     def training(self) -> TrainSpec:
@@ -175,6 +193,26 @@ class Compilation:
             return self.layout
         return (*self.layout, *solver_state(self.training.solver, self.layout, batches=self.training.accumulate))
 
+    def new_state(self, seed: int | None = None) -> State:
+        """State of its own, with first values from the seed (without one, the block's, or 0).
+
+        UserError where the program would not fit into the memory of this machine.
+        """
+        from .runtime.state import State
+
+        program = self.program
+        tables = (program.inputs, program.outputs, {info.name: info.type for info in self.state})
+        need = program.arena_bytes + sum(type_.nbytes for table in tables for type_ in table.values())
+        if need > 0.8 * memory():  # what else runs here needs some as well
+            sizes = ", ".join(f"{name}={int(size)}" for name, size in program.dims.items())
+            raise UserError(
+                f"{program.name} needs {need / 1e9:.1f} GB of memory{f' for {sizes}' if sizes else ''}, "
+                f"this machine has {memory() / 1e9:.1f} GB; smaller dimensions need less"
+            )
+        state = State(self.state)
+        state.fill(seed if seed is not None else self.spec.seed if self.spec else 0)
+        return state
+
     def executables(self, state: State) -> list[Executable]:
         """The program, loaded on a state; where batches are accumulated also the update that follows them."""
         from .runtime.executable import Executable
@@ -191,7 +229,7 @@ def compilation(
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     gradients: Sequence[str] = (),
-    update: bool = True,
+    update: bool | None = True,
     fused: bool = True,
     target: str = "numpy",
     threads: int | None = None,
@@ -199,7 +237,7 @@ def compilation(
     """The compilation of one program of a file; raises SourceErrors, or UserError for a file that cannot be read."""
     if mode not in ("train", "test"):
         raise UserError(f"the mode is `train` or `test`, not `{mode}`")
-    experiment = load(Path(path), settings=settings or {})
+    experiment = load(Path(path), settings=settings or {}, dims=dims)
     return Compilation(
         experiment,
         Request(

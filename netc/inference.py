@@ -42,7 +42,7 @@ class Runner:
         outputs: Sequence[str],
         target: str = "numpy",
     ) -> None:
-        self.experiment = load(path, settings=settings)
+        self.experiment = load(path, settings=settings, dims=dims)
         self.dims = dims
         request = Request(mode="train" if mode == "train" else "test", net=net, dims=dims, update=False, target=target)
         if not outputs:
@@ -57,13 +57,16 @@ class Runner:
         dims = {**self.dims, "N": rows} if rows is not None and "N" in self.net.dims else self.dims
         return Compilation(self.experiment, replace(self.request, dims=dims, threads=threads or 0))
 
+    def rows(self, wanted: int) -> int:
+        """The records of a call: so many as wanted, unless the net fixes them."""
+        return wanted if "N" in self.net.dims else int(next(iter(self.net.inputs.values())).shape[0])
+
     def executable(self, rows: int, weights: Sequence[Path], *, threads: int | None) -> Executable:
         """The net compiled for so many records at a time, with its weights (without any those of its last run)."""
-        from .runtime.state import State
         from .training import last_weights
 
         made = self.compilation(rows, threads=threads)
-        state = State(made.state)
+        state = made.new_state()
         state.load(list(weights) or [last_weights(made.net.name)])
         return made.executables(state)[-1]
 

@@ -97,7 +97,8 @@ def picture(made: Compilation, stage: str) -> str:
         return svg(layer_boxes(made.net.graph, kinds), title)
     if stage == "gradient":
         found = _differentiated(made)
-        return svg(layer_boxes(found, kinds, made.net.graph), f"{title}, with gradients")
+        forward = Graph({name: node for name, node in found.outputs.items() if name in made.net.graph.outputs})
+        return svg(layer_boxes(found, kinds, forward), f"{title}, with gradients")
     if stage in ("fused", "kernels"):
         return svg(kernel_boxes(made.fused.graph), f"{title}: {made.request.target} kernels")
     raise UserError(f"--svg draws the stages graph, gradient, fused and kernels, not {stage}")

@@ -62,7 +62,7 @@ def blocks(experiment: Experiment, options: Options) -> list[TrainSpec]:
 
 def open_experiment(path: str | Path, options: Options) -> Experiment:
     """The file, read and checked."""
-    return load(Path(path), settings=options.settings)
+    return load(Path(path), settings=options.settings, dims=options.dims)
 
 
 def train_experiment(
@@ -107,7 +107,7 @@ class Run:
         self.step.share(layout)
         for _, made in self.tests:
             made.share(layout)
-        self.state = self._new_state()
+        self.state = self.step.new_state(spec.seed)
 
     def _batch_of(self, batch: int | None) -> int:
         return self.options.batch or int(batch or 1)
@@ -127,13 +127,6 @@ class Run:
     def _tested(self, test: TestSpec) -> Compilation:
         net = self.step.net
         return self._compilation("test", self._batch_of(test.data.get("batch")), (*net.losses, *net.metrics))
-
-    def _new_state(self) -> State:
-        from .runtime.state import State
-
-        state = State(self.step.state)
-        state.fill(self.spec.seed)
-        return state
 
     def begin(self, before: Path | State | None) -> None:
         """Take weights: those that the block names, else those of the block before."""

@@ -16,7 +16,7 @@ from ..compiler.kernel import TOTAL, Schedule, kind_of
 from ..compiler.program import Decision
 from .axes import Axis, pull
 from .groups import Group, Groups, Option
-from .layout import WORTH_SPLITTING, batch_of, inner_tile, seconds, tile_of
+from .layout import WORTH_SPLITTING, WORTH_SPLITTING_ITEM, batch_of, inner_tile, seconds, tile_of
 from .stores import Stores, placed
 
 # Arrays that one kernel may read: more would make a function that nobody reads, and fill the cache with rows of all.
@@ -164,7 +164,8 @@ def _schedule(body: Graph, axes: tuple[Axis, ...], length: int, inner: int, batc
         return Schedule(axes)
     flops = sum(n.op.flops(n.result, *(x.result for x in n.inputs), **n.attrs) for n in body.order)
     moved = sum(n.type.nbytes for n in body.order if n.op.family != "movement")
-    split = threads > 1 and seconds(flops, moved) > WORTH_SPLITTING
+    by_result = any(n.op is ops.conv and axis == 1 for n, axis in zip(body.order, axes, strict=True))
+    split = threads > 1 and seconds(flops, moved) > (WORTH_SPLITTING_ITEM if by_result else WORTH_SPLITTING)
     tile = tile_of(body, axes, length, inner=inner, batch=batch, threads=threads if split else 1)
     return Schedule(axes, int(length), int(tile), split and tile < length)
 

@@ -24,8 +24,10 @@ LARGEST_ITEM = 80_000
 # Bytes of one value in a tile, and of the columns of a convolution.
 TILE_BYTES = 1 << 16
 COLUMN_BYTES = 1 << 20
-# Under this estimate, in seconds, sharing a kernel between threads costs more than it saves.
-WORTH_SPLITTING = 60e-6
+# Under this estimate, in seconds, sharing a kernel between threads costs more than it saves: waking a thread takes some
+# 20 us. A convolution of one item, split by its results, makes its columns on each thread.
+WORTH_SPLITTING = 100e-6
+WORTH_SPLITTING_ITEM = 800e-6
 
 
 def inner_tile(nodes: Iterable[Node]) -> int:

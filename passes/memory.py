@@ -34,8 +34,9 @@ def size_of(node: Node) -> int:
 
 
 def _result(item: Node) -> Node:
-    outputs: list[Node] = list(item.inputs[0].attrs["body"].outputs.values())
-    return outputs[item.attrs["index"]]
+    body: Graph = item.inputs[0].attrs["body"]
+    index: int = item.attrs["index"]
+    return [*body.outputs.values()][index]
 
 
 def _homes(graph: Graph) -> dict[Node, Home]:
@@ -223,12 +224,12 @@ def _lives(
     for node in graph.order:
         if node.op is ops.item:
             extend(node, when[node.inputs[0]])
-            if node.inputs[0] in prepare:
-                extend(node, 0)
-                extend(node, end)
         elif node.op is ops.kernel:
             for x in node.inputs:
                 extend(x, when[node])
+                if node not in prepare and any(b.op is ops.item and b.inputs[0] in prepare for b in stored_below(x)):
+                    extend(x, 0)
+                    extend(x, end)
     for value in graph.outputs.values():
         extend(value, end)
     return lives

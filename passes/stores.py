@@ -113,9 +113,14 @@ def placed(graph: Graph) -> Stores:
     draft = Stores(graph, copies)
     updates: dict[str, Node] = {}
     for name, value in graph.updates.items():
-        updates[name] = value if name in accepted else _copy(value)
         if name not in accepted:
-            copies.add(updates[name])
+            if not (draft.computed(value) or value.op is ops.concat):
+                # A view of another state, which may be waiting for this one: it goes by memory of its own.
+                value = _copy(value)
+                copies.add(value)
+            value = _copy(value)
+            copies.add(value)
+        updates[name] = value
     outputs: dict[str, Node] = {}
     for name, value in graph.outputs.items():
         if not draft.computed(value) and value.op is not ops.concat:

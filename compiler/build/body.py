@@ -83,6 +83,9 @@ def directed(frame: Frame, statement: tree.AnyStatement) -> Frame:
             frame.report(SourceError("E213", f"`@{name}` takes no settings", directive.span))
         else:
             found.add(name)
+            if name == "recompute":
+                message = "`@recompute` is not obeyed: no pass computes values a second time yet"
+                frame.report(SourceError("W603", message, directive.span, "what the gradient needs is kept in memory"))
     return frame if found == frame.directives else frame.with_(directives=frozenset(found))
 
 

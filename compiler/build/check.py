@@ -11,6 +11,7 @@ from ...grammar.source import SourceError
 from ..graph import Graph
 from ..program import TensorType
 from .experiment import Experiment
+from .limits import MAX_ELEMENTS
 from .module import NetEntry
 from .nets import checked_sizes, plain, run
 from .problems import Problems
@@ -33,9 +34,10 @@ class Trial:
 class Trials:
     """Each net of a file with each set of settings, run once."""
 
-    def __init__(self, experiment: Experiment, problems: Problems) -> None:
+    def __init__(self, experiment: Experiment, problems: Problems, dims: Mapping[str, int]) -> None:
         self.experiment = experiment
         self.problems = problems
+        self.dims = dims
         self._done: dict[tuple[str, tuple[tuple[str, Any], ...]], Trial] = {}
 
     def get(self, name: str, settings: Mapping[str, Any]) -> Trial:
@@ -49,6 +51,10 @@ class Trials:
         before = len(self.problems.errors)
         usage, counts = Usage(), self.experiment.counts
         sizes = checked_sizes(entry)
+        if "N" in sizes and (batch := _batch(self.experiment, entry.definition.name.name)) is not None:
+            sizes["N"] = batch
+        # A size that is none is `build`'s to refuse.
+        sizes.update((key, size) for key, size in self.dims.items() if key in sizes and 1 <= size <= MAX_ELEMENTS)
         state, _ = run(entry, self.problems, counts, usage, True, sizes, settings)
         if usage.mode_matters:
             run(entry, self.problems, counts, usage, False, sizes, settings)
@@ -61,6 +67,23 @@ class Trials:
         return Trial(_needed(state), (*state.layers, *state.uses, *free), ok)
 
 
+def _batch(experiment: Experiment, net: str) -> int | None:
+    """The batch of the first data that a `train` block of a net names; such a net may be right for no other."""
+    for item in experiment.file.definitions:
+        if not isinstance(item, tree.TrainDef) or item.net.name != net:
+            continue
+        for setting in item.settings:
+            value = (
+                setting.value.items[0]
+                if isinstance(setting.value, tree.List) and setting.value.items
+                else setting.value
+            )
+            data = experiment.data.get(value.name) if isinstance(value, tree.Name) else None
+            if setting.key.name == "from" and data is not None:
+                return int(data.get("batch"))
+    return None
+
+
 def _needed(state: NetState) -> dict[str, TensorType]:
     """The inputs that losses and metrics read."""
     nodes = {key: node for key, (kind, node, _) in state.roles.items() if kind != "output" and node is not None}
@@ -68,9 +91,9 @@ def _needed(state: NetState) -> dict[str, TensorType]:
     return {key: node.type for key, node in state.inputs.items() if key in read}
 
 
-def check_nets(experiment: Experiment, problems: Problems) -> Trials:
+def check_nets(experiment: Experiment, problems: Problems, dims: Mapping[str, int]) -> Trials:
     """Runs every net of the file itself as it stands, where each of its parameters has a value."""
-    trials = Trials(experiment, problems)
+    trials = Trials(experiment, problems, dims)
     for name, entry in experiment.module.own("nets"):
         definition: tree.NetDef = entry.value.definition
         formals = entry.value.formals

@@ -8,7 +8,7 @@ from typing import Any
 from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import ops
-from ..graph import Node, at
+from ..graph import Node, TooManyNodes, at
 from ..kinds import UNKNOWN, describe, kind_of
 from ..layers import Layer, building
 from ..net import LayerInfo
@@ -20,7 +20,7 @@ from . import calls, constants
 from .chain import label_of
 from .expressions import Results, evaluate
 from .frame import Frame
-from .limits import LAYER_WORK
+from .limits import LAYER_WORK, MAX_NODES, Stop, limit
 from .names import LayerEntry
 from .state import NetState
 
@@ -297,6 +297,10 @@ def _run(
         notes = [net.history.note(x, written.get(x, "")) for x in tensors[:4]]
         frame.report(SourceError("E310", message, place, "", dict.fromkeys(notes)))
         return None
+    except TooManyNodes:
+        message = f"{layer.name} expands to too much: a net may have {MAX_NODES:,} nodes"
+        frame.report(limit("E511", message, node.callee.span))
+        raise Stop from None
     return result if isinstance(result, tuple) else (result,)
 
 

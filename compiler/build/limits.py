@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from ...grammar.source import SourceError, Span
 
 MAX_LAYERS = 20_000  # layers, and operations between tensors, of one net
+MAX_NODES = 200_000  # made while a net is built, those included that nothing reads in the end
 # Work on one net, in expressions evaluated and statements run; what costs more counts for as many of these.
 MAX_WORK = 200_000
 LAYER_WORK = 10

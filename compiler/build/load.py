@@ -33,11 +33,14 @@ from .train import NUMBERS, read_trains
 TABLES = {"consts": "constant", "functions": "op or block", "nets": "net", "data": "data"}
 
 
-def load(source: Source | Path | str, *, settings: Mapping[str, Any] | None = None) -> Experiment:
+def load(
+    source: Source | Path | str, *, settings: Mapping[str, Any] | None = None, dims: Mapping[str, int] | None = None
+) -> Experiment:
     """The experiment of a file (a path, or a source at hand: then its path says where imports are).
 
-    settings: values for the parameters of nets and the numbers of `train` blocks, over what the file says. Raises
-    SourceErrors with all errors of the file, UserError for a file that cannot be read or a setting nobody has.
+    settings: values for the parameters of nets and the numbers of `train` blocks, over what the file says. dims: sizes
+    of symbols to check the nets with, where a net has them. Raises SourceErrors with all errors of the file, UserError
+    for a file that cannot be read or a setting nobody has.
     """
     if not isinstance(source, Source):
         try:
@@ -55,7 +58,7 @@ def load(source: Source | Path | str, *, settings: Mapping[str, Any] | None = No
             for each in loader.modules.values():
                 if each is not None:
                     check_names(each, problems)
-            nets = check_nets(experiment, problems)
+            nets = check_nets(experiment, problems, dims or {})
             experiment.trains = read_trains(experiment, problems, nets)
     except Stop:
         pass

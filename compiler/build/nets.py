@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ...grammar import tree
 from ...grammar.source import SourceError, SourceErrors, UserError, suggest
-from ..graph import Graph, Node, at
+from ..graph import Graph, Node, TooManyNodes, at, node_limit
 from ..kinds import UNKNOWN
 from ..net import OBJECTIVE, Net
 from . import body
@@ -16,7 +16,7 @@ from .dims import symbols
 from .experiment import Experiment
 from .expressions import evaluate
 from .frame import Binding, Frame
-from .limits import MAX_ELEMENTS, MAX_WHOLE, Stop, deep_recursion
+from .limits import MAX_ELEMENTS, MAX_NODES, MAX_WHOLE, Stop, deep_recursion, limit
 from .module import NetEntry
 from .names import Counts
 from .problems import Problems
@@ -76,10 +76,13 @@ def run(
     )
     env: dict[str, Binding] = {}
     frame = Frame(problems, entry.module, "net", net=state, scope=state.root, env=env, body=definition.body)
-    with deep_recursion():
+    with deep_recursion(), node_limit(MAX_NODES):
         try:
             formals(frame, definition, settings)
             body.run(frame, definition.body)
+        except TooManyNodes:
+            message = f"the net `{state.name}` expands to more than {MAX_NODES:,} nodes"
+            problems.add(limit("E511", message, definition.name.span))
         except Stop:
             pass
     return state, env

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..graph import Node, current_origin
+from ..graph import Node, count_node, current_origin
 from ..types import TensorType, TupleType
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Op:
     flops: Callable[..., int]
 
     def __call__(self, *inputs: Node, **attrs: Any) -> Node:
+        count_node()
         origin = current_origin()
         try:
             result = self.infer(*(x.result for x in inputs), **attrs)

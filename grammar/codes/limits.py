@@ -31,8 +31,8 @@ LIMITS: dict[str, Code] = {
     "E511": Code(
         "a net too large",
         """
-        A net has at most 20,000 layers (operations between tensors count), and 200,000 expressions are evaluated to
-        build it. Loops in loops and blocks that use blocks multiply.
+        A net has at most 20,000 layers (operations between tensors count) of 200,000 nodes, and as many expressions
+        are evaluated to build it. Loops in loops and blocks that use blocks multiply.
         """,
     ),
     "E512": Code(

@@ -44,6 +44,7 @@ def command(
         dims=dimensions(batch, dims),
         settings=settings_of(settings),
         outputs=outputs or None,
+        update=None,
     )
     ledger = made.program.ledger
     if json_:

@@ -75,7 +75,7 @@ def command(
     else:
         raise UserError(f"the net reads {', '.join(wanted)}: give them as one .npz")
     count = min(map(len, feeds.values()))
-    rows = min(batch or BATCH, count)
+    rows = runner.rows(min(batch or BATCH, count))
     found = run_rows(runner.executable(rows, weights, threads=threads), feeds, rows)
     if out is not None:
         _save(out, found)

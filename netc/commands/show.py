@@ -61,6 +61,7 @@ def command(
         dims=dimensions(batch, dims),
         settings=settings_of(settings),
         outputs=outputs or None,
+        update=None,
         fused=not unfused,
         target=target,
     )

@@ -1,4 +1,4 @@
-"""`netc train`, `test`, `run`, `compile`: from a file to a net that works elsewhere; runs that are cut off and go on."""
+"""`netc train`, `test`, `run`, `compile`: from a file to a net that works elsewhere; runs cut off and gone on with."""
 
 from __future__ import annotations
 

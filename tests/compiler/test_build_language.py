@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from build_texts import built, codes, file_of
 
-from netc.compiler.build import build, load
+from netc.compiler.build import build, load, nets
 from netc.compiler.interpret import interpret
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.ops.source import splat
@@ -264,3 +264,11 @@ def test_too_many_problems_are_cut() -> None:
 def test_more_errors(body: str, found: list[str]) -> None:
     head = "block f(x) { param weight: f32[3]\n return linear(x * weight, 3) }"
     assert codes(file_of(body, head)) == found
+
+
+def test_nodes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nets, "MAX_NODES", 40)
+    assert codes(file_of("y = image |> lrn |> lrn |> lrn |> lrn\n loss l = mean(y)")) == ["E511"]
+    assert codes(file_of("for i in 1..60 { image = image + i }\n loss l = mean(image)")) == ["E511"]
+    monkeypatch.setattr(nets, "MAX_NODES", 400)
+    assert codes(file_of("y = image |> lrn |> lrn |> lrn |> lrn\n loss l = mean(y)")) == []

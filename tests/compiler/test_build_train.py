@@ -146,6 +146,17 @@ def test_a_setting_may_break_a_net() -> None:
     assert [error.code for error in caught.value.errors] == ["E310"]
 
 
+def test_a_net_is_checked_with_the_batch_of_its_data() -> None:
+    fixed = NET.replace("y = image", "y = reshape(image, [64, 1, 28, 28])")
+    assert codes(source(fixed + TRAIN)) == []
+    assert codes(source(fixed)) == ["E310"]
+    net = build(load(source(fixed), dims={"N": 64, "T": 3}), "n", mode="test", dims={"N": 64})
+    assert net.graph.outputs["nll"].shape == ()
+    for size in (0, -1, 2**31):
+        with pytest.raises(UserError, match="a whole number from 1 up"):
+            build(load(source(NET), dims={"N": size}), "n", mode="test", dims={"N": size})
+
+
 def test_columns_are_held_against_inputs() -> None:
     assert codes(source(NET.replace("f32[N, 1, 28, 28]", "f32[N, 1, 24, 24]") + TRAIN)) == ["E428"]
     cropped = NET.replace("f32[N, 1, 28, 28]", "f32[N, 1, 24, 24]").replace("shuffle: true", "crop: 24")
@@ -172,8 +183,8 @@ def test_a_value_used_in_one_mode_is_used() -> None:
 
 
 def test_refused_directives_are_warnings() -> None:
-    warnings = load(file_of("@dtype(bf16)\n y = relu(image)\n loss l = mean(y)")).warnings
-    assert [w.code for w in warnings] == ["W601", "W603"]
+    warnings = load(file_of("@dtype(bf16)\n @recompute y = relu(image)\n loss l = mean(y)")).warnings
+    assert [w.code for w in warnings] == ["W601", "W603", "W603"]
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -51,7 +51,7 @@ def test_nets_build(block: Block, tmp_path: Path) -> None:
 def test_errors_are_those_shown(block: Block) -> None:
     assert block.after, "the text of the error follows the block"
     with pytest.raises(SourceErrors) as found:
-        load(Source("example.net", whole(block)))
+        load(Source(block.value("file") or "example.net", whole(block)))
     assert str(found.value).rstrip() == block.after.rstrip()
 
 

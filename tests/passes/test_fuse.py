@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import networkx as nx
@@ -9,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy_program import assert_like_oracle, made_up, small_tiles
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import TOTAL
 from netc.passes.fuse import fuse
-from tests.numpy_program import assert_like_oracle, made_up, small_tiles
 
 
 def value(name: str, *shape: int) -> Node:
@@ -132,8 +133,22 @@ def test_windows_are_never_written() -> None:
         assert all(x.type.rank < 6 for kernel in kernels(graph) for x in kernel.inputs)
 
 
-UNARY = [ops.tanh, ops.neg, ops.abs_, lambda x: x * 0.5, lambda x: x + 1.0, lambda x: expr.maximum(x, 0.0)]
-BINARY = [ops.add, ops.mul, ops.maximum, ops.minimum, lambda a, b: expr.where(a < b, a, b), lambda a, b: a - b]
+UNARY: list[Callable[[Node], Node]] = [
+    ops.tanh,
+    ops.neg,
+    ops.abs_,
+    lambda x: x * 0.5,
+    lambda x: x + 1.0,
+    lambda x: expr.maximum(x, 0.0),
+]
+BINARY: list[Callable[[Node, Node], Node]] = [
+    ops.add,
+    ops.mul,
+    ops.maximum,
+    ops.minimum,
+    lambda a, b: expr.where(a < b, a, b),
+    lambda a, b: a - b,
+]
 
 
 @st.composite

@@ -58,11 +58,16 @@ def conv(body: Body, node: Node) -> None:
 
 def _gradient(body: Body, s: Shape, g: Node) -> Ref:
     """The gradient of the result as a matrix in the order of the columns."""
+    key = ("gradient", g)
+    if key in body.memo:
+        body.touch(body.memo[key])
+        return body.memo[key]
     ref = full(body, body.value(g), g)
     flat = as_matrix(body, s, ref)
     if flat is None:
         flat = as_matrix(body, s, contiguous(body, ref, s.order))
     assert flat is not None
+    body.memo[key] = flat
     return flat
 
 
