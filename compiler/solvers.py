@@ -31,21 +31,17 @@ _schedule = _enter(SCHEDULES)
 
 
 @_solver
-def sgd(*, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, regularization: Regularization = "l2") -> None:
+def sgd(*, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, decay: Regularization = "l2") -> None:
     """V = momentum V + r g; w -= V   (Caffe: SGD)"""
 
 
 @_solver
-def nesterov(
-    *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, regularization: Regularization = "l2"
-) -> None:
+def nesterov(*, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, decay: Regularization = "l2") -> None:
     """V' = momentum V + r g; w -= (1 + momentum) V' - momentum V   (Caffe: Nesterov)"""
 
 
 @_solver
-def adagrad(
-    *, lr: float, delta: float = 1e-8, weight_decay: float = 0.0, regularization: Regularization = "l2"
-) -> None:
+def adagrad(*, lr: float, delta: float = 1e-8, weight_decay: float = 0.0, decay: Regularization = "l2") -> None:
     """h += g g; w -= r g / (sqrt(h) + delta)   (Caffe: AdaGrad)"""
 
 
@@ -56,7 +52,7 @@ def rmsprop(
     rms_decay: float = 0.99,
     delta: float = 1e-8,
     weight_decay: float = 0.0,
-    regularization: Regularization = "l2",
+    decay: Regularization = "l2",
 ) -> None:
     """h = rms_decay h + (1 - rms_decay) g g; w -= r g / (sqrt(h) + delta)   (Caffe: RMSProp)"""
 
@@ -68,7 +64,7 @@ def adadelta(
     momentum: float = 0.95,
     delta: float = 1e-6,
     weight_decay: float = 0.0,
-    regularization: Regularization = "l2",
+    decay: Regularization = "l2",
 ) -> None:
     """h = momentum h + (1 - momentum) g g; u = g sqrt((k + delta) / (h + delta)); w -= r u   (Caffe: AdaDelta)
 
@@ -84,7 +80,7 @@ def adam(
     momentum2: float = 0.999,
     delta: float = 1e-8,
     weight_decay: float = 0.0,
-    regularization: Regularization = "l2",
+    decay: Regularization = "l2",
 ) -> None:
     """w -= r sqrt(1 - momentum2^t) / (1 - momentum^t) m / (sqrt(v) + delta)   (Caffe: Adam)
 

@@ -154,7 +154,7 @@ def _solve(
             g = g * scale
         decay = weight_decay * group.decay
         if decay and not formula.decoupled:
-            g = g + (_sign(w) if solver.get("regularization") == "l1" else w) * decay
+            g = g + (_sign(w) if solver.get("decay") == "l1" else w) * decay
         scalars = Scalars(solver, rate * group.lr, time, decay)
         step, kept = formula.step(scalars, w, g, at.histories)
         parameters.append(w - step)

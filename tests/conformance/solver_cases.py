@@ -131,7 +131,7 @@ def _solver(text: Message) -> Use:
     settings: dict[str, Any] = {ours: float(text.get(f, [defaults.get(f)])[0]) for f, ours in fields.items()}
     settings["lr"] = float(text["base_lr"][0])
     settings["weight_decay"] = float(text.get("weight_decay", [0.0])[0])
-    settings["regularization"] = str(text.get("regularization_type", ["L2"])[0]).lower()
+    settings["decay"] = str(text.get("regularization_type", ["L2"])[0]).lower()
     return Use(name, tuple(settings.items()))
 
 

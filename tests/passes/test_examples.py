@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = {"caffenet", "googlenet", "resnet18"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net"))
 CASES = [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in NAMES]
-SGD = Use("sgd", (("lr", 0.1), ("momentum", 0.9), ("weight_decay", 0.01), ("regularization", "l2")))
+SGD = Use("sgd", (("lr", 0.1), ("momentum", 0.9), ("weight_decay", 0.01), ("decay", "l2")))
 
 
 def _built(name: str, mode: str) -> tuple[Net, TrainSpec | None]:

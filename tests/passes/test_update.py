@@ -175,7 +175,7 @@ def test_accumulated_batches_are_one_batch_of_their_mean(name: str, clip: float 
 
 
 def test_l1_decay_leaves_zeros_alone() -> None:
-    solver = _solver("sgd", lr=1.0, weight_decay=0.5, regularization="l1")
+    solver = _solver("sgd", lr=1.0, weight_decay=0.5, decay="l1")
     layout = flat_layout((_info("w", 3),))
     graph = run(_objective(layout), pipeline.train(_objective(layout), solver, layout))
     state = {PARAMETERS: np.array([2.0, 0.0, -3.0]), ".step": 0, ".rate": 0.1, "d/w": np.zeros(3)}

@@ -81,7 +81,8 @@ def by_position(body: Body, node: Node) -> None:
                 better = body.scratch(shape, "bool", order, tiled=made.tiled)
                 body.put(f"{made.text}.fill(0)", made)
             target = best or made
-            start = "np.copyto({t}, {x})" if node.op is ops.sum_ else "np.fmax({x}, -np.inf, out={t})"
+            plain = node.op is ops.sum_ or not ref.dtype.startswith("float")
+            start = "np.copyto({t}, {x})" if plain else "np.fmax({x}, -np.inf, out={t})"
             body.put(start.format(t=target.text, x=ref.text), ref, target)
         elif best is not None:
             body.put(f"np.greater({ref.text}, {best.text}, out={better.text})", ref, best, better)
