@@ -33,7 +33,7 @@ format: .venv/test
 	$(BIN)/ruff format .
 
 bench: .venv/test
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/peers.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -69,7 +69,7 @@ class Executable:
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         """Run the program: the outputs by name, as copies; the state holds the updates."""
         self._feed(feeds)
-        with np.errstate(all="ignore"), self._pool.single_blas():
+        with self._pool.running():
             self._remake()
             for call in self._step:
                 call()
@@ -81,7 +81,7 @@ class Executable:
         self._feed(feeds)
         launches = [launch for launch in self.program.launches if launch.phase == "step"]
         found = []
-        with np.errstate(all="ignore"), self._pool.single_blas():
+        with self._pool.running():
             self._remake()
             for launch, call in zip(launches, self._step, strict=True):
                 start = time.perf_counter()
@@ -106,9 +106,10 @@ class Executable:
             self._prepared = version
 
     def _committed(self) -> None:
-        """Say so if the state was written: what other programs prepared from it (folded weights) is old now."""
+        """Tell other programs on the state that it was written; what this one prepared does not depend on that."""
         if self.program.updates:
             self.state.touch()
+            self._prepared = self.state.version
 
     def _feed(self, feeds: Mapping[str, npt.ArrayLike]) -> None:
         if feeds.keys() != self._inputs.keys():

@@ -7,7 +7,8 @@ thread meanwhile: two pools on the same cores slow each other down several times
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ Call = Callable[[], Any]
 class _Worker:
     """A thread that waits for a call, runs it and says so. Locks are the cheapest signal that Python has."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, buffer: int) -> None:
+        self.buffer = buffer
         self.call: Call | None = None
         self.failure: BaseException | None = None
         self._go = threading.Lock()
@@ -30,6 +32,7 @@ class _Worker:
 
     def _serve(self) -> None:
         with np.errstate(all="ignore"):
+            np.setbufsize(self.buffer)
             while True:
                 self._go.acquire()
                 if self.call is None:
@@ -59,15 +62,17 @@ class _Worker:
 class Pool:
     """`pool(calls)` runs calls on the threads of the pool, one each, and returns when all are done.
 
-    As many calls as threads at most. An exception of a call is raised after all have ended. BLAS is held at one thread
-    while `run` runs. One pool runs one list of calls at a time.
+    As many calls as threads at most. An exception of a call is raised after all have ended. One pool runs one list of
+    calls at a time, within `running`.
     """
 
     def __init__(self, threads: int) -> None:
         if threads < 1:
             raise ValueError(f"a pool of {threads} threads")
         self.threads = threads
-        self._workers = [_Worker(i) for i in range(1, threads)]
+        # numpy takes buffers of so many elements for each strided call: all threads together no more than two would.
+        self._buffer = max(1024, 16384 // max(2, threads) // 16 * 16)
+        self._workers = [_Worker(i, self._buffer) for i in range(1, threads)]
         self._blas: Any = None
 
     def __call__(self, calls: Sequence[Call]) -> None:
@@ -86,13 +91,19 @@ class Pool:
         if failures:
             raise failures[0]
 
-    def single_blas(self) -> Any:
-        """A context in which BLAS uses one thread."""
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The context in which a program runs: BLAS on one thread, no warnings of infinities, small buffers."""
         if self._blas is None:
             from threadpoolctl import ThreadpoolController
 
             self._blas = ThreadpoolController()
-        return self._blas.limit(limits=1, user_api="blas")
+        with self._blas.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+            before = np.setbufsize(self._buffer)
+            try:
+                yield
+            finally:
+                np.setbufsize(before)
 
     def close(self) -> None:
         """End the threads; the pool cannot be used afterwards."""

@@ -9,7 +9,7 @@ import click
 from .options import as_json, choice_of_program, dimensions, print_json, settings_of
 
 
-@click.command("check")
+@click.command("check", short_help="Report all mistakes of .net files.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
 @choice_of_program(mode=None)
 @as_json

@@ -9,7 +9,7 @@ import click
 from .options import choice_of_machine, choice_of_program, dimensions, net_file, settings_of
 
 
-@click.command("compile")
+@click.command("compile", short_help="Make a folder that needs only numpy.")
 @net_file
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
 @click.option(

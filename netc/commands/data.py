@@ -9,7 +9,7 @@ import click
 from .options import as_json, data_folder, print_json
 
 
-@click.group("data")
+@click.group("data", short_help="List and fetch data sets.")
 def command() -> None:
     """List and fetch data sets."""
 

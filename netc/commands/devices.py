@@ -7,7 +7,7 @@ import click
 from .options import as_json, print_json
 
 
-@click.command("devices")
+@click.command("devices", short_help="List what programs can run on here.")
 @as_json
 def command(json_: bool) -> None:
     """List the devices of this machine, and the targets that this version of netc has for them."""

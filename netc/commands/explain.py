@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from ..grammar.source import UserError, suggest
-from .options import as_json, choice_of_program, dimensions, print_json, settings_of
+from .options import as_json, choice_of_machine, choice_of_program, dimensions, print_json, settings_of
 
 
-@click.command("explain")
+@click.command("explain", short_help="More on an error code, or on fusion.")
 @click.argument("what", metavar="CODE|FILE.net")
 @choice_of_program(mode="train")
+@choice_of_machine
 @click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not.")
 @as_json
 def command(
@@ -23,6 +24,10 @@ def command(
     dims: tuple[str, ...],
     settings: tuple[str, ...],
     outputs: tuple[str, ...],
+    target: str,
+    device: str,
+    threads: int | None,
+    seed: int | None,
     all_: bool,
     json_: bool,
 ) -> None:
@@ -45,6 +50,8 @@ def command(
         settings=settings_of(settings),
         outputs=outputs or None,
         update=None,
+        target=target,
+        threads=threads,
     )
     ledger = made.program.ledger
     if json_:

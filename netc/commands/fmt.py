@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command("fmt")
+@click.command("fmt", short_help="Put .net files in canonical form.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
 @click.option("--check", "check_", is_flag=True, help="Write nothing; exit status 1 if a file is in another form.")
 @click.option("--diff", is_flag=True, help="Write nothing; print what would change. Exit status as with --check.")

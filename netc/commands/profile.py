@@ -9,7 +9,7 @@ import click
 from .options import as_json, choice_of_machine, choice_of_program, dimensions, net_file, print_json, settings_of
 
 
-@click.command("profile")
+@click.command("profile", short_help="Time fused against unfused.")
 @net_file
 @choice_of_program(mode="train")
 @choice_of_machine

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BATCH = 64  # records at a time, unless --batch says otherwise
 
 
-@click.command("run")
+@click.command("run", short_help="Run a trained net on arrays or images.")
 @net_file
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="INPUT.npz|IMAGE...")
 @click.option(

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from .options import check_target, choice_of_program, dimensions, net_file, settings_of
+from .options import choice_of_machine, choice_of_program, dimensions, net_file, settings_of
 
 STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
 
 
-@click.command("show")
+@click.command("show", short_help="Print or draw a stage of the compilation.")
 @net_file
 @click.option("--stage", type=click.Choice(STAGES), default="graph", show_default=True)
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
 @choice_of_program(mode="train")
-@click.option("--target", default="numpy", show_default=True, metavar="NAME")
+@choice_of_machine
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
 def command(
     file: Path,
@@ -29,6 +29,9 @@ def command(
     settings: tuple[str, ...],
     outputs: tuple[str, ...],
     target: str,
+    device: str,
+    threads: int | None,
+    seed: int | None,
     unfused: bool,
 ) -> None:
     """Print a station of the compilation.
@@ -43,7 +46,6 @@ def command(
     """
     from ..grammar.source import UserError
 
-    check_target(target)
     if stage == "ast":
         if svg is not None:
             raise UserError("--svg draws the stages graph, gradient, fused and kernels, not ast")
@@ -64,6 +66,7 @@ def command(
         update=None,
         fused=not unfused,
         target=target,
+        threads=threads,
     )
     if stage == "gradient" and mode == "test":
         raise UserError("there are no gradients in test mode; use --mode train")

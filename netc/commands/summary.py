@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, choice_of_program, dimensions, net_file, print_json, settings_of
+from .options import as_json, choice_of_machine, choice_of_program, dimensions, net_file, print_json, settings_of
 
 
-@click.command("summary")
+@click.command("summary", short_help="Layers, shapes, parameters, operations.")
 @net_file
 @choice_of_program(mode="test")
+@choice_of_machine
 @as_json
 def command(
     file: Path,
@@ -21,6 +22,10 @@ def command(
     dims: tuple[str, ...],
     settings: tuple[str, ...],
     outputs: tuple[str, ...],
+    target: str,
+    device: str,
+    threads: int | None,
+    seed: int | None,
     json_: bool,
 ) -> None:
     """Summarize a net: layers, shapes, parameters, operations, memory.
@@ -37,6 +42,9 @@ def command(
         dims=dimensions(batch, dims),
         settings=settings_of(settings),
         outputs=outputs or None,
+        update=None,
+        target=target,
+        threads=threads,
     )
     found = summarize(made.net, made.program)
     if json_:

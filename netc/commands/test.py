@@ -18,7 +18,7 @@ from .options import (
 )
 
 
-@click.command("test")
+@click.command("test", short_help="Means of losses and metrics on test data.")
 @net_file
 @click.option(
     "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."

@@ -10,7 +10,7 @@ from ..grammar.source import UserError
 from .options import choice_of_machine, choice_of_program, data_folder, dimensions, net_file, settings_of
 
 
-@click.command("train")
+@click.command("train", short_help="Train as the file says, or go on.")
 @net_file
 @choice_of_program(mode=None)
 @choice_of_machine

@@ -131,6 +131,30 @@ def test_prepared_values_are_remade_when_the_state_was_set() -> None:
     np.testing.assert_allclose(exe(x=ones)["y"], 2 * first, rtol=1e-6)
 
 
+def test_prepared_values_are_remade_after_another_program_wrote() -> None:
+    x, w = fed("x", 4, 3), state("w", 3, 5)
+    forward = program_of(Graph({"y": ops.dot(x, ops.exp(w))}))
+    step = program_of(Graph({}, {"w": w + fed("g", 3, 5)}))
+    held = state_of(step, {"w": np.zeros((3, 5), np.float32)})
+    test, learn = Executable(forward, held), Executable(step, held)
+    ones = np.ones((4, 3), np.float32)
+    first = test(x=ones)["y"]
+    learn(g=np.ones((3, 5), np.float32))
+    np.testing.assert_allclose(test(x=ones)["y"], first * np.e, rtol=1e-6)
+
+
+def test_a_step_does_not_remake_what_it_prepared() -> None:
+    """Frozen weights are folded once, though each step commits."""
+    x, w, n = fed("x", 4, 3), state("w", 3, 5), state("n", 2)
+    program = program_of(Graph({"y": ops.dot(x, ops.exp(w))}, {"n": n + 1.0}))
+    exe = Executable(program, state_of(program, {}))
+    made: list[int] = []
+    exe._prepare = [lambda: made.append(1)]
+    for _ in range(3):
+        exe(x=np.ones((4, 3), np.float32))
+    assert made == [1]
+
+
 # Steps of whole examples.
 
 
@@ -179,9 +203,12 @@ def test_fused_and_unfused_steps_agree(name: str) -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize(("name", "batch"), [("lenet", 64), ("cifar10_full", 16), ("autoencoder", 20), ("lenet", 7)])
-def test_a_steady_step_allocates_no_arrays(name: str, batch: int, fused: bool) -> None:
-    exe, feeds = example_step(name, batch, 2, fused=fused)
+@pytest.mark.parametrize(
+    ("name", "batch", "threads"),
+    [("lenet", 64, 2), ("lenet", 64, 4), ("cifar10_full", 16, 2), ("autoencoder", 20, 2), ("lenet", 7, 1)],
+)
+def test_a_steady_step_allocates_no_arrays(name: str, batch: int, threads: int, fused: bool) -> None:
+    exe, feeds = example_step(name, batch, threads, fused=fused)
     for _ in range(2):
         exe.run(feeds)
     tracemalloc.start()
