@@ -15,15 +15,21 @@ import numpy as np
 from . import ops
 from .graph import Node
 from .ops.base import TypeRuleError
-from .types import Literal, TensorType
+from .types import LARGEST, Literal, TensorType, in_range
 
 Operand = Node | float
 
 
 def constant(value: float, like: Node) -> Node:
-    """A number in the shape and element type of a node."""
-    if not like.type.is_float and not float(value).is_integer():
-        raise TypeRuleError(f"{value} among {like.type}: cast to f32 first")
+    """A number in the shape and element type of a node; TypeRuleError where that type does not hold it."""
+    if like.type.is_float:
+        # Infinity is meant where it is written; any other number must not become it.
+        held = math.isinf(value) or abs(value) <= LARGEST[like.dtype]
+    else:
+        held = float(value).is_integer() and in_range(int(value), like.dtype)
+    if not held:
+        advice = "it is too large for that type" if like.type.is_float else "cast to f32 first"
+        raise TypeRuleError(f"{value} among {like.type}: {advice}")
     return ops.const(value=value if like.type.is_float else int(value), shape=like.shape, dtype=like.dtype)
 
 
@@ -139,6 +145,9 @@ def _squeezed(x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
 
 
 def sum(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
+    """The sum over some axes or all, in the type of x; TypeRuleError for a type that would not hold a few terms."""
+    if x.dtype in ("bool", "u8"):
+        raise TypeRuleError(f"{x.dtype} does not hold the sum of several: cast to f32 first")
     found = axes_of(axes, len(x.shape))
     return _squeezed(ops.sum_(x, axes=found) if found else x, found, keepdims)
 
@@ -154,6 +163,17 @@ def mean(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = F
 def max(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
     found = axes_of(axes, len(x.shape))
     return _squeezed(ops.max_reduce(x, axes=found), found, keepdims)
+
+
+def min(x: Node, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Node:
+    """The smallest element over some axes or all, as the opposite of the largest of the opposites."""
+    if x.dtype == "bool":
+        return logical_not(max(logical_not(x), axes, keepdims=keepdims))
+    if x.type.is_float:
+        return neg(max(neg(x), axes, keepdims=keepdims))
+    # -x leaves the type for the least element of a signed one, and for nearly all of u8; `last - x` never does.
+    last = 255 if x.dtype == "u8" else -1
+    return sub(last, max(sub(last, x), axes, keepdims=keepdims))
 
 
 def sigmoid(x: Node) -> Node:

@@ -26,7 +26,24 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
 }
 SIZES: dict[str, int] = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "i32": 4, "i64": 8, "u8": 1, "u32": 4, "bool": 1}
 FLOATS = frozenset({"f32", "f64", "f16", "bf16"})
+# The largest number that rounds to a finite one.
+LARGEST: dict[str, float] = {"f64": 1.7976931348623157e308, "f32": 3.4028235e38, "bf16": 3.3895e38, "f16": 65519.0}
 LANGUAGE_DTYPES = ("f32", "f64", "f16", "bf16", "i32", "i64", "u8", "bool")
+
+
+def in_range(value: int, dtype: str) -> bool:
+    """Whether an element type of whole numbers (or of true and false) holds a value."""
+    if dtype == "bool":
+        return value in (0, 1)
+    limits = np.iinfo(NUMPY_DTYPES[dtype])
+    return int(limits.min) <= value <= int(limits.max)
+
+
+def least(dtype: str) -> float:
+    """The least value of an element type."""
+    if dtype in FLOATS:
+        return -math.inf
+    return 0 if dtype == "bool" else int(np.iinfo(NUMPY_DTYPES[dtype]).min)
 
 
 class Dim(int):

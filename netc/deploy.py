@@ -133,21 +133,22 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
     stem = program.name
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        apart = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
     try:
+        part = apart / "new"
+        part.mkdir()
         (part / f"{stem}.py").write_text(module_text(program, infos, f"{stem}.safetensors"), encoding="utf-8")
         state.save(part / f"{stem}.safetensors")
         manifest = manifest_of(program, [part / f"{stem}.py", part / f"{stem}.safetensors"])
         (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         _flush(part)
-        part.chmod(0o777 & ~_umask())
-        _put(part, folder)
+        _put(part, folder, apart / "old")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(apart, ignore_errors=True)
     return [folder / f"{stem}.py", folder / f"{stem}.safetensors", folder / MANIFEST]
 
 
@@ -208,21 +209,17 @@ def _check_free(folder: Path) -> None:
         raise UserError(f"{folder}: holds other files beside those of a compiled net; give a new folder")
 
 
-def _put(part: Path, folder: Path) -> None:
-    """Move the finished folder to its place; an old one goes only when the new one is there."""
+def _put(part: Path, folder: Path, old: Path) -> None:
+    """Move the finished folder to its place; one that is there goes to `old` first, and back if that fails."""
     if not folder.exists():
         os.rename(part, folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    os.rename(folder, old)
     try:
-        os.rename(folder, old / folder.name)
-        try:
-            os.rename(part, folder)
-        except OSError:
-            os.rename(old / folder.name, folder)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        os.rename(part, folder)
+    except OSError:
+        os.rename(old, folder)
+        raise
 
 
 def _flush(folder: Path) -> None:
@@ -232,9 +229,3 @@ def _flush(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -15,7 +15,7 @@ from ..compiler import ops
 from ..compiler.graph import GraphError, Node
 from ..compiler.kernel import HEAVY, TOTAL
 from .axes import Axis, choices, pull
-from .stores import Span, Stores, base_of, state_span
+from .stores import Span, Stores, base_of, flat_view, state_span
 
 # Values of a group that is not cut into tiles are held whole: beyond this size they would leave the cache.
 LARGEST_WHOLE = 96 * 1024
@@ -109,8 +109,10 @@ class Groups:
         readers: dict[str, list[tuple[int, Span]]] = {}
         for node in nodes:
             for x in stores.reads(node):
-                if x in self.of:
-                    self.next[self.of[x]] |= 1 << self.of[node]
+                of = flat_view(x)
+                made = x if x in self.of else of[0] if of else x
+                if made in self.of:
+                    self.next[self.of[made]] |= 1 << self.of[node]
                 elif (span := state_span(x)) is not None:
                     readers.setdefault(span.state, []).append((self.of[node], span))
         for node, span in self.writes.items():
@@ -197,7 +199,6 @@ class Groups:
                     reads.setdefault(k, set()).update(v)
                 option = Option(x.length, axes, {k: v for k, v in reads.items() if k not in axes})
                 if option.length == 0 and any(n.type.nbytes > LARGEST_WHOLE for n in (*axes, *reads)):
-                    reason = "too large to be held whole"
                     continue
                 if not self._safe(option):
                     reason = "one reads elements of a state that the other has overwritten"

@@ -30,15 +30,15 @@ class Span:
     stop: int
 
 
-def state_span(node: Node) -> Span | None:
-    """The part of a state that a node is a plain view of (contiguous slices and reshapes), or None."""
-    if node.op is ops.param:
-        return Span(node.attrs["name"], 0, node.type.count)
+def flat_view(node: Node) -> tuple[Node, int] | None:
+    """The state or flat concat of which a node is a contiguous part (slices and reshapes), and its first element."""
+    if node.op is ops.param or (node.op is ops.concat and len(node.shape) == 1):
+        return node, 0
     if node.op is ops.reshape:
-        return state_span(node.inputs[0])
+        return flat_view(node.inputs[0])
     if node.op is ops.slice_:
         x, attrs = node.inputs[0], node.attrs
-        of = state_span(x)
+        of = flat_view(x)
         cut = [i for i, n in enumerate(x.shape) if (attrs["start"][i], attrs["stop"][i], attrs["step"][i]) != (0, n, 1)]
         if of is None or any(attrs["step"][i] != 1 for i in cut) or len(cut) > 1:
             return None
@@ -46,10 +46,16 @@ def state_span(node: Node) -> Span | None:
             return of
         if math.prod(x.shape[: cut[0]]) != 1:
             return None
-        inner = math.prod(x.shape[cut[0] + 1 :])
-        start = of.start + attrs["start"][cut[0]] * inner
-        return Span(of.state, start, start + node.type.count)
+        return of[0], of[1] + attrs["start"][cut[0]] * math.prod(x.shape[cut[0] + 1 :])
     return None
+
+
+def state_span(node: Node) -> Span | None:
+    """The part of a state that a node is a plain view of, or None."""
+    of = flat_view(node)
+    if of is None or of[0].op is not ops.param:
+        return None
+    return Span(of[0].attrs["name"], of[1], of[1] + node.type.count)
 
 
 class Stores:
@@ -76,8 +82,8 @@ class Stores:
         return known
 
     def stored(self, node: Node) -> bool:
-        """Whether a node can be read from memory: computed, fed, state or a plain view of it, or a concat."""
-        return self.computed(node) or node.op.name in SOURCES or node.op is ops.concat or state_span(node) is not None
+        """Whether a node can be read from memory: computed, fed, state, a concat, or a plain part of the last two."""
+        return self.computed(node) or node.op.name in SOURCES or node.op is ops.concat or flat_view(node) is not None
 
     def reads(self, node: Node) -> Iterator[Node]:
         """The stored nodes that computing `node` reads, through whatever is read through."""
@@ -95,7 +101,7 @@ class Stores:
 
 def base_of(operand: Node) -> Node:
     """What lies below the reshapes of a concat's operand."""
-    while operand.op is ops.reshape and state_span(operand) is None:
+    while operand.op is ops.reshape and flat_view(operand) is None:
         operand = operand.inputs[0]
     return operand
 

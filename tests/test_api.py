@@ -182,6 +182,16 @@ def test_a_net_without_a_train_block(tmp_path: Path) -> None:
     assert report.mode == "train"
 
 
+def test_objects_show_themselves() -> None:
+    exe = netc.compile(EXAMPLES / "user_op.net", dims={"N": 2}, outputs=["prob"])
+    assert repr(exe) == "<user_op (test), numpy: image: f32[N,1,28,28] -> prob: f32[N,10]>"
+    html = exe._repr_html_()
+    assert "<svg" in html
+    assert "50,890 parameters" in html
+    assert "kernels" in netc.profile(EXAMPLES / "user_op.net", dims={"N": 2}, seconds=0.05)._repr_html_()
+    assert "conv2" in netc.summary(LENET)._repr_html_()
+
+
 def test_names_of_the_package() -> None:
     assert set(netc.__all__) <= set(dir(netc))
     with pytest.raises(AttributeError):

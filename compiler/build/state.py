@@ -115,11 +115,15 @@ class NetState:
         self.layers[canonical(entry.name)] = entry
 
     def parameter(self, info: StateInfo, span: Span) -> Node:
-        """A new tensor of state; E209 where a layer's parameter and a free one have one name."""
+        """A new tensor of state; E209 where the name is taken, E316 for a parameter that is not f32."""
         if canonical(info.name) in self.state_names:
             message = f"there is a parameter `{info.name}` already"
             self.problems.add(SourceError("E209", message, span, "name the layer with `as`, or rename the `param`"))
             raise Stop
+        if info.kind == "parameter" and info.type.dtype != "f32":
+            # They lie end to end in one flat buffer of f32, so that one kernel updates them all.
+            message = f"the parameter `{info.name}` would be {info.type}; parameters are f32"
+            self.problems.add(SourceError("E316", message, span, "give the layer `cast(x, f32)`, or declare it f32"))
         self.state_names.add(canonical(info.name))
         self.state[info.name] = info
         node = ops.param(name=info.name, shape=info.type.shape, dtype=info.type.dtype)

@@ -143,7 +143,7 @@ def minimum(
     Of equal elements the first has the gradient; a number has none.
     """
     if b is None:
-        return -expr.max(-_alone(a), axis, keepdims=keepdims)
+        return expr.min(_alone(a), axis, keepdims=keepdims)
     refuse(axis is not None or keepdims, "axis and keepdims are for the minimum of one tensor")
     return expr.minimum(*_pair(a, b))
 
@@ -165,6 +165,10 @@ def eltwise(
     """
     refuse(len(xs) < 2, f"{len(xs)} tensor given, two at least are needed")
     refuse(any(x.shape != xs[0].shape for x in xs), f"{' and '.join(str(x.type) for x in xs)} differ in shape")
+    refuse(
+        any(x.dtype == "bool" for x in xs) and operation != "max",
+        f"a {operation} of true and false is no number: cast to f32 first",
+    )
     refuse(coeff is not None and operation != "sum", f"coeff is for operation: sum, not for {operation}")
     refuse(coeff is not None and len(coeff) != len(xs), f"{len(coeff or ())} coefficients for {len(xs)} tensors")
     if operation == "max":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from .. import expr, ops
 from ..graph import Node
+from ..types import least
 from .axes import refuse, rows
 from .base import layer
 from .loss import chosen, labels, unignored
@@ -66,9 +65,12 @@ def argmax(x: Node, *, top_k: int = 1, axis: int | None = None, values: bool = F
     position = ops.iota(shape=x.shape, axes=(at,), dtype="i32")
     indices: list[Node] = []
     largest: list[Node] = []
-    for _ in range(top_k):
+    for i in range(top_k):
+        if i > 0:
+            # What was taken has the least value and no position: it loses to another element of that value too.
+            taken = expr.equal(position, indices[-1])
+            x, position = expr.where(taken, least(x.dtype), x), expr.where(taken, -1, position)
         largest.append(expr.max(x, at, keepdims=True))
         indices.append(expr.max(expr.where(expr.equal(x, largest[-1]), position, -1), at, keepdims=True))
-        x = expr.where(expr.equal(position, indices[-1]), -math.inf, x)
     index = concat(*indices, axis=at)
     return (index, concat(*largest, axis=at)) if values else index

@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import Node
 from ..types import FLOATS, NUMPY_DTYPES, TensorType
 from .base import Array, Op, Vjp, check, register
-from .source import const
+from .source import const, splat
 
 
 def _same(*types: TensorType) -> TensorType:
@@ -86,9 +86,15 @@ minimum: Op = pointwise(
 
 
 def _pow_vjp(g: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, ...]:
+    if splat(b) == 0.0:
+        # 0 * a ** -1 would be NaN at 0, where a ** 0 is as flat as anywhere.
+        return None, None
     base = mul(g, mul(b, pow_(a, add(b, like(b, -1.0)))))
     # A constant exponent asks for no gradient, and log of a negative base would make one of NaN.
-    return base, None if b.op is const else mul(g, mul(y, log(a)))
+    if b.op is const:
+        return base, None
+    # 0 ** b is flat in b, although log(0) is not finite.
+    return base, mul(g, mul(y, log(where(equal(a, like(a, 0.0)), like(a, 1.0), a))))
 
 
 pow_: Op = pointwise("pow", _quiet(np.power), _pow_vjp, infer=_float, flops=16)

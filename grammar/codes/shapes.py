@@ -87,4 +87,15 @@ SHAPES: dict[str, Code] = {
         outputs are tensors. Arithmetic takes tensors and numbers, no texts and no booleans.
         """,
     ),
+    "E316": Code(
+        "a parameter of another type than f32",
+        """
+        Learned parameters are f32, whatever the inputs are: a layer whose input is f64, f16 or bf16 would make its
+        parameters of that type. Cast the input first.
+
+            input x: f64[N, 4]
+            y = x |> linear(2)                  # wrong
+            y = cast(x, f32) |> linear(2)
+        """,
+    ),
 }

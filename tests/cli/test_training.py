@@ -219,6 +219,37 @@ def test_blocks_follow_one_another() -> None:
     assert weights("both/1") == weights("both/2")  # the second block begins where the first ended, and learns nothing
 
 
+def test_a_finished_block_is_not_trained_again() -> None:
+    text = SMALL.replace("STEPS", "20")
+    Path("two.net").write_text(text + text[text.index("train small") :])
+    assert run("train", "two.net", "--folder", "both")[0] == 0
+    first, second = weights("both/1"), weights("both/2")
+    assert first != second
+    log = Path("both/1/log.jsonl").read_bytes()
+    shutil.rmtree("both/2")
+    assert run("train", "two.net", "--folder", "both", "--resume")[0] == 0
+    assert Path("both/1/log.jsonl").read_bytes() == log
+    assert weights("both/2") == second
+
+
+def test_weights_of_another_run() -> None:
+    assert run("train", written(20), "--folder", "first")[0] == 0
+    text = SMALL.replace("STEPS", "1").replace("lr: 0.1", "lr: 0.0")
+    Path("next.net").write_text(text.replace("seed: 5", 'seed: 6\n    weights: "first/small.safetensors"'))
+    assert run("train", "next.net", "--folder", "second")[0] == 0
+    assert weights("second") == weights("first")
+    more = text.replace("linear(10) as score", "linear(20) as score")
+    Path("more.net").write_text(more.replace("seed: 5", 'weights: "first/small.safetensors"'))
+    code, _, err = run("train", "more.net", "--folder", "third")
+    assert code == 2
+    assert "score" in err
+    Path("more.net").write_text(more.replace("seed: 5", 'weights: "first/small.safetensors"\n    fresh: [score]'))
+    code, _, err = run("train", "more.net", "--folder", "fourth")
+    assert code == 0
+    assert "score" in err
+    assert weights("fourth")["enc.weight"] == weights("first")["enc.weight"]
+
+
 def start(*args: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(

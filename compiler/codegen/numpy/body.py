@@ -136,10 +136,11 @@ class Body:
         key = (ref.slot, text)
         if key in self.memo and self.memo[key].tiled == tiled:
             return self.memo[key]
-        fixed = ref.whole or (ref.slot is not None and not self.ragged)
+        # The length of a ragged tile is only known inside of the loop.
+        fixed = (ref.whole or ref.slot is not None) and not (self.ragged and (tiled is not None or not ref.whole))
         name = self.name("v")
         self.put(f"{name} = {text}", ref, whole=fixed)
-        made = Ref(name, tuple(shape), tuple(strides), ref.dtype, tiled, ref.whole, ref.slot)
+        made = Ref(name, tuple(shape), tuple(strides), ref.dtype, tiled, ref.whole and tiled is None, ref.slot)
         self.memo[key] = made
         return made
 

@@ -16,16 +16,16 @@ def full(body: Body, ref: Ref, node: Node) -> Ref:
     if ref.shape == shape and not ref.number:
         return ref
     if ref.number:
-        return filled(body, ref, shape)
+        return filled(body, ref, shape, tiled)
     strides = tuple(0 if n == 1 != m else s for n, m, s in zip(ref.shape, shape, ref.strides, strict=True))
     return body.view(ref, f"np.broadcast_to({ref.text}, {body.dims(shape, tiled)})", shape, strides, tiled)
 
 
-def filled(body: Body, ref: Ref, shape: Sequence[int]) -> Ref:
-    """A number as an array."""
-    made = body.scratch(shape, ref.dtype, whole=body.tile > 0)
+def filled(body: Body, ref: Ref, shape: Sequence[int], tiled: int | None) -> Ref:
+    """A number as an array, written before the first tile."""
+    made = body.scratch(shape, ref.dtype, tiled=tiled, kept=True)
     body.put(f"{made.text}.fill({ref.text})", made, whole=body.tile > 0)
-    return made
+    return made.but(whole=tiled is None and body.tile > 0)
 
 
 def contiguous(body: Body, ref: Ref, order: Sequence[int] | None = None) -> Ref:

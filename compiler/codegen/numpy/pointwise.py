@@ -112,6 +112,12 @@ def apply(body: Body, node: Node, name: str, refs: Sequence[Ref], target: Ref) -
         body.put(f"{UFUNC.get(name, name)}({texts}, {out})", target, *refs, whole=whole)
 
 
+def _beside(body: Body, like: Ref, dtype: str, whole: bool) -> Ref:
+    """A scratch array in the form of another."""
+    tiled = None if whole else like.tiled
+    return body.scratch(like.shape, dtype, order_of(like.shape, like.strides), tiled=tiled, whole=whole)
+
+
 def eval_number(text: str) -> float:
     """The number that `ref.number` wrote."""
     return {"np.inf": float("inf"), "-np.inf": float("-inf"), "np.nan": float("nan")}.get(text) or float(text)
@@ -127,12 +133,12 @@ def _power(body: Body, x: Ref, exponent: float, target: Ref, whole: bool) -> boo
     lines: list[str] = []
     base = x
     if times and rest:
-        base = body.scratch(target.shape, target.dtype, order_of(target.shape, target.strides), whole=whole)
+        base = _beside(body, target, target.dtype, whole)
     if rest:
         part = base.text if times else out
         lines.append(f"np.sqrt({x.text}, out={part})")
         if rest in (1, 3):
-            extra = body.scratch(target.shape, target.dtype, order_of(target.shape, target.strides), whole=whole)
+            extra = _beside(body, target, target.dtype, whole)
             lines.append(f"np.sqrt({part}, out={extra.text if rest == 3 else part})")
             if rest == 3:
                 lines.append(f"np.multiply({part}, {extra.text}, out={part})")
@@ -186,12 +192,12 @@ def _where(body: Body, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
         if same:
             if condition.number:
                 return
-            rest = body.scratch(condition.shape, "bool", whole=whole)
+            rest = _beside(body, condition, "bool", whole)
             body.put(f"np.logical_not({condition.text}, out={rest.text})", condition, rest, whole=whole)
             body.put(f"np.copyto({target.text}, {b.text}, where={rest.text})", *refs, rest, target, whole=whole)
             return
         if condition.text == target.text:
-            mask = body.scratch(target.shape, "bool", order_of(target.shape, target.strides), whole=whole)
+            mask = _beside(body, target, "bool", whole)
             body.put(f"np.copyto({mask.text}, {condition.text})", condition, mask, whole=whole)
             condition = mask
         if target.text != b.text:
@@ -207,7 +213,7 @@ def _where(body: Body, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
         return
     mask = _mask(body, condition, bits, inverted=False)
     texts = _bits_of(a, bits), _bits_of(b, bits)
-    middle = body.scratch(target.shape, bits, order_of(target.shape, target.strides), whole=whole)
+    middle = _beside(body, target, bits, whole)
     body.put(f"np.bitwise_xor({texts[0]}, {texts[1]}, out={middle.text})", a, b, middle, whole=whole)
     body.put(f"np.bitwise_and({middle.text}, {mask.text}, out={middle.text})", middle, mask, whole=whole)
     body.put(f"np.bitwise_xor({middle.text}, {texts[1]}, out={out})", b, middle, target, whole=whole)

@@ -111,8 +111,7 @@ def unwindow(body: Body, node: Node) -> None:
     x, attrs = node.inputs[0], node.attrs
     rank, axes = len(node.shape), attrs["axes"]
     shape = body.tile_shape(node)
-    first = at_position(body, x, (0,) * len(axes), attrs["sizes"])
-    like = order_of(first.shape, first.strides) if first.count > 1 else tuple(range(rank))
+    like = _order_below(body, x, rank)
     target = body.result(node, like)
     written = target
     if target is None:
@@ -126,7 +125,7 @@ def unwindow(body: Body, node: Node) -> None:
     )
     if not covered:
         body.put(f"{target.text}.fill(0)", target)
-    for i, offset in enumerate(np.ndindex(*attrs["sizes"])):
+    for offset in np.ndindex(*attrs["sizes"]):
         parts, strides, part_shape = [":"] * rank, list(target.strides), list(shape)
         for a, o, s, d in zip(axes, offset, attrs["strides"], attrs["dilations"], strict=True):
             n = int(x.shape[a])
@@ -134,7 +133,7 @@ def unwindow(body: Body, node: Node) -> None:
             part_shape[a], strides[a] = n, strides[a] * s
         text = f"{target.text}[{', '.join(parts)}]"
         place = body.view(target, text, part_shape, strides, target.tiled)
-        ref = first if i == 0 else at_position(body, x, offset, attrs["sizes"], place if apart else None)
+        ref = at_position(body, x, offset, attrs["sizes"], place if apart else None)
         if ref is not place:
             line = (
                 f"np.copyto({place.text}, {ref.text})"
@@ -144,3 +143,23 @@ def unwindow(body: Body, node: Node) -> None:
             body.put(line, ref, place)
         body.touch(target)
     body.finish(node, target, written)
+
+
+def _order_below(body: Body, node: Node, rank: int) -> Ints:
+    """The order of axes of the largest array that is read below `node`, without the axes of the window."""
+    found: tuple[int, Ints] = (1, tuple(range(rank)))
+    stack, seen = [node], set()
+    while stack:
+        x = stack.pop()
+        if x in seen or x.op in (ops.const, ops.iota):
+            continue
+        seen.add(x)
+        if x in body.windows and x.op is not ops.window:
+            stack.extend(x.inputs)
+            continue
+        ref = body.value(x.inputs[0] if x in body.windows else x)
+        shape, strides = ref.shape[:rank], ref.strides[:rank]
+        count = int(np.prod(shape, dtype=np.int64))
+        if count > found[0]:
+            found = count, order_of(shape, strides)
+    return found[1]
