@@ -85,8 +85,10 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
     tile = TILE_BYTES // widest
     if columns:
         tile = min(tile, COLUMN_BYTES // columns)
-    if any(n.op.name in CONVOLUTIONS and along[n] == 1 for n in body.order):
-        return divisor(length, share)
+    if any(n.op.name in CONVOLUTIONS and along[n] == (0 if n.op is ops.conv_weight_grad else 1) for n in body.order):
+        # Results of a convolution, of which each tile has equally many: their weights are read as a matrix.
+        exact = max(d for d in range(1, share + 1) if length % d == 0)
+        return exact if 4 * exact >= share else length
     return divisor(length, max(1, min(tile, share)))
 
 

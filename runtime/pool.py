@@ -59,6 +59,19 @@ class _Worker:
         self._thread.join()
 
 
+def _ended(worker: _Worker) -> BaseException | None:
+    """Wait for a worker's call to end, whatever the user types meanwhile; what went wrong."""
+    interrupted: BaseException | None = None
+    while True:
+        try:
+            worker.wait()
+            return interrupted
+        except KeyboardInterrupt as error:
+            interrupted = error
+        except BaseException as error:
+            return error
+
+
 class Pool:
     """`pool(calls)` runs calls on the threads of the pool, one each, and returns when all are done.
 
@@ -82,12 +95,7 @@ class Pool:
         try:
             calls[0]()
         finally:
-            failures = []
-            for worker in busy:
-                try:
-                    worker.wait()
-                except BaseException as error:
-                    failures.append(error)
+            failures = [failure for worker in busy if (failure := _ended(worker)) is not None]
         if failures:
             raise failures[0]
 

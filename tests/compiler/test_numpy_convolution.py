@@ -85,6 +85,18 @@ def test_blocks_of_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_like_oracle(graph, threads=2, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("outputs", [6, 7, 35])
+def test_one_item_is_split_by_its_results(outputs: int) -> None:
+    x = ops.input_(name="x", shape=(1, 3, 9, 9), dtype="f32")
+    w = ops.param(name="w", shape=(outputs, 3, 3, 3), dtype="f32")
+    attrs: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
+    g = ops.input_(name="g", shape=(1, outputs, 9, 9), dtype="f32")
+    graph = Graph({"y": ops.conv(x, w, **attrs), "w": ops.conv_weight_grad(x, g, kernel=(3, 3), **attrs)})
+    with small_tiles():
+        for threads in (1, 2, 4):
+            assert_like_oracle(graph, threads=threads, tolerance=1e-4)
+
+
 def pooled(x: Node, kernel: int, stride: int, pad: int, fill: float) -> Node:
     padded = ops.pad(x, low=(0, 0, pad, pad), high=(0, 0, pad + 1, pad + 1), interior=(0,) * 4, value=fill)
     return ops.window(padded, axes=(2, 3), sizes=(kernel, kernel), strides=(stride, stride), dilations=(1, 1))

@@ -92,10 +92,10 @@ class Trajectory:
 
     def steps(self) -> Iterator[tuple[list[float], Arrays]]:
         """Run our programs; after each iteration its losses and the state by physical name."""
-        options = {"clip": self.clip, "batches": self.batches}
-        step = run(self.net, pipeline.train(self.net, self.solver, self.layout, **options))
-        graph = apply(self.solver, self.layout, **options)
-        update = run(graph, pipeline.apply()) if self.batches > 1 else None
+        clip, batches = self.clip, self.batches
+        step = run(self.net, pipeline.train(self.net, self.solver, self.layout, clip=clip, batches=batches))
+        graph = apply(self.solver, self.layout, clip=clip, batches=batches)
+        update = run(graph, pipeline.apply()) if batches > 1 else None
         state = self.first()
         for i, now in enumerate(self.rates()[:-1]):
             losses = []

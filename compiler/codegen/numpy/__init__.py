@@ -18,7 +18,6 @@ from ...graph import Graph, Node
 from ...kernel import Schedule, kind_of
 from ...plan import Plan, aligned, pack
 from ...program import Buffer, Decision, Function, Launch, Program
-from ...types import TensorType
 from .body import SIZES
 from .kernel import Written, write_kernel
 from .ref import Place, order_of, reshaped, strides_of
@@ -301,7 +300,6 @@ def emit_numpy(
     name: str,
     mode: str,
     dims: Mapping[str, int],
-    states: Mapping[str, TensorType],
     ledger: tuple[Decision, ...],
 ) -> Program:
     """The program of a graph of kernels as a numpy module."""
@@ -345,7 +343,7 @@ def emit_numpy(
         dims=dict(dims),
         inputs=inputs,
         outputs={key: node.type for key, node in graph.outputs.items()},
-        state={**state, **{k: t for k, t in states.items() if k in state}},
+        state=state,
         updates=tuple(graph.updates),
         functions=functions,
         launches=tuple(module.launches),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ... import ops
 from ...graph import Node
-from .body import SIZES, Body, spells, stored_dtype
+from .body import Body, spells, stored_dtype
 from .ref import Ref, order_of
 
 UFUNC = {
@@ -228,7 +228,3 @@ def _mask(body: Body, condition: Ref, bits: str, *, inverted: bool) -> Ref:
     line = f"np.subtract({byte}, 1, out={mask.text})" if inverted else f"np.negative({byte}, out={mask.text})"
     body.put(line, condition, mask, whole=whole)
     return mask
-
-
-def size_of(dtype: str) -> int:
-    return SIZES[dtype]
