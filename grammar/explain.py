@@ -150,7 +150,11 @@ def _second_statement(run: Run) -> SourceError | None:
         return None
     hint = "begin another line, or put an operator or `|>` between"
     if run.kind == "COMMA":
-        hint = "leave it out" if run.text[run.at + 1 :].lstrip(" \t")[:1] in ("\n", "#", "") else "a list is `[1, 2]`"
+        last = run.text[run.at + 1 :].lstrip(" \t")[:1] in ("\n", "#", "")
+        between = (
+            "each setting stands on a line of its own, a list is `[1, 2]`" if run.in_train else "a list is `[1, 2]`"
+        )
+        hint = "leave it out" if last else between
     elif run.previous_kind == "RBRACE":
         hint = "begin another line"
     return SourceError("E109", f"the statement ends before `{run.token}`", run.here, hint)

@@ -75,6 +75,12 @@ def equal(run: Run) -> SourceError | None:
         return SourceError("E112", f"`{first}` opens a statement here and cannot be bound", run.span(words[0]), hint)
     if first in ("input", "param"):
         return SourceError("E111", f"`{first}` takes a type after `:`", here, f"the form is {FORMS[first]}")
+    if first in ("if", "for") and len(words) == 1:
+        message, hint = (
+            f"`{first}` is a word of the language and cannot be a name",
+            f"choose another, such as `{first}_`",
+        )
+        return SourceError("E105", message, run.span(words[0]), hint)
     if first in ("if", "for"):
         return SourceError("E111", "`=` binds a name", here, "a comparison is `==`")
     if run.in_train:

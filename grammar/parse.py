@@ -6,6 +6,7 @@ place to go on: the next statement, the end of the body, or the body of a statem
 
 from __future__ import annotations
 
+import stat
 import threading
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,9 @@ def read_source(path: str | Path) -> Source:
     """
     path = Path(path)
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to read a pipe might wait for ever
+            raise UserError(f"{path}: this is a pipe or a device, not a file")
         with path.open("rb") as file:
             data = file.read(4 * MAX_SIZE + 4)
     except OSError as error:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ TAIL = '''
 import json
 import os
 import sys
+import zipfile
 
 INPUTS = __INPUTS__
 # buffer: (element type, shape, ((tensor, first element), ...))
@@ -42,13 +45,31 @@ TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8", "
 def read_safetensors(path):
     """The arrays of a safetensors file by name."""
     with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        data = file.read()
+        content = file.read()
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:data])
     header.pop("__metadata__", None)
-    return {
-        name: np.frombuffer(data[slice(*entry["data_offsets"])], TYPES[entry["dtype"]]).reshape(entry["shape"])
-        for name, entry in header.items()
-    }
+    found = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        found[name] = np.frombuffer(content[data + start:data + end], TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return found
+
+
+def write_npz(path, arrays):
+    """Write arrays under their names, whole or not at all; np.savez takes some names for settings of its own."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("is there and not a regular file")
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with zipfile.ZipFile(part, "w") as file:
+            for name, array in arrays.items():
+                with file.open(name + ".npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        os.replace(part, path)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
 
 
 class Net:
@@ -60,6 +81,8 @@ class Net:
         for name, (dtype, shape, parts) in STATE.items():
             self.state[name] = buffer = np.zeros(shape, dtype)
             for tensor, first in parts:
+                if tensor not in tensors:
+                    raise ValueError(f"there is no tensor {tensor}")
                 flat = tensors[tensor].reshape(-1)
                 buffer.reshape(-1)[first:first + flat.size] = flat
         self.inputs = {name: np.zeros(shape, dtype) for name, (dtype, shape) in INPUTS.items()}
@@ -67,7 +90,7 @@ class Net:
         for call in prepare:
             call()
 
-    def __call__(self, **inputs):
+    def __call__(self, /, **inputs):
         for name, array in self.inputs.items():
             given = np.asarray(inputs[name])
             if given.shape != array.shape:
@@ -92,24 +115,47 @@ def rows(net, arrays):
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
+def read_inputs(path):
+    """The arrays of a .npz for the inputs; ValueError with what is wrong with them."""
+    if not os.path.isfile(path):
+        raise ValueError("there is no such file")
+    given = np.load(path, allow_pickle=False)
+    if isinstance(given, np.ndarray):
+        raise ValueError("this is a single array; save the inputs by name in a .npz")
+    with given:
+        for name in INPUTS:
+            if name not in given.files:
+                raise ValueError(f"there is no array {name}; it holds {', '.join(given.files) or 'nothing'}")
+        arrays = {name: given[name] for name in INPUTS}
+    for name, (dtype, shape) in INPUTS.items():
+        array = arrays[name]
+        if not array.ndim or array.shape[1:] != shape[1:] or not len(array):
+            raise ValueError(f"{name} has shape {list(array.shape)}, not {list(shape)}")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name} holds {array.dtype}, not numbers")
+    return arrays
+
+
 def main(arguments):
     if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
         print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=sys.stderr)
         print(f"the inputs: {', '.join(f'{k} {t} {list(s)}' for k, (t, s) in INPUTS.items())}", file=sys.stderr)
         return 2
-    with np.load(arguments[0], allow_pickle=False) as given:
-        missing = [name for name in INPUTS if name not in given.files]
-        if missing:
-            print(f"{arguments[0]}: there is no array {missing[0]}", file=sys.stderr)
-            return 2
-        arrays = {name: given[name] for name in INPUTS}
-    for name, (_, shape) in INPUTS.items():
-        if arrays[name].shape[1:] != shape[1:] or not len(arrays[name]):
-            print(f"{name} has shape {list(arrays[name].shape)}, not {list(shape)}", file=sys.stderr)
-            return 2
-    found = rows(Net(), arrays)
-    if len(arguments) == 3:
-        np.savez(arguments[2], **found)
+    about = arguments[0]
+    try:
+        arrays = read_inputs(about)
+        about = WEIGHTS
+        net = Net()
+        about = arguments[-1]
+        found = rows(net, arrays)
+        if len(arguments) == 3:
+            write_npz(about, found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        print(f"{about}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(f"{about}: there is not enough memory", file=sys.stderr)
+        return 2
     for name, value in found.items():
         print(f"{name}: {value.dtype}{list(value.shape)}")
         if value.ndim == 2 and len(arguments) == 1:
@@ -127,10 +173,12 @@ if __name__ == "__main__":
 def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: Path) -> list[Path]:
     """Write `<net>.py`, `<net>.safetensors` and `manifest.json` into a new folder; returns the three.
 
+    The first two of a net called as a module of Python or numpy begin with `net_`, or Python would take them for it.
+
     A folder that an earlier call wrote is replaced. UserError for one that holds anything else, or cannot be written.
     """
     _check_free(folder)
-    stem = program.name
+    stem = _stem(program.name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         apart = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -152,6 +200,10 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
     return [folder / f"{stem}.py", folder / f"{stem}.safetensors", folder / MANIFEST]
 
 
+def _stem(net: str) -> str:
+    return f"net_{net}" if net.lower() in {*sys.stdlib_module_names, "numpy"} else net
+
+
 def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> str:
     """The program's text and the part that runs it."""
     parts: dict[str, list[tuple[str, int]]] = {}
@@ -163,8 +215,9 @@ def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> s
         for name, type_ in program.state.items()
     }
     inputs = {name: (str(t.numpy_dtype), tuple(map(int, t.shape))) for name, t in program.inputs.items()}
-    tail = TAIL.replace("__INPUTS__", _table(inputs)).replace("__STATE__", _table(state))
-    return f"{program.source.rstrip()}\n\n{tail.replace('__WEIGHTS__', repr(weights))}"
+    texts = {"INPUTS": _table(inputs), "STATE": _table(state), "WEIGHTS": repr(weights)}
+    tail = re.sub(f"__({'|'.join(texts)})__", lambda found: texts[found[1]], TAIL)  # at once: names may look so too
+    return f"{program.source.rstrip()}\n\n{tail}"
 
 
 def _table(entries: Mapping[str, Any]) -> str:

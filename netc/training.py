@@ -255,9 +255,12 @@ def test_experiment(experiment: Experiment, options: Options, weights: list[Path
 
 def last_weights(net: str) -> Path:
     """The weights that the last run of a net ended with; UserError where there are none."""
-    from .runtime.folder import last_run
+    from .runtime.folder import RUNS, last_run
 
-    folder = last_run(net)
+    try:
+        folder = last_run(net)
+    except UserError:
+        raise UserError(f"no run of `{net}` is in {RUNS / net}: train it here first, or use --weights") from None
     found = sorted(folder.rglob(f"{net}.safetensors"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise UserError(f"{folder}: the last run of `{net}` has not ended, so it has no weights; use --weights")

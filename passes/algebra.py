@@ -13,7 +13,10 @@ from ..compiler.graph import Node
 from ..compiler.ops.source import splat
 from .rewrite import SHARED, Match, Refuse, Rule, constant, number, of, var
 
-_ROUNDING = "the result is at least as near to that of real numbers; it may differ in the last place"
+_ROUNDING = (
+    "the result is at least as near to that of real numbers; it may differ in the last place, and where a step between "
+    "passes the largest number of the type, which x * y does from about 1e19 on in f32"
+)
 _ZERO_SIGN = "only the sign of a zero differs"
 _INFINITE = "x may be infinite or NaN, which the result has to show"
 
@@ -40,10 +43,19 @@ def _zero(m: Match) -> Node | Refuse:
     return Refuse(_INFINITE) if _float(m.node) else like(m.node, 0)
 
 
+# Between these sizes a number and its reciprocal have all their digits, with a margin for what they are multiplied by.
+_NORMAL = {"f16": (1e-3, 1e3), "f32": (1e-30, 1e30), "bf16": (1e-30, 1e30), "f64": (1e-200, 1e200)}
+
+
+def _normal(m: Match, value: float) -> bool:
+    """Whether a constant is well within the range of the node's type."""
+    low, high = _NORMAL[m.node.dtype]
+    return low < abs(value) < high
+
+
 def _merged(m: Match, value: float) -> Node | None:
-    """The merged constant, unless it leaves the range that single precision has for normal numbers."""
-    size = abs(value)
-    return like(m.node, value) if size == 0 or 1e-30 < size < 1e30 else None
+    """The merged constant, unless it comes near the end of its type's range."""
+    return like(m.node, value) if value == 0 or _normal(m, value) else None
 
 
 def _times(m: Match) -> Node | None:
@@ -58,7 +70,7 @@ def _plus(m: Match) -> Node | None:
 
 def _reciprocal(m: Match) -> Node | None:
     k = _value(m.k)
-    return ops.mul(m.x, like(m.node, 1 / k)) if 1e-30 < abs(k) < 1e30 else None
+    return ops.mul(m.x, like(m.node, 1 / k)) if _normal(m, k) else None
 
 
 def _unshared(m: Match, inner: Node, made: Node) -> Node | Refuse:

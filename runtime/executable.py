@@ -62,7 +62,7 @@ class Executable:
         self._step: Calls = step
         self._prepared: int | None = None
 
-    def __call__(self, **feeds: npt.ArrayLike) -> dict[str, Array]:
+    def __call__(self, /, **feeds: npt.ArrayLike) -> dict[str, Array]:
         """Run the program on arrays given by name."""
         return self.run(feeds)
 

@@ -24,7 +24,7 @@ class Matched:
 
 
 def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[str]) -> Matched:
-    """Find each tensor in the files (a later file wins) and read it; a `UserError` lists all that lacks or differs."""
+    """Find each tensor in the files (a later file wins) and read it; a `UserError` lists all that is missing or differs."""
     _check_fresh(infos, fresh)
     sources: dict[str, tuple[Path, str, Entry]] = {}
     for path in paths:
@@ -39,7 +39,7 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[s
     problems = []
     for name, info in wanted.items():
         if _plain(name) not in sources:
-            problems.append(f"{name} lacks")
+            problems.append(f"{name} is missing")
             continue
         _, _, entry = sources[_plain(name)]
         if entry.shape != tuple(info.type.shape):

@@ -14,11 +14,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from ..compiler.program import UserError
 from .atomic import write_text
+from .data.files import check_regular
 from .history import History
 
 MAX_LINE = 1 << 20  # bytes
@@ -73,6 +75,7 @@ class Log:
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a log, one after the other; a `UserError` with the line for anything that is none."""
+    check_regular(path)
     try:
         with path.open("rb") as file:
             number = 0
@@ -99,11 +102,12 @@ def mend(path: Path) -> str:
     except UserError as error:
         kept = path.with_name(f"{path.name}.damaged")
         try:
-            lines = path.read_bytes().split(b"\n")[:good]
+            with path.open("rb") as file:
+                lines = list(islice(file, good))
             os.replace(path, kept)
         except OSError:
             raise error from None
-        write_text(path, "".join(f"{line.decode()}\n" for line in lines))
+        write_text(path, b"".join(lines).decode())
         return f"{error}; the log goes on after the lines before that, the whole is kept as {kept.name}"
     return ""
 

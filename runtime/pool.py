@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.program import UserError
+
 Call = Callable[[], Any]
 
 
@@ -85,7 +87,14 @@ class Pool:
         self.threads = threads
         # numpy takes buffers of so many elements for each strided call: all threads together no more than two would.
         self._buffer = max(1024, 16384 // max(2, threads) // 16 * 16)
-        self._workers = [_Worker(i, self._buffer) for i in range(1, threads)]
+        self._workers: list[_Worker] = []
+        try:
+            for number in range(1, threads):
+                self._workers.append(_Worker(number, self._buffer))
+        except (RuntimeError, MemoryError):
+            started = len(self._workers) + 1
+            self.close()
+            raise UserError(f"this machine lets netc start {started} threads, not {threads}; use fewer") from None
         self._blas: Any = None
 
     def __call__(self, calls: Sequence[Call]) -> None:

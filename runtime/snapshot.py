@@ -20,6 +20,7 @@ import numpy as np
 
 from ..compiler.program import UserError
 from .atomic import sweep, write_text
+from .data.files import check_regular
 from .state import State
 from .tensors import file_hash, printable, read_tensors, write_tensors
 
@@ -192,6 +193,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 def _json(path: Path) -> dict[str, Any]:
     """The fields of a snapshot's JSON, each of its type."""
+    check_regular(path)
     try:
         if path.stat().st_size > MAX_JSON:
             raise UserError(f"{path}: not a snapshot: it has more than {MAX_JSON:,} bytes")

@@ -169,9 +169,9 @@ class State(MutableMapping[str, Array]):
         return found
 
     def restore(self, tensors: Mapping[str, Array]) -> None:
-        """Take back what `logical` gave; a `UserError` that says what lacks or differs. Nothing changes if so."""
+        """Take back what `logical` gave; a `UserError` that says what is missing or differs. Nothing changes if so."""
         own = self.logical()
-        problems = [f"{name} lacks" for name in own if name not in tensors]
+        problems = [f"{name} is missing" for name in own if name not in tensors]
         problems += [f"{name} is not of this net" for name in tensors if name not in own]
         for name, array in own.items():
             if name in tensors and (tensors[name].shape != array.shape or tensors[name].dtype != array.dtype):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..compiler.program import UserError
 from .atomic import replace_file
+from .data.files import check_regular
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +77,7 @@ def entries(path: Path) -> dict[str, Entry]:
                 part = file.get_slice(name)
                 found[name] = Entry(part.get_dtype(), tuple(part.get_shape()))
             return found
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
 
 
@@ -93,7 +94,7 @@ def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, 
             tensors: dict[str, Array] = {
                 name: file.get_tensor(name) for name, entry in wanted.items() if entry.dtype != "BF16"
             }
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
     if len(tensors) < len(wanted):
         tensors.update(_read_bf16(path, {name for name, entry in wanted.items() if entry.dtype == "BF16"}))
@@ -101,7 +102,8 @@ def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, 
 
 
 def file_hash(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
+    """The sha256 of a file's bytes, in hexadecimal; a `UserError` for what is no regular file."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -114,6 +116,7 @@ def printable(name: str) -> str:
 
 def _check_header(path: Path) -> None:
     """The length of the header must fit into the file, before anything is read of it."""
+    check_regular(path)
     try:
         size = os.stat(path).st_size
         with path.open("rb") as file:

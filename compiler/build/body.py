@@ -17,7 +17,7 @@ from ..types import TensorType
 from . import calls, constants
 from .dims import read_type
 from .expressions import Results, evaluate, evaluate_all
-from .frame import Binding, Frame, assigned
+from .frame import Binding, Frame, assigned, ends_with_return
 from .limits import MAX_LOOP, TURN_WORK, limit
 from .names import LayerEntry, Scope, join
 
@@ -51,14 +51,12 @@ def run(frame: Frame, statements: Sequence[tree.AnyStatement]) -> None:
 
 def run_block(frame: Frame, definition: tree.BlockDef) -> tuple[Any, ...]:
     """The values that a block returns."""
-    if not definition.body or not isinstance(definition.body[-1], tree.Return):
-        message = f"block `{definition.name.name}` returns nothing"
-        hint = "its last statement is `return` and what it gives"
-        frame.report(SourceError("E212", message, definition.name.span, hint))
+    if not ends_with_return(frame, definition):
         run(frame, definition.body)
         return (UNKNOWN,)
     run(frame, definition.body[:-1])
     last = definition.body[-1]
+    assert isinstance(last, tree.Return)
     assert frame.net is not None
     inside = directed(frame, last)
     count = sum(frame.net.counts.expression(value, frame.module, frame.position) for value in last.values)

@@ -156,7 +156,8 @@ def shared(frame: Frame, argument: Argument, block: bool) -> LayerEntry | Scope 
         wants = "a use of this block" if block else "a layer"
         frame.report(SourceError("E219", f"`{name}` is {is_what}, `share` wants {wants} here", argument.span))
         return None
-    unknown_layer(frame, name, argument.span, frame.net.uses if block else frame.net.layers)
+    seen = frame.net.uses if block else [key for key, entry in frame.net.layers.items() if entry.params]
+    unknown_layer(frame, name, argument.span, seen)
     return None
 
 

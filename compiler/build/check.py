@@ -23,11 +23,12 @@ class Trial:
     """A net as it came out: inputs that losses and metrics need, the names of its layers, uses of blocks and
     free parameters.
 
-    ok: it had no errors.
+    learns: it has a loss. ok: it had no errors.
     """
 
     inputs: Mapping[str, TensorType]
     names: tuple[str, ...]
+    learns: bool
     ok: bool
 
 
@@ -64,7 +65,8 @@ class Trials:
                 hint = "nobody reads this value; a name that begins with `_` is not asked about"
                 self.problems.add(SourceError("W601", f"`{name.name}` is never used", name.span, hint))
         free = (info.name for info in state.state.values() if info.layer == info.name)
-        return Trial(_needed(state), (*state.layers, *state.uses, *free), ok)
+        learns = any(kind == "loss" for kind, _, _ in state.roles.values())
+        return Trial(_needed(state), (*state.layers, *state.uses, *free), learns, ok)
 
 
 def _batch(experiment: Experiment, net: str) -> int | None:

@@ -21,12 +21,21 @@ def columns_of(data: DataSpec) -> Columns | None:
         names = tuple(map(str, data.get("columns") or data.get("arrays") or ()))
         return dict.fromkeys(names) if names else None
     first = next(iter(found))
-    shape, crop = found[first], data.get("crop")
+    shape, crop = found[first] or _set_shape(data), data.get("crop")
+    found[first] = shape
     if shape is not None and len(shape) == 3 and crop:
         sides = tuple(crop) if isinstance(crop, tuple) else (crop,)
         found[first] = (shape[0], *(sides * 2 if len(sides) == 1 else sides))
     renamed = [str(name) for name in data.get("columns") or ()]
     return dict(zip([*renamed, *list(found)[len(renamed) :]], found.values(), strict=False))
+
+
+def _set_shape(data: DataSpec) -> tuple[int, ...] | None:
+    """The shape of a record that the settings of data give it."""
+    shape, height, width = (data.get(name) for name in ("shape", "height", "width"))
+    if shape:
+        return tuple(map(int, shape))
+    return (1 if data.get("gray") else 3, int(height), int(width)) if height and width else None
 
 
 def check_columns(frame: Frame, inputs: Mapping[str, TensorType], data: Sequence[DataSpec], span: Span) -> None:

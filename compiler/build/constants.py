@@ -58,7 +58,7 @@ def _power(base: Number, exponent: Number) -> Number:
     if base == 0 and exponent < 0:
         raise ZeroDivisionError
     if base < 0 and not float(exponent).is_integer():
-        raise FoldError("E302", f"{describe(base)} ** {describe(exponent)} is no real number")
+        raise FoldError("E302", f"({describe(base)}) ** {describe(exponent)} is no real number")
     if isinstance(base, int) and isinstance(exponent, int) and exponent >= 0:
         # The size of the result is known before it is computed.
         if abs(base) > 1 and exponent * (abs(base).bit_length() - 1) >= 64:

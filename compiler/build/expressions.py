@@ -94,7 +94,8 @@ def path(frame: Frame, expr: tree.Path) -> Any:
     layer_name, parameter = ".".join(part.name for part in expr.parts[:-1]), expr.parts[-1].name
     entry = frame.net.find_layer(frame.scope, layer_name)
     if entry is None:
-        calls.unknown_layer(frame, layer_name, expr.span, (key for key in frame.net.layers if not key[0].isdigit()))
+        seen = [key for key, layer in frame.net.layers.items() if layer.params and not key[0].isdigit()]
+        calls.unknown_layer(frame, layer_name, expr.span, seen)
         return UNKNOWN
     if entry.broken:
         return UNKNOWN

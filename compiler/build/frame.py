@@ -165,6 +165,20 @@ class Frame:
         return None
 
 
+def ends_with_return(frame: Frame, block: tree.BlockDef) -> bool:
+    """Whether the last statement of a block is `return`; reports E212."""
+    if block.body and isinstance(block.body[-1], tree.Return):
+        return True
+    early = next((statement for statement in block.body if isinstance(statement, tree.Return)), None)
+    if early is not None:
+        message, place, hint = "`return` cannot stand here", early.span, "it is the last statement of a block"
+    else:
+        message, place = f"block `{block.name.name}` returns nothing", block.name.span
+        hint = "its last statement is `return` and what it gives"
+    frame.report(SourceError("E212", message, place, hint))
+    return False
+
+
 def assigned(body: tuple[tree.AnyStatement, ...]) -> dict[str, tree.Name]:
     """The names that a body binds anywhere, loops and choices included."""
     found: dict[str, tree.Name] = {}

@@ -156,8 +156,8 @@ def apply(frame: Frame, node: tree.Call, layer: Layer, arguments: list[Argument]
     others = [*named, *COMMON] if layer.params else []
     bound = bind(layer.name, signature, rest, callee.span, reader, others=others)
     twin = _twin(frame, own, key)
-    if "share" in own and (twin is None or twin.broken):
-        fine = False
+    if "share" in own:
+        fine = fine and _nothing_beside(frame, layer, own, given) and twin is not None and not twin.broken
     if not bound.ok or not fine:
         entry.broken = True
         return UNKNOWN
@@ -252,6 +252,16 @@ def _twin(frame: Frame, own: dict[str, Argument], key: tuple[str, int]) -> Layer
         found = frame.scope.twin.entries.get(key)
         return found if isinstance(found, LayerEntry) else None
     return None
+
+
+def _nothing_beside(frame: Frame, layer: Layer, own: dict[str, Argument], given: dict[str, Filler | Node]) -> bool:
+    """Whether a call that shares says nothing of first values and multipliers, which are the owner's; reports E219."""
+    idle = [name for name in own if name in ("lr", "decay") or isinstance(given.get(name), Filler)]
+    for name in idle:
+        message = f"{layer.name}: `{name}` says nothing beside `share`"
+        hint = "what is shared has the first values and multipliers of the layer that it is shared with"
+        frame.report(SourceError("E219", message, own[name].span, hint))
+    return not idle
 
 
 def _tensors(bound: Bound, signature: inspect.Signature) -> list[Node]:

@@ -15,7 +15,7 @@ from ..kinds import BareName, kind_of
 from ..layers import LAYERS, Layer
 from ..schema import public, unknown_setting
 from .calls import allowed_in_op
-from .frame import Binding, Frame, assigned
+from .frame import Binding, Frame, assigned, ends_with_return
 from .layers import COMMON
 from .module import EVERYTHING, Module
 from .problems import Problems
@@ -29,7 +29,7 @@ def check_names(module: Module, problems: Problems) -> None:
             _expression(frame, item.value)
         elif isinstance(item, tree.BlockDef):
             frame = _frame(module, problems, "block", position, item.formals, item.body)
-            _block_ends(frame, item)
+            ends_with_return(frame, item)
             _body(frame, item.body)
         elif isinstance(item, tree.NetDef):
             _body(_frame(module, problems, "net", EVERYTHING, item.formals, item.body), item.body)
@@ -58,13 +58,6 @@ def _loop_variables(body: Iterable[tree.AnyStatement]) -> list[tree.Name]:
             for part in [*(arm.body for arm in statement.arms), statement.otherwise or ()]:
                 found += _loop_variables(part)
     return found
-
-
-def _block_ends(frame: Frame, item: tree.BlockDef) -> None:
-    if not item.body or not isinstance(item.body[-1], tree.Return):
-        message = f"block `{item.name.name}` returns nothing"
-        hint = "its last statement is `return` and what it gives"
-        frame.report(SourceError("E212", message, item.name.span, hint))
 
 
 def _body(frame: Frame, body: Iterable[tree.AnyStatement]) -> None:

@@ -116,7 +116,10 @@ class Block:
         if entry is None or not self.found.ok:
             return None
         trial = self.trials.get(item.net.name, settings)
-        if trial.ok:
+        if trial.ok and not trial.learns:
+            hint = "such as `loss nll = softmax_loss(scores, label)`"
+            self.fail("E430", f"the net `{item.net.name}` has no loss to make small", item.net.span, hint)
+        elif trial.ok:
             self._fresh(trial)
             check_columns(self.frame, trial.inputs, self.found.data, self.found.data_place or item.net.span)
             for test, span in self.found.tests:

@@ -103,4 +103,12 @@ FILES: dict[str, Code] = {
         shape.
         """,
     ),
+    "E430": Code(
+        "a net that cannot learn",
+        """
+        Training makes the losses of a net small, so the net of a `train` block has one, also in training mode.
+
+            loss nll = softmax_loss(scores, label)
+        """,
+    ),
 }

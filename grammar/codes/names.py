@@ -176,6 +176,8 @@ NAMES: dict[str, Code] = {
 
             left = tower(a)
             right = tower(b, share: left)
+
+        First values and multipliers are those of the layer that is named; they are not given again.
         """,
     ),
 }

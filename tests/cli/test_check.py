@@ -100,17 +100,18 @@ def test_api_gives_the_same(tmp_path: Path) -> None:
     assert str(problems[0]).splitlines()[0].endswith("`clases` is not a setting")
 
 
-def test_it_answers_at_once() -> None:
-    """Processor time of the whole command; 0.6 s is the promise, on a machine that does nothing else."""
+def test_it_answers_at_once(tmp_path: Path) -> None:
+    """Processor time of the whole command, its bytecode cached: 0.6 s is the promise for a machine at rest."""
     code = (
         "import os, subprocess, sys\n"
         f"subprocess.run([sys.executable, '-m', 'netc', 'check', {str(LENET)!r}], check=True, capture_output=True)\n"
         "times = os.times()\n"
         "print(times.children_user + times.children_system)\n"
     )
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     seconds = min(
         float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
-        for _ in range(3)
+        for _ in range(4)
     )
-    assert seconds < 0.9
+    assert seconds < 0.6

@@ -82,6 +82,60 @@ def test_max_and_min_of_a_tensor_and_a_number_or_of_two_or_of_one() -> None:
         call("min", 3.0)
 
 
+@pytest.mark.parametrize("dtype", ["u8", "i32", "i64", "bool"])
+def test_the_smallest_of_whole_numbers_is_found_at_the_ends_of_the_type(dtype: str) -> None:
+    a = ops.input_(name="a", shape=(2, 3), dtype=dtype)
+    low, high = (0, 1) if dtype == "bool" else (np.iinfo(a.type.numpy_dtype).min, np.iinfo(a.type.numpy_dtype).max)
+    x = np.array([[high, low, high], [high, high, high]], a.type.numpy_dtype)
+    np.testing.assert_array_equal(value(call("min", a, axis=1), a=x), [low, high])
+    np.testing.assert_array_equal(value(call("max", a, axis=1), a=x), [high, high])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "held"),
+    [
+        ("u8", 255, True),
+        ("u8", 256, False),
+        ("u8", -1, False),
+        ("i32", -(2**31), True),
+        ("i32", 2**31, False),
+        ("i32", 0.5, False),
+        ("f16", 65504.0, True),
+        ("f16", 65520.0, False),
+        ("f32", 3.4e38, True),
+        ("f32", -3.5e38, False),
+        ("bf16", 3.38e38, True),
+        ("bf16", 3.4e38, False),
+        ("f64", 1e300, True),
+        ("f16", -np.inf, True),
+        ("bool", 1, True),
+        ("bool", 2, False),
+    ],
+)
+def test_a_number_beside_a_tensor_fits_into_its_type(dtype: str, number: float, held: bool) -> None:
+    x = ops.input_(name="x", shape=(2,), dtype=dtype)
+    if held:
+        assert expr.constant(number, x).type == x.type
+    else:
+        with pytest.raises(TypeRuleError, match=rf"among {dtype}\[2\]: (cast to f32 first|it is too large)"):
+            expr.constant(number, x)
+
+
+@pytest.mark.parametrize("kind", ["sum", "mean", "reduction"])
+@pytest.mark.parametrize("dtype", ["bool", "u8"])
+def test_nothing_is_summed_in_a_type_too_small_for_it(kind: str, dtype: str) -> None:
+    with pytest.raises(TypeRuleError, match=f"{dtype} does not hold the sum of several"):
+        call(kind, ops.input_(name="x", shape=(2, 3), dtype=dtype))
+
+
+def test_eltwise_calculates_with_no_booleans() -> None:
+    a, b = (ops.input_(name=name, shape=(2,), dtype="bool") for name in "ab")
+    for operation in ("sum", "prod"):
+        with pytest.raises(TypeRuleError, match="true and false is no number"):
+            call("eltwise", a, b, operation=operation)
+    assert value(call("eltwise", a, b, operation="max"), a=[True, False], b=[False, False]).tolist() == [True, False]
+
+
 def test_the_gradient_of_max_with_a_number_is_relus() -> None:
     assert slope(lambda x: call("max", x, 0.0), [-1.0, 0.0, 2.0]) == [0.0, 0.0, 1.0]
     assert slope(lambda x: call("min", x, 0.0), [-1.0, 0.0, 2.0]) == [1.0, 0.0, 0.0]

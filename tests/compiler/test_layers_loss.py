@@ -158,3 +158,11 @@ def test_argmax_takes_the_larger_index_of_a_tie_and_is_whole() -> None:
     np.testing.assert_array_equal(value, [[[3, 3, 2]], [[5, 5, 5]]])
     assert metric("argmax", {"x": (normal(2, 3, 4), "f32")}, axis=1)[0].shape == (2, 1, 4)
     assert metric("argmax", {"x": (normal(2, 3, 4), "f32")})[0].shape == (2, 1, 1)
+
+
+def test_argmax_takes_each_element_once_also_where_it_is_the_least_of_its_type() -> None:
+    for dtype, least in (("f32", -np.inf), ("i32", -(2.0**31)), ("u8", 0.0)):
+        x = np.array([[least, 5, least, least]])
+        index, found = metric("argmax", {"x": (x, dtype)}, top_k=3, values=True)
+        assert index.ravel().tolist() == [1, 3, 2]
+        assert found.ravel().tolist() == [5, least, least]

@@ -205,3 +205,12 @@ def test_ops_without_a_derivative_are_refused() -> None:
     y = ops.item(ops.kernel(_x(3), kind="map", body=body), index=0)
     with pytest.raises(GraphError, match="item cannot be differentiated"):
         gradient(["x"])(Graph({OBJECTIVE: expr.sum(y)}))
+
+
+def test_powers_of_zero_have_finite_gradients() -> None:
+    """0 ** 0 and 0 ** 2 are flat in the base or nearly so, and 0 ** y is in y: no 0 * infinity."""
+    x, y = _x(3), _x(3, name="y")
+    graph = gradient(["x", "y"], "o")(Graph({"o": expr.sum(expr.pow(x, y) + expr.pow(x, 0.0))}))
+    found = interpret(graph, {"x": np.array([0.0, 0.0, 2.0]), "y": np.array([2.0, 1.0, 3.0])})
+    np.testing.assert_allclose(found["x.grad"], [0.0, 1.0, 12.0])
+    np.testing.assert_allclose(found["y.grad"], [0.0, 0.0, 8 * np.log(2.0)])

@@ -23,7 +23,7 @@ SIMPLIFY: dict[str, tuple[Build, ops.Op, str]] = {
     "a divisor near the smallest number": (lambda: x() / 1e-35, ops.div, ""),
     "a power that is no quarter": (lambda: x() ** 0.3, ops.pow_, ""),
     "a high power": (lambda: x() ** 8.0, ops.pow_, ""),
-    "a merged factor that would vanish": (lambda: (x() * 1e-20) * 1e-20, ops.mul, ""),
+    "a divisor whose reciprocal f16 does not hold": (lambda: ops.cast(x(), dtype="f16") / 1e-5, ops.div, ""),
     "a divisor repeated twice only": (
         lambda: x(2, 2) / wide(y(2, 1), 2, 2),
         ops.div,
@@ -183,6 +183,12 @@ def _check(case: tuple[Build, ops.Op, str], apply: object, name: str) -> None:
 @pytest.mark.parametrize("name", SIMPLIFY)
 def test_simplify_leaves(name: str) -> None:
     _check(SIMPLIFY[name], simplify, name)
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [("f32", 1e-20), ("f32", 1e20), ("f16", 1e3), ("f16", 1e-2)])
+def test_factors_whose_product_leaves_the_type_stay_two(dtype: str, factor: float) -> None:
+    before = Graph({"out": (ops.cast(x(), dtype=dtype) * factor) * factor})
+    assert [node.op for node in simplify(before).order].count(ops.mul) == 2
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

@@ -51,6 +51,29 @@ def test_a_failure_comes_back_after_all_have_ended(which: int) -> None:
     assert len(done) == 3
 
 
+def test_ctrl_c_waits_for_the_other_threads() -> None:
+    pool = Pool(2)
+    running, go_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def slow() -> None:
+        running.set()
+        go_on.wait(10)
+        done.append(1)
+
+    def interrupted() -> None:
+        running.wait(10)
+        threading.Timer(0.05, go_on.set).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool([interrupted, slow])
+    assert done == [1]
+    pool([lambda: done.append(2), lambda: done.append(3)])
+    pool.close()
+    assert len(done) == 3
+
+
 def test_programs_share_a_pool() -> None:
     assert pool_of(2) is pool_of(2)
     with pytest.raises(ValueError, match="0 threads"):

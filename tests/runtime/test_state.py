@@ -176,7 +176,7 @@ def test_all_that_lacks_or_differs_is_listed_and_nothing_is_loaded(state: State,
         state.load(path)
     text = str(caught.value)
     assert text == (
-        f"{path}: conv1.weight is [3,4], the net wants [4,3]; block/fc.weight lacks; bn.mean lacks "
+        f"{path}: conv1.weight is [3,4], the net wants [4,3]; block/fc.weight is missing; bn.mean is missing "
         f'(to start such layers anew: fresh: [conv1, "block/fc", bn])'
     )
     for name in state:
@@ -329,7 +329,7 @@ def test_restore_says_what_lacks_or_differs_and_changes_nothing(state: State) ->
     with pytest.raises(UserError) as caught:
         state.restore(tensors)
     for words in (
-        ".history0/conv1.bias lacks",
+        ".history0/conv1.bias is missing",
         ".history1/conv1.bias is not of this net",
         "conv1.bias is float32[3], not float32[2]",
     ):

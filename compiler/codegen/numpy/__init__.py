@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import PurePath
 
 import numpy as np
@@ -49,11 +50,11 @@ class Module:
     held: list[tuple[str, Node, tuple[int, ...]]] = field(default_factory=list)
 
     def fresh(self, wanted: str) -> str:
-        """A name that nothing else has."""
-        base = re.sub(r"\W+", "_", wanted).strip("_").lower() or "value"
+        """A name that nothing else has: ASCII, since Python takes some other characters for the same, some for none."""
+        base = re.sub(r"[^A-Za-z0-9_]+", "_", wanted).strip("_").lower() or "value"
         base = f"n{base}" if base[0].isdigit() else base
         name, k = base, 1
-        while name in self.names:
+        while name in self.names or iskeyword(name) or name.endswith("_scratch"):
             k += 1
             name = f"{base}_{k}"
         self.names.add(name)
@@ -133,13 +134,13 @@ class Module:
     def block(self, size: int, first: int, last: int) -> str:
         """A piece of the arena that is needed during some launches; the text stands for its offset until `packed`."""
         self.blocks.append((size, first, last))
-        return f"@{len(self.blocks) - 1}@"
+        return f"\0{len(self.blocks) - 1}\0"  # which no name of a layer or file has in it
 
     def packed(self) -> int:
         """Give each piece of the arena its offset; the bytes of the arena."""
         offsets, size = pack(self.blocks)
         for i, line in enumerate(self.bound):
-            self.bound[i] = re.sub("@([0-9]+)@", lambda found: str(offsets[int(found[1])]), line)
+            self.bound[i] = re.sub("\0([0-9]+)\0", lambda found: str(offsets[int(found[1])]), line)
         number = {line.split(" = ")[0]: line for line in self.bound}
         for name, node, order in self.held:
             offset = int(number[name].split(", ")[1])
@@ -239,7 +240,7 @@ class Module:
             f"arena, {function}_scratch, {_tuple(bases)}{extra})"
         )
         phase = "prepare" if kernel in plan.prepare else "step"
-        self.bound.append(f"# {note}")
+        self.bound.append(f"# {_printable(note)}")
         self.bound.append(f"{phase}.append({text})")
         moved = sum(x.type.nbytes for x in kernel.inputs) + sum(n.type.nbytes for n in body.outputs.values())
         self.launches.append(
@@ -276,6 +277,11 @@ def _ranges(schedule: Schedule, threads: int) -> tuple[tuple[int, int], ...]:
         if start < stop:
             found.append((start, stop))
     return tuple(found)
+
+
+def _printable(text: str) -> str:
+    """What a comment may hold: a file's name may have a line end in it, and what follows that would be code."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _origins(body: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
