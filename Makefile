@@ -12,7 +12,7 @@ help:
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    put the Python files in form"
-	@echo "make bench     netc and PyTorch side by side (benchmarks/)"
+	@echo "make bench     netc beside PyTorch, and fused beside unfused (benchmarks/)"
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py
@@ -34,6 +34,7 @@ format: .venv/test
 
 bench: .venv/test
 	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/fusion.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

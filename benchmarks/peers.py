@@ -206,7 +206,9 @@ def main() -> None:
             flush=True,
         )
     if given.save:
-        given.save.write_text(json.dumps(found, indent=1) + "\n")
+        from setting import save  # not at the top: it imports netc, which a worker of torch must not load
+
+        save(given.save, found)
 
 
 if __name__ == "__main__":
