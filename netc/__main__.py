@@ -7,8 +7,10 @@ mistake ends here as a message and exit status 2; a traceback is always a fault 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -111,10 +113,20 @@ def main() -> None:
     """The entry point of the `netc` script."""
     # Start-up makes many objects and drops few: looking through them again and again was a fifth of `netc check`.
     gc.set_threshold(100_000, 10, 10)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started netc
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without the letters of a net shows their codes
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli.main(prog_name="netc")
     except KeyboardInterrupt:  # while a command was still being imported
         sys.exit(INTERRUPTED)
+    except OSError as error:  # while help or a message was printed
+        _silence(sys.stdout)
+        with suppress(OSError):
+            click.echo(f"netc: error: {error.strerror or error}", err=True)
+        sys.exit(MISTAKE)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+MAX_LABELS = 1 << 24  # bytes of a file of names
+
 
 class Runner:
     """One net of a file, to run on any number of records. outputs: the values wanted; without any the net's outputs."""
@@ -77,24 +79,30 @@ def is_image(path: Path) -> bool:
 
 def read_arrays(path: Path, inputs: Mapping[str, TensorType]) -> dict[str, Array]:
     """The arrays of a `.npz` for each input (a `.npy` for the only one), a record a row; UserError for another form."""
-    from zipfile import BadZipFile
+    from .runtime.data.arrays import read_npy, read_npz
 
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if len(inputs) != 1:
-                raise UserError(f"{path}: one array for {len(inputs)} inputs; save {', '.join(inputs)} as .npz")
-            found = {next(iter(inputs)): loaded}
-        else:
-            with loaded:
-                found = {name: loaded[name] for name in inputs if name in loaded.files}
-                missing = [name for name in inputs if name not in found]
-                if missing:
-                    there = ", ".join(loaded.files) or "nothing"
-                    raise UserError(f"{path}: there is no array `{missing[0]}`; it holds {there}")
-    except (ValueError, EOFError, BadZipFile, KeyError) as error:
-        raise UserError(f"{path}: not a file of plain arrays ({error})") from None
+    if path.suffix.lower() == ".npy":
+        if len(inputs) != 1:
+            raise UserError(f"{path}: one array for {len(inputs)} inputs; save {', '.join(inputs)} as .npz")
+        found = {next(iter(inputs)): read_npy(path)}
+    else:
+        found = read_npz(path, list(inputs))
     return {name: _rows(path, name, array, inputs[name]) for name, array in found.items()}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write a `.npz`, whole or not at all. Not by `np.savez`, which takes some names for settings of its own."""
+    from zipfile import ZipFile
+
+    from .runtime.atomic import replace_file
+
+    def write(part: Path) -> None:
+        with ZipFile(part, "w") as file:
+            for name, array in arrays.items():
+                with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    replace_file(path, write)
 
 
 def _rows(path: Path, name: str, array: Array, type_: TensorType) -> Array:
@@ -129,7 +137,8 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
         kept.pop("crop", None)
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "images.txt"
-        listed.write_text("".join(f"{path.resolve()} 0\n" for path in paths))
+        lines = "".join(f"{path.resolve()} 0\n" for path in paths)
+        listed.write_text(lines, encoding="utf-8", errors="surrogateescape")  # as image lists are read
         settings = {
             "path": str(listed),
             "height": int(height),
@@ -180,6 +189,11 @@ def read_labels(path: Path | None) -> list[str]:
     """Names of classes, a line each."""
     if path is None:
         return []
+    from .runtime.data.files import check_regular
+
+    check_regular(path)
+    if (size := path.stat().st_size) > MAX_LABELS:
+        raise UserError(f"{path}: {size:,} bytes are too many for names of classes")
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError:

@@ -42,6 +42,15 @@ class Options:
     fused: bool = True
     target: str = "numpy"
 
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.dims.get("N", self.batch) != self.batch:
+            raise UserError(f"a batch of {self.batch} and the dimension N of {self.dims['N']} contradict each other")
+
+    @property
+    def records(self) -> int | None:
+        """The records of a batch, where they are not those that the data says."""
+        return self.dims.get("N", self.batch)
+
     def applied(self, spec: TrainSpec) -> TrainSpec:
         """A block with what was asked in its place."""
         return replace(
@@ -110,7 +119,7 @@ class Run:
         self.state = self.step.new_state(spec.seed)
 
     def _batch_of(self, batch: int | None) -> int:
-        return self.options.batch or int(batch or 1)
+        return self.options.records or int(batch or 1)
 
     def _compilation(self, mode: str, batch: int, outputs: tuple[str, ...] | None = None) -> Compilation:
         request = Request(
@@ -155,10 +164,10 @@ class Run:
         options, net = self.options, self.step.net
         programs = self.step.executables(self.state)
         with ExitStack() as stack:
-            stream = stack.enter_context(self.stream(self.spec.data, "train", self.step, options.batch))
+            stream = stack.enter_context(self.stream(self.spec.data, "train", self.step, options.records))
             tests = [
                 (test, made.executables(self.state)[-1],
-                 stack.enter_context(self.stream((test.data,), "test", made, options.batch)))
+                 stack.enter_context(self.stream((test.data,), "test", made, options.records)))
                 for test, made in self.tests
             ]  # fmt: skip
             return train(
@@ -193,11 +202,18 @@ def open_stream(
     made: Compilation, data: Any, mode: str, *, seed: int, batch: int | None, data_dir: Path | None
 ) -> Stream:
     """The data of a program, only the columns that it reads; UserError where an input has no column."""
+    from .labels import label_ranges
     from .runtime.data import open_data
 
     wanted = [name for name in made.net.inputs if not name.startswith(".")]
     stream = open_data(
-        tuple(data), mode="train" if mode == "train" else "test", seed=seed, data_dir=data_dir, only=wanted, batch=batch
+        tuple(data),
+        mode="train" if mode == "train" else "test",
+        seed=seed,
+        data_dir=data_dir,
+        only=wanted,
+        batch=batch,
+        labels=label_ranges(made.net),
     )
     for name in wanted:
         type_ = made.net.inputs[name]
@@ -246,7 +262,7 @@ def test_experiment(experiment: Experiment, options: Options, weights: list[Path
     results = {}
     for test, made in run.tests:
         executable = made.executables(run.state)[-1]
-        with run.stream((test.data,), "test", made, options.batch) as stream:
+        with run.stream((test.data,), "test", made, options.records) as stream:
             means = evaluate(executable, stream, [*made.net.losses, *made.net.metrics])
         assert means is not None
         results[test.data.name] = means

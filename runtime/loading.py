@@ -24,7 +24,7 @@ class Matched:
 
 
 def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[str]) -> Matched:
-    """Find each tensor in the files (a later file wins) and read it; a `UserError` lists all that is missing or differs."""
+    """Find each tensor in the files (a later file wins) and read it; a `UserError` lists what is missing or differs."""
     _check_fresh(infos, fresh)
     sources: dict[str, tuple[Path, str, Entry]] = {}
     for path in paths:

@@ -345,6 +345,6 @@ def _one_number(frame: Frame, statement: tree.Role, value: Node) -> Any:
             return reshape(value, ())
     what = "a floating-point number" if value.type.count == 1 else "one number"
     message = f"a loss is {what}, `{statement.name.name}` is {show_type(value)}"
-    hint = "write sum(…) or mean(…) around it" if value.type.count != 1 else ""
+    hint = "write sum(…) or mean(…) around it" if value.type.is_float else "cast it to f32 first"
     frame.report(SourceError("E312", message, statement.value.span, hint, [net.history.note(value)]))
     return UNKNOWN

@@ -210,7 +210,7 @@ def _sizes(experiment: Experiment, entry: NetEntry, net: str, dims: Mapping[str,
             near = suggest(key, found) or (f"it has {', '.join(found)}" if found else "it has none")
             raise UserError(f"the net `{net}` has no dimension `{key}`; {near}")
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_ELEMENTS:
-            raise UserError(f"the dimension `{key}` is a whole number from 1 up, not {size}")
+            raise UserError(f"the dimension `{key}` is a whole number from 1 to {MAX_ELEMENTS:,}, not {size}")
     sizes = {key: int(size) for key, size in dims.items()}
     if "N" in found and "N" not in sizes:
         sizes["N"] = experiment.batch(net) or CHECKED_SIZES["N"]

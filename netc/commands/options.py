@@ -10,6 +10,7 @@ import functools
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,7 +170,8 @@ def _value(text: str) -> Value:
 
 def print_json(value: Any) -> None:
     """JSON for programs: one object, NaN and infinity as null, since JSON has neither."""
-    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    plain = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=not plain))
 
 
 def _finite(value: Any) -> Any:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..grammar.source import UserError
 from .options import as_json, choice_of_machine, choice_of_program, dimensions, net_file, print_json, settings_of
-
-if TYPE_CHECKING:
-    import numpy as np
-
 
 BATCH = 64  # records at a time, unless --batch says otherwise
 
@@ -53,7 +48,7 @@ def command(
     The inputs are one .npz with an array for each input of the net, or image files. Without --output all outputs of the
     net are computed; --out keeps them, else the best classes of each record are printed.
     """
-    from ..inference import Runner, is_image, ranked, read_arrays, read_images, read_labels, run_rows
+    from ..inference import Runner, is_image, ranked, read_arrays, read_images, read_labels, run_rows, write_arrays
 
     runner = Runner(
         file,
@@ -78,7 +73,7 @@ def command(
     rows = runner.rows(min(batch or BATCH, count))
     found = run_rows(runner.executable(rows, weights, threads=threads), feeds, rows)
     if out is not None:
-        _save(out, found)
+        write_arrays(out, found)
         click.echo(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")
         return
     names = read_labels(labels)
@@ -93,15 +88,3 @@ def command(
         for label, row in zip(files, array, strict=True):
             best = ", ".join(f"{which} {value:.4f}" for which, value in ranked(row, top, names))
             click.echo(f"{label}: {name}: {best}")
-
-
-def _save(out: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-    import numpy as np
-
-    from ..runtime.atomic import replace_file
-
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-
-    replace_file(out, write)

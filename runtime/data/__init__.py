@@ -7,8 +7,19 @@ looked for.
 
 from .catalogue import cache_folder
 from .fetch import DatasetInfo, fetch, list_datasets
+from .labels import LabelRange
 from .opening import open_data
 from .source import Mode
 from .stream import Batch, Stream
 
-__all__ = ["Batch", "DatasetInfo", "Mode", "Stream", "cache_folder", "fetch", "list_datasets", "open_data"]
+__all__ = [
+    "Batch",
+    "DatasetInfo",
+    "LabelRange",
+    "Mode",
+    "Stream",
+    "cache_folder",
+    "fetch",
+    "list_datasets",
+    "open_data",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,13 +22,29 @@ from .files import DEFLATE_RATIO, check_regular, explained, memory_limit
 from .source import Array, ArraySource, Column, Place
 
 I32 = np.iinfo(np.int32)
+SHOWN = 20  # names listed in one message
 
 
 def read_npy(path: Path) -> Array:
     """The array of a `.npy` file."""
     check_regular(path)
     with explained(path), path.open("rb") as file:
-        return _read(file, path, path.stat().st_size)
+        return _read(file, path, path.stat().st_size, path.name)
+
+
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Arrays of a `.npz` by name, as they are; a `UserError` for one that is not there."""
+    found = {}
+    with _archive(path) as archive:
+        members = _members(archive)
+        for name in names:
+            if name not in members:
+                raise _absent(path, name, members)
+        _check_sizes(path, [members[name] for name in names])
+        for name in names:
+            with _member(archive, members[name], path) as stream:
+                found[name] = _read(stream, path, members[name].file_size, name)
+    return found
 
 
 def npz(place: Place, path: str, *, arrays: Sequence[str] = ()) -> ArraySource:
@@ -36,11 +52,11 @@ def npz(place: Place, path: str, *, arrays: Sequence[str] = ()) -> ArraySource:
     file = place.path(path)
     headers: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     with _archive(file) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
+        members = _members(archive)
         chosen = list(arrays) or list(members)
         for name in chosen:
             if name not in members:
-                raise UserError(f"{file}: there is no array `{name}`; it holds {', '.join(members) or 'none'}")
+                raise _absent(file, name, members)
             with _member(archive, members[name], file) as stream:
                 headers[name] = _header(stream, file, members[name].file_size, name)
         _check_sizes(file, [members[name] for name in headers])
@@ -78,9 +94,9 @@ def _column_type(dtype: np.dtype[Any], name: str, file: Path) -> np.dtype[Any]:
 def _load(file: Path, name: str, dtype: np.dtype[Any]) -> Array:
     """One array of the file, in the column's type."""
     with _archive(file) as archive:
-        info = next(info for info in archive.infolist() if info.filename.removesuffix(".npy") == name)
+        info = _members(archive)[name]
         with _member(archive, info, file) as stream:
-            array = _read(stream, file, info.file_size)
+            array = _read(stream, file, info.file_size, name)
     if dtype == np.int32 and array.dtype != np.int32 and array.size:
         low, high = int(array.min()), int(array.max())
         if low < I32.min or high > I32.max:
@@ -98,6 +114,16 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
                 yield archive
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
             raise UserError(f"{path}: not a readable .npz file ({error})") from None
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of the archive by name."""
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
+
+
+def _absent(path: Path, name: str, members: Collection[str]) -> UserError:
+    shown = ", ".join([*members][:SHOWN]) or "none"
+    return UserError(f"{path}: there is no array `{name}`; it holds {shown}{', …' if len(members) > SHOWN else ''}")
 
 
 @contextmanager
@@ -132,9 +158,9 @@ def _header(stream: IO[bytes], path: Path, length: int, name: str) -> tuple[tupl
     return shape, dtype
 
 
-def _read(stream: IO[bytes], path: Path, length: int) -> Array:
+def _read(stream: IO[bytes], path: Path, length: int, name: str) -> Array:
     """The array in a stream of `length` bytes, its header checked first."""
-    _header(stream, path, length, path.name)
+    _header(stream, path, length, name)
     stream.seek(0)
     try:
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...compiler.program import UserError
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -136,7 +138,10 @@ def cache_folder(name: str) -> Path:
 def given_folders(data_dir: Path | None) -> list[Path]:
     """The folders that the user named: by `--data`, by `NETC_DATA`."""
     named = os.environ.get("NETC_DATA", "")
-    return [*([data_dir] if data_dir else []), *([Path(named).expanduser()] if named else [])]
+    try:
+        return [*([data_dir] if data_dir else []), *([Path(named).expanduser()] if named else [])]
+    except RuntimeError:
+        raise UserError(f"NETC_DATA is {named}: there is no such home folder") from None
 
 
 def locate(name: str, data_dir: Path | None) -> list[Path]:

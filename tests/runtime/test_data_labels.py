@@ -1,0 +1,74 @@
+"""Labels outside of a net's classes are refused with the data, the label and the layer that cannot know it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc
+from netc.driver import compilation
+from netc.grammar.source import UserError
+from netc.labels import label_ranges
+from netc.runtime.data.labels import LabelRange, check_labels
+
+NET = """
+net a {{
+    input x: f32[N, 3]
+    input label: {dtype}[N]
+    logits = x |> linear(4) as score
+    loss nll = softmax_loss(logits, {label}{ignore})
+    metric top1 = accuracy(logits, {label}{ignore})
+}}
+data rows = npz("rows.npz", batch: 5)
+train a {{
+    from: rows
+    test: rows every 2
+    solver: sgd(lr: 0.1)
+    steps: 2
+}}
+"""
+
+
+def written(folder: Path, labels: list[float], *, dtype: str = "i32", label: str = "label", ignore: str = "") -> Path:
+    np.savez(
+        folder / "rows.npz",
+        x=np.zeros((len(labels), 3), np.float32),
+        label=np.array(labels, np.int32 if dtype == "i32" else np.float32),
+    )
+    path = folder / "a.net"
+    path.write_text(NET.format(dtype=dtype, label=label, ignore=ignore), encoding="utf-8")
+    return path
+
+
+def test_the_ranges_are_read_from_the_comparisons_in_the_graph(tmp_path: Path) -> None:
+    path = written(tmp_path, [0] * 5, ignore=", ignore: 255")
+    ranges = label_ranges(compilation(path, mode="train").net)
+    assert [(r.column, r.classes, r.ignored) for r in ranges] == [("label", 4, 255)] * 2
+    assert {r.reader.split()[0] for r in ranges} == {"`nll.softmax_loss`", "`top1.accuracy`"}
+
+
+def test_an_input_that_is_no_label_has_no_range() -> None:
+    assert label_ranges(compilation(Path(__file__).parents[2] / "examples/autoencoder.net", mode="train").net) == ()
+
+
+@pytest.mark.parametrize("dtype", ["i32", "f32"])
+@pytest.mark.parametrize("wrong", [4, -1])
+def test_training_on_a_label_that_is_no_class_is_refused(tmp_path: Path, dtype: str, wrong: int) -> None:
+    path = written(tmp_path, [0, 1, 2, 3, 0, 1, wrong, 0, 0, 0], dtype=dtype)
+    with pytest.raises(UserError, match=rf"rows: the column `label` holds the label {wrong}; .*the 4 classes 0 to 3"):
+        netc.train(path, folder=tmp_path / "run")
+
+
+def test_ignored_labels_and_computed_ones_are_let_through(tmp_path: Path) -> None:
+    netc.train(written(tmp_path, [0, 1, 255, 3, 0], ignore=", ignore: 255"), folder=tmp_path / "one")
+    netc.train(written(tmp_path, [1.0, 2, 3, 4, 1], dtype="f32", label="label - 1"), folder=tmp_path / "two")
+
+
+def test_fractions_count_as_the_layers_cut_them_off() -> None:
+    ranges = [LabelRange("label", 4, -1, "`nll`")]
+    check_labels(ranges, {"label": np.array([3.9, -0.5, -1.5], np.float32)}, "rows")
+    with pytest.raises(UserError, match="label 4"):
+        check_labels(ranges, {"label": np.array([4.0], np.float32)}, "rows")
+    check_labels(ranges, {"label": np.zeros(0, np.int32), "x": np.array([9.0])}, "rows")
