@@ -53,6 +53,32 @@ CAFFE_FIELDS: dict[str, tuple[str, ...]] = {
     "source": ("path",),
     "param": ("lr",),
 }
+# The same of PyTorch and Keras.
+OTHER_FIELDS: dict[str, tuple[str, ...]] = {
+    "units": ("out",),
+    "filters": ("out",),
+    "out_channels": ("out",),
+    "out_features": ("out",),
+    "num_embeddings": ("size",),
+    "embedding_dim": ("out",),
+    "strides": ("stride",),
+    "padding": ("pad",),
+    "groups": ("group",),
+    "dilation_rate": ("dilation",),
+    "use_bias": ("bias",),
+    "kernel_initializer": ("weight",),
+    "bias_initializer": ("bias",),
+    "p": ("ratio",),
+    "rate": ("ratio",),
+    "dim": ("axis",),
+    "keepdim": ("keepdims",),
+    "epsilon": ("eps", "delta"),
+    "k": ("top_k",),
+    "ignore_index": ("ignore",),
+    "learning_rate": ("lr",),
+    "step_size": ("every",),
+    "milestones": ("at",),
+}
 
 
 class Reader(Protocol):
@@ -127,7 +153,8 @@ def arguments_of(args: Iterable[tree.Arg]) -> list[Argument]:
 
 def unknown_setting(title: str, name: tree.Name, takes: Sequence[str]) -> SourceError:
     """E201, with the name that was probably meant and the list of what is taken."""
-    meant = [ours for ours in CAFFE_FIELDS.get(name.name, ()) if ours in takes]
+    known = (*CAFFE_FIELDS.get(name.name, ()), *OTHER_FIELDS.get(name.name, ()))
+    meant = [ours for ours in known if ours in takes]
     near = f"did you mean `{meant[0]}`?" if meant else suggest(name.name, takes)
     taken = f"{title} takes: {', '.join(takes)}" if takes else f"{title} takes no settings"
     return SourceError("E201", f"{title}: `{name.name}` is not a setting", name.span, f"{near} {taken}".strip())

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MAX_MANIFEST = 1 << 20  # bytes
 
 TAIL = '''
 # From here on: the weights beside this file, and a command line. Written by netc, not by the compiler.
@@ -119,9 +120,10 @@ def read_inputs(path):
     """The arrays of a .npz for the inputs; ValueError with what is wrong with them."""
     if not os.path.isfile(path):
         raise ValueError("there is no such file")
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("this is no .npz; save the inputs by name with np.savez")
     given = np.load(path, allow_pickle=False)
-    if isinstance(given, np.ndarray):
-        raise ValueError("this is a single array; save the inputs by name in a .npz")
     with given:
         for name in INPUTS:
             if name not in given.files:
@@ -137,10 +139,12 @@ def read_inputs(path):
 
 
 def main(arguments):
-    if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
-        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=sys.stderr)
-        print(f"the inputs: {', '.join(f'{k} {t} {list(s)}' for k, (t, s) in INPUTS.items())}", file=sys.stderr)
-        return 2
+    asked = arguments in (["-h"], ["--help"])
+    if asked or len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
+        stream = sys.stdout if asked else sys.stderr
+        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=stream)
+        print(f"the inputs: {', '.join(f'{k} {t} {list(s)}' for k, (t, s) in INPUTS.items())}", file=stream)
+        return 0 if asked else 2
     about = arguments[0]
     try:
         arrays = read_inputs(about)
@@ -161,12 +165,18 @@ def main(arguments):
         if value.ndim == 2 and len(arguments) == 1:
             for number, row in enumerate(value):
                 best = np.argsort(-row, kind="stable")[:3]
-                print(f"  {number}: " + ", ".join(f"{which} {row[which]:.4f}" for which in best))
+                shown = [f"{which} {row[which]:.4f}" if row.size > 1 else f"{row[which]:.4f}" for which in best]
+                print(f"  {number}: {', '.join(shown)}")
+    sys.stdout.flush()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 '''
 
 
@@ -195,6 +205,8 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
         _put(part, folder, apart / "old")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    except UserError as error:  # of the weights, with the name that they have for now
+        raise UserError(str(error).replace(str(part), str(folder))) from None
     finally:
         shutil.rmtree(apart, ignore_errors=True)
     return [folder / f"{stem}.py", folder / f"{stem}.safetensors", folder / MANIFEST]
@@ -254,11 +266,17 @@ def _check_free(folder: Path) -> None:
     held = {path.name for path in folder.iterdir()}
     if not held:
         return
+    manifest = folder / MANIFEST
     try:
-        listed = set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        if not manifest.is_file() or manifest.stat().st_size > MAX_MANIFEST:
+            raise ValueError
+        known = json.loads(manifest.read_text(encoding="utf-8"))
+        stem = _stem(known["net"]) if known["format"] == FORMAT else ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{folder}: holds other files; give a new folder") from None
-    if held - listed - {MANIFEST, "__pycache__"}:
+    # By name, not as the manifest lists them: it may be somebody else's, and all that is there will be removed.
+    own = {name for name in (f"{stem}.py", f"{stem}.safetensors", MANIFEST) if (folder / name).is_file()}
+    if held - own - {"__pycache__"}:
         raise UserError(f"{folder}: holds other files beside those of a compiled net; give a new folder")
 
 

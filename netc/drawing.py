@@ -41,6 +41,7 @@ def layer_boxes(graph: Graph, kinds: Mapping[str, str], forward: Graph | None = 
     the backward half of its layer.
     """
     known = set(forward.order) if forward is not None else set(graph.order)
+    results = set(Graph(graph.outputs).order)  # the rest of a forward pass keeps running statistics
     boxes: dict[str, Box] = {}
     of: dict[Node, str | None] = {}
     for node in graph.order:
@@ -59,7 +60,8 @@ def layer_boxes(graph: Graph, kinds: Mapping[str, str], forward: Graph | None = 
             kind = kinds.get(node.scope, node.op.name)
             box = Box(node.scope or node.op.name, f"{kind} {back}".strip(), "")
         box = boxes.setdefault(key, box)
-        box.type = str(node.result)
+        if node in results or node not in known or not box.type:
+            box.type = str(node.result)
         of[node] = key
         for x in node.inputs:
             if of[x] is not None and of[x] != key:

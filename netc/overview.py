@@ -91,6 +91,9 @@ class Summary:
             f"{size(self.peak_bytes)} of working memory in the compiled program, beside parameters, inputs and outputs"
         )
 
+    def __str__(self) -> str:
+        return f"{self.table()}\n{self.text()}"
+
     def _repr_html_(self) -> str:
         return f"{self.table().html()}<p>{self.text()}</p>"
 

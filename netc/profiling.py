@@ -163,6 +163,9 @@ class Report:
         ]
         return Table("layers, forward and backward together", ["layer", ">fused ms", ">unfused ms"], rows)
 
+    def __str__(self) -> str:
+        return f"{self.totals()}\n{self.verdict()}"
+
     def _repr_html_(self) -> str:
         return f"{self.totals().html()}<p>{self.verdict()}</p>{self.kernel_table(20).html()}{self.layer_table().html()}"
 

@@ -19,6 +19,11 @@ class Table:
 
     def show(self) -> None:
         """Print to standard output; a terminal's width is kept to, a file's lines are as long as they need be."""
+        import sys
+
+        sys.stdout.write(f"{self}\n")
+
+    def __str__(self) -> str:
         import shutil
         import sys
 
@@ -29,7 +34,7 @@ class Table:
         with console.capture() as captured:
             console.print(self._rich())
         lines = [line.rstrip() for line in captured.get().splitlines()]
-        sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+        return "\n".join(line for line in lines if line)
 
     def _rich(self) -> Any:
         from rich import box

@@ -86,7 +86,9 @@ class Lines(Silent):
 
     def start(self, net: str, done: int, steps: int) -> None:
         self._steps = steps
-        if done:
+        if done >= steps:
+            self.note(f"{net}: all {steps:,} steps are done")
+        elif done:
             self.note(f"{net}: going on after step {done:,} of {steps:,}")
 
     def step(self, at: Standing, *, due: bool) -> None:

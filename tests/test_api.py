@@ -192,6 +192,13 @@ def test_objects_show_themselves() -> None:
     assert "conv2" in netc.summary(LENET)._repr_html_()
 
 
+def test_reports_print_as_the_commands_print_them() -> None:
+    lines = str(netc.summary(LENET)).splitlines()
+    assert lines[0].startswith("lenet (test")
+    assert "parameters (" in lines[-2]
+    assert "unfused / fused" in str(netc.profile(EXAMPLES / "user_op.net", dims={"N": 2}, seconds=0.05))
+
+
 def test_names_of_the_package() -> None:
     assert set(netc.__all__) <= set(dir(netc))
     with pytest.raises(AttributeError):

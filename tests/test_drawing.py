@@ -16,6 +16,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+def test_the_box_of_a_layer_has_its_result_not_its_statistics() -> None:
+    boxes, _ = drawn("resnet18")
+    found = {box.type for box in boxes.values() if box.kind == "batch_norm"}
+    assert found
+    assert all(type_.startswith("f32[N,") for type_ in found)
+
+
 def drawn(name: str) -> tuple[dict[str, Box], ElementTree.Element]:
     experiment = load(EXAMPLES / f"{name}.net")
     net = build(experiment, experiment.default_net(), mode="train", dims={"N": 2})

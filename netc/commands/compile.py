@@ -11,7 +11,14 @@ from .options import choice_of_machine, choice_of_program, dimensions, net_file,
 
 @click.command("compile", short_help="Make a folder that needs only numpy.")
 @net_file
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="A folder: new, or of an earlier call.",
+)
 @click.option(
     "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
 )

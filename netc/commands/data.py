@@ -14,7 +14,7 @@ def command() -> None:
     """List and fetch data sets."""
 
 
-@command.command("list")
+@command.command("list", short_help="List data sets, and where each was found.")
 @data_folder
 @as_json
 def list_(data_dir: Path | None, json_: bool) -> None:
@@ -33,7 +33,7 @@ def list_(data_dir: Path | None, json_: bool) -> None:
     Table("", ["name", "what", "where", "terms"], rows).show()
 
 
-@command.command("fetch")
+@command.command("fetch", short_help="Get a data set.")
 @click.argument("name")
 def fetch(name: str) -> None:
     """Get a data set into the user's cache, checked against its published SHA-256."""

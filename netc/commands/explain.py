@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Explain an error code (E310), or for a net each edge that could be fused: done, or why not.
 
-    The ledger of fusion names the two ops of an edge, their layers, the law or the reason, and the bytes of memory
-    traffic that were saved, or would have been.
+    The ledger of fusion names the two ops of an edge, their layers and the law or the reason; for an edge that was
+    fused, the bytes of memory traffic that this saves. Edges that read the same are one row.
     """
     if not what.endswith(".net") and not Path(what).exists():
         _code(what, json_)

@@ -86,5 +86,6 @@ def command(
             click.echo(f"{name}: {array.dtype}{list(array.shape)}, from {array.min():.4g} to {array.max():.4g}")
             continue
         for label, row in zip(files, array, strict=True):
-            best = ", ".join(f"{which} {value:.4f}" for which, value in ranked(row, top, names))
+            shown = [f"{which} {value:.4f}" for which, value in ranked(row, top, names)]
+            best = ", ".join(shown) if row.size > 1 else f"{row[0]:.4f}"
             click.echo(f"{label}: {name}: {best}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -111,10 +112,19 @@ def test_settings_change_the_net() -> None:
     assert found["params"] == 431080 + 10 * 501
 
 
+def out_of_fusion(text: str) -> int:
+    """How many edges stay apart, from the first line of `netc explain`."""
+    looked, fused = re.findall(r"(\d+) edges looked at, (\d+) fused", text)[0]
+    return int(looked) - int(fused)
+
+
 def test_explain_a_net() -> None:
     code, out, _ = run("explain", LENET, "--batch", "8")
     assert code == 0
     assert "edges looked at" in out
+    listed = out.splitlines()[3:]
+    assert len(set(listed)) == len(listed)
+    assert sum(int(line.split()[-1]) for line in listed) == out_of_fusion(out)
     rows = json.loads(run("explain", LENET, "--batch", "8", "--json")[1])
     assert {"producer", "consumer", "layers", "fused", "reason", "bytes_saved"} == set(rows[0])
     assert any(row["fused"] for row in rows)

@@ -127,6 +127,34 @@ def elsewhere(folder: Path, prob: np.ndarray) -> None:
         np.testing.assert_allclose(found["prob"], prob, rtol=1e-4, atol=1e-6)
 
 
+def test_the_compiled_program_tells_how_it_is_called_and_what_it_cannot_read() -> None:
+    text = "net line {\n    input x: f32[N, 3]\n    output y = x |> linear(1) as fit\n}\n"
+    Path("line.net").write_text(text)
+    x = np.ones((5000, 3), np.float32)
+    np.savez("in.npz", x=x)
+    np.save("in.npy", x)
+    assert run("compile", "line.net", "-o", "out", "--batch", "100")[0] == 0
+    call = [sys.executable, "out/line.py"]
+    done = subprocess.run([*call, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: python line.py INPUT.npz")
+    assert "x float32 [100, 3]" in done.stdout
+    done = subprocess.run([*call, "in.npy"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "in.npy: this is no .npz; save the inputs by name with np.savez\n")
+    with subprocess.Popen([*call, "in.npz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "y: float32[5000, 1]\n"
+        first = process.stdout.readline()
+        process.stdout.close()  # as `head -2` does
+        assert process.stderr.read() == ""
+    assert first.startswith("  0: ")
+    assert len(first.split()) == 2  # one number is no class
+    assert (
+        run("run", "line.net", "in.npz", "--weights", "out/line.safetensors")[1].splitlines()[0]
+        == f"record 0: y: {first.split()[1]}"
+    )
+
+
 def test_compile_replaces_only_what_it_wrote() -> None:
     file = written(10)
     assert run("compile", file, "-o", "net")[0] == 0

@@ -144,6 +144,13 @@ def test_unknown_values_are_silent() -> None:
     assert [error[:4] for error in errors] == ["E202", "E202", "E202"]
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("units", "out"), ("out_channels", "out"), ("learning_rate", "lr")])
+def test_hints_name_ours_for_other_frameworks(theirs: str, ours: str) -> None:
+    given, reader, problems = arguments(f"x, {theirs}: 3")
+    bind("f", inspect.signature(layer, eval_str=True), given, given[0].span, reader, others=["weight", "lr"])
+    assert problems.errors[0].hint.startswith(f"did you mean `{ours}`?")
+
+
 def test_hints_name_ours_for_caffes() -> None:
     given, reader, problems = arguments("x, num_output: 3, stret: 3")
     bind("f", inspect.signature(layer, eval_str=True), given, given[0].span, reader, others=["weight", "lr"])
