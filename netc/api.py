@@ -44,8 +44,8 @@ def compile(
     mode: `test` for values, `train` for a training step (forward, backward and the solver's update in one program),
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
     dims: values of symbolic dimensions, as `{"N": 64}`. settings: of the net, as `{"classes": 20}`. outputs: the values
-    wanted; what they do not need, inputs too, is left out. gradients: inputs and parameters whose gradients are returned
-    as `<name>.grad`.
+    wanted; what they do not need, inputs too, is left out. gradients: inputs and parameters whose gradients are
+    returned as `<name>.grad`.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
