@@ -221,7 +221,7 @@ def open_stream(
             stream.close()
             raise UserError(
                 f"{', '.join(d.name for d in data)}: there is no column for the input `{name}`; "
-                f"there are {', '.join(stream.columns) or 'none'}"
+                f"the columns are {', '.join(stream.columns) or 'none'}"
             )
         shape = stream.columns[name][0]
         if shape != tuple(map(int, type_.shape)):

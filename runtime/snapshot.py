@@ -209,7 +209,8 @@ def _json(path: Path) -> dict[str, Any]:
             f"{path}: a snapshot of format {printable(repr(known.get('format')))}, this netc reads {FORMAT}"
         )
     for name, types in TYPES.items():
-        if not isinstance(known.get(name), types) or (isinstance(known[name], bool) and bool not in types):
+        value = known.get(name)
+        if name not in known or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise UserError(f"{path}: not a snapshot: `{name}` is missing or of the wrong type")
     if not all(isinstance(loss, int | float) for loss in known["losses"]):
         raise UserError(f"{path}: not a snapshot: `losses` holds something else than numbers")

@@ -118,7 +118,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The arrays of the archive by name."""
-    return {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename[-1:] != "/"}
 
 
 def _absent(path: Path, name: str, members: Collection[str]) -> UserError:
