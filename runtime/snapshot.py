@@ -170,7 +170,7 @@ def read(path: Path) -> Snapshot:
             raise UserError(f"{path.parent / tensors}: is not as it was written (its sha256 differs)")
     except OSError as error:
         raise UserError(f"{path.parent / tensors}: cannot be read: {error.strerror or error}") from None
-    return Snapshot(**known | {"losses": tuple(known["losses"]), "path": path})
+    return Snapshot(**known | {"path": path})
 
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -212,9 +212,13 @@ def _json(path: Path) -> dict[str, Any]:
         value = known.get(name)
         if name not in known or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise UserError(f"{path}: not a snapshot: `{name}` is missing or of the wrong type")
-    if not all(isinstance(loss, int | float) for loss in known["losses"]):
-        raise UserError(f"{path}: not a snapshot: `losses` holds something else than numbers")
-    return {name: known[name] for name in TYPES}
+    try:
+        if not all(isinstance(loss, int | float) for loss in known["losses"]):
+            raise ValueError
+        losses = tuple(float(loss) for loss in known["losses"])
+    except (ValueError, OverflowError):
+        raise UserError(f"{path}: not a snapshot: `losses` holds something else than numbers") from None
+    return {name: known[name] for name in TYPES} | {"losses": losses}
 
 
 def _listed(folder: Path) -> Sequence[Path]:

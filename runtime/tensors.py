@@ -108,10 +108,10 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def printable(name: str) -> str:
+def printable(name: str, most: int = 80) -> str:
     """A name out of a file as a terminal may show it: no control characters, not too long."""
-    shown = "".join(c if c.isprintable() else "�" for c in name[:80])
-    return shown + ("…" if len(name) > 80 else "")
+    shown = "".join(c if c.isprintable() else "�" for c in name[:most])
+    return shown + ("…" if len(name) > most else "")
 
 
 def _check_header(path: Path) -> None:

@@ -30,6 +30,7 @@ from .progress import Progress, Standing, open_progress
 from .schedules import rate
 from .snapshot import KEEP, Snapshot
 from .state import State
+from .tensors import printable
 
 OBJECTIVE = ".objective"
 RATE = ".rate"
@@ -186,7 +187,7 @@ class _Run:
     def _restore(self, found: Snapshot) -> None:
         spec = self.spec
         if found.net != spec.net:
-            raise UserError(f"{found.path}: is of the net `{found.net}`, not of `{spec.net}`")
+            raise UserError(f"{found.path}: is of the net `{printable(found.net)}`, not of `{spec.net}`")
         found.restore(self.state)
         self.stream.seek(found.position)
         self.done, self.tested, self.saved = found.step, found.tested, found.path
@@ -195,7 +196,7 @@ class _Run:
         asked = {"solver": str(spec.solver), "schedule": str(spec.schedule), "steps": spec.steps, "seed": spec.seed}
         for name, value in asked.items():
             if getattr(found, name) != value:
-                changed.append(f"{name}: {getattr(found, name)} then, {value} now")
+                changed.append(f"{name}: {printable(str(getattr(found, name)), 300)} then, {value} now")
         if changed:
             self.progress.note("the results may differ from an uninterrupted run's, since the snapshot was made with:")
             for line in changed:

@@ -19,6 +19,7 @@ from .reader import ColumnType, Reader
 from .source import Array
 
 PREFETCH = 3  # batches; Caffe keeps 4, of which one is in use
+MAX_EPOCHS = 1 << 62  # the random order of an epoch counts them in 64 bits
 
 Job = tuple[int, int]
 """The place of a batch, and how many of its rows are records of their own."""
@@ -96,18 +97,20 @@ class Stream:
         epoch, record = divmod(self._taken, self.records)
         return {"epoch": epoch, "record": record, "records": self.records}
 
-    def seek(self, position: Mapping[str, Any]) -> None:
-        """Go on at a place that `position` gave, for data of the same length."""
+    def seek(self, position: Any) -> None:
+        """Go on at a place that `position` gave (and a file kept), for data of the same length."""
+        if not isinstance(position, Mapping):
+            raise UserError(f"{self._readers[0].name} has no place {str(position)[:40]}")
         epoch, record = position.get("epoch", -1), position.get("record", -1)
         records = position.get("records", self.records)
         if not all(isinstance(number, int) for number in (epoch, record, records)):
-            raise UserError(f"{self._readers[0].name} has no place {dict(position)}")
+            raise UserError(f"{self._readers[0].name} has no place {str(dict(position))[:100]}")
         if records != self.records:
             raise UserError(
                 f"{self._readers[0].name} has {self.records:,} records, the place to go on at is in data of {records:,}"
             )
-        if epoch < 0 or not 0 <= record < self.records:
-            raise UserError(f"{self._readers[0].name} has no place {dict(position)}")
+        if not 0 <= epoch < MAX_EPOCHS or not 0 <= record < self.records:
+            raise UserError(f"{self._readers[0].name} has no place {str(dict(position))[:100]}")
         self.close()
         self._taken = epoch * self.records + record
 

@@ -78,6 +78,7 @@ def test_batch_in_front(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_blocks_of_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "COLUMNS", 1)
+    monkeypatch.setattr(columns, "POSITIONS", 1)
     graph = step(32, **CASES[case])
     program = program_of(graph)
     if len(CASES[case]["size"]) > 1 and "pointwise" not in case:
@@ -141,3 +142,12 @@ def test_a_channel_concat_is_written_by_its_operands() -> None:
     assert all(one.kind == "conv" for one in program.functions)
     assert len(program.launches) == 4
     assert_like_oracle(graph, threads=2, tolerance=1e-4)
+
+
+def test_a_block_of_columns_is_never_a_sliver() -> None:
+    """13 rows have no smaller blocks than one row; a product of 13 columns would be slow, so all rows are one block."""
+    x = ops.input_(name="x", shape=(1, 256, 13, 13), dtype="f32")
+    w = ops.param(name="w", shape=(8, 256, 3, 3), dtype="f32")
+    graph = Graph({"y": ops.conv(x, w, stride=(1, 1), pad=(1, 1), dilation=(1, 1), groups=1)})
+    assert "for r in range" not in program_of(graph).source
+    assert_like_oracle(graph, threads=1, tolerance=1e-4)

@@ -18,6 +18,9 @@ from .ref import Ints, Ref, is_matrix, order_of, reshaped, strides_of
 
 # Bytes of one block of columns: about what a core finds in its nearer caches.
 COLUMNS = 1 << 20
+# Positions that a block has at least, if need be beyond that: a product with fewer columns is slow, and where the rows
+# of an image are a prime number (13 in CaffeNet) the only smaller block is one row.
+POSITIONS = 128
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ def shape_of(body: Body, node: Node, n: int, x: Node | None, w: Sequence[int], o
     inner = body.inner
     row = channels * math.prod(map(int, w[2:])) * math.prod(positions[1:]) * n * 4
     most = positions[0] if positions else 1
-    rows = max((d for d in range(1, most + 1) if most % d == 0 and d * row <= COLUMNS), default=1)
+    blocks = [d for d in range(1, most + 1) if most % d == 0]
+    wide = next((d for d in blocks if d * math.prod(positions[1:]) * n >= POSITIONS), most)
+    rows = max(wide, *(d for d in blocks if d * row <= COLUMNS), 1)
     if not inner and n > 1:
         rows = most
     return Shape(
