@@ -99,7 +99,7 @@ def test_a_damaged_snapshot_is_passed_over_with_a_note(state: State, tmp_path: P
     assert found.step == 1
     assert len(notes) == 2
     assert "step-000003.safetensors: is not as it was written" in notes[0]
-    assert "step-000002.safetensors: cannot be read" in notes[1]
+    assert "step-000002.safetensors: there is no such file" in notes[1]
 
 
 @pytest.mark.parametrize(
