@@ -153,7 +153,7 @@ def test_a_net_is_checked_with_the_batch_of_its_data() -> None:
     net = build(load(source(fixed), dims={"N": 64, "T": 3}), "n", mode="test", dims={"N": 64})
     assert net.graph.outputs["nll"].shape == ()
     for size in (0, -1, 2**31):
-        with pytest.raises(UserError, match="a whole number from 1 up"):
+        with pytest.raises(UserError, match="a whole number from 1 to 2,147,483,647"):
             build(load(source(NET), dims={"N": size}), "n", mode="test", dims={"N": size})
 
 

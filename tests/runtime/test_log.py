@@ -148,7 +148,7 @@ def test_kinds_of_later_versions_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read_or_written_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with pytest.raises(UserError, match="there is no such file"):
         read_log(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match="cannot be written: No such file"):
         Log(tmp_path / "none" / "log.jsonl", History())

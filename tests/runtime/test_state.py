@@ -260,8 +260,8 @@ def test_other_things_than_files_are_one_line(state: State, tmp_path: Path) -> N
     (tmp_path / "short").write_bytes(b"abc")
     for path, words in [
         (tmp_path / "short", "it has 3 bytes"),
-        (tmp_path, "directory"),
-        (tmp_path / "none", "No such"),
+        (tmp_path, "this is a folder"),
+        (tmp_path / "none", "there is no such file"),
     ]:
         with pytest.raises(UserError, match=words):
             state.load(path)
