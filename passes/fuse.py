@@ -21,6 +21,8 @@ from .stores import Stores, placed
 
 # Arrays that one kernel may read: more would make a function that nobody reads, and fill the cache with rows of all.
 MOST_READS = 40
+# Nodes of a kernel, many more than any net's need: joining costs as many, and long chains must not take their square.
+MOST_NODES = 400
 # Below this many bytes moved and multiplications a kernel runs on one thread, untiled.
 SMALL = 1 << 17
 
@@ -84,6 +86,8 @@ def _try(groups: Groups, producer: Node, consumer: Node, saved: int, nofuse: fro
     apart = nofuse.intersection(layers)
     if apart and len(layers) > 1:
         return decide(False, f"@nofuse on {', '.join(sorted(apart))}")
+    if len(groups.groups[a].nodes) + len(groups.groups[b].nodes) > MOST_NODES:
+        return decide(False, f"together they compute more than {MOST_NODES} values")
     options = groups.joined(a, b, most=MOST_READS)
     if isinstance(options, str):
         return decide(False, options)
