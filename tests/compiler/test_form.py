@@ -1,0 +1,172 @@
+"""Forms of bodies: which space a kernel has, at which level its values are, and what is no single kernel; digits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netc.compiler import expr, ops
+from netc.compiler.digits import Digits, composed, is_order, joined, projection, same, through
+from netc.compiler.form import Form, form_of
+from netc.compiler.graph import Graph, Node
+
+CONV: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
+
+
+def value(name: str, *shape: int, dtype: str = "f32") -> Node:
+    return ops.input_(name=name, shape=shape, dtype=dtype)
+
+
+def form(**outputs: Node) -> Form:
+    return form_of(Graph(outputs))
+
+
+def test_a_map_has_the_space_of_its_results() -> None:
+    x, y = value("in0", 4, 6), value("in1", 4, 6)
+    first = ops.exp(x)
+    found = form(out0=first, out1=expr.reshape(first * y, (24,)))
+    assert (found.kind, found.space, found.reduced) == ("map", (4, 6), ())
+    assert set(found.levels.values()) == {"full"}
+
+
+def test_what_is_broadcast_in_a_map_has_no_level() -> None:
+    row = ops.tanh(value("in1", 1, 6))
+    found = form(out0=value("in0", 4, 6) + row)
+    assert row not in found.levels
+
+
+def test_softmax_has_rows_between_its_elements() -> None:
+    x = value("in0", 4, 6)
+    most = expr.max(x, 1, keepdims=True)
+    e = ops.exp(x - most)
+    total = expr.sum(e, 1, keepdims=True)
+    found = form(out0=e / total)
+    assert (found.kind, found.space, found.reduced) == ("reduce", (4, 6), (1,))
+    assert found.levels[most] == found.levels[total] == "row"
+    assert found.levels[e] == "full"
+
+
+def test_channels_are_rows_of_a_batch_norm() -> None:
+    x = value("in0", 2, 3, 4, 4)
+    mean = expr.mean(x, (0, 2, 3), keepdims=True)
+    running = expr.reshape(mean, (3,)) * 0.1 + value("in1", 3)
+    found = form(out0=x - mean, out1=running)
+    assert found.reduced == (0, 2, 3)
+    assert found.levels[running] == "row"
+
+
+def test_a_loss_ends_in_a_total() -> None:
+    x = value("in0", 4, 6)
+    rows = ops.log(ops.sum_(ops.exp(x), axes=(1,)))
+    loss = expr.reshape(ops.sum_(rows, axes=(0,)), ()) * 0.25
+    found = form(out0=loss, out1=x - rows)
+    assert found.levels[loss] == "total"
+    assert found.levels[rows] == "row"
+
+
+def test_a_total_is_not_known_to_the_elements() -> None:
+    x = value("in0", 4, 6)
+    total = ops.sum_(ops.sum_(x, axes=(1,)), axes=(0,))
+    with pytest.raises(ValueError, match="not read element by element"):
+        form(out0=x - ops.broadcast(total, shape=(4, 6)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (lambda x: {"a": ops.sum_(x, axes=(0,)), "b": ops.sum_(x, axes=(1,))}, "other axes"),
+        (lambda x: {"a": ops.dot(ops.dot(x, x), x)}, "two products"),
+        (lambda x: {"a": ops.dot(ops.sum_(x, axes=(1,)), ops.sum_(x, axes=(0,)))}, "do not share"),
+        (lambda x: {"a": ops.exp(x), "b": ops.exp(value("in1", 3, 3))}, "9 elements"),
+        (lambda x: {"a": ops.transpose(expr.max(x, 1, keepdims=True) + x, perm=(1, 0)) + x}, "not read element"),
+    ],
+)
+def test_what_is_no_single_kernel(wrong: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        form(**wrong(value("in0", 6, 6)))
+
+
+def test_a_product_with_an_epilogue_in_other_axes() -> None:
+    x, w = value("in0", 2, 3, 5, 5), value("in1", 4, 3, 3, 3)
+    y = ops.conv(x, w, **CONV)
+    moved = ops.transpose(expr.maximum(y, 0.0), perm=(0, 2, 3, 1))
+    found = form(out0=ops.tanh(moved))
+    assert (found.kind, found.space, found.root) == ("conv", (2, 4, 5, 5), y)
+    assert all(level == "full" for level in found.levels.values())
+
+
+def test_windows_of_the_same_sizes_share_a_kernel() -> None:
+    seen = ops.window(value("in0", 2, 3, 6, 6), axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
+    most, where = ops.max_reduce(seen, axes=(4, 5)), ops.argmax(seen, axes=(4, 5))
+    found = form(out0=expr.maximum(expr.reshape(most, (2, 3, 3, 3)), 0.0), out1=where)
+    assert (found.kind, found.space) == ("window", (2, 3, 3, 3))
+
+
+def test_windows_asked_for_an_element() -> None:
+    rows = value("in0", 2, 3, 3, 3, 2, 2)
+    spread = ops.unwindow(rows, axes=(2, 3), lengths=(6, 6), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
+    cut = ops.slice_(spread, start=(0, 0, 1, 1), stop=(2, 3, 6, 6), step=(1,) * 4)
+    assert (form(out0=cut).kind, form(out0=cut).space) == ("window", (2, 3, 5, 5))
+    assert form(out0=cut, out1=ops.sum_(cut, axes=(0, 2, 3))).kind == "reduce"
+
+
+def test_copies() -> None:
+    found = form(out0=expr.reshape(value("in0", 4, 6), (24,)))
+    assert (found.kind, found.space) == ("copy", (24,))
+    assert form(out0=ops.reshape(ops.const(value=0.0, shape=(5,), dtype="f32"), shape=(5,))).kind == "copy"
+
+
+def read(digits: Digits, number: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    found = np.zeros_like(number)
+    for size, stride in reversed(digits):
+        found, number = found + number % size * stride, number // size
+    return found
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> tuple[Node, list[Node]]:
+    """A node and what is read through above it."""
+    shape = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=4)))
+    x = y = value("x", *shape)
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.integers(0, 2))
+        if kind == 0:
+            y = ops.transpose(y, perm=tuple(draw(st.permutations(range(len(y.shape))))))
+        elif kind == 1:
+            count, cut = int(y.type.count), []
+            for _ in range(draw(st.integers(0, 3))):
+                cut.append(draw(st.sampled_from([d for d in range(1, count + 1) if count % d == 0])))
+                count //= cut[-1]
+            y = ops.reshape(y, shape=(*cut, count))
+        else:
+            y = ops.broadcast(y, shape=tuple(n if n > 1 else draw(st.sampled_from([1, 3])) for n in y.shape))
+        found.append(y)
+    return x, found
+
+
+@given(chains())
+def test_digits_are_what_numpy_moves(chain: tuple[Node, list[Node]]) -> None:
+    x, views = chain
+    digits: Digits | None = same(int(views[-1].type.count))
+    for view in reversed(views):
+        step = through(view)
+        assert step is not None
+        digits = composed(digits, step) if digits is not None else None
+    array = np.arange(math.prod(x.shape)).reshape(x.shape)
+    for view in views:
+        array = view.op.numpy(array, **view.attrs)
+    if digits is not None:  # a reshape may cut digits where no list of digits says so
+        np.testing.assert_array_equal(read(digits, np.arange(array.size)), array.ravel())
+        assert is_order(digits, int(x.type.count)) == (sorted(array.ravel()) == list(range(math.prod(x.shape))))
+
+
+def test_equal_choices_are_equal_lists() -> None:
+    assert joined([(2, 12), (3, 4), (4, 1)]) == same(24) == ((24, 1),)
+    assert projection((4, 6), (1,)) == projection((2, 2, 6), (2,)) == ((4, 1), (6, 0))
+    assert projection((2, 3, 4, 4), (0, 2, 3)) == ((2, 0), (3, 1), (16, 0))
