@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from . import ops
@@ -33,6 +33,27 @@ class Schedule:
     length: int = 0
     tile: int = 0
     split: bool = False
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a GPU kernel runs: what one program computes. All but `split` are powers of two.
+
+    rows, columns: elements of the kernel's space a program writes: for a map, `columns` elements of the flat space; for
+    a reduction, `rows` rows; for a product, rows by columns of its result. depth: elements of the reduced axes (of K)
+    that one turn of its loop takes. split: into how many parts the reduced axes (K) are cut, each summed by programs
+    of its own, and added in a fixed order by a finishing launch. warps, stages: as Triton's. precision: of a product of
+    f32: "ieee" or "tf32". key: names what the kernel computes, whatever its blocks; schedule files go by it.
+    """
+
+    rows: int = 1
+    columns: int = 1
+    depth: int = 1
+    split: int = 1
+    warps: int = 4
+    stages: int = 2
+    precision: Literal["ieee", "tf32"] = "ieee"
+    key: str = field(default="", compare=False, repr=False)
 
 
 def window_axes(root: Node) -> int:
@@ -85,6 +106,11 @@ def read_in_windows(nodes: Iterable[Node]) -> set[Node]:
     for node in nodes:
         found |= in_windows(node)
     return found
+
+
+def widens(node: Node) -> bool:
+    """Whether a node only reads values of 16 bits as f32: each reader does that for itself, so none is stored."""
+    return node.op is ops.cast and node.dtype == "f32" and node.inputs[0].dtype in ("bf16", "f16")
 
 
 def narrow(node: Node) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .graph import Graph
+from .graph import Graph, Node
 from .program import StateInfo
 from .types import TensorType
 
@@ -41,8 +41,8 @@ class Net:
 
     graph.outputs holds every loss, metric, output and asked-for name, and `.objective` where the net has a loss;
     graph.updates the next values of running statistics (training mode). state lists parameters and statistics in the
-    order of their making; inputs are those the graph reads. directives (`nofuse`, `recompute`) hold for the nodes of a
-    scope, the name of a layer.
+    order of their making; inputs are those the graph reads. directives (`nofuse`, `recompute`, `dtype:bf16`) hold for
+    the nodes of a scope, the name of a layer. tops: the nodes of each layer's tops, by the layer's name.
     """
 
     name: str
@@ -57,3 +57,4 @@ class Net:
     dims: Mapping[str, int]
     warnings: tuple[SourceError, ...] = field(default=())
     directives: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tops: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .graph import Node
@@ -26,7 +26,8 @@ class Home:
 class Plan:
     """kernels: in launch order; prepare: those of them that only state decides. orders: axes where they are not free.
 
-    lives: the numbers of the first and the last launch during which a value in the arena is needed.
+    lives: the numbers of the first and the last launch during which a value in the arena is needed. parts: what lies in
+    a flat state, as (state, first byte, bytes) -> name; for the names in a generated module.
     """
 
     kernels: tuple[Node, ...]
@@ -36,20 +37,22 @@ class Plan:
     lives: dict[Node, tuple[int, int]]
     threads: int
     inner: bool
+    parts: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
 
 
 ALIGN = 64
 
 
-def aligned(size: int) -> int:
-    """The next multiple of 64 bytes, a cache line."""
-    return -(-size // ALIGN) * ALIGN
+def aligned(size: int, unit: int = ALIGN) -> int:
+    """The next multiple of 64 bytes, a cache line, or of another unit."""
+    return -(-size // unit) * unit
 
 
-def pack(blocks: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+def pack(blocks: Sequence[tuple[int, int, int]], *, small: int = 0, unit: int = ALIGN) -> tuple[list[int], int]:
     """Offsets for blocks (bytes, first, last), so that those whose lives meet lie apart; the bytes of all.
 
-    The largest first, each as low as it fits. A life includes both its ends.
+    The largest first, each as low as it fits. A life includes both its ends. Blocks below `small` bytes begin at a
+    multiple of `unit` bytes, others at one of 64.
     """
     offsets = [0] * len(blocks)
     placed: list[int] = []
@@ -63,9 +66,9 @@ def pack(blocks: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
         for low, high in busy:
             if at + size <= low:
                 break
-            at = max(at, aligned(high))
+            at = max(at, aligned(high, unit if size < small else ALIGN))
         offsets[i] = at
         if size:
             placed.append(i)
             end = max(end, at + size)
-    return offsets, aligned(end)
+    return offsets, end

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..grammar.source import SourceError, SourceErrors, UserError
+from .types import Literal as Constant
 from .types import TensorType
 
 __all__ = [
+    "Argument",
     "Buffer",
+    "Constant",
     "DataSpec",
     "Decision",
     "Every",
@@ -132,7 +135,9 @@ class TrainSpec:
 class Buffer:
     """A place in memory: in the arena at a byte offset, or outside of it (input, state, output).
 
-    `order` lists the logical axes from outermost to innermost, so (1, 0, 2, 3) is C,N,H,W.
+    `order` lists the logical axes from outermost to innermost, so (1, 0, 2, 3) is C,N,H,W. base is the input, state or
+    constant of which it is a part, from the byte `offset` on; empty where the name itself is that. stored is the
+    element type in memory where it is narrower than the value's.
     """
 
     name: str
@@ -140,21 +145,46 @@ class Buffer:
     space: Literal["arena", "input", "state", "output", "constant", "prepared"]
     offset: int = 0
     order: tuple[int, ...] = ()
+    base: str = ""
+    stored: str = ""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A pointer that a GPU kernel takes: its name in the text, the element type in memory, and what is known of it.
+
+    aligned: its address is a multiple of 16 bytes at every launch. written: the kernel stores through it.
+    """
+
+    name: str
+    dtype: str
+    aligned: bool = True
+    written: bool = False
 
 
 @dataclass(frozen=True)
 class Function:
-    """A kernel as text: kind, source and a hash that names it by what it does."""
+    """A kernel as text: kind, source and a hash that names it by what it does.
+
+    arguments, constants (the values of its `tl.constexpr` parameters), warps and stages: of a GPU kernel only.
+    """
 
     name: str
     kind: str
     source: str
     key: str
+    arguments: tuple[Argument, ...] = ()
+    constants: tuple[tuple[str, int], ...] = ()
+    warps: int = 0
+    stages: int = 0
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A function bound to buffers, with the layers and `.net` places that it came from and what it costs."""
+    """A function bound to buffers, with the layers and `.net` places that it came from and what it costs.
+
+    grid: how many programs of a GPU kernel run, along its axes. kernel: names what it computes (`Blocks.key`).
+    """
 
     function: str
     arguments: tuple[str, ...]
@@ -163,6 +193,8 @@ class Launch:
     flops: int
     bytes: int
     phase: Literal["prepare", "step"] = "step"
+    grid: tuple[int, ...] = ()
+    kernel: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,7 +215,7 @@ class Program:
 
     inputs: what a call is fed. outputs: what it returns. state: the flat or single state buffers it reads, by name;
     updates: those it writes. source: the text of the generated module. arena_bytes: the memory plan's size, with the
-    scratch of its threads, for which the program is made.
+    scratch of its threads, for which the program is made. constants: read-only arrays, by the name of their buffer.
     """
 
     name: str
@@ -201,3 +233,4 @@ class Program:
     source: str
     ledger: tuple[Decision, ...] = ()
     threads: int = 1
+    constants: Mapping[str, Constant] = field(default_factory=dict)

@@ -31,6 +31,18 @@ LARGEST: dict[str, float] = {"f64": 1.7976931348623157e308, "f32": 3.4028235e38,
 LANGUAGE_DTYPES = ("f32", "f64", "f16", "bf16", "i32", "i64", "u8", "bool")
 
 
+def round_bf16(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers of f32 rounded to those of bf16, to the nearest, of two equally near to the even one; held as float32.
+
+    NaN stays NaN; what is nearer to 2 ** 128 than to the largest number of bf16 becomes infinite.
+    """
+    x = np.asarray(x, np.float32)
+    bits = x.view(np.uint32)
+    # Half of the last place that stays, less one where that place is even, carries exactly when it must.
+    rounded = (bits + (0x7FFF + (bits >> np.uint32(16) & np.uint32(1)))) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(x), np.float32(np.nan), rounded.view(np.float32))
+
+
 def in_range(value: int, dtype: str) -> bool:
     """Whether an element type of whole numbers (or of true and false) holds a value."""
     if dtype == "bool":
@@ -124,7 +136,8 @@ class Literal:
 
     @staticmethod
     def of(array: np.ndarray[Any, Any], dtype: str) -> Literal:
-        return Literal(dtype, array.shape, np.ascontiguousarray(array, NUMPY_DTYPES[dtype]).tobytes())
+        held = round_bf16(array) if dtype == "bf16" else array
+        return Literal(dtype, array.shape, np.ascontiguousarray(held, NUMPY_DTYPES[dtype]).tobytes())
 
     def array(self) -> np.ndarray[Any, Any]:
         return np.frombuffer(self.data, NUMPY_DTYPES[self.dtype]).reshape(self.shape)

@@ -6,7 +6,7 @@ With `enabled=False` every op stays a kernel of its own (views still fold into t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from ..compiler.kernel import TOTAL, Schedule, kind_of
 from ..compiler.program import Decision
 from .axes import Axis, pull
 from .groups import Group, Groups, Option
-from .layout import WORTH_SPLITTING, WORTH_SPLITTING_ITEM, batch_of, inner_tile, seconds, tile_of
+from .layout import WORTH_SPLITTING, WORTH_SPLITTING_CALL, WORTH_SPLITTING_ITEM, batch_of, inner_tile, seconds, tile_of
 from .stores import Stores, placed
 
 # Arrays that one kernel may read: more would make a function that nobody reads, and fill the cache with rows of all.
@@ -46,13 +46,13 @@ def fuse(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), th
     groups = Groups(stores)
     ledger: list[Decision] = []
     if enabled:
-        for saved, producer, consumer in _pairs(groups):
-            ledger.append(_try(groups, producer, consumer, saved, frozenset(nofuse)))
+        for saved, producer, consumer in pairs(groups):
+            ledger.append(attempt(groups, producer, consumer, saved, frozenset(nofuse), _tiles))
     inner = inner_tile(graph.order)
     return Fused(_kernels(groups, inner, threads), tuple(ledger), bool(inner), threads)
 
 
-def _pairs(groups: Groups) -> Iterator[tuple[int, Node, Node]]:
+def pairs(groups: Groups) -> Iterator[tuple[int, Node, Node]]:
     """Candidates: (bytes, producer, consumer) or two readers of one value, the largest first."""
     stores = groups.stores
     found: list[tuple[int, int, int, Node, Node]] = []
@@ -73,12 +73,22 @@ def _pairs(groups: Groups) -> Iterator[tuple[int, Node, Node]]:
         yield -saved, a, b
 
 
-def _try(groups: Groups, producer: Node, consumer: Node, saved: int, nofuse: frozenset[str]) -> Decision:
-    """Join the groups of two nodes if that is allowed, and say what was decided."""
+def attempt(
+    groups: Groups,
+    producer: Node,
+    consumer: Node,
+    saved: int,
+    nofuse: frozenset[str],
+    how: Callable[[Group, Node, bool], str],
+) -> Decision:
+    """Join the groups of two nodes if that is allowed, and say what was decided.
+
+    how: why joining pays, given the new group, the reader, and whether that reads what the other makes.
+    """
     layers = tuple(dict.fromkeys(n.scope for n in (producer, consumer) if n.scope))
 
     def decide(fused: bool, reason: str) -> Decision:
-        return Decision(_name(producer), _name(consumer), layers, fused, reason, saved if fused else 0)
+        return Decision(name_of(producer), name_of(consumer), layers, fused, reason, saved if fused else 0)
 
     a, b = groups.of[producer], groups.of[consumer]
     if a == b:
@@ -92,10 +102,13 @@ def _try(groups: Groups, producer: Node, consumer: Node, saved: int, nofuse: fro
     if isinstance(options, str):
         return decide(False, options)
     groups.merge(a, b, options)
-    best = choose(groups.groups[a])
+    return decide(True, how(groups.groups[a], consumer, producer in set(groups.stores.reads(consumer))))
+
+
+def _tiles(group: Group, consumer: Node, passed: bool) -> str:
+    best = choose(group)
     how = f"in tiles of {_axis_name(best, consumer)}" if best.length else "held whole, it is small"
-    shared = "passed on" if producer in set(groups.stores.reads(consumer)) else "read together"
-    return decide(True, f"{shared} {how}, it stays in the cache")
+    return f"{'passed on' if passed else 'read together'} {how}, it stays in the cache"
 
 
 def _axis_name(option: Option, node: Node) -> str:
@@ -105,7 +118,8 @@ def _axis_name(option: Option, node: Node) -> str:
     return f"axis {axis} ({node.shape[axis]})"
 
 
-def _name(node: Node) -> str:
+def name_of(node: Node) -> str:
+    """A node in the ledger."""
     return f"{node.scope}.{node.op.name}" if node.scope else node.op.name
 
 
@@ -152,7 +166,7 @@ def _kernels(groups: Groups, inner: int, threads: int) -> Graph:
             continue
         option = choose(group)
         results = [n for n in group.nodes if n in wanted or readers.get(n, set()) - {i}]
-        body, operands, axes = _body(stores, graph, group, option, results)
+        body, operands, axes = body_of(stores, graph, group, option, results)
         schedule = _schedule(body, axes, option.length, inner, batch_of(graph.order), threads)
         with at(group.nodes[-1].span, group.nodes[-1].scope):
             node = ops.kernel(*(outside(x) for x in operands), kind=kind_of(body), body=body, schedule=schedule)
@@ -169,12 +183,15 @@ def _schedule(body: Graph, axes: tuple[Axis, ...], length: int, inner: int, batc
     flops = sum(n.op.flops(n.result, *(x.result for x in n.inputs), **n.attrs) for n in body.order)
     moved = sum(n.type.nbytes for n in body.order if n.op.family != "movement")
     by_result = any(n.op is ops.conv and axis == 1 for n, axis in zip(body.order, axes, strict=True))
-    split = threads > 1 and seconds(flops, moved) > (WORTH_SPLITTING_ITEM if by_result else WORTH_SPLITTING)
-    tile = tile_of(body, axes, length, inner=inner, batch=batch, threads=threads if split else 1)
-    return Schedule(axes, int(length), int(tile), split and tile < length)
+    share = tile_of(body, axes, length, inner=inner, batch=batch, threads=threads)
+    calls = -(-length // (share * threads)) * sum(n.op.family not in ("movement", "source") for n in body.order)
+    least = WORTH_SPLITTING_ITEM if by_result else WORTH_SPLITTING + WORTH_SPLITTING_CALL * calls
+    split = threads > 1 and share < length and seconds(flops, moved) > least
+    tile = share if split else tile_of(body, axes, length, inner=inner, batch=batch, threads=1)
+    return Schedule(axes, int(length), int(tile), split)
 
 
-def _body(
+def body_of(
     stores: Stores, graph: Graph, group: Group, option: Option, results: list[Node]
 ) -> tuple[Graph, list[Node], tuple[Axis, ...]]:
     """The body of a kernel, its operands, and the tiled axis of each node of the body."""

@@ -6,9 +6,9 @@ carry the place and the layer of the node they differentiate, so that profiles n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ..compiler import ops
+from ..compiler import expr, ops
 from ..compiler.graph import Graph, GraphError, Node, at
 from ..compiler.net import OBJECTIVE
 from .manager import Pass
@@ -18,11 +18,12 @@ from .rewrite import Match, Rule, of, rewrite, var
 GRADIENT = ".grad"
 
 
-def gradient(wrt: Sequence[str], objective: str = OBJECTIVE) -> Pass:
+def gradient(wrt: Sequence[str], objective: str = OBJECTIVE, *, scale: Callable[[Graph], Node] | None = None) -> Pass:
     """A pass that adds an output `<name>.grad` for each named input or parameter.
 
     The objective is one number of a floating-point type. A name that it does not depend on gets zeros. Contributions
-    are added in the order of the backward walk, which the graph alone determines. Raises GraphError for a name that the
+    are added in the order of the backward walk, which the graph alone determines. scale: gives one number in f32, of
+    that many times the objective are the gradients. Raises GraphError for a name that the
     graph does not read, and for an op between it and the objective that has no derivative here (`kernel`, `host`).
     """
 
@@ -33,22 +34,24 @@ def gradient(wrt: Sequence[str], objective: str = OBJECTIVE) -> Pass:
         if missing:
             raise GraphError(f"no gradient by {', '.join(missing)}: the graph does not read it")
         asked = [named[name] for name in wrt]
-        found = cotangents(graph, graph.outputs[objective], asked)
+        found = cotangents(graph, graph.outputs[objective], asked, scale(graph) if scale else None)
         grads = {name + GRADIENT: found[node] for name, node in zip(wrt, asked, strict=True)}
         return erase_surrogate(graph.with_roots({**graph.outputs, **grads}))
 
     return run
 
 
-def cotangents(graph: Graph, objective: Node, wrt: Sequence[Node]) -> dict[Node, Node]:
-    """The derivative of the objective by each of the given nodes."""
+def cotangents(graph: Graph, objective: Node, wrt: Sequence[Node], scale: Node | None = None) -> dict[Node, Node]:
+    """The derivative of the objective, times a scale if there is one, by each of the given nodes."""
     if objective.type.count != 1 or not objective.type.is_float:
         raise GraphError(f"the objective is {objective.type}, not one number")
     active = _active(graph, wrt)
     with at(objective.span, objective.scope):
-        parts: dict[Node, list[Node]] = {
-            objective: [ops.const(value=1.0, shape=objective.shape, dtype=objective.dtype)]
-        }
+        if scale is None:
+            first = ops.const(value=1.0, shape=objective.shape, dtype=objective.dtype)
+        else:
+            first = expr.reshape(expr.cast(scale, objective.dtype), objective.shape)
+        parts: dict[Node, list[Node]] = {objective: [first]}
     found: dict[Node, Node] = {}
     for node in reversed(graph.order):
         if node not in active or node not in parts:

@@ -95,7 +95,7 @@ class Groups:
         nodes = [n for n in graph.order if stores.computed(n) or n.op is ops.concat]
         for i, node in enumerate(nodes):
             self.of[node] = i
-            self.groups[i] = single(stores, node) if stores.computed(node) else Group([node], [])
+            self.groups[i] = self.single(node) if stores.computed(node) else Group([node], [])
             self.next[i] = 0
         self._written()
         self.prepared: set[Node] = set()
@@ -122,6 +122,10 @@ class Groups:
                 if reader != self.of[node] and self.groups[reader].nodes[0].op is not ops.concat:
                     self.next[reader] |= 1 << self.of[node]
         self._close()
+
+    def single(self, node: Node) -> Group:
+        """The group of one node."""
+        return single(self.stores, node)
 
     def _written(self) -> None:
         """Which nodes are written into a state, and where."""

@@ -21,12 +21,16 @@ INNER_TILES = (16, 20, 24, 25, 12, 10, 8)
 INNER_TILES_OF_LARGE = (8, 10, 12, 16, 20)
 LARGE_ITEM = 16_384
 LARGEST_ITEM = 80_000
-# Bytes of one value in a tile, and of the columns of a convolution.
+# Bytes of one value in a tile, of one in the tiles of a product that all threads hold together, and of the columns of a
+# convolution. A product packs its other operand for each tile, which a few rows do not pay for.
 TILE_BYTES = 1 << 16
+PRODUCT_TILE_BYTES = 1 << 17
 COLUMN_BYTES = 1 << 20
-# Under this estimate, in seconds, sharing a kernel between threads costs more than it saves: waking a thread takes some
-# 20 us. A convolution of one item, split by its results, makes its columns on each thread.
-WORTH_SPLITTING = 100e-6
+# Under this estimate, in seconds, sharing a kernel between threads costs more than it saves: waking a thread takes
+# 20 us, on some virtual machines 150, and each call of numpy's waits for the interpreter, which the other thread may
+# have. A convolution of one item, split by its results, makes its columns on each thread.
+WORTH_SPLITTING = 400e-6
+WORTH_SPLITTING_CALL = 10e-6
 WORTH_SPLITTING_ITEM = 800e-6
 
 
@@ -81,7 +85,7 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
         return inner
     share = -(-length // threads)
     if any(n.op is ops.dot and along[n] is not None for n in body.order):
-        return divisor(length, min(share, max(8, TILE_BYTES // widest)))
+        return even(length, threads, min(share, max(8, PRODUCT_TILE_BYTES // threads // widest)))
     tile = TILE_BYTES // widest
     if columns:
         tile = min(tile, COLUMN_BYTES // columns)
@@ -89,7 +93,12 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
         # Results of a convolution, of which each tile has equally many: their weights are read as a matrix.
         exact = max(d for d in range(1, share + 1) if length % d == 0)
         return exact if 4 * exact >= share else length
-    return divisor(length, max(1, min(tile, share)))
+    return even(length, threads, max(1, min(tile, share)))
+
+
+def even(length: int, threads: int, most: int) -> int:
+    """Elements of a tile, at most so many, of which each thread gets as many where that can be."""
+    return divisor(length // threads if length % threads == 0 else length, most)
 
 
 def divisor(length: int, most: int) -> int:

@@ -6,7 +6,7 @@ in one arena. The target adds the scratch of its kernels and packs all of it (`c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..compiler import ops
 from ..compiler.graph import Graph, GraphError, Node
@@ -14,14 +14,16 @@ from ..compiler.kernel import narrow
 from ..compiler.plan import Home, Plan
 from .stores import Span, base_of, state_span
 
+Orders = Callable[[Graph, dict[Node, Home]], dict[Node, tuple[int, ...]]]
 
-def plan(graph: Graph, *, threads: int, inner: bool) -> Plan:
-    """The plan of a graph of kernels (see `fuse`)."""
+
+def plan(graph: Graph, *, threads: int, inner: bool, layout: Orders | None = None) -> Plan:
+    """The plan of a graph of kernels (see `fuse`). layout: gives the order of each value's axes; else some are free."""
     homes = _homes(graph)
     edges = _edges(graph, homes)
     prepare = _prepared(graph, homes)
     kernels = _launch_order(graph, edges, prepare)
-    orders = _orders(graph, homes, inner)
+    orders = layout(graph, homes) if layout else _orders(graph, homes, inner)
     lives = _lives(graph, homes, kernels, prepare)
     return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner)
 

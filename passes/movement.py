@@ -42,7 +42,7 @@ def _transposed_dot(m: Match) -> Node | Refuse | None:
         return None
     if m.shared(m.y):
         return Refuse(SHARED)
-    return ops.dot(ops.transpose(m.b, perm=swap), ops.transpose(m.a, perm=swap))
+    return ops.dot(ops.transpose(m.b, perm=swap), ops.transpose(m.a, perm=swap), **m.y.attrs)
 
 
 def regrouped(source: Shape, wide: Shape, target: Shape) -> Shape | None:

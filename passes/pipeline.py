@@ -4,6 +4,8 @@ train     gradient, update or accumulate, flatten, simplify       a training ste
 apply     simplify                                                the update after accumulating steps
 gradients gradient, flatten, simplify                             gradients as outputs, nothing learned
 test      erase surrogate, flatten, simplify, fold weights        values only
+
+Where a layer computes in 16 bits, `precision` ends each of them but `apply`.
 """
 
 from __future__ import annotations
@@ -16,26 +18,41 @@ from ..compiler.program import StateInfo, Use
 from .flatten import flatten, learned
 from .gradient import erase_surrogate, gradient
 from .manager import Pipeline
+from .precision import Types, precision
+from .scaling import Scaling, fixed_scale, scale_of, unscale
 from .simplify import simplify
 from .update import accumulate, update
 from .weights import fold_weights
 
 
 def train(
-    graph: Graph, solver: Use, layout: Sequence[StateInfo], *, clip: float | None = None, batches: int = 1
+    graph: Graph,
+    solver: Use,
+    layout: Sequence[StateInfo],
+    *,
+    clip: float | None = None,
+    batches: int = 1,
+    types: Types | None = None,
+    scaling: Scaling | None = None,
 ) -> Pipeline:
     """The passes that make a training step of a net built in training mode.
 
     batches: how many steps share one update; above 1 a step only accumulates, and `update.apply` makes the other graph.
+    types: those of the layers, where any is of 16 bits. scaling: of the loss, for f16.
     """
     read = [info.name for info in learned(layout) if info.name in graph.params]
-    learn = update(solver, layout, clip=clip) if batches == 1 else accumulate(layout)
+    learn = update(solver, layout, clip=clip, scaling=scaling) if batches == 1 else accumulate(layout, scaling=scaling)
     return (
-        ("gradient", gradient(read)),
+        ("gradient", gradient(read, scale=scale_of if scaling else None)),
         ("update" if batches == 1 else "accumulate", learn),
         ("flatten", flatten(layout)),
         ("simplify", simplify),
+        *_narrowed(types),
     )
+
+
+def _narrowed(types: Types | None) -> Pipeline:
+    return () if types is None else (("precision", precision(types)),)
 
 
 def apply() -> Pipeline:
@@ -43,16 +60,26 @@ def apply() -> Pipeline:
     return (("simplify", simplify),)
 
 
-def gradients(wrt: Sequence[str], layout: Sequence[StateInfo], *, objective: str = OBJECTIVE) -> Pipeline:
+def gradients(
+    wrt: Sequence[str], layout: Sequence[StateInfo], *, objective: str = OBJECTIVE, types: Types | None = None
+) -> Pipeline:
     """The passes that add `<name>.grad` outputs for inputs and parameters, and learn nothing."""
-    return (("gradient", gradient(wrt, objective)), ("flatten", flatten(layout)), ("simplify", simplify))
+    scaled = types is not None and "f16" in types.narrow
+    return (
+        ("gradient", gradient(wrt, objective, scale=fixed_scale if scaled else None)),
+        *((("unscale", unscale(wrt)),) if scaled else ()),
+        ("flatten", flatten(layout)),
+        ("simplify", simplify),
+        *_narrowed(types),
+    )
 
 
-def test(layout: Sequence[StateInfo]) -> Pipeline:
+def test(layout: Sequence[StateInfo], *, types: Types | None = None) -> Pipeline:  # noqa: PT028  (no test of pytest's)
     """The passes over a net built in test mode; what depends on state alone may then be computed once."""
     return (
         ("erase surrogate", erase_surrogate),
         ("flatten", flatten(layout)),
         ("simplify", simplify),
         ("fold weights", fold_weights),
+        *_narrowed(types),
     )

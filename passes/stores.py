@@ -11,12 +11,12 @@ ordered before the writer (`readers_before`), and a writer that must precede one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..compiler import ops
 from ..compiler.graph import Graph, Node, at
-from ..compiler.kernel import read_in_windows
+from ..compiler.kernel import read_in_windows, widens
 
 SOURCES = frozenset({"input", "param"})
 
@@ -65,6 +65,7 @@ class Stores:
         self.graph = graph
         self.copies = copies
         self.windows = read_in_windows(graph.order)
+        self.again: frozenset[Node] = frozenset()
         self._computed: dict[Node, bool] = {}
 
     def computed(self, node: Node) -> bool:
@@ -77,9 +78,14 @@ class Stores:
                 "iota",
                 "surrogate",
             )
-            known = node in self.copies or not (inline or node in self.windows)
+            known = node in self.copies or not (inline or widens(node) or node in self.windows or node in self.again)
             self._computed[node] = known
         return known
+
+    def compute_again(self, nodes: Iterable[Node]) -> None:
+        """From now on these nodes have no memory: whoever reads one computes it."""
+        self.again |= frozenset(nodes)
+        self._computed.clear()
 
     def stored(self, node: Node) -> bool:
         """Whether a node can be read from memory: computed, fed, state, a concat, or a plain part of the last two."""

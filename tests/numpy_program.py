@@ -27,7 +27,9 @@ def small_tiles(tile_bytes: int = 64) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuse, "SMALL", 0)
         patch.setattr(layout, "TILE_BYTES", tile_bytes)
+        patch.setattr(layout, "PRODUCT_TILE_BYTES", tile_bytes)
         patch.setattr(fuse, "WORTH_SPLITTING", 0.0)
+        patch.setattr(fuse, "WORTH_SPLITTING_CALL", 0.0)
         yield
 
 

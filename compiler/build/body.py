@@ -22,6 +22,7 @@ from .limits import MAX_LOOP, TURN_WORK, limit
 from .names import LayerEntry, Scope, join
 
 DIRECTIVES = ("nofuse", "recompute", "dtype")
+DTYPE = "dtype:"  # before the type, in the table of directives
 ZERO = Filler("constant", (("value", 0.0),))
 
 
@@ -76,7 +77,9 @@ def directed(frame: Frame, statement: tree.AnyStatement) -> Frame:
             hint = "put it before a statement that computes something"
             frame.report(SourceError("E213", f"`@{name}` has nothing to act on here", directive.span, hint))
         elif name == "dtype":
-            _dtype_directive(frame, directive)
+            if word := _dtype_directive(frame, directive):
+                # The innermost one holds.
+                found = {*(other for other in found if not other.startswith(DTYPE)), DTYPE + word}
         elif directive.args:
             frame.report(SourceError("E213", f"`@{name}` takes no settings", directive.span))
         else:
@@ -87,16 +90,19 @@ def directed(frame: Frame, statement: tree.AnyStatement) -> Frame:
     return frame if found == frame.directives else frame.with_(directives=frozenset(found))
 
 
-def _dtype_directive(frame: Frame, directive: tree.Directive) -> None:
-    """`@dtype(bf16)`: checked, and refused with the reason."""
+def _dtype_directive(frame: Frame, directive: tree.Directive) -> str:
+    """The type of `@dtype(bf16)`; nothing, after a message, where it is wrong or refused."""
     values = [arg.value for arg in directive.args]
     word = values[0] if len(values) == 1 and directive.args[0].name is None else None
     if not isinstance(word, tree.Name) or word.name not in ("f16", "bf16", "f32", "f64"):
         hint = "such as @dtype(bf16); there are f16, bf16, f32, f64"
         frame.report(SourceError("E213", "`@dtype` takes one type of floating-point numbers", directive.span, hint))
-        return
-    message = f"`@dtype({word.name})` is not obeyed: no target computes in another type than its operands' yet"
-    frame.report(SourceError("W603", message, directive.span, "cast the operands to compute in another type"))
+        return ""
+    if word.name == "f64":
+        message = "`@dtype(f64)` is not obeyed: layers compute in f32, bf16 or f16, and sum in f32"
+        frame.report(SourceError("W603", message, directive.span, "cast the operands to compute in f64"))
+        return ""
+    return word.name
 
 
 def named(frame: Frame, base: str, *values: tree.Expr) -> Frame:

@@ -135,6 +135,7 @@ def assemble(
         dims={key: size for key, size in state.dims.items() if key in state.symbols},
         warnings=warnings,
         directives={key: found for key, found in state.directives.items() if key in alive},
+        tops={row.info.name: tuple(top for top in row.tops if top in reached) for row in rows},
     )
 
 

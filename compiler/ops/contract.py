@@ -3,22 +3,49 @@
 Convolution is N-dimensional correlation as Caffe's: x is (N, C, *spatial), w is (O, C / groups, *kernel), the result
 (N, O, *out), out = floor((in + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1. Each of the three ops is the
 gradient of the other two, so they close under differentiation.
+
+Each takes `dtype`, the type of its sums and so of its result, where that is wider than its operands': bf16 times bf16
+summed in f32.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import Node
-from ..types import TensorType
-from .base import Array, Op, check, register
+from ..types import FLOATS, NUMPY_DTYPES, SIZES, TensorType
+from .base import Array, Op, Vjp, check, register
 from .movement import transpose
+from .pointwise import cast
 
 Ints = tuple[int, ...]
+
+
+def contract(
+    name: str, infer: Callable[..., TensorType], numpy: Callable[..., Array], vjp: Vjp, flops: Callable[..., int]
+) -> Op:
+    """Register a product of two operands of one type, with the attribute `dtype` added to its rules."""
+
+    def typed(a: TensorType, b: TensorType, *, dtype: str = "", **attrs: Any) -> TensorType:
+        y = infer(a, b, **attrs)
+        wider = dtype in FLOATS and SIZES[dtype] > SIZES[y.dtype]
+        check(not dtype or wider, f"{dtype} is no wider type to sum {y.dtype} in")
+        return y.with_dtype(dtype) if dtype else y
+
+    def computed(a: Array, b: Array, *, dtype: str = "", **attrs: Any) -> Array:
+        if dtype:
+            a, b = (x.astype(np.promote_types(x.dtype, NUMPY_DTYPES[dtype]), copy=False) for x in (a, b))
+        return numpy(a, b, **attrs)
+
+    def gradients(g: Node, y: Node, a: Node, b: Node, *, dtype: str = "", **attrs: Any) -> Sequence[Node | None]:
+        return vjp(cast(g, dtype=a.dtype) if dtype else g, y, a, b, **attrs)
+
+    return register(Op(name, "contract", typed, computed, gradients, flops))
 
 
 def _dot_type(a: TensorType, b: TensorType) -> TensorType:
@@ -34,15 +61,12 @@ def _swap(x: Node) -> Node:
 
 
 # Matrix product over the last two axes: (..., M, K) by (..., K, N); a transposed operand is read as a view.
-dot: Op = register(
-    Op(
-        "dot",
-        "contract",
-        _dot_type,
-        np.matmul,
-        lambda g, y, a, b: (dot(g, _swap(b)), dot(_swap(a), g)),
-        lambda y, a, b: 2 * y.count * a.shape[-1],
-    )
+dot: Op = contract(
+    "dot",
+    _dot_type,
+    np.matmul,
+    lambda g, y, a, b: (dot(g, _swap(b)), dot(_swap(a), g)),
+    lambda y, a, b, **_: 2 * y.count * a.shape[-1],
 )
 
 
@@ -100,7 +124,7 @@ def _conv_flops(y: TensorType, x: TensorType, w: TensorType, **_: Any) -> int:
     return 2 * y.count * math.prod(w.shape[1:])
 
 
-conv: Op = register(Op("conv", "contract", _conv_type, _conv, _conv_vjp, _conv_flops))
+conv: Op = contract("conv", _conv_type, _conv, _conv_vjp, _conv_flops)
 
 
 def _data_grad_type(
@@ -137,15 +161,12 @@ def _data_grad_vjp(h: Node, y: Node, g: Node, w: Node, *, size: Ints, **attrs: A
 
 
 # The gradient of `conv` by its data: from (N, O, *out) back to (N, C, *size). Also Caffe's Deconvolution, forward.
-conv_data_grad: Op = register(
-    Op(
-        "conv_data_grad",
-        "contract",
-        _data_grad_type,
-        _conv_data_grad,
-        _data_grad_vjp,
-        lambda y, g, w, **_: 2 * g.count * math.prod(w.shape[1:]),
-    )
+conv_data_grad: Op = contract(
+    "conv_data_grad",
+    _data_grad_type,
+    _conv_data_grad,
+    _data_grad_vjp,
+    lambda y, g, w, **_: 2 * g.count * math.prod(w.shape[1:]),
 )
 
 
@@ -178,13 +199,10 @@ def _weight_grad_vjp(h: Node, y: Node, x: Node, g: Node, *, kernel: Ints, **attr
 
 
 # The gradient of `conv` by its weights: (O, C / groups, *kernel) from the data and the gradient of the result.
-conv_weight_grad: Op = register(
-    Op(
-        "conv_weight_grad",
-        "contract",
-        _weight_grad_type,
-        _conv_weight_grad,
-        _weight_grad_vjp,
-        lambda y, x, g, **_: 2 * g.count * math.prod(y.shape[1:]),
-    )
+conv_weight_grad: Op = contract(
+    "conv_weight_grad",
+    _weight_grad_type,
+    _conv_weight_grad,
+    _weight_grad_vjp,
+    lambda y, x, g, **_: 2 * g.count * math.prod(y.shape[1:]),
 )

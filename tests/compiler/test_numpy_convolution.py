@@ -9,7 +9,7 @@ import pytest
 from numpy_program import assert_like_oracle, program_of, small_tiles
 
 from netc.compiler import expr, ops
-from netc.compiler.codegen.numpy import columns
+from netc.compiler.codegen.numpy import columns, convolution
 from netc.compiler.graph import Graph, Node
 from netc.passes import layout
 
@@ -84,6 +84,24 @@ def test_blocks_of_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if len(CASES[case]["size"]) > 1 and "pointwise" not in case:
         assert "for r in range" in program.source
     assert_like_oracle(graph, threads=2, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("positions", [1, 50])
+@pytest.mark.parametrize("case", CASES)
+def test_blocks_of_items(case: str, positions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the batch behind the channels, columns are made for some items of a tile, and for some of their rows."""
+    monkeypatch.setattr(layout, "LARGEST_ITEM", 0)
+    monkeypatch.setattr(columns, "COLUMNS", 1)
+    monkeypatch.setattr(columns, "POSITIONS", positions)
+    monkeypatch.setattr(convolution, "SUMMED", positions)
+    graph = step(6, **CASES[case])
+    for fused in (True, False):
+        if positions == 1 and "pointwise" not in case:
+            assert "for m in range" in program_of(graph, fused=fused).source
+        assert_like_oracle(graph, fused=fused, tolerance=1e-4)
+    for batch in (6, 17):
+        with small_tiles(1 << 12):
+            assert_like_oracle(step(batch, **CASES[case]), threads=2, tolerance=1e-4)
 
 
 @pytest.mark.parametrize("outputs", [6, 7, 35])

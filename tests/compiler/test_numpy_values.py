@@ -58,8 +58,50 @@ SIDES: list[Callable[[Node], Node]] = [
 @pytest.mark.parametrize("left", range(4))
 @pytest.mark.parametrize("right", range(4))
 def test_choices(left: int, right: int, dtype: str) -> None:
-    x, y = fed("x", 6, 5, dtype=dtype), fed("y", 6, 5, dtype=dtype)
-    both(Graph({"z": ops.where(ops.less(x, y), SIDES[left](x), SIDES[right](y))}))
+    for shape in ((6, 5), (19, 23)):  # few elements are chosen by `copyto`, many by their bits
+        x, y = fed("x", *shape, dtype=dtype), fed("y", *shape, dtype=dtype)
+        both(Graph({"z": ops.where(ops.less(x, y), SIDES[left](x), SIDES[right](y))}))
+
+
+@pytest.mark.parametrize("size", [4, 20])
+def test_choices_over_one_of_their_operands(size: int) -> None:
+    """An operand whose memory is taken may be read a second time, turned; a state is overwritten by its next value."""
+    x, y, w = fed("x", size, size), fed("y", size, size), ops.param(name="w", shape=(size, size), dtype="f32")
+    condition = ops.less(x, y)
+    for turned in (True, False):
+        t = ops.exp(x)
+        sides = (ops.transpose(t, perm=(1, 0)), t) if turned else (t, ops.transpose(t, perm=(1, 0)))
+        both(Graph({"z": ops.where(condition, *sides)}))
+        both(Graph({"z": expr.where(condition, sides[0], 0.0) + 1.0, "u": expr.where(condition, 0.0, sides[1])}))
+        following = (w - x, w) if turned else (w, w - x)
+        both(Graph({}, {"w": ops.where(condition, *following)}))
+
+
+def test_the_sum_of_chosen_elements() -> None:
+    """What is not chosen does not count, be it NaN; a label that is no class chooses nothing."""
+    x, label = fed("x", 9, 7), fed("label", 9, 1, dtype="i32")
+    classes = ops.iota(shape=x.shape, axes=(1,), dtype="i32")
+    here = ops.equal(classes, ops.broadcast(label, shape=x.shape))
+    chosen = expr.where(here, ops.log(x), 0.0)
+    values = np.random.default_rng(0).standard_normal((9, 7)).astype(np.float32)
+    labels = np.array([[0], [6], [3], [7], [-1], [2], [2], [5], [1]], np.int32)
+    for axes in ((1,), (0,), (0, 1)):
+        graph = Graph({"y": ops.sum_(chosen, axes=axes) * 2.0})
+        assert "where=" in program_of(graph).source
+        both(graph, x=values, label=labels)
+    both(Graph({"y": ops.sum_(chosen, axes=(1,)), "chosen": chosen, "here": here}), x=values, label=labels)
+
+
+def test_memory_that_is_still_read_is_not_taken() -> None:
+    x = fed("x", 6, 50)
+    t = ops.tanh(x)
+    # A difference reads what it takes away after the exponential has been computed.
+    both(Graph({"y": ops.add(ops.neg(t), ops.exp(t))}))
+    # A value may lie in the result that its last reader writes, not in one that another writes before.
+    both(Graph({"y": ops.tanh(t) * t}))
+    both(Graph({"y": ops.transpose(t, perm=(1, 0)) * 2.0, "z": ops.sum_(t, axes=(1,)) * t}))
+    square = ops.exp(fed("s", 20, 20))
+    both(Graph({"y": ops.tanh(square) * ops.transpose(square, perm=(1, 0)) + square}))
 
 
 def test_choices_keep_what_is_not_chosen_out() -> None:

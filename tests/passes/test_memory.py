@@ -26,6 +26,11 @@ def test_what_lives_together_lies_apart(found: list[tuple[int, int, int]]) -> No
                 assert offsets[i] + size <= offsets[j] or offsets[j] + other <= offsets[i]
 
 
+def test_small_blocks_lie_closer() -> None:
+    assert pack([(64, 0, 1), (20, 0, 1), (12, 0, 1)], small=64, unit=8) == ([0, 64, 88], 100)
+    assert pack([(64, 0, 1), (20, 0, 1), (12, 0, 1)]) == ([0, 64, 128], 140)
+
+
 def test_memory_is_used_again() -> None:
     assert pack([(64, 0, 1), (64, 1, 2), (64, 2, 3)]) == ([0, 64, 0], 128)
 

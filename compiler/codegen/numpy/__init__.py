@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from keyword import iskeyword
-from pathlib import PurePath
 
 import numpy as np
 
@@ -19,8 +17,9 @@ from ...graph import Graph, Node
 from ...kernel import Schedule, kind_of
 from ...plan import Plan, aligned, pack
 from ...program import Buffer, Decision, Function, Launch, Program
+from ..names import Names, below_reshapes, kind_name, origins, printable
 from .body import SIZES
-from .kernel import Written, write_kernel
+from .kernel import SMALL, UNIT, Written, write_kernel
 from .ref import Place, order_of, reshaped, strides_of
 
 
@@ -40,7 +39,7 @@ class Module:
     plan: Plan
     name: str
     values: dict[Node, Value] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
+    names: Names = field(default_factory=Names)
     functions: dict[str, tuple[str, Written, str]] = field(default_factory=dict)
     bound: list[str] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -50,15 +49,7 @@ class Module:
     held: list[tuple[str, Node, tuple[int, ...]]] = field(default_factory=list)
 
     def fresh(self, wanted: str) -> str:
-        """A name that nothing else has: ASCII, since Python takes some other characters for the same, some for none."""
-        base = re.sub(r"[^A-Za-z0-9_]+", "_", wanted).strip("_").lower() or "value"
-        base = f"n{base}" if base[0].isdigit() else base
-        name, k = base, 1
-        while name in self.names or iskeyword(name) or name.endswith("_scratch"):
-            k += 1
-            name = f"{base}_{k}"
-        self.names.add(name)
-        return name
+        return self.names.fresh(wanted)
 
     def value(self, node: Node) -> Value:
         """A value that is there already: fed, state, written before, or a view of one of these."""
@@ -123,9 +114,9 @@ class Module:
         order = self.plan.orders.get(node)
         if order is None:
             order = order_of(written.shape, written.strides) if written else tuple(range(len(shape)))
-        name = self.fresh(f"{node.scope}_{self._kind(node)}" if node.scope else self._kind(node))
+        name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         place = Place(shape, strides_of(shape, order), dtype, f"arena:{name}")
-        offset = self.block(aligned(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype]), *self.plan.lives[node])
+        offset = self.block(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype], *self.plan.lives[node])
         self.held.append((name, node, tuple(order)))
         self.bound.append(f"{name} = array(arena, {offset}, {dtype!r}, {shape}, {tuple(order)})")
         self.values[node] = Value(name, place)
@@ -138,7 +129,7 @@ class Module:
 
     def packed(self) -> int:
         """Give each piece of the arena its offset; the bytes of the arena."""
-        offsets, size = pack(self.blocks)
+        offsets, size = pack(self.blocks, small=SMALL, unit=UNIT)
         for i, line in enumerate(self.bound):
             self.bound[i] = re.sub("\0([0-9]+)\0", lambda found: str(offsets[int(found[1])]), line)
         number = {line.split(" = ")[0]: line for line in self.bound}
@@ -146,13 +137,6 @@ class Module:
             offset = int(number[name].split(", ")[1])
             self.buffers.append(Buffer(name, node.type, "arena", offset, order))
         return size
-
-    @staticmethod
-    def _kind(node: Node) -> str:
-        if node.op is ops.concat:
-            return "joined"
-        outputs = list(node.inputs[0].attrs["body"].outputs.values())
-        return str(outputs[node.attrs["index"]].op.name)
 
     def _state(self, node: Node, key: str) -> Value:
         shape = tuple(map(int, node.shape))
@@ -173,7 +157,7 @@ class Module:
         home = self.plan.homes[node]
         assert home.parent is not None
         outer = self.value(home.parent)
-        operand = next(x for x in home.parent.inputs if node is _base(x))
+        operand = next(x for x in home.parent.inputs if node is below_reshapes(x))
         axis = home.parent.attrs["axis"]
         stop = home.start + int(operand.shape[axis])
         lead = ":, " * axis
@@ -186,7 +170,7 @@ class Module:
             if steps is None:
                 raise AssertionError(f"{node} does not lie in one piece inside of its concat")
             strides = steps
-        name = self.fresh(f"{node.scope}_{self._kind(node)}" if node.scope else self._kind(node))
+        name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         self.bound.append(f"{name} = {text}")
         memory = f"{outer.place.memory}{(home.start,)}" if outer.place.memory and home.start else outer.place.memory
         self.values[node] = Value(name, Place(target, strides, outer.place.dtype, memory))
@@ -218,7 +202,7 @@ class Module:
         if written.key not in self.functions:
             self.functions[written.key] = (self.fresh(f"{kind}_{len(self.functions) + 1}"), written, kind)
         function = self.functions[written.key][0]
-        totals, scratch = [], written.scratch
+        totals, scratch = [], aligned(written.scratch) if written.totals else written.scratch
         for k in written.totals if schedule.split else ():
             totals.append((k, scratch))
             size = outs[k].place
@@ -231,7 +215,7 @@ class Module:
             extra += f", tiles={ranges}"
         if totals:
             extra += f", totals={tuple(totals)}"
-        layers, places = _origins(body)
+        layers, places = origins(body)
         note = ", ".join(layers) or kind
         if places:
             note += f"  ({', '.join(places)})"
@@ -240,7 +224,7 @@ class Module:
             f"arena, {function}_scratch, {_tuple(bases)}{extra})"
         )
         phase = "prepare" if kernel in plan.prepare else "step"
-        self.bound.append(f"# {_printable(note)}")
+        self.bound.append(f"# {printable(note)}")
         self.bound.append(f"{phase}.append({text})")
         moved = sum(x.type.nbytes for x in kernel.inputs) + sum(n.type.nbytes for n in body.outputs.values())
         self.launches.append(
@@ -254,12 +238,6 @@ class Module:
                 "prepare" if phase == "prepare" else "step",
             )
         )
-
-
-def _base(operand: Node) -> Node:
-    while operand.op is ops.reshape:
-        operand = operand.inputs[0]
-    return operand
 
 
 def _tuple(names: object) -> str:
@@ -279,26 +257,6 @@ def _ranges(schedule: Schedule, threads: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _printable(text: str) -> str:
-    """What a comment may hold: a file's name may have a line end in it, and what follows that would be code."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _origins(body: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The layers and the places of a kernel's nodes, in the order of the text."""
-    layers: dict[str, None] = {}
-    places: dict[str, None] = {}
-    for node in body.order:
-        if node.op.family == "source":
-            continue
-        for origin in body.origins(node):
-            if origin.scope:
-                layers[origin.scope] = None
-            if origin.span is not None:
-                places[f"{PurePath(origin.span.file).name}:{origin.span.line}"] = None
-    return tuple(layers), tuple(places)
-
-
 def emit_numpy(
     graph: Graph,
     plan: Plan,
@@ -312,10 +270,11 @@ def emit_numpy(
     from .module import module_text
 
     module = Module(graph, plan, name)
-    module.names |= {
+    module.names.taken |= {
         "array",
         "launch",
         "draw",
+        "round_bf16",
         "np",
         "partial",
         "inputs",

@@ -11,10 +11,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ... import ops
 from ...graph import Graph, Node
-from ...kernel import TOTAL, Schedule, narrow, read_in_windows
-from ...types import Literal
+from ...kernel import TOTAL, Schedule, narrow, read_in_windows, widens
+from ...types import Literal, round_bf16
 from .ref import Ints, Place, Ref, number, order_of, strides_of
 
 
@@ -97,11 +99,16 @@ class Body:
         self.last: dict[Node, int] = {}
         for node in reversed(self.graph.order):
             users = self.graph.users[node]
-            if self.computed(node):
-                here = [self.position[u] if self.computed(u) else self.last[u] for u in users]
-            else:
-                here = [self.position[u] if self.computed(u) else self.last.get(u, 0) for u in users]
-            self.last[node] = max(here, default=0)
+            self.last[node] = max(map(self.last_read, users), default=0)
+
+    def last_read(self, user: Node) -> int:
+        """When `user` reads its operands for the last time: where it is read through, when its own readers do."""
+        return self.position[user] if self.computed(user) and not self.skipped(user) else self.last[user]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a thread may run several tiles, so that what is written once must be kept for all of them."""
+        return bool(self.tile) and not self.single
 
     def computed(self, node: Node) -> bool:
         """Whether a node is written somewhere, rather than read through."""
@@ -113,7 +120,7 @@ class Body:
             "iota",
             "surrogate",
         )
-        return not inline and node not in self.windows
+        return not (inline or widens(node) or node in self.windows)
 
     # Lines and names.
 
@@ -184,8 +191,20 @@ class Body:
             self.values[node] = self.constant(node)
         elif node.op is ops.surrogate:
             self.values[node] = self.value(node.inputs[0])
+        elif widens(node):
+            self.values[node] = self.widened(self.value(node.inputs[0]))
         else:
             SPELL[node.op.name](self, node)
+
+    def widened(self, ref: Ref) -> Ref:
+        """A ref as float32, in which numbers of bf16 are held anyhow."""
+        if ref.dtype == "float32" or ref.number:
+            return ref
+        whole = ref.whole and self.tile > 0
+        order = order_of(ref.shape, ref.strides)
+        made = self.scratch(ref.shape, "float32", order, tiled=ref.tiled, whole=whole)
+        self.put(f"np.copyto({made.text}, {ref.text})", ref, made, whole=whole)
+        return made
 
     def operand(self, index: int, axis: int | None) -> Ref:
         """The tile of an operand, or all of it."""
@@ -205,6 +224,7 @@ class Body:
         value, dtype = node.attrs["value"], node.type.numpy_dtype.name
         if not isinstance(value, Literal):
             rank = len(node.shape)
+            value = float(round_bf16(np.asarray(value))) if node.dtype == "bf16" else value
             return Ref(number(value, dtype), (1,) * rank, (0,) * rank, dtype, None, True, number=True)
         array = value.array()
         shape = tuple(map(int, array.shape))
@@ -264,20 +284,25 @@ class Body:
     def ahead(self, node: Node, order: Sequence[int]) -> Ref | None:
         """The tile of the result in which elementwise nodes after this one end, if it can be computed there at once.
 
-        Each of them must be the only reader of the one before, so that nothing else is needed of what they overwrite.
+        Each of them must be the last reader of the one before, so that nothing is needed of what they overwrite.
         """
         end = node
         while end not in self.result_of:
             users = self.graph.users[end]
-            if len(users) != 1 or users[0].op.family != "pointwise" or not self.computed(users[0]):
+            after = self.graph.order[self.last[end]]
+            if after not in users or after.op.family != "pointwise" or not self.computed(after):
                 return None
-            if users[0].op.name in ("pow", "where") or self.skipped(end) or self.skipped(users[0]):
+            if after.op.name in ("pow", "where") or self.skipped(end) or self.skipped(after):
                 return None
-            end = users[0]
+            if any(u is not after and self.last_read(u) >= self.position[after] for u in users):
+                return None
+            end = after
         if (end.shape, stored_dtype(end), self.axes[end]) != (node.shape, stored_dtype(node), self.axes[node]):
             return None
         holder = self.holders.get(end)
-        if (holder is not None and holder not in node.inputs) or self.overwrites(end, self.position[node]):
+        if holder is not None and (holder not in node.inputs or self.last[holder] > self.position[node]):
+            return None
+        if self.overwrites(end, self.position[node]):
             return None
         self.holders[end] = node
         return self.result(end, order)
@@ -330,13 +355,15 @@ class Body:
                     SPELL[node.op.name](self, node)
 
     def skipped(self, node: Node) -> bool:
-        """A negation that is only added is spelled as a subtraction by the addition."""
-        return (
-            node.op is ops.neg
-            and node not in self.result_of
-            and all(u.op is ops.add and u.inputs[0] is not u.inputs[1] for u in self.graph.users[node])
-            and not any(x.op is ops.neg for u in self.graph.users[node] for x in u.inputs if x is not node)
-        )
+        """What its readers spell with it: a negation that is only added, a choice of an element that is only summed."""
+        users = self.graph.users[node]
+        if node in self.result_of or node in self.windows:
+            return False
+        if node.op is ops.neg:
+            return all(u.op is ops.add and u.inputs[0] is not u.inputs[1] for u in users) and not any(
+                x.op is ops.neg for u in users for x in u.inputs if x is not node
+            )
+        return node.op is ops.where and all(u.op is ops.sum_ for u in users) and picks(node)
 
     def copy(self, node: Node) -> None:
         """A result that is only moved."""
@@ -347,6 +374,21 @@ class Body:
         self.read_through(node)
         self.result_of = kept
         self.finish(node, self.values[node])
+
+
+def picks(node: Node) -> bool:
+    """Whether a choice keeps the elements at numbers that are looked for, so few, and is 0 elsewhere."""
+
+    def below(x: Node) -> Node:
+        while x.op in (ops.broadcast, ops.reshape, ops.cast):
+            x = x.inputs[0]
+        return x
+
+    condition, kept, other = node.inputs
+    rest = below(other)
+    if rest.op is not ops.const or isinstance(rest.attrs["value"], Literal) or rest.attrs["value"] != 0:
+        return False
+    return kept.type.is_float and condition.op is ops.equal and any(below(x).op is ops.iota for x in condition.inputs)
 
 
 def cast(ref: Ref, target: Ref) -> str:

@@ -2,7 +2,7 @@
 
 Columns are (C, kernel…, positions): laid out so that the product with the weights (O, C * kernel) lands where the
 result lies, whether the batch is the innermost axis (`inner`: all copies are long runs) or stands after the channels.
-They are made for a few rows of positions at a time, so that they stay in the cache.
+They are made for a few rows of positions, or for some items of several, at a time, so that they stay in the cache.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Shape:
     dilation: Ints
     out: Ints
     inner: bool
+    items: int
     rows: int
     dtype: str
 
@@ -62,25 +63,45 @@ class Shape:
         return bool(self.out) and self.rows != self.out[0]
 
     @property
+    def parted(self) -> bool:
+        """Whether columns are made for some of the items at a time."""
+        return self.items != self.n
+
+    @property
     def plain(self) -> bool:
         """Whether the columns are the data itself."""
         ones = math.prod(self.kernel) == 1 and all(s == 1 for s in self.stride)
         return ones and not any(self.pad)
 
 
-def shape_of(body: Body, node: Node, n: int, x: Node | None, w: Sequence[int], out: Sequence[int]) -> Shape:
+def shape_of(
+    body: Body,
+    node: Node,
+    n: int,
+    x: Node | None,
+    w: Sequence[int],
+    out: Sequence[int],
+    *,
+    least: int = POSITIONS,
+) -> Shape:
+    """The numbers of a convolution in a tile of n items. least: positions of a block of some of the items."""
     attrs = node.attrs
     size = tuple(map(int, x.shape[2:] if x is not None else attrs["size"]))
     positions = tuple(map(int, out))
     channels = int(w[1]) * attrs["groups"]
     inner = body.inner
-    row = channels * math.prod(map(int, w[2:])) * math.prod(positions[1:]) * n * 4
-    most = positions[0] if positions else 1
-    blocks = [d for d in range(1, most + 1) if most % d == 0]
-    wide = next((d for d in blocks if d * math.prod(positions[1:]) * n >= POSITIONS), most)
-    rows = max(wide, *(d for d in blocks if d * row <= COLUMNS), 1)
+    items, most = n, positions[0] if positions else 1
+    row = channels * math.prod(map(int, w[2:])) * math.prod(positions[1:]) * 4
     if not inner and n > 1:
-        rows = most
+        # The length of a ragged tile has no divisors that are known.
+        parts = [1, n] if body.ragged else _divisors(n)
+        enough = next((d for d in parts if d * math.prod(positions) >= least), n)
+        items = max(enough, *(d for d in parts if d * most * row <= COLUMNS), 1)
+    rows = most
+    if inner or items == 1:
+        blocks = _divisors(most)
+        wide = next((d for d in blocks if d * math.prod(positions[1:]) * items >= POSITIONS), most)
+        rows = max(wide, *(d for d in blocks if d * row * items <= COLUMNS), 1)
     return Shape(
         n,
         attrs["groups"],
@@ -93,9 +114,14 @@ def shape_of(body: Body, node: Node, n: int, x: Node | None, w: Sequence[int], o
         tuple(attrs["dilation"]),
         positions,
         inner,
+        items,
         rows,
         stored_dtype(node),
     )
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
 
 
 class Columns:
@@ -104,8 +130,8 @@ class Columns:
     def __init__(self, body: Body, s: Shape, tiled: int | None) -> None:
         self.body, self.s, self.tiled = body, s, tiled
         kernel, block = s.kernel, s.block
-        shape = (s.channels, *kernel, *block, s.n) if s.inner else (s.channels, *kernel, s.n, *block)
-        axis = None if tiled is None else (len(shape) - 1 if s.inner else 1 + len(kernel))
+        shape = (s.channels, *kernel, *block, s.n) if s.inner else (s.channels, *kernel, s.items, *block)
+        axis = None if tiled is None or s.parted else (len(shape) - 1 if s.inner else 1 + len(kernel))
         self.full = body.scratch(shape, s.dtype, tiled=axis)
         self.axis = axis
 
@@ -136,11 +162,14 @@ def as_matrix(body: Body, s: Shape, ref: Ref) -> Ref | None:
 
 
 def rows_of(s: Shape, matrix: str) -> str:
-    """The part of a matrix of all positions that belongs to the block at row r."""
-    if not s.blocked:
+    """The part of a matrix of all positions that belongs to the block at item m and row r."""
+    if not (s.blocked or s.parted):
         return matrix
-    inner = math.prod(s.out[1:]) * (s.n if s.inner else 1)
-    return f"{matrix}[..., r * {inner}:(r + {s.rows}) * {inner}]"
+    row = math.prod(s.out[1:]) * (s.n if s.inner else 1)
+    item = row * (s.out[0] if s.out else 1)
+    start = " + ".join(([f"m * {item}"] if s.parted else []) + ([f"r * {row}"] if s.blocked else []))
+    length = s.rows * row if s.blocked else s.items * item
+    return f"{matrix}[..., {start}:{start} + {length}]"
 
 
 def weights(body: Body, s: Shape, w: Ref, node: Node) -> Ref:
@@ -163,8 +192,8 @@ def staged(body: Body, s: Shape, ref: Ref) -> Ref:
             return ref
         return contiguous(body, ref, order)
     shape = (s.n, s.channels, *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
-    made = body.scratch(shape, s.dtype, order, tiled=ref.tiled, kept=True)
-    body.put(f"{made.text}.fill(0)", made, whole=bool(body.tile) and not body.ragged)
+    made = body.scratch(shape, s.dtype, order, tiled=ref.tiled, kept=body.repeats)
+    body.put(f"{made.text}.fill(0)", made, whole=body.repeats and not body.ragged)
     body.put(f"np.copyto({interior(s, made.text)}, {ref.text})", ref, made)
     return made
 
@@ -190,22 +219,29 @@ def covered(body: Body, s: Shape, ref: Ref) -> Ref:
 
 
 def rows_index(s: Shape, text: str) -> str:
-    """A block of rows of a view whose first axis of positions is known."""
-    if not s.blocked:
+    """The block at item m and row r of a view like the columns."""
+    if not (s.blocked or s.parted):
         return text
-    at = 1 + len(s.kernel) + (0 if s.inner else 1)
-    return f"{text}[{':, ' * at}r:r + {s.rows}]"
+    parts = [":"] * (1 + len(s.kernel))
+    if not s.inner:
+        parts.append(f"m:m + {s.items}" if s.parted else ":")
+    if s.blocked:
+        parts.append(f"r:r + {s.rows}")
+    return f"{text}[{', '.join(parts)}]"
 
 
-def blocks(body: Body, s: Shape, lines: Sequence[str], *refs: Ref) -> None:
-    """Lines for each block of rows."""
-    if not s.blocked:
-        for line in lines:
-            body.put(line, *refs)
-        return
-    body.put(f"for r in range(0, {s.out[0]}, {s.rows}):", *refs)
+def blocks(body: Body, s: Shape, lines: Sequence[str], tiled: int | None, *refs: Ref) -> None:
+    """Lines for each block of items and rows. tiled: whether the items are those of a tile."""
+    lead = ""
+    if s.parted:
+        count = "n" if body.ragged and tiled is not None else str(s.n)
+        body.put(f"for m in range(0, {count}, {s.items}):" if s.items > 1 else f"for m in range({count}):", *refs)
+        lead += "    "
+    if s.blocked:
+        body.put(f"{lead}for r in range(0, {s.out[0]}, {s.rows}):", *refs)
+        lead += "    "
     for line in lines:
-        body.put("    " + line, *refs)
+        body.put(lead + line, *refs)
 
 
 def as_input(s: Shape) -> Shape:

@@ -20,8 +20,12 @@ from .columns import (
     weights,
 )
 from .movement import contiguous, full
+from .product import operand
 from .reduction import accumulate
 from .ref import Ref, reshaped
+
+# Positions of a block of some of the items where its share is added to the gradient of the weights.
+SUMMED = 1024
 
 
 @spells("conv")
@@ -29,7 +33,7 @@ def conv(body: Body, node: Node) -> None:
     x, w = node.inputs
     shape = body.tile_shape(node)
     s = shape_of(body, node, shape[0], x, (shape[1], *w.shape[1:]), node.shape[2:])
-    ref, filters = full(body, body.value(x), x), weights(body, s, body.value(w), w)
+    ref, filters = full(body, operand(body, node, x), x), weights(body, s, operand(body, node, w), w)
     target = body.result(node, s.order)
     written = target
     flat = None
@@ -52,17 +56,17 @@ def conv(body: Body, node: Node) -> None:
             f"np.copyto({columns.full.text}, {rows_index(s, view.text)})",
             f"np.matmul({filters.text}, {columns.matrix()}, out={rows_of(s, flat.text)})",
         ]
-        blocks(body, s, lines, filters, view, columns.full, flat)
+        blocks(body, s, lines, data.tiled, filters, view, columns.full, flat)
     body.finish(node, target, written)
 
 
-def _gradient(body: Body, s: Shape, g: Node) -> Ref:
+def _gradient(body: Body, s: Shape, node: Node, g: Node) -> Ref:
     """The gradient of the result as a matrix in the order of the columns."""
     key = ("gradient", g)
     if key in body.memo:
         body.touch(body.memo[key])
         return body.memo[key]
-    ref = full(body, body.value(g), g)
+    ref = full(body, operand(body, node, g), g)
     flat = as_matrix(body, s, ref)
     if flat is None:
         flat = as_matrix(body, s, contiguous(body, ref, s.order))
@@ -76,14 +80,14 @@ def conv_weight_grad(body: Body, node: Node) -> None:
     x, g = node.inputs
     n = body.tile_shape(x)[0]
     outputs = body.tile_shape(g)[1]
-    s = shape_of(body, node, n, x, (outputs, *node.shape[1:]), g.shape[2:])
-    flat = _gradient(body, s, g)
-    data = staged(body, s, full(body, body.value(x), x))
+    s = shape_of(body, node, n, x, (outputs, *node.shape[1:]), g.shape[2:], least=SUMMED)
+    flat = _gradient(body, s, node, g)
+    data = staged(body, s, full(body, operand(body, node, x), x))
     plain = as_matrix(body, as_input(s), data) if s.plain else None
     shape = (outputs, *map(int, node.shape[1:]))
     dims = (s.groups, s.outputs // s.groups, s.depth) if s.groups > 1 else (s.outputs, s.depth)
     swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
-    once = not s.blocked or plain is not None
+    once = not (s.blocked or s.parted) or plain is not None
 
     def emit(out: Ref) -> None:
         to = f"{out.text}.reshape{dims}"
@@ -96,12 +100,12 @@ def conv_weight_grad(body: Body, node: Node) -> None:
         product = f"np.matmul({rows_of(s, flat.text)}, {columns.matrix()}{swap}, out={{}})"
         if once:
             lines.append(product.format(to))
-            blocks(body, s, lines, flat, view, columns.full, out)
+            blocks(body, s, lines, data.tiled, flat, view, columns.full, out)
             return
         part = body.scratch(dims, s.dtype)
         body.put(f"{out.text}.fill(0)", out)
         lines += [product.format(part.text), f"np.add({to}, {part.text}, out={to})"]
-        blocks(body, s, lines, flat, view, columns.full, out, part)
+        blocks(body, s, lines, data.tiled, flat, view, columns.full, out, part)
 
     if body.axes[node] == TOTAL and body.tile:
 
@@ -124,7 +128,7 @@ def conv_data_grad(body: Body, node: Node) -> None:
     g, w = node.inputs
     shape = body.tile_shape(node)
     s = shape_of(body, node, shape[0], None, w.shape, g.shape[2:])
-    flat, filters = _gradient(body, s, g), weights(body, s, body.value(w), w)
+    flat, filters = _gradient(body, s, node, g), weights(body, s, operand(body, node, w), w)
     swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
     target = body.result(node, s.order)
     written = target
@@ -149,7 +153,7 @@ def conv_data_grad(body: Body, node: Node) -> None:
     body.put(f"{target.text}.fill(0)", target)
     lines = [f"np.matmul({filters.text}{swap}, {rows_of(s, flat.text)}, out={columns.matrix()})"]
     back = _scatter(body, s, target, columns)
-    blocks(body, s, [*lines, *back], filters, flat, columns.full, target)
+    blocks(body, s, [*lines, *back], target.tiled, filters, flat, columns.full, target)
     if padded:
         target = body.view(target, interior(s, target.text), shape, target.strides, target.tiled)
     body.finish(node, target, written)
@@ -169,7 +173,8 @@ def _scatter(body: Body, s: Shape, target: Ref, columns: Columns) -> list[str]:
             begin = f"{begin} + r * {st}" if st > 1 else f"{begin} + r"
             m = s.rows
         parts.append(f"{begin}:{begin} + {(m - 1) * st + 1}" + (f":{st}" if st > 1 else ""))
-    index = ", ".join((":", *parts) if s.inner else (":", ":", *parts))
+    items = f"m:m + {s.items}" if s.parted else ":"
+    index = ", ".join((":", *parts) if s.inner else (":", items, *parts))
     lines = [f"{'    ' * i}for {k} in range({n}):" for i, (k, n) in enumerate(zip(names, s.kernel, strict=True))]
     lead = "    " * len(names)
     return [

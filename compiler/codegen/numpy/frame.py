@@ -65,3 +65,18 @@ def draw(seed, step, stream, first, out):
         done += words.size
         skip = 0
 '''
+
+ROUND = '''
+
+def round_bf16(x, out):
+    """Numbers of bf16 in float32: x rounded to the nearest, of two equally near to the even one; NaN stays NaN."""
+    strange = np.isnan(x)
+    np.copyto(out, x, casting="unsafe")
+    bits = out.view(np.uint32)
+    odd = bits >> np.uint32(16)
+    odd &= np.uint32(1)
+    odd += np.uint32(0x7fff)
+    bits += odd
+    bits &= np.uint32(0xffff0000)
+    np.copyto(out, np.nan, where=strange)
+'''

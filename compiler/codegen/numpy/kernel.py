@@ -13,6 +13,10 @@ from . import convolution, movement, pointwise, positions, product, reduction  #
 from .body import Body, Slot
 from .ref import Place, strides_of
 
+# Scratch below so many bytes is of so few cache lines that it need not begin with one, but where a vector may.
+SMALL = 1024
+UNIT = 8
+
 
 @dataclass(frozen=True)
 class Written:
@@ -62,7 +66,7 @@ def _place(slots: list[Slot], end: int) -> int:
     for slot in slots:
         if slot.kept:
             slot.first, slot.last = -1, end + 1
-    offsets, size = pack([(slot.nbytes, slot.first, slot.last) for slot in slots])
+    offsets, size = pack([(slot.nbytes, slot.first, slot.last) for slot in slots], small=SMALL, unit=UNIT)
     for slot, offset in zip(slots, offsets, strict=True):
         slot.offset = offset
     return size

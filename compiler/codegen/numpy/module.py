@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...plan import ALIGN
-from .frame import DRAW, HEAD
+from .frame import DRAW, HEAD, ROUND
 
 if TYPE_CHECKING:
     from . import Module
@@ -25,6 +25,8 @@ def module_text(module: Module, outputs: Mapping[str, str], *, mode: str, dims: 
     parts = [head, HEAD.lstrip("\n")]
     if any("draw(" in written.text for _, written, _ in module.functions.values()):
         parts.append(DRAW.lstrip("\n").rstrip() + "\n")
+    if any("round_bf16(" in written.text for _, written, _ in module.functions.values()):
+        parts.append(ROUND.lstrip("\n").rstrip() + "\n")
     constants: dict[str, str] = {}
     for _, written, _ in module.functions.values():
         constants.update(written.constants)

@@ -126,8 +126,9 @@ def pad(body: Body, node: Node) -> None:
     ref = ref if ref.number else full(body, ref, x)
     shape = body.tile_shape(node)
     like = body.tile_shape(x)
-    made = body.scratch(shape, ref.dtype, order_of(like, ref.strides), tiled=ref.tiled, whole=whole, kept=not whole)
-    body.put(f"{made.text}.fill({number(attrs['value'], ref.dtype)})", made, whole=bool(body.tile) and not body.ragged)
+    made = body.scratch(shape, ref.dtype, order_of(like, ref.strides), tiled=ref.tiled, whole=whole, kept=body.repeats)
+    once = whole or (body.repeats and not body.ragged)
+    body.put(f"{made.text}.fill({number(attrs['value'], ref.dtype)})", made, whole=once)
     if 0 not in like:
         index = [
             f"{a}:{a + (n - 1) * (k + 1) + 1}" + (f":{k + 1}" if k else "") if (a or h or k) else ":"

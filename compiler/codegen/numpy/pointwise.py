@@ -31,6 +31,8 @@ UFUNC = {
     "floor": "np.floor",
     "abs": "np.absolute",
 }
+# Elements that `copyto(where=)` writes as quickly as two calls on bits do, and without a mask of whole words.
+FEW = 256
 BITS = {"float32": "int32", "int32": "int32", "float64": "int64", "int64": "int64"}
 
 
@@ -99,6 +101,8 @@ def apply(body: Body, node: Node, name: str, refs: Sequence[Ref], target: Ref) -
     out = f"out={target.text}"
     if name == "where":
         _where(body, refs, target, whole)
+    elif name == "cast" and node.dtype == "bf16":
+        body.put(f"round_bf16({refs[0].text}, {target.text})", target, *refs, whole=whole)
     elif name == "cast":
         body.put(f'np.copyto({target.text}, {refs[0].text}, casting="unsafe")', target, *refs, whole=whole)
     elif name == "pow" and refs[1].number and _power(body, refs[0], float(eval_number(refs[1].text)), target, whole):
@@ -206,25 +210,46 @@ def _where(body: Body, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
         body.put(f"np.copyto({target.text}, {a.text}, where={chosen})", *refs, condition, target, whole=whole)
         return
     out = _bits_of(target, bits)
+    # Whether writing the target leaves what is read after that alone: no operand is another view of its memory.
+    apart = target.slot is not None or not any(place is not None and place.memory for place in body.results)
+    apart = apart and not any(r.slot == target.slot is not None and r.text != target.text for r in (a, b))
     if is_zero(b) or is_zero(a):
-        mask = _mask(body, condition, bits, inverted=is_zero(a))
         kept = a if is_zero(b) else b
-        body.put(f"np.bitwise_and({_bits_of(kept, bits)}, {mask.text}, out={out})", kept, mask, target, whole=whole)
+        if kept.text == target.text and condition.count <= FEW and not (condition.whole and body.tile):
+            if is_zero(b):
+                rest = _beside(body, condition, "bool", whole=False)
+                body.put(f"np.logical_not({condition.text}, out={rest.text})", condition, rest)
+                condition = rest
+            body.put(f"np.copyto({target.text}, 0, where={condition.text})", condition, target)
+            return
+        free = apart and kept.text != target.text and target.shape == condition.shape
+        free = free and not (condition.whole and body.tile)
+        mask = _mask(body, condition, bits, inverted=is_zero(a), into=target if free else None)
+        body.put(
+            f"np.bitwise_and({_bits_of(kept, bits)}, {_bits_of(mask, bits)}, out={out})",
+            kept,
+            mask,
+            target,
+            whole=whole,
+        )
         return
-    mask = _mask(body, condition, bits, inverted=False)
-    texts = _bits_of(a, bits), _bits_of(b, bits)
-    middle = _beside(body, target, bits, whole)
-    body.put(f"np.bitwise_xor({texts[0]}, {texts[1]}, out={middle.text})", a, b, middle, whole=whole)
-    body.put(f"np.bitwise_and({middle.text}, {mask.text}, out={middle.text})", middle, mask, whole=whole)
-    body.put(f"np.bitwise_xor({middle.text}, {texts[1]}, out={out})", b, middle, target, whole=whole)
+    # a ^ b, kept where it is to change the one that is not overwritten, changes that one into the other.
+    over_b = target.text == b.text
+    base = _bits_of(a if over_b else b, bits)
+    mask = _mask(body, condition, bits, inverted=over_b)
+    middle = target if apart else _beside(body, target, bits, whole)
+    text = _bits_of(middle, bits)
+    body.put(f"np.bitwise_xor({_bits_of(a, bits)}, {_bits_of(b, bits)}, out={text})", a, b, middle, whole=whole)
+    body.put(f"np.bitwise_and({text}, {mask.text}, out={text})", middle, mask, whole=whole)
+    body.put(f"np.bitwise_xor({text}, {base}, out={out})", a, b, middle, target, whole=whole)
 
 
-def _mask(body: Body, condition: Ref, bits: str, *, inverted: bool) -> Ref:
-    """All bits set where the condition holds (or fails), as integers."""
+def _mask(body: Body, condition: Ref, bits: str, *, inverted: bool, into: Ref | None = None) -> Ref:
+    """All bits set where the condition holds (or fails), as integers; in the memory of `into` if that is given."""
     whole = condition.whole and body.tile > 0
     order = order_of(condition.shape, condition.strides)
-    mask = body.scratch(condition.shape, bits, order, tiled=condition.tiled, whole=whole)
-    byte = f"{condition.text}.view(np.int8)"
-    line = f"np.subtract({byte}, 1, out={mask.text})" if inverted else f"np.negative({byte}, out={mask.text})"
+    mask = into or body.scratch(condition.shape, bits, order, tiled=condition.tiled, whole=whole)
+    byte, out = f"{condition.text}.view(np.int8)", _bits_of(mask, bits)
+    line = f"np.subtract({byte}, 1, out={out})" if inverted else f"np.negative({byte}, out={out})"
     body.put(line, condition, mask, whole=whole)
     return mask

@@ -19,9 +19,15 @@ def _batch_apart(ref: Ref) -> bool:
     return all(n == 1 or s > 0 for n, s in zip(ref.shape[-2:], ref.strides[-2:], strict=True))
 
 
+def operand(body: Body, node: Node, x: Node) -> Ref:
+    """An operand of a product in the type of its sums: BLAS has none that sums f16 in f32."""
+    ref = body.value(x)
+    return body.widened(ref) if node.dtype == "f32" else ref
+
+
 @spells("dot")
 def dot(body: Body, node: Node) -> None:
-    a, b = (matrix(body, full(body, body.value(x), x)) for x in node.inputs)
+    a, b = (matrix(body, full(body, operand(body, node, x), x)) for x in node.inputs)
     shape = body.tile_shape(node)
     rank = len(shape)
     order = tuple(range(rank))

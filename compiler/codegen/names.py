@@ -1,0 +1,64 @@
+"""Names and comments of generated modules: what every target says in the same way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from keyword import iskeyword
+from pathlib import PurePath
+
+from .. import ops
+from ..graph import Graph, Node
+
+
+class Names:
+    """The names that a module has given."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.taken = set(taken)
+
+    def fresh(self, wanted: str) -> str:
+        """A name that nothing else has: ASCII, since Python takes some other characters for the same, some for none."""
+        base = re.sub(r"[^A-Za-z0-9_]+", "_", wanted).strip("_").lower() or "value"
+        base = f"n{base}" if base[0].isdigit() else base
+        name, k = base, 1
+        while name in self.taken or iskeyword(name) or name.endswith("_scratch"):
+            k += 1
+            name = f"{base}_{k}"
+        self.taken.add(name)
+        return name
+
+
+def printable(text: str) -> str:
+    """What a comment may hold: a file's name may have a line end in it, and what follows that would be code."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def origins(body: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers and the places of a kernel's nodes, in the order of the text."""
+    layers: dict[str, None] = {}
+    places: dict[str, None] = {}
+    for node in body.order:
+        if node.op.family == "source":
+            continue
+        for origin in body.origins(node):
+            if origin.scope:
+                layers[origin.scope] = None
+            if origin.span is not None:
+                places[f"{PurePath(origin.span.file).name}:{origin.span.line}"] = None
+    return tuple(layers), tuple(places)
+
+
+def kind_name(node: Node) -> str:
+    """What a stored value is, after the op that makes it."""
+    if node.op is ops.concat:
+        return "joined"
+    outputs = list(node.inputs[0].attrs["body"].outputs.values())
+    return str(outputs[node.attrs["index"]].op.name)
+
+
+def below_reshapes(operand: Node) -> Node:
+    """The stored value of which an operand of a concat is a reshape."""
+    while operand.op is ops.reshape:
+        operand = operand.inputs[0]
+    return operand

@@ -1,0 +1,62 @@
+"""Kernels that compute every element of one space on its own: `map`, `copy`, and windows read in gather form.
+
+One program takes a block of the space, counted in the order in which the results lie in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ...graph import Graph, Node
+from ...kernel import Blocks
+from ...view import Expr, Index, Var, unflat
+from ..strides import Ints
+from .body import Body
+from .kernel import Written, function
+from .place import Place
+
+
+def in_order(number: Expr, shape: Sequence[int], order: Sequence[int]) -> Index:
+    """The index of element `number`, counted with the axes in this order, the innermost last."""
+    digits = unflat(number, [int(shape[a]) for a in order])
+    found = dict(zip(order, digits, strict=True))
+    return tuple(found[a] for a in range(len(shape)))
+
+
+def write_map(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]) -> Written:
+    """Each result has the elements of the space; those with as many elements in another shape are written flat."""
+    body = Body(graph, operands, results)
+    nodes = list(graph.outputs.values())
+    shape = tuple(map(int, nodes[0].shape))
+    count = math.prod(shape)
+    block = blocks.columns
+    far = any(place.far for place in (*operands, *results))
+    program = "tl.program_id(0).to(tl.int64)" if far else "tl.program_id(0)"
+    if count == 1:
+        i = Expr.of(0)
+    else:
+        body.put(f"i = {program} * BLOCK + tl.arange(0, BLOCK)")
+        body.name("i")
+        inside = ""
+        if count % block:
+            body.put(f"inside = i < {count}")
+            inside = body.name("inside")
+        i = body.bind(Var("i", count), "i", 0, inside)
+    stores: list[tuple[Place, Index, Node]] = []
+    index = in_order(i, shape, results[0].order)
+    for node, place in zip(nodes, results, strict=True):
+        stores.append((place, index_of(node, shape, index), node))
+    texts = [(place, at, body.at(node, at), node) for place, at, node in stores]
+    for place, at, value, node in texts:
+        body.store(place, at, body.narrow(value, node.dtype))
+    grid = (-(-count // block) if count > 1 else 1,)
+    return function(body, kind, blocks, grid=grid, constants=[("BLOCK", block)])
+
+
+def index_of(node: Node, shape: Ints, index: Index) -> Index:
+    """The index at which a result is computed: that of the space, or the same element of another shape."""
+    from ...view import reindex
+
+    own = tuple(map(int, node.shape))
+    return index if own == shape else reindex(index, shape, own)

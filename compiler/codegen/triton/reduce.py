@@ -1,0 +1,312 @@
+"""Kernels that reduce the same axes of one space, once or several times: softmax, normalization, losses.
+
+One program takes some rows. It goes through their elements once for each phase: a phase has the reductions that need
+only results of earlier ones. Where a whole row fits a block there is nothing to go through: every element is read once.
+What needs all rows, and reductions that are split over programs, end in a finishing launch that adds in a fixed order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ... import ops
+from ...form import Form
+from ...graph import Graph, Node
+from ...kernel import Blocks
+from ...types import FLOATS, least
+from ...view import Expr, Index, Var, flat
+from .finish import finishing
+from .kernel import Written, function
+from .place import Place, Value, number, number_text
+from .rows import Rows
+from .windows import Accumulator, held, start, turn
+
+
+def write_reduce(
+    graph: Graph, form: Form, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+) -> Written:
+    """The function of a body of reductions; see `Form` for rows and totals."""
+    if kind == "finish":
+        blocks = finishing_blocks(form, blocks)
+    return _Reduce(graph, form, kind, blocks, operands, results).write()
+
+
+def finishing_blocks(form: Form, blocks: Blocks) -> Blocks:
+    """The blocks of a launch that adds partial sums: few of each, and mostly few rows."""
+    length = math.prod(form.space[a] for a in form.reduced)
+    rows = math.prod(form.space) // max(length, 1)
+    depth = min(1024, _power(length))
+    return replace(blocks, rows=max(1, min(_power(rows), 1024 // depth)), depth=depth, split=1, warps=4)
+
+
+def _power(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()
+
+
+class _Reduce(Rows):
+    """The kernel while it is written."""
+
+    def __init__(
+        self, graph: Graph, form: Form, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+    ) -> None:
+        self.kind = kind
+        reductions = [n for n in graph.order if n.op.family == "reduce"]
+        self.reductions = [n for n in reductions if form.levels[n] != "total"]
+        self.totals = [n for n in reductions if form.levels[n] == "total"]
+        self.phase = _phases(graph, self.reductions)
+        self.phases = 1 + max((self.phase[n] for n in self.reductions), default=0)
+        self.outputs = list(graph.outputs.values())
+        self.levels = [form.levels[n] for n in self.outputs]
+        self.needs = [_need(graph, n, self.phase) for n in self.outputs]
+        split = blocks.split if self._splits() else 1
+        super().__init__(graph, form, blocks, operands, results, split=split)
+
+    def _splits(self) -> bool:
+        """Whether rows can be cut into parts: reductions are of one phase and type, and no element waits for them."""
+        waiting = any(need for need, level in zip(self.needs, self.levels, strict=True) if level == "full")
+        chooses = any(n.op is ops.argmax for n in self.reductions)
+        return self.phases == 1 and len({held(n) for n in self.reductions}) == 1 and not (waiting or chooses)
+
+    def write(self) -> Written:
+        body, blocks = self.body, self.blocks
+        self.bind_rows()
+        if self.split > 1:
+            return self._partial()
+        for phase in range(self.phases):
+            self._reduce(phase)
+        if self.one_pass or self.phases in map(self._when, self._of("full")):
+            with self.elements():
+                self._store_full(self.phases)
+        # Totals read rows, and a row may be written over what it was.
+        scratch, finish = self._store_totals()
+        self._store("row")
+        constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
+        return function(
+            body, self.kind, blocks, grid=(self.programs,), constants=constants, scratch=scratch, finish=finish
+        )
+
+    # Reductions.
+
+    def _reduce(self, phase: int) -> None:
+        """One way through the elements: the reductions of a phase, and what can be written by the way."""
+        own = sorted((n for n in self.reductions if self.phase[n] == phase), key=lambda n: n.op is not ops.max_reduce)
+        if self.one_pass:
+            with self.elements():
+                for node in own:
+                    self._at_once(node)
+            return
+        running: dict[Node, str] = {}
+        started: list[tuple[Accumulator, bool]] = []
+        everything = frozenset(range(len(self.body.sizes)))
+        for node in own:
+            acc = start(self.body, node, everything, running.get(node.inputs[0], "") if node.op is ops.argmax else "")
+            if node.op is ops.max_reduce:
+                running[node.inputs[0]] = acc.name
+            started.append((acc, node.op is ops.argmax and node.inputs[0] not in running))
+        with self.elements():
+            values: dict[tuple[Node, float], Value] = {}
+            for acc, chooses in sorted(started, key=lambda pair: pair[0].node.op is not ops.argmax):
+                x = acc.node.inputs[0]
+                key = (x, self._neutral(acc.node))
+                if key not in values:
+                    value = self.body.floating(self._masked(acc.node))
+                    values[key] = value if acc.node.op is ops.sum_ else self.body.settle(self.body.typed(value))
+                turn(self.body, acc, values[key], self._number(acc.node), own=chooses)
+            self._store_full(phase)
+        for acc, _ in started:
+            self._done(acc)
+
+    @staticmethod
+    def _neutral(node: Node) -> float:
+        return 0 if node.op is ops.sum_ else least(node.inputs[0].dtype)
+
+    def _masked(self, node: Node) -> Value:
+        """What a reduction takes in, neutral beyond the end of a row."""
+        x = node.inputs[0]
+        return self.body.masked(x, self.at(x), self._neutral(node), self.beyond())
+
+    def _number(self, node: Node) -> Expr:
+        """The row-major number, over the reduced axes, of the element that a choice looks at."""
+        x, axes = node.inputs[0], node.attrs["axes"]
+        index = self.at(x)
+        return flat(tuple(index[a] for a in axes), [int(x.shape[a]) for a in axes])
+
+    def _result_index(self, node: Node) -> Index:
+        if not self.length:
+            return self.row_index(node)
+        index, axes = self.at(node.inputs[0]), node.attrs["axes"]
+        return tuple(Expr.of(0) if a in axes else e for a, e in enumerate(index))
+
+    def _whole(self, value: Value) -> str:
+        """A value in the shape of the block."""
+        if value.axes == frozenset(range(len(self.body.sizes))):
+            return value.text
+        return f"tl.broadcast_to({self.body.typed(value).text}, [{', '.join(self.body.sizes)}])"
+
+    def _across(self, name: str, text: str) -> str:
+        return f"tl.{name}({text}, 0)" if self.flat else f"tl.{name}({text}, 1, keep_dims=True)"
+
+    def _at_once(self, node: Node) -> None:
+        """A reduction of elements that are all there."""
+        body = self.body
+        value = body.floating(self._masked(node)) if self.length else number(self._neutral(node), node.dtype)
+        if self.length <= 1:
+            result = body.floating(value)
+            if node.op is ops.argmax:
+                result = Value("0", "i32", number=0)
+        elif node.op is ops.sum_:
+            result = Value(self._across("sum", self._whole(value)), held(node))
+        else:
+            low = number_text(least(node.inputs[0].dtype), node.inputs[0].dtype)
+            x = body.settle(value.but(text=self._whole(value)))
+            if node.op is ops.argmax and value.dtype in FLOATS:
+                # What is not a number is never chosen.
+                x = body.settle(x.but(text=f"tl.where({x.text} == {x.text}, {x.text}, {low})"), "known")
+            best = self._across("max", x.text)
+            if value.dtype in FLOATS and node.op is ops.max_reduce:
+                best = f"tl.maximum({best}, {low})"
+            result = Value(best, held(node))
+            if node.op is ops.argmax:
+                best = body.settle(result.but(level=body.level), "best").text
+                result = Value(self._first(x.text, best, body.expr(self._number(node)).text), "i32")
+        self._enter(node, result)
+
+    def _first(self, values: str, best: str, numbers: str) -> str:
+        """The least number of those whose value is the best."""
+        return self._across("min", f"tl.where({values} == {best}, {numbers}, {2**31 - 1})")
+
+    def _done(self, acc: Accumulator) -> None:
+        """The result of a reduction from what each lane of the block has found."""
+        body, node = self.body, acc.node
+        if node.op is ops.argmax:
+            best = body.settle(Value(self._across("max", acc.best), acc.dtype), "best").text
+            text = self._first(acc.best, best, acc.name)
+        else:
+            text = self._across("max" if node.op is ops.max_reduce else "sum", acc.name)
+        self._enter(node, Value(text, acc.dtype))
+
+    def _enter(self, node: Node, result: Value) -> None:
+        axes = frozenset[int]() if self.flat else frozenset({0})
+        hint = {"sum": "total", "max_reduce": "most", "argmax": "first"}[node.op.name]
+        result = self.body.settle(result.but(axes=axes, level=self.body.level, hint=hint))
+        self.body.preset(node, self._result_index(node), result)
+
+    # Results.
+
+    def _of(self, level: str) -> list[int]:
+        """The numbers of the outputs of a level."""
+        return [k for k, found in enumerate(self.levels) if found == level]
+
+    def _when(self, k: int) -> int:
+        """In which way through the elements an output of all of them is written; at once where there is only one."""
+        last = max(self.phases - 1, *(self.needs[k] for k in self._of("full")))
+        if self.one_pass:
+            return self.phases
+        # What is written over an operand waits until nobody reads that any more.
+        memory = self.results[k].memory
+        return last if memory and memory in {p.memory for p in self.operands} else self.needs[k]
+
+    def _store_full(self, phase: int) -> None:
+        """Write the outputs of all elements that are known in a phase."""
+        found = [k for k in self._of("full") if self._when(k) == phase and self.length]
+        indices = [self.at(self.outputs[k]) for k in found]
+        values = [self.body.at(self.outputs[k], i, self.beyond()) for k, i in zip(found, indices, strict=True)]
+        for k, index, value in zip(found, indices, values, strict=True):
+            self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
+
+    def _store(self, level: str) -> None:
+        """Write the outputs that are one element a row, or one in all."""
+        found = self._of(level)
+        indices = [self.row_index(self.outputs[k]) if level == "row" else zero(self.outputs[k]) for k in found]
+        values = [self.body.at(self.outputs[k], i) for k, i in zip(found, indices, strict=True)]
+        for k, index, value in zip(found, indices, values, strict=True):
+            self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
+
+    def _store_totals(self) -> tuple[Place | None, Graph | None]:
+        """What needs all rows: here if this is the only program, else by a finishing launch."""
+        body = self.body
+        if not self.totals:
+            return None, None
+        partial = Place("partial", (len(self.totals), self.programs), (self.programs, 1), held(self.totals[0]))
+        program = Var("program", self.programs)
+        for t, node in enumerate(self.totals):
+            if self.programs > 1 and (node.op is ops.argmax or held(node) != partial.dtype):
+                raise ValueError(f"{node.op.name} over all rows is not added up from parts")
+            value = self._total(node)
+            if self.programs == 1:
+                body.preset(node, zero(node), value)
+                continue
+            body.bounds.pop(program, None)
+            body.bind(program, "tl.program_id(0)")
+            body.store(partial, (Expr.of(t), Expr.of(program)), value)
+        if self.programs == 1:
+            self._store("total")
+            return None, None
+        outputs = [self.outputs[k] for k in self._of("total")]
+        return partial, finishing(self.graph, self.totals, partial, len(self.operands), outputs)
+
+    def _total(self, node: Node) -> Value:
+        """A reduction over the rows of this program."""
+        body, x = self.body, node.inputs[0]
+        neutral = self._neutral(node)
+        conditions = [self.row] if self.row in body.bounds else []
+        value = body.floating(body.masked(x, self.row_index(x), neutral, conditions))
+        if self.rows == 1 or self.flat:
+            return body.settle(body.typed(value), "total") if node.op is not ops.argmax else Value("0", "i32", number=0)
+        name = "sum" if node.op is ops.sum_ else "max"
+        whole = value.text if value.axes else f"tl.broadcast_to({body.typed(value).text}, [ROWS, 1])"
+        if node.op is ops.argmax:
+            best = body.settle(Value(f"tl.max({whole})", value.dtype), "best").text
+            e = body.expr(flat(tuple(self.row_index(x)), tuple(map(int, x.shape)))).text
+            whole, name = f"tl.where({whole} == {best}, {e}, {2**31 - 1})", "min"
+        return body.settle(Value(f"tl.{name}({whole})", held(node), level=body.level), "total")
+
+    def _partial(self) -> Written:
+        """Reductions of one part of the rows' elements, to be combined by a finishing launch."""
+        body, blocks = self.body, self.blocks
+        body.put(f"part = tl.program_id(1) * {self.share}")
+        shape = (len(self.reductions), self.split, self.rows)
+        partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), held(self.reductions[0]))
+        part = Var("program", self.split)
+        body.bind(part, "tl.program_id(1)")
+        self._reduce(0)
+        row = Expr.of(self.row) if self.rows > 1 else Expr.of(0)
+        for t, node in enumerate(self.reductions):
+            value = body.at(node, self._result_index(node))
+            body.store(partial, (Expr.of(t), Expr.of(part), row), value)
+        outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("total"))]
+        finish = finishing(self.graph, self.reductions, partial, len(self.operands), outputs)
+        constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
+        grid = (self.programs, self.split)
+        return function(body, self.kind, blocks, grid=grid, constants=constants, scratch=partial, finish=finish)
+
+
+def zero(node: Node) -> Index:
+    """The index of a node's only element."""
+    return (Expr.of(0),) * len(node.shape)
+
+
+def _phases(graph: Graph, reductions: Sequence[Node]) -> dict[Node, int]:
+    """For each reduction, in which way through the elements it is computed."""
+    phase: dict[Node, int] = {}
+    for node in graph.order:
+        if node in set(reductions):
+            phase[node] = _need(graph, node.inputs[0], phase)
+    return phase
+
+
+def _need(graph: Graph, node: Node, phase: dict[Node, int]) -> int:
+    """How many ways through the elements must be done before a node can be computed."""
+    found, stack, seen = 0, [node], {node}
+    while stack:
+        x = stack.pop()
+        if x in phase:
+            found = max(found, phase[x] + 1)
+            continue
+        for y in x.inputs:
+            if y not in seen:
+                seen.add(y)
+                stack.append(y)
+    return found

@@ -1,0 +1,82 @@
+"""Sums into rows of a table: each element of the table asks all numbers of rows, in their order, which are its own.
+
+So nothing is added by two programs, and the order of additions is always the same. Gathers alone are maps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ... import ops
+from ...form import Form
+from ...graph import Graph
+from ...kernel import Blocks
+from ...view import Expr, Var, push, unflat
+from .body import Body
+from .indexing import row_of
+from .kernel import Written, function
+from .map import write_map
+from .place import TYPES, Place, Value
+from .windows import held
+
+
+def write_scatter(
+    graph: Graph, form: Form, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+) -> Written:
+    """The function of a body with a `scatter_add`; one with gathers only is a map."""
+    root = form.root
+    if root.op is not ops.scatter_add:
+        return write_map(graph, kind, blocks, operands, results)
+    numbers, source = root.inputs
+    size = int(root.shape[0])
+    width = math.prod(root.shape[1:])
+    columns = min(blocks.columns, 1 << max(0, width - 1).bit_length())
+    rows = max(1, min(blocks.columns // columns, 1 << max(0, size - 1).bit_length()))
+    body = Body(graph, operands, results, ("ROWS", "COLUMNS"))
+    for name in ("row", "column", "total", "own"):
+        body.name(name)
+    body.put("first = tl.program_id(0) * ROWS")
+    body.put("row = first + tl.arange(0, ROWS)[:, None]")
+    body.put("column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]")
+    row, column = Var("row", size), Var("column", width)
+    for var, block, axis in ((row, rows, 0), (column, columns, 1)):
+        inside = ""
+        if var.size % block:
+            inside = body.name(f"{var.name}_inside")
+            body.put(f"{inside} = {var.name} < {var.size}")
+        body.bind(var, var.name, axis, inside)
+    body.put(f"total = tl.zeros([ROWS, COLUMNS], {TYPES[held(root)]})")
+    count = numbers.type.count
+    with body.loop(f"for i in range({count}):"):
+        body.name("i")
+        i = body.bind(Var("i", count), "i")
+        element = unflat(i, tuple(map(int, numbers.shape)))
+        own = row_of(body, numbers, element, size, ())
+        name = body.expr(own).text
+        rest = unflat(Expr.of(column), tuple(map(int, root.shape[1:])))
+        with body.loop(f"if ({name} >= first) & ({name} < first + ROWS):"):
+            body.bind(Var("i", count), "i")  # so that rows are read in here only
+            value = body.floating(body.masked(source, (*element, *rest), 0, [column] if width > 1 else []))
+            body.put(f"total += tl.where(row == {name}, {value.text}, 0.0)")
+    index = (Expr.of(row), *unflat(Expr.of(column), tuple(map(int, root.shape[1:]))))
+    body.preset(root, index, Value("total", held(root), frozenset({0, 1})))
+    for node, place in zip(graph.outputs.values(), results, strict=True):
+        found = _followed(graph, root, node, index)
+        body.store(place, found, body.narrow(body.at(node, found), node.dtype))
+    grid = (-(-size // rows), -(-width // columns))
+    return function(body, kind, blocks, grid=grid, constants=[("ROWS", rows), ("COLUMNS", columns)])
+
+
+def _followed(graph: Graph, root: object, node: object, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """Where the element of the root is in an output."""
+    from ...graph import Node
+
+    assert isinstance(root, Node)
+    assert isinstance(node, Node)
+    if node is root:
+        return index
+    for x in node.inputs:
+        if root in Graph({"x": x}).order:
+            return push(node, _followed(graph, root, x, index))
+    raise ValueError("an output does not depend on the sum into rows")

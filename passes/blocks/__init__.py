@@ -1,0 +1,1 @@
+"""Kernels for GPUs: what is computed together (`fuse`), how values lie (`layout`), in which blocks (`schedule`)."""

@@ -1,0 +1,129 @@
+"""Fusion for GPUs: nodes become kernels, each with one structure (see `compiler.form`) and pointwise work around it.
+
+With `enabled=False` every op stays a kernel of its own (views still fold into their readers): `profile`'s baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Literal
+
+from ...compiler import ops
+from ...compiler.form import form_of
+from ...compiler.graph import Graph, Node, at
+from ...compiler.program import Decision
+from ..fuse import Fused, attempt, body_of, name_of, pairs
+from ..groups import Group, Option
+from ..stores import Stores, placed
+from . import layout
+from .again import computed_again, work
+from .flat import whole_buffers
+from .groups import BlockGroups
+from .known import known_to_readers
+from .schedule import blocks_of
+from .weights import packed_weights
+
+
+def fuse_blocks(
+    graph: Graph,
+    *,
+    enabled: bool = True,
+    nofuse: Collection[str] = (),
+    device: str = "cuda:90",
+    precision: Literal["ieee", "tf32"] = "ieee",
+) -> Fused:
+    """The graph as kernels for a GPU. nofuse: layers (scopes) whose nodes stay apart from other layers'."""
+    graph = packed_weights(graph, precision)
+    stores = placed(whole_buffers(graph) if enabled else graph)
+    if not enabled:
+        return Fused(_kernels(BlockGroups(stores), device, precision), (), inner=False, threads=1)
+    stores.compute_again(computed_again(stores, nofuse))
+    groups = BlockGroups(stores)
+    ledger = _grow(groups, frozenset(nofuse))
+    if known := known_to_readers(groups, nofuse):
+        stores.compute_again(known)
+        groups = BlockGroups(stores)
+        ledger = _grow(groups, frozenset(nofuse))
+    kernels = _kernels(groups, device, precision)
+    return Fused(kernels, (*ledger, *_again(stores), *layout.decisions(kernels)), inner=False, threads=1)
+
+
+def _again(stores: Stores) -> Iterator[Decision]:
+    """What the ledger says of values that are not stored."""
+    for node in (n for n in stores.graph.order if n in stores.again and n.op.family == "pointwise"):
+        users = [n for n in stores.graph.users[node] if n.scope != node.scope]
+        layers = tuple(dict.fromkeys(n.scope for n in (node, *users) if n.scope))
+        count = work(node)
+        reason = f"its readers compute it again ({count} operation{'s' * (count > 1)} an element) from what they read"
+        yield Decision(name_of(node), "its readers", layers, True, reason, node.type.nbytes)
+
+
+def _grow(groups: BlockGroups, nofuse: frozenset[str]) -> tuple[Decision, ...]:
+    """Join groups while that saves bytes: what stood between two groups may have joined one of them meanwhile."""
+    found: dict[tuple[Node, Node], Decision] = {}
+    tries = [*pairs(groups)]
+    joined = True
+    while joined:
+        before = len(groups.groups)
+        for saved, a, b in tries:
+            found[a, b] = attempt(groups, a, b, saved, nofuse, _how)
+        joined = len(groups.groups) < before
+        tries = [(saved, a, b) for saved, a, b in tries if not found[a, b].fused]
+    return (*found.values(), *_launched_together(groups, nofuse))
+
+
+def _launched_together(groups: BlockGroups, nofuse: frozenset[str]) -> Iterator[Decision]:
+    """Join small maps of as many elements, which need not read the same."""
+    alike: dict[int, list[Node]] = {}
+    for i in [i for i in groups.groups if groups.small(i)]:
+        node = groups.groups[i].nodes[0]
+        for other in alike.setdefault(node.type.count, []):
+            decision = attempt(groups, other, node, 0, nofuse, _small)
+            yield decision
+            if decision.fused:
+                break
+        else:
+            alike[node.type.count].append(node)
+
+
+def _small(group: Group, consumer: Node, passed: bool) -> str:
+    return f"a few values each ({consumer.type.count}), computed in one launch"
+
+
+def _how(group: Group, consumer: Node, passed: bool) -> str:
+    return "passed on in registers" if passed else "read together, once"
+
+
+def _kernels(groups: BlockGroups, device: str, precision: Literal["ieee", "tf32"]) -> Graph:
+    """The graph of kernel nodes and items."""
+    stores = groups.stores
+    graph = stores.graph
+    wanted = set(graph.outputs.values()) | set(graph.updates.values())
+    readers: dict[Node, set[int]] = {}
+    for node, i in groups.of.items():
+        for x in stores.reads(node):
+            readers.setdefault(x, set()).add(i)
+    made: dict[Node, Node] = {}
+
+    def outside(node: Node) -> Node:
+        """A stored node, or what stands between stored nodes and a root or concat, in the new graph."""
+        if node not in made:
+            made[node] = node.with_inputs(outside(x) for x in node.inputs)
+        return made[node]
+
+    for i in groups.order():
+        group = groups.groups[i]
+        if group.nodes[0].op is ops.concat:
+            outside(group.nodes[0])
+            continue
+        results = [n for n in group.nodes if n in wanted or readers.get(n, set()) - {i}]
+        whole = Option(0, dict.fromkeys(group.nodes), {})
+        body, operands, _ = body_of(stores, graph, group, whole, results)
+        form = form_of(body)
+        schedule = blocks_of(body, form, device, precision)
+        with at(group.nodes[-1].span, group.nodes[-1].scope):
+            node = ops.kernel(*(outside(x) for x in operands), kind=form.kind, body=body, schedule=schedule)
+            for k, result in enumerate(results):
+                with at(result.span, result.scope):
+                    made[result] = ops.item(node, index=k)
+    return Graph({k: outside(v) for k, v in graph.outputs.items()}, {k: outside(v) for k, v in graph.updates.items()})

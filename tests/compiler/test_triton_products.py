@@ -1,0 +1,261 @@
+"""Products for Triton: run in its interpreter, they agree with numpy; and their text is what one would write."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from interpreted import run_interpreted
+
+from netc.compiler import ops
+from netc.compiler.codegen.strides import strides_of
+from netc.compiler.codegen.triton.kernel import Written
+from netc.compiler.codegen.triton.place import Place
+from netc.compiler.codegen.triton.product import write_product
+from netc.compiler.form import form_of
+from netc.compiler.graph import Graph, Node
+from netc.compiler.interpret import evaluate
+from netc.compiler.kernel import Blocks
+from netc.compiler.program import Buffer, Function, Launch, Program
+from netc.compiler.types import Literal, TensorType
+
+Sizes = tuple[int, ...]
+LAST = (0, 2, 3, 1)
+SMALL = Blocks(rows=64, columns=16, depth=32)
+
+
+def leaf(i: int, shape: Sizes, dtype: str = "f32") -> Node:
+    return ops.input_(name=f"in{i}", shape=shape, dtype=dtype)
+
+
+def place(name: str, node: Node, order: Sequence[int] | None) -> Place:
+    shape = tuple(map(int, node.shape))
+    return Place(name, shape, strides_of(shape, order or range(len(shape))), node.dtype, count=node.type.count)
+
+
+def written(graph: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Written:
+    """orders: how operands and results lie in memory, where that is not row-major."""
+    inputs = {int(name[2:]): node for name, node in graph.inputs.items()}
+    unread = leaf(0, ())
+    operands = [place(f"in{i}", inputs.get(i, unread), orders.get(f"in{i}")) for i in range(max(inputs) + 1)]
+    results = [place(name, node, orders.get(name)) for name, node in graph.outputs.items()]
+    return write_product(graph, form_of(graph), blocks, operands, results)
+
+
+def program_of(kernel: Written, stored: Mapping[str, TensorType], results: Sequence[str]) -> Program:
+    """A program of one launch. stored: what each pointer points to, as it lies in memory."""
+    helpers = "\n\n".join(text for _, text in kernel.helpers)
+    source = f'"""A product."""\nimport triton\nimport triton.language as tl\n\n{helpers}\n\n{kernel.text}'
+    source = source.replace("NAME", "product", 1)
+    function = Function(
+        "product", kernel.kind, source, kernel.key, kernel.arguments, kernel.constants, kernel.warps, kernel.stages
+    )
+    names = tuple(p.name for p in kernel.places)
+    inputs = {name: stored[name] for name in names if name not in results}
+    buffers = [Buffer(name, type_, "input", 0, tuple(range(type_.rank))) for name, type_ in inputs.items()]
+    end = 0
+    for name in results:
+        buffers.append(Buffer(name, stored[name], "arena", end, tuple(range(stored[name].rank))))
+        end += -(-stored[name].nbytes // 64) * 64
+    return Program(
+        name="product",
+        mode="test",
+        target="triton",
+        dims={},
+        inputs=inputs,
+        outputs={name: stored[name] for name in results},
+        state={},
+        updates=(),
+        functions=(function,),
+        launches=(Launch("product", names, (), (), 0, 0, "step", kernel.grid),),
+        buffers=tuple(buffers),
+        arena_bytes=end,
+        source=source,
+    )
+
+
+def as_stored(shape: Sizes, dtype: str, order: Sequence[int]) -> TensorType:
+    return TensorType(tuple(shape[a] for a in order), dtype)
+
+
+def logical(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    return array.transpose(np.argsort(order))
+
+
+def order_in_memory(p: Place) -> list[int]:
+    return sorted(range(len(p.shape)), key=lambda a: (-p.strides[a], a))
+
+
+def check(graph: Graph, blocks: Blocks = SMALL, tolerance: float = 1e-5, **orders: Sequence[int]) -> Written:
+    """Run a body's kernel (and finish it here, where it is split) and compare all of its results with numpy."""
+    kernel = written(graph, blocks, orders)
+    rng = np.random.default_rng(7)
+    feeds: dict[str, Any] = {
+        name: rng.standard_normal(node.shape).astype(np.float32) for name, node in graph.inputs.items()
+    }
+    if any(node.dtype == "bf16" for node in graph.inputs.values()):
+        feeds = {name: (a.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, a in feeds.items()}
+    types = {p.name: as_stored(p.shape, p.dtype, order_in_memory(p)) for p in kernel.places}
+    read = {**feeds, **{name: literal.array() for name, literal in kernel.literals}}
+    given = {p.name: read[p.name].transpose(order_in_memory(p)) for p in kernel.places if p.name in read}
+    results = [p.name for p in kernel.places if p.name not in read]
+    found, _ = run_interpreted(program_of(kernel, types, results), given)
+    arrays = {p.name: logical(found[p.name], order_in_memory(p)) for p in kernel.places if p.name in found}
+    if kernel.finish is not None:
+        assert kernel.scratch is not None
+        assert list(arrays) == [kernel.scratch.name]
+        partial = next(iter(arrays.values()))
+        name = f"in{max(int(n[2:]) for n in kernel.finish.inputs)}"
+        arrays, _ = evaluate(kernel.finish, {**feeds, name: partial}, wide=True)
+    expected, _ = evaluate(graph, feeds, wide=True)
+    assert set(arrays) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(
+            arrays[name].reshape(array.shape), array, rtol=tolerance, atol=tolerance * np.nanmax(np.abs(array))
+        )
+    return kernel
+
+
+def convolutions(x: Sizes, w: Sizes, **attrs: Any) -> list[Graph]:
+    """A convolution and its two gradients."""
+    rank = len(x) - 2
+    attrs = {"stride": (1,) * rank, "pad": (0,) * rank, "dilation": (1,) * rank, "groups": 1, **attrs}
+    y = ops.conv(leaf(0, x), leaf(1, w), **attrs)
+    by_data = ops.conv_data_grad(leaf(0, y.shape), leaf(1, w), size=x[2:], **attrs)
+    by_weights = ops.conv_weight_grad(leaf(0, x), leaf(1, y.shape), kernel=w[2:], **attrs)
+    return [Graph({"out0": node}) for node in (y, by_data, by_weights)]
+
+
+def biased(y: Node, i: int) -> Node:
+    bias = ops.broadcast(leaf(i, (1, y.shape[1], *(1 for _ in y.shape[2:]))), shape=y.shape)
+    return ops.add(y, bias)
+
+
+def relu(x: Node) -> Node:
+    return ops.maximum(x, ops.const(value=0.0, shape=x.shape, dtype=x.dtype))
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize(
+    ("x", "w", "attrs"),
+    [
+        pytest.param((2, 3, 8, 7), (5, 3, 3, 3), {"pad": (1, 1)}, id="padded"),
+        pytest.param((2, 4, 9, 9), (6, 2, 3, 3), {"groups": 2, "stride": (2, 2), "pad": (1, 0)}, id="groups, stride"),
+        pytest.param((1, 2, 9, 9), (3, 2, 3, 2), {"dilation": (2, 3), "stride": (1, 2)}, id="dilation"),
+        pytest.param((2, 3, 11), (4, 3, 4), {"stride": (3,), "pad": (2,)}, id="one axis"),
+        pytest.param((1, 2, 4, 5, 4), (3, 2, 2, 3, 2), {"pad": (0, 1, 1)}, id="three axes"),
+        pytest.param((3, 1, 1, 1), (1, 1, 1, 1), {}, id="one element"),
+    ],
+)
+def test_convolutions(which: int, x: Sizes, w: Sizes, attrs: dict[str, Any]) -> None:
+    check(convolutions(x, w, **attrs)[which])
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_channels_last(which: int) -> None:
+    """As activations are stored; enough channels that each tap of the window takes steps of its own."""
+    graph = convolutions((1, 32, 4, 4), (16, 32, 2, 2), pad=(1, 1))[which]
+    orders = [{"in0": LAST, "out0": LAST}, {"in0": LAST, "out0": LAST}, {"in0": LAST, "in1": LAST}]
+    kernel = check(graph, Blocks(rows=64, columns=32, depth=16), 1e-5, **orders[which])
+    assert ("step" in kernel.text) == (which < 2)
+
+
+def test_dot_in_batches_and_transposed() -> None:
+    a, b = leaf(0, (2, 70, 5)), leaf(1, (2, 5, 33))
+    check(Graph({"out0": ops.dot(a, b)}))
+    swapped = ops.transpose(leaf(0, (70, 20)), perm=(1, 0))
+    check(Graph({"out0": ops.dot(swapped, leaf(1, (70, 3)))}))
+    check(Graph({"out0": ops.dot(leaf(0, (1, 70)), ops.transpose(leaf(1, (1, 70)), perm=(1, 0)))}))
+
+
+def test_what_follows_on_the_tile() -> None:
+    """Bias, activation, residual, scale, a mask, another type; several results, one of them in another shape."""
+    y = biased(convolutions((2, 3, 6, 6), (4, 3, 3, 3))[0].outputs["out0"], 2)
+    mask = ops.less(leaf(3, y.shape), ops.const(value=0.0, shape=y.shape, dtype="f32"))
+    kept = ops.where(mask, relu(y), leaf(4, y.shape))
+    flat = ops.reshape(ops.mul(kept, ops.const(value=0.5, shape=y.shape, dtype="f32")), shape=(2, 64))
+    swapped = ops.transpose(flat, perm=(1, 0))
+    check(Graph({"out0": relu(y), "out1": mask, "out2": flat, "out3": swapped}), out0=LAST, in0=LAST)
+
+
+def test_values_carried_through_a_reshape_where_the_tile_hangs_over() -> None:
+    """The phases of an odd axis: the last of one has no element."""
+    by_data = convolutions((1, 2, 5, 5), (3, 2, 3, 3), stride=(2, 2))[1].outputs["out0"]
+    flat = ops.reshape(relu(by_data), shape=(1, 50))
+    kernel = check(Graph({"out0": ops.add(flat, leaf(2, flat.shape))}))
+    # Nor is read what lies behind the end of an operand.
+    assert re.search(r"tl.load\(in2 \+ .*mask=", kernel.text)
+
+
+def test_a_constant_of_many_values() -> None:
+    y = ops.dot(leaf(0, (5, 20)), leaf(1, (20, 6)))
+    counts = Literal.of(np.arange(1, 7, dtype=np.float32).reshape(1, 6), "f32")
+    held = ops.broadcast(ops.const(value=counts, shape=(1, 6), dtype="f32"), shape=y.shape)
+    check(Graph({"out0": ops.div(y, held)}))
+
+
+def test_what_is_computed_on_the_operands_as_they_are_read() -> None:
+    x, w = leaf(0, (1, 4, 5, 5)), leaf(1, (3, 4, 3, 3))
+    attrs = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
+    # exp(0) is 1: padding is 0 after what is computed, not before.
+    y = ops.conv(ops.exp(x), ops.mul(w, ops.broadcast(leaf(2, (3, 1, 1, 1)), shape=w.shape)), **attrs)
+    check(Graph({"out0": y}))
+    flat = ops.reshape(relu(leaf(0, (2, 3, 4, 5))), shape=(2, 60))
+    check(Graph({"out0": ops.dot(flat, ops.transpose(leaf(1, (7, 60)), perm=(1, 0)))}), in0=LAST)
+    ones = ops.const(value=1.0, shape=(60, 5), dtype="f32")
+    check(Graph({"out0": ops.dot(flat, ones)}), in0=LAST)
+
+
+def test_phases_of_a_stride_whose_taps_are_one_number_a_step() -> None:
+    """Whether a tap exists is one truth for the whole block."""
+    graph = convolutions((1, 16, 4, 5), (16, 16, 3, 2), stride=(2, 2), pad=(1, 1))[1]
+    kernel = check(graph, Blocks(16, 16, 16), in0=LAST, out0=LAST)
+    assert "for step" in kernel.text
+
+
+def test_operands_that_do_not_vary_along_a_side() -> None:
+    column = ops.broadcast(leaf(0, (20, 1)), shape=(20, 40))
+    check(Graph({"out0": ops.dot(column, leaf(1, (40, 18)))}))
+    row = ops.broadcast(leaf(0, (1, 40)), shape=(20, 40))
+    check(Graph({"out0": ops.dot(row, ops.broadcast(leaf(1, (1, 18)), shape=(40, 18)))}))
+    number = ops.iota(shape=(20, 40), axes=(1,), dtype="i32")
+    below = ops.cast(ops.less(number, ops.const(value=9, shape=(20, 40), dtype="i32")), dtype="f32")
+    check(Graph({"out0": ops.dot(below, leaf(1, (40, 18)))}))
+
+
+def test_rows_of_a_table_as_an_operand() -> None:
+    rows = ops.const(value=Literal.of(np.array([3, 0, 4, 3, 1]), "i32"), shape=(5,), dtype="i32")
+    check(Graph({"out0": ops.dot(ops.gather(leaf(0, (6, 20)), rows), leaf(1, (20, 7)))}))
+
+
+@pytest.mark.parametrize("split", [2, 3, 100])
+def test_a_split_product_is_finished_in_order(split: int) -> None:
+    graph = convolutions((2, 3, 7, 7), (5, 3, 3, 3))[2]
+    kernel = check(graph, Blocks(rows=16, columns=32, depth=16, split=split), in0=LAST, in1=LAST)
+    assert kernel.grid[2] == min(split, 4)
+    y = relu(biased(ops.dot(leaf(0, (20, 90)), leaf(1, (90, 10))), 2))
+    check(Graph({"out0": y}), Blocks(rows=32, columns=16, depth=16, split=split))
+
+
+def test_a_split_along_the_taps() -> None:
+    graph = convolutions((1, 16, 4, 4), (16, 16, 3, 1))[0]
+    kernel = check(graph, Blocks(rows=16, columns=16, depth=16, split=2), in0=LAST, out0=LAST)
+    assert "tl.minimum(part * 2 + 2, 3)" in kernel.text
+
+
+def test_half_precision_is_summed_in_single() -> None:
+    a, b = leaf(0, (20, 40), "bf16"), leaf(1, (40, 18), "bf16")
+    check(Graph({"out0": ops.cast(ops.dot(a, b), dtype="f32")}))
+    check(Graph({"out0": ops.dot(a, b, dtype="f32")}))
+    check(Graph({"out0": ops.dot(ops.exp(a), b)}), tolerance=0.02)
+
+
+def test_many_tiles() -> None:
+    """Programs are numbered in groups of rows; each tile is computed once."""
+    for rows in (16 * 8, 16 * 11 - 3):
+        kernel = check(Graph({"out0": ops.dot(leaf(0, (rows, 4)), leaf(1, (4, 40)))}), Blocks(16, 16, 16))
+        assert kernel.grid == (math.ceil(rows / 16) * 3,)

@@ -1,0 +1,77 @@
+"""Fusion for GPUs keeps what a graph computes: random graphs, random training steps and the nets of the examples."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+from equality import differences
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy_program import made_up
+from test_examples import CASES, SGD, _built, _feeds
+from test_fuse import graphs
+from test_fuse_nets import training_step
+
+from netc.compiler import ops
+from netc.compiler.form import form_of
+from netc.compiler.graph import Graph
+from netc.compiler.interpret import evaluate
+from netc.compiler.kernel import Blocks
+from netc.passes import pipeline
+from netc.passes.blocks import layout
+from netc.passes.blocks.fuse import fuse_blocks
+from netc.passes.flatten import flat_layout
+from netc.passes.manager import run
+from netc.passes.memory import plan
+
+
+def check_kernels(graph: Graph) -> None:
+    """Each kernel is of the kind that its body is, writes only what has a level, and has a place for each value."""
+    for kernel in graph.order:
+        if kernel.op is ops.kernel:
+            form = form_of(kernel.attrs["body"])
+            assert form.kind == kernel.attrs["kind"]
+            assert all(node in form.levels for node in kernel.attrs["body"].outputs.values())
+            assert isinstance(kernel.attrs["schedule"], Blocks)
+    placed = plan(graph, threads=1, inner=False, layout=layout.orders)
+    assert all(sorted(placed.orders[n]) == list(range(len(n.shape))) for n in placed.homes)
+
+
+@given(graphs(), st.booleans())
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_graphs(graph: Graph, enabled: bool) -> None:
+    feeds = made_up(graph)
+    fused = fuse_blocks(graph, enabled=enabled).graph.verify()
+    check_kernels(fused)
+    wanted, got = evaluate(graph, feeds)[0], evaluate(fused, feeds)[0]
+    assert not differences(wanted, got)
+
+
+@given(st.integers(0, 2**32), st.booleans())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_training_steps(seed: int, enabled: bool) -> None:
+    graph = training_step(Random(seed))
+    feeds = {name: np.asarray(value * 0.3) for name, value in made_up(graph, seed % 1000).items()}
+    fused = fuse_blocks(graph, enabled=enabled).graph.verify()
+    check_kernels(fused)
+    before, after = evaluate(graph, feeds), evaluate(fused, feeds)
+    assert not differences(before[0], after[0])
+    assert not differences(before[1], after[1])
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_examples_keep_their_values(name: str, mode: str) -> None:
+    net, spec = _built(name, mode)
+    solver = spec.solver if spec else SGD
+    layout_ = flat_layout(net.state)
+    passes = pipeline.train(net.graph, solver, layout_, clip=1.0) if mode == "train" else pipeline.test(layout_)
+    graph = run(net.graph, passes)
+    feeds = _feeds(net.graph, layout_, solver)
+    fused = fuse_blocks(graph).graph.verify()
+    check_kernels(fused)
+    before, after = evaluate(graph, feeds), evaluate(fused, feeds)
+    assert not differences(before[0], after[0])
+    assert not differences(before[1], after[1])

@@ -1,0 +1,157 @@
+"""Numbers of GPU kernels: within what a device has, enough programs, and few of them for the interpreter; layouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netc.compiler import expr, ops
+from netc.compiler.form import form_of
+from netc.compiler.graph import Graph, Node
+from netc.compiler.kernel import Blocks
+from netc.driver import compilation
+from netc.passes.blocks import layout
+from netc.passes.blocks.devices import DEVICES, device
+from netc.passes.blocks.fuse import fuse_blocks
+from netc.passes.blocks.schedule import blocks_of
+from netc.passes.blocks.tiles import candidates, product_of
+from netc.passes.blocks.weights import packed_weights
+from netc.passes.memory import plan
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GPUS = [name for name, gpu in DEVICES.items() if not gpu.large]
+CONV: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
+
+
+def value(name: str, *shape: int, dtype: str = "f32") -> Node:
+    return ops.input_(name=name, shape=shape, dtype=dtype)
+
+
+def blocks(output: Node, name: str = "cuda:90", precision: Any = "ieee") -> Blocks:
+    body = Graph({"out0": output})
+    return blocks_of(body, form_of(body), name, precision)
+
+
+def is_power(n: int) -> bool:
+    return n & (n - 1) == 0 < n
+
+
+@pytest.mark.parametrize("name", GPUS)
+@pytest.mark.parametrize("net", ["lenet", "cifar10_full", "caffenet"])
+def test_blocks_fit_the_device(net: str, name: str) -> None:
+    on = device(name)
+    fused = compilation(EXAMPLES / f"{net}.net", mode="train", target="triton", dims={"N": 64}, arch=name).fused
+    for kernel in fused.graph.order:
+        if kernel.op is not ops.kernel:
+            continue
+        found: Blocks = kernel.attrs["schedule"]
+        assert all(map(is_power, (found.rows, found.columns, found.depth, found.warps)))
+        assert found.warps * on.width <= 1024
+        if kernel.attrs["kind"] in ("dot", "conv"):
+            root = form_of(kernel.attrs["body"]).root
+            size = root.inputs[0].type.numpy_dtype.itemsize
+            assert (found.rows + found.columns) * found.depth * size * found.stages <= on.shared
+            assert found.rows * found.columns <= 32 * found.warps * on.width, "the sums leave no registers"
+
+
+def test_a_product_with_few_results_is_split() -> None:
+    g, x = value("in0", 64, 50, 8, 8), value("in1", 64, 20, 8, 8)
+    wide = value("in0", 4096, 4096)
+    assert blocks(ops.conv_weight_grad(x, g, kernel=(3, 3), **CONV)).split > 1
+    assert blocks(ops.dot(wide, value("in1", 4096, 4096))).split == 1
+
+
+def test_matrix_units_get_larger_tiles() -> None:
+    a, b = value("in0", 4096, 4096), value("in1", 4096, 4096)
+    slow, fast = blocks(ops.dot(a, b)), blocks(ops.dot(a, b), precision="tf32")
+    assert fast.rows * fast.columns > slow.rows * slow.columns
+    assert (slow.precision, fast.precision) == ("ieee", "tf32")
+
+
+def test_candidates_come_with_their_times() -> None:
+    body = Graph({"out0": ops.dot(value("in0", 512, 512), value("in1", 512, 512))})
+    found = candidates(product_of(form_of(body), "ieee"), device("cuda:90"))
+    assert len({b for _, b in found}) == len(found) > 10
+    assert [seconds for seconds, _ in found] == sorted(seconds for seconds, _ in found)
+
+
+def test_long_sums_are_taken_in_parts() -> None:
+    bias = ops.sum_(value("in0", 256, 96, 27, 27), axes=(0, 2, 3))
+    assert blocks(bias).split > 8
+    norm = ops.sum_(value("in0", 10_000_000), axes=(0,))
+    assert blocks(norm).split > 64
+
+
+def test_what_waits_for_a_row_is_not_taken_in_parts() -> None:
+    x = value("in0", 256, 96, 27, 27)
+    assert blocks(x - expr.mean(x, (0, 2, 3), keepdims=True)).split == 1
+
+
+def test_a_small_loss_is_one_program() -> None:
+    x = value("in0", 64, 10)
+    total = ops.sum_(ops.sum_(ops.exp(x), axes=(1,)), axes=(0,))
+    found = blocks(total)
+    assert found.rows >= 64
+    assert found.depth >= 10
+
+
+def test_small_maps_have_smaller_blocks() -> None:
+    assert blocks(ops.exp(value("in0", 64, 500))).columns < blocks(ops.exp(value("in0", 1 << 20))).columns
+
+
+def test_the_interpreter_gets_few_programs() -> None:
+    few = blocks(ops.exp(value("in0", 1 << 15)), "interpreter")
+    assert few.columns == 1 << 15
+    product = blocks(ops.dot(value("in0", 256, 256), value("in1", 256, 256)), "interpreter")
+    assert (product.rows, product.columns, product.depth, product.split) == (256, 256, 256, 1)
+
+
+def test_other_devices_are_like_the_nearest_older_one() -> None:
+    assert device("cuda:89") is DEVICES["cuda:80"]
+    assert device("cuda:120") is DEVICES["cuda:100"]
+    assert device("hip:gfx90a") is DEVICES["hip:gfx942"]
+
+
+def orders_of(graph: Graph) -> dict[Node, tuple[int, ...]]:
+    return plan(graph, threads=1, inner=False, layout=layout.orders).orders
+
+
+def test_channels_are_innermost_except_where_a_reader_joins_the_axes() -> None:
+    x, w = value("x", 4, 3, 8, 8), value("w", 16, 3, 3, 3)
+    first = ops.conv(x, w, **CONV)
+    second = ops.conv(ops.tanh(first), value("v", 8, 16, 3, 3), **CONV)
+    flat = ops.dot(expr.reshape(ops.tanh(second), (4, 512)), value("u", 512, 10))
+    fused = fuse_blocks(Graph({"y": flat}))
+    orders = orders_of(fused.graph)
+    found = {n.shape[1]: order for n, order in orders.items() if len(n.shape) == 4}
+    assert found == {16: (0, 2, 3, 1), 8: (0, 1, 2, 3)}
+    assert any("lies as N,C,H,W" in d.reason for d in fused.ledger)
+
+
+def test_concats_and_their_parts_lie_alike() -> None:
+    x = value("x", 4, 8, 6, 6)
+    parts = [ops.conv(x, value(f"w{i}", 8, 8, 3, 3), **CONV) for i in range(2)]
+    joined = ops.concat(*parts, axis=1)
+    orders = orders_of(fuse_blocks(Graph({"y": ops.conv(joined, value("v", 4, 16, 3, 3), **CONV)})).graph)
+    assert set(orders.values()) == {(0, 2, 3, 1)}
+
+
+def flat_weight(dtype: str) -> Node:
+    flat = ops.param(name="flat", shape=(8 * 16 * 9 + 5,), dtype="f32")
+    held = flat if dtype == "f32" else ops.cast(flat, dtype=dtype)
+    cut = ops.slice_(held, start=(5,), stop=(8 * 16 * 9 + 5,), step=(1,))
+    return ops.reshape(cut, shape=(8, 16, 3, 3))
+
+
+def test_weights_for_matrix_units_are_values_with_channels_innermost() -> None:
+    y = ops.conv(value("x", 4, 16, 6, 6, dtype="bf16"), flat_weight("bf16"), **CONV)
+    orders = orders_of(fuse_blocks(Graph({"y": y})).graph)
+    assert {n.shape: order for n, order in orders.items()}[8, 16, 3, 3] == (0, 2, 3, 1)
+
+
+def test_weights_for_other_units_stay_where_they_are() -> None:
+    graph = Graph({"y": ops.conv(value("x", 4, 16, 6, 6), flat_weight("f32"), **CONV)})
+    assert packed_weights(graph, "ieee") is graph
+    assert packed_weights(graph, "tf32") is not graph

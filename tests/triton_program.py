@@ -1,0 +1,76 @@
+"""Running a graph through the triton target in Triton's interpreter; beside it the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from interpreted import run_interpreted
+from numpy_program import made_up
+
+from netc.compiler.form import Form
+from netc.compiler.graph import Graph
+from netc.compiler.interpret import evaluate
+from netc.compiler.kernel import Blocks
+from netc.compiler.program import Program
+from netc.passes.blocks import fuse
+from netc.passes.lower import lower
+
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+# What may be lost by rounding, of the largest number there is.
+TOLERANCES = {"f32": 2e-5, "f64": 1e-11, "f16": 2e-3, "bf16": 1.6e-2}
+
+
+@contextmanager
+def in_blocks(blocks: Blocks, kind: str = "reduce") -> Iterator[None]:
+    """Kernels of a kind in such blocks, whatever their size."""
+    chosen = fuse.blocks_of
+
+    def forced(body: Graph, form: Form, *rest: Any) -> Blocks:
+        return blocks if form.kind == kind else chosen(body, form, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuse, "blocks_of", forced)
+        yield
+
+
+def program_of(graph: Graph, *, fused: bool = True, arch: str = "interpreter") -> Program:
+    return lower(graph, name="test", target="triton", fused=fused, arch=arch)
+
+
+def run(graph: Graph, feeds: Mapping[str, Array], *, fused: bool = True) -> tuple[Arrays, Arrays]:
+    """The outputs and the state after one step."""
+    program = program_of(graph, fused=fused)
+    state = {k: v for k, v in feeds.items() if k in program.state}
+    return run_interpreted(program, {k: v for k, v in feeds.items() if k in program.inputs}, state)
+
+
+def assert_like_oracle(
+    graph: Graph, *, fused: bool = True, tolerance: float | None = None, feeds: Mapping[str, Array] | None = None
+) -> None:
+    """A step through the target gives what the oracle gives: NaN and infinities where it has them."""
+    feeds = made_up(graph) if feeds is None else feeds
+    with np.errstate(all="ignore"):
+        wanted, updates = evaluate(graph, feeds)
+    outputs, state = run(graph, feeds, fused=fused)
+    for got, want in ((outputs, wanted), (state, updates)):
+        assert got.keys() == want.keys()
+        for name, value in want.items():
+            node = {**graph.outputs, **graph.updates}[name]
+            assert got[name].dtype == node.type.numpy_dtype
+            assert got[name].shape == value.shape
+            if value.dtype.kind != "f":
+                np.testing.assert_array_equal(got[name], value, err_msg=name)
+                continue
+            loss = TOLERANCES[node.dtype] if tolerance is None else tolerance
+            with np.errstate(all="ignore"):
+                value = value.astype(node.type.numpy_dtype).astype(value.dtype)
+            finite = np.abs(value[np.isfinite(value)])
+            scale = max(1.0, float(np.max(finite, initial=0.0)))
+            np.testing.assert_allclose(
+                got[name].astype(value.dtype), value, rtol=loss, atol=loss * min(scale, 1e30), err_msg=name
+            )
