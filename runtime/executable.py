@@ -1,7 +1,7 @@
-"""A compiled program, loaded: its module is run from its text, its arrays are bound once, and a call fills them.
+"""A compiled program, loaded: feeds are checked, an engine runs it, and a call that returns has committed its updates.
 
-Relies on the generated module's `bind(inputs, state, pool)`. The program reads and writes the state's buffers in place,
-so a call that returns has committed its updates.
+The engine of the numpy target is here: the module is run from its text, its arrays are bound once, and a call fills
+them. It relies on the module's `bind(inputs, state, pool)`, and reads and writes the state's buffers in place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import linecache
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +34,28 @@ def load_module(program: Program) -> dict[str, Any]:
     return names
 
 
+class Engine(Protocol):
+    """What runs a program. Feeds are complete and have the right shapes."""
+
+    def run(self, feeds: Mapping[str, Array], /) -> dict[str, Array]: ...
+
+    def timed(self, feeds: Mapping[str, Array], /) -> list[float]: ...
+
+    def seconds(self, feeds: Mapping[str, Array], times: int, /) -> float: ...
+
+    @property
+    def where(self) -> str: ...
+
+
 class Executable:
     """A program on a state. `executable(image=x)` runs it and returns its outputs, which are the caller's to keep.
 
-    state: holds every buffer that the program reads; several executables may share one. Calls from several threads at
-    once are not allowed. Raises UserError for feeds that do not fit.
+    state: holds every buffer that the program reads; several executables may share one. device: `cpu` or `cuda`; a
+    program of the triton target runs on the CPU in Triton's interpreter, slowly. Calls from several threads at once are
+    not allowed. Raises UserError for feeds that do not fit, and for a device that is not there.
     """
 
     def __init__(self, program: Program, state: State, device: str = "cpu") -> None:
-        if program.target != "numpy" or device != "cpu":
-            raise UserError(f"target {program.target} does not run on device {device}")
         self.program = program
         self.state = state
         self.device = device
@@ -51,16 +63,7 @@ class Executable:
             held = state.buffers.get(name)
             if held is None or held.shape != tuple(type_.shape) or held.dtype != type_.numpy_dtype:
                 raise ValueError(f"the program {program.name} reads {name} as {type_}, the state does not hold that")
-        self._inputs: dict[str, Array] = {
-            name: np.zeros(tuple(map(int, type_.shape)), type_.numpy_dtype) for name, type_ in program.inputs.items()
-        }
-        self._pool = pool_of(program.threads)
-        shared = self._pool if program.threads > 1 else None
-        outputs, prepare, step = load_module(program)["bind"](self._inputs, state.buffers, shared)
-        self._outputs: dict[str, Array] = outputs
-        self._prepare: Calls = prepare
-        self._step: Calls = step
-        self._prepared: int | None = None
+        self._engine = engine_of(program, state, device)
 
     def __call__(self, /, **feeds: npt.ArrayLike) -> dict[str, Array]:
         """Run the program on arrays given by name."""
@@ -68,27 +71,24 @@ class Executable:
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         """Run the program: the outputs by name, as copies; the state holds the updates."""
-        self._feed(feeds)
-        with self._pool.running():
-            self._remake()
-            for call in self._step:
-                call()
-        self._committed()
-        return self._fetch()
+        return self._engine.run(self._checked(feeds))
 
     def timed(self, feeds: Mapping[str, npt.ArrayLike]) -> list[tuple[Launch, float]]:
         """Run the program once: each launch of the step with its seconds."""
-        self._feed(feeds)
         launches = [launch for launch in self.program.launches if launch.phase == "step"]
-        found = []
-        with self._pool.running():
-            self._remake()
-            for launch, call in zip(launches, self._step, strict=True):
-                start = time.perf_counter()
-                call()
-                found.append((launch, time.perf_counter() - start))
-        self._committed()
-        return found
+        return list(zip(launches, self._engine.timed(self._checked(feeds)), strict=True))
+
+    def seconds(self, feeds: Mapping[str, npt.ArrayLike], times: int = 1) -> float:
+        """Run the program so many times on the same feeds: the seconds of one run.
+
+        On a GPU the feeds are there already and the outputs stay there; on the CPU their copies count.
+        """
+        return self._engine.seconds(self._checked(feeds), times)
+
+    @property
+    def where(self) -> str:
+        """What runs it: the device, with versions that decide the bits of results."""
+        return self._engine.where
 
     def load(self, path: str | Path | Sequence[str | Path]) -> None:
         """Read the state from safetensors files."""
@@ -98,41 +98,106 @@ class Executable:
         """Write the state to a safetensors file."""
         self.state.save(path)
 
+    def _checked(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        inputs = self.program.inputs
+        if feeds.keys() != inputs.keys():
+            missing = [name for name in inputs if name not in feeds]
+            extra = [name for name in feeds if name not in inputs]
+            told = [f"missing: {', '.join(missing)}"] if missing else []
+            told += [f"unknown: {', '.join(extra)}"] if extra else []
+            wanted = ", ".join(f"{name}: {type_}" for name, type_ in inputs.items()) or "nothing"
+            raise UserError(f"{self.program.name} is fed {wanted} ({'; '.join(told)})")
+        arrays = {}
+        for name, type_ in inputs.items():
+            array = np.asarray(feeds[name])
+            if array.shape != tuple(type_.shape):
+                raise UserError(f"{name} has the shape {_shape(array.shape)}, the program takes {type_}")
+            if not np.can_cast(array.dtype, type_.numpy_dtype, "same_kind"):
+                raise UserError(f"{name} holds {array.dtype}, the program takes {type_}")
+            arrays[name] = array
+        return arrays
+
+
+def engine_of(program: Program, state: State, device: str) -> Engine:
+    """What runs a program of this target on a device."""
+    if program.target == "numpy" and device == "cpu":
+        return ArrayEngine(program, state)
+    if program.target == "triton":
+        from .triton.opening import open_engine
+
+        return open_engine(program, state, device)
+    raise UserError(f"target {program.target} does not run on device {device}")
+
+
+class ArrayEngine:
+    """A program of the numpy target."""
+
+    where = "cpu"
+
+    def __init__(self, program: Program, state: State) -> None:
+        self._program = program
+        self._state = state
+        self._inputs: dict[str, Array] = {
+            name: np.zeros(tuple(map(int, type_.shape)), type_.numpy_dtype) for name, type_ in program.inputs.items()
+        }
+        self._pool = pool_of(program.threads)
+        shared = self._pool if program.threads > 1 else None
+        outputs, prepare, step = load_module(program)["bind"](self._inputs, state.buffers, shared)
+        self._outputs: dict[str, Array] = outputs
+        self.prepare: Calls = prepare
+        self._step: Calls = step
+        self._prepared: int | None = None
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """A step: the outputs by name, as copies."""
+        self._feed(feeds)
+        with self._pool.running():
+            self._remake()
+            for call in self._step:
+                call()
+        self._committed()
+        return self._fetch()
+
+    def timed(self, feeds: Mapping[str, Array]) -> list[float]:
+        """A step: the seconds of each launch."""
+        self._feed(feeds)
+        found = []
+        with self._pool.running():
+            self._remake()
+            for call in self._step:
+                start = time.perf_counter()
+                call()
+                found.append(time.perf_counter() - start)
+        self._committed()
+        return found
+
+    def seconds(self, feeds: Mapping[str, Array], times: int) -> float:
+        """So many steps: the seconds of one."""
+        start = time.perf_counter()
+        for _ in range(times):
+            self.run(feeds)
+        return (time.perf_counter() - start) / times
+
     def _remake(self) -> None:
         """Run what only depends on the state, if that was written since."""
-        if self._prepare and self._prepared != (version := self.state.version):
-            for call in self._prepare:
+        if self.prepare and self._prepared != (version := self._state.version):
+            for call in self.prepare:
                 call()
             self._prepared = version
 
     def _committed(self) -> None:
         """Tell other programs on the state that it was written; what this one prepared does not depend on that."""
-        if self.program.updates:
-            self.state.touch()
-            self._prepared = self.state.version
+        if self._program.updates:
+            self._state.touch()
+            self._prepared = self._state.version
 
-    def _feed(self, feeds: Mapping[str, npt.ArrayLike]) -> None:
-        if feeds.keys() != self._inputs.keys():
-            missing = [name for name in self._inputs if name not in feeds]
-            extra = [name for name in feeds if name not in self._inputs]
-            told = [f"missing: {', '.join(missing)}"] if missing else []
-            told += [f"unknown: {', '.join(extra)}"] if extra else []
-            wanted = ", ".join(f"{name}: {type_}" for name, type_ in self.program.inputs.items()) or "nothing"
-            raise UserError(f"{self.program.name} is fed {wanted} ({'; '.join(told)})")
-        arrays = {}
-        for name, held in self._inputs.items():
-            array = np.asarray(feeds[name])
-            type_ = self.program.inputs[name]
-            if array.shape != held.shape:
-                raise UserError(f"{name} has the shape {_shape(array.shape)}, the program takes {type_}")
-            if not np.can_cast(array.dtype, held.dtype, "same_kind"):
-                raise UserError(f"{name} holds {array.dtype}, the program takes {type_}")
-            arrays[name] = array
-        for name, array in arrays.items():
+    def _feed(self, feeds: Mapping[str, Array]) -> None:
+        self._state.refresh()
+        for name, array in feeds.items():
             np.copyto(self._inputs[name], array, casting="same_kind")
 
     def _fetch(self) -> dict[str, Array]:
-        types = self.program.outputs
+        types = self._program.outputs
         return {
             name: np.array(array, types[name].numpy_dtype, order="C", copy=True)
             for name, array in self._outputs.items()

@@ -63,8 +63,8 @@ class Snapshot:
             raise UserError(f"{self.path}: {error}") from None
 
 
-def environment(program: str = "", threads: int = 1) -> dict[str, Any]:
-    """What decides the bits of a result besides the inputs: program hash, threads, versions, BLAS, machine."""
+def environment(program: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """What decides the bits of a result besides the inputs: program hash, threads, versions, BLAS, machine, device."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -79,6 +79,7 @@ def environment(program: str = "", threads: int = 1) -> dict[str, Any]:
         "blas": blas(),
         "python": platform.python_version(),
         "machine": f"{sys.platform} {platform.machine()}",
+        "device": device,
     }
 
 
@@ -104,10 +105,12 @@ def differences(snapshot: Snapshot, current: Mapping[str, Any]) -> list[str]:
         "numpy": "numpy",
         "blas": "BLAS",
         "machine": "machine",
+        "device": "device",
     }
     lines = []
     for key, words in names.items():
-        before, now = snapshot.environment.get(key), current.get(key)
+        # Snapshots of the first version say nothing of a device: there was one.
+        before, now = snapshot.environment.get(key, "cpu" if key == "device" else None), current.get(key)
         if before != now:
             lines.append(words if key == "program" else f"{words}: {printable(str(before))} then, {now} now")
     return lines

@@ -2,6 +2,7 @@
 
 Memory is a few flat buffers, which programs read and write; names are views into them, so nothing is kept twice. A
 program that prepares something from the parameters (folded weights, packed copies) remakes it when `version` changes.
+Where programs run on a device with its own memory, a copy lies there; what they wrote is fetched when it is read here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import weakref
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,21 +46,57 @@ class Loaded:
         return found
 
 
+class Source(Protocol):
+    """A copy of buffers somewhere else, whose programs wrote them."""
+
+    def fetch(self, name: str, into: Array, /) -> None: ...
+
+    def keep(self, name: str, /) -> None: ...
+
+    def undo(self, name: str, /) -> None: ...
+
+
+class Buffers(Mapping[str, Array]):
+    """Memory by physical name, each array as it is at the moment it is asked for."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+        self.newer: dict[str, Source] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        array = self.arrays[name]
+        if (source := self.newer.get(name)) is not None:
+            source.fetch(name, array)
+            del self.newer[name]
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+
 class State(MutableMapping[str, Array]):
     """Logical name -> array, read and written in place; iterates over parameters and statistics.
 
     Histories and counters (names that begin with a point) can be asked for too, but are not listed. `buffers` is the
-    memory by physical name; to read it is free, whoever writes to it calls `touch`.
+    memory by physical name; to read it is free, whoever writes to it calls `touch`. `copies` holds those on devices: an
+    array from `buffers` is asked for again after a program ran there; one from the state itself follows by itself, at
+    the price of a copy a run.
     """
 
     def __init__(self, infos: Sequence[StateInfo]) -> None:
         self.infos: dict[str, StateInfo] = {info.name: info for info in infos}
         if len(self.infos) < len(infos):
             raise ValueError("two tensors of state have the same name")
-        self.buffers: dict[str, Array] = _allocate(infos)
+        self.buffers = Buffers(_allocate(infos))
+        self.copies: dict[Any, Source] = {}
         self._views = {info.name: self._view(info) for info in infos}
+        # What `keep` remembered: a copy here, or the source that has it.
+        self._kept: dict[str, Array | Source] = {}
         self._version = 0
-        self._handed: list[weakref.ref[Array]] = []
+        self._handed: list[tuple[str, weakref.ref[Array]]] = []
 
     @property
     def version(self) -> int:
@@ -69,26 +106,42 @@ class State(MutableMapping[str, Array]):
         """
         if self._handed:
             self._version += 1
-            self._handed = [held for held in self._handed if held() is not None]
+            self._handed = [(name, held) for name, held in self._handed if held() is not None]
         return self._version
 
     def touch(self) -> None:
         """Say that a buffer was written."""
         self._version += 1
 
+    def written(self, source: Source, names: Collection[str]) -> None:
+        """Say that buffers were written in a copy, from which they are fetched when somebody reads them."""
+        self._version += 1
+        self.buffers.newer.update(dict.fromkeys(names, source))
+        for name in {name for name, held in self._handed if name in names and held() is not None}:
+            self.buffers[name]
+
+    def newer(self, name: str) -> Source | None:
+        """The copy that holds newer values of a buffer than the host."""
+        return self.buffers.newer.get(name)
+
+    def refresh(self) -> None:
+        """Fetch everything that was written in a copy."""
+        for name in list(self.buffers.newer):
+            self.buffers[name]
+
     def __getitem__(self, name: str) -> Array:
         """The array itself, not a copy; KeyError for a name that the net does not have."""
-        view = self._views.get(name)
-        if view is None:
+        if name not in self._views:
             import difflib
 
             near = difflib.get_close_matches(name, self._views, n=1)
             raise KeyError(f"{name}: the net has no such state" + (f"; did you mean {near[0]}?" if near else ""))
+        view = self._fresh(name)
         if not view.size:
             return view
         # Through a memoryview, so that views of the array keep it alive and not the buffer behind it: see `version`.
         flat: Array = np.frombuffer(view.reshape(-1).data.cast("B"), view.dtype)
-        self._handed.append(weakref.ref(flat))
+        self._handed.append((self._buffer(name), weakref.ref(flat)))
         self._version += 1
         return flat.reshape(view.shape)
 
@@ -120,6 +173,7 @@ class State(MutableMapping[str, Array]):
 
     def fill(self, seed: int) -> None:
         """First values: parameters and statistics by their fillers, histories 0, counters 0 but `.seed`."""
+        self.refresh()
         for name, info in self.infos.items():
             if info.kind in ("parameter", "statistic"):
                 self._views[name][...] = fill(info, seed)
@@ -129,16 +183,39 @@ class State(MutableMapping[str, Array]):
             self._views[".seed"][...] = np.uint64(seed % (1 << 64)).astype(np.int64)
         self.touch()
 
+    def keep(self) -> None:
+        """Remember all values but histories as they are, for `undo`; where they were written on a device, there."""
+        for name in {info.buffer or info.name for info in self.infos.values() if info.kind != "history"}:
+            source, before = self.newer(name), self._kept.get(name)
+            if source is not None:
+                source.keep(name)
+                self._kept[name] = source
+            elif isinstance(before, np.ndarray):
+                np.copyto(before, self.buffers[name])
+            else:
+                self._kept[name] = self.buffers[name].copy()
+
+    def undo(self) -> None:
+        """Bring back what `keep` remembered."""
+        for name, kept in self._kept.items():
+            if isinstance(kept, np.ndarray):
+                self.buffers.newer.pop(name, None)
+                np.copyto(self.buffers[name], kept)
+            else:
+                kept.undo(name)
+                self.buffers.newer[name] = kept
+        self.touch()
+
     def finite(self, name: str) -> bool:
         """Whether no value of a tensor is infinite or NaN."""
-        view = self._views[name]
+        view = self._fresh(name)
         return view.dtype.kind != "f" or bool(np.isfinite(view).all())
 
     def save(self, path: str | Path) -> None:
         """Write parameters and statistics as safetensors under their logical names, whole or not at all."""
         from .tensors import write_tensors
 
-        write_tensors(Path(path), {name: self._views[name] for name in self})
+        write_tensors(Path(path), {name: self._fresh(name) for name in self})
 
     def load(self, path: str | Path | Sequence[str | Path], fresh: Collection[str] = ()) -> Loaded:
         """Read parameters and statistics; of several files a later one wins. Nothing changes if anything is wrong.
@@ -149,6 +226,7 @@ class State(MutableMapping[str, Array]):
         from .loading import match
 
         paths = [path] if isinstance(path, str | Path) else list(path)
+        self.refresh()
         matched = match([Path(one) for one in paths], [self.infos[name] for name in self], fresh)
         for name, array in matched.arrays.items():
             with np.errstate(over="ignore"):
@@ -162,6 +240,7 @@ class State(MutableMapping[str, Array]):
         The history `.history0` of the parameter `conv1.weight` is `.history0/conv1.weight`. These are views: copy or
         write them before the next step.
         """
+        self.refresh()
         found: dict[str, Array] = {}
         for name, info in self.infos.items():
             parts = self._parts(info)
@@ -182,6 +261,15 @@ class State(MutableMapping[str, Array]):
         for name, array in own.items():
             array[...] = tensors[name]
         self.touch()
+
+    def _buffer(self, name: str) -> str:
+        """The name of the buffer that a tensor lies in."""
+        return self.infos[name].buffer or name
+
+    def _fresh(self, name: str) -> Array:
+        """A tensor, fetched if it was written in a copy."""
+        self.buffers[self._buffer(name)]
+        return self._views[name]
 
     def _view(self, info: StateInfo) -> Array:
         buffer = self.buffers[info.buffer or info.name].reshape(-1)

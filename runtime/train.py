@@ -83,6 +83,7 @@ def train(
     folder: Path | None = None,
     resume: bool = False,
     threads: int = 1,
+    device: str = "cpu",
     keep: int = KEEP,
     diagnose: Diagnose | None = None,
     progress: Progress | None = None,
@@ -92,13 +93,13 @@ def train(
     step: the program of forward, backward and update; where `spec.accumulate` > 1 the update alone, and `accumulate`
     is what adds up gradients. losses: name -> weight; metrics: other outputs to record. tests: what to test on, with an
     executable in test mode on the same state. folder: where the run keeps its files; None keeps none, and then there
-    are no snapshots. threads: recorded with snapshots. keep: snapshots left on disk, 0 for all. diagnose: says in which
-    layer a number that is none appeared first, from the columns of the batch and the state before the step.
+    are no snapshots. threads, device: recorded with snapshots. keep: snapshots left on disk, 0 for all. diagnose: says
+    in which layer a number that is none appeared first, from the columns of the batch and the state before the step.
 
     Raises `Interrupted` after Ctrl-C or SIGTERM, `Diverged` for a loss that is no finite number, `UserError` for files
     that cannot be read or written. Snapshots and log are whole and usable after each of them.
     """
-    run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, keep, diagnose)
+    run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, device, keep, diagnose)
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(locked(folder))
@@ -132,6 +133,7 @@ class _Run:
         accumulate: Runnable | None,
         folder: Path | None,
         threads: int,
+        device: str,
         keep: int,
         diagnose: Diagnose | None,
     ) -> None:
@@ -151,10 +153,7 @@ class _Run:
         self.tested = True  # whether the tests that are due after step `done` were done
         self.saved: Path | None = None  # the snapshot of step `done`
         source = "\n".join(one.program.source for one in (step, accumulate) if one is not None)
-        self.environment = snapshots.environment(hashlib.sha256(source.encode()).hexdigest(), threads)
-        # Restored when a step fails, so that the diagnosis sees what the step saw.
-        kinds = {info.buffer or info.name: info.kind for info in self.state.infos.values()}
-        self.before = {name: a.copy() for name, a in self.state.buffers.items() if kinds[name] != "history"}
+        self.environment = snapshots.environment(hashlib.sha256(source.encode()).hexdigest(), threads, device)
 
     def open(self, resume: bool) -> Snapshot | None:
         """Find the snapshot to go on from, or see that the folder is free for a new run."""
@@ -256,8 +255,7 @@ class _Run:
 
     def _one_step(self, *, due: bool) -> None:
         spec = self.spec
-        for name, kept in self.before.items():
-            np.copyto(kept, self.state.buffers[name])
+        self.state.keep()
         now = rate(spec.schedule, float(spec.solver["lr"]), self.done, spec.steps)
         with np.errstate(over="ignore"):  # a rate too large for f32 is infinite
             rate_feed = {RATE: np.asarray(now).astype(np.float32)} if RATE in self.step.program.inputs else {}
@@ -306,9 +304,7 @@ class _Run:
 
     def _diverged(self, what: str, columns: Mapping[str, Array]) -> NoReturn:
         number = self.done + 1
-        for name, kept in self.before.items():
-            np.copyto(self.state.buffers[name], kept)
-        self.state.touch()
+        self.state.undo()  # so that the diagnosis sees what the step saw
         where = f"; {self.diagnose(columns, self.state)}" if self.diagnose is not None else ""
         now = rate(self.spec.schedule, float(self.spec.solver["lr"]), self.done, self.spec.steps)
         message = f"step {number:,}: {what}{where} (the rate was {now:.4g}: try a lower one, a warm-up, or `clip`)"

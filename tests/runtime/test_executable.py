@@ -149,7 +149,7 @@ def test_a_step_does_not_remake_what_it_prepared() -> None:
     program = program_of(Graph({"y": ops.dot(x, ops.exp(w))}, {"n": n + 1.0}))
     exe = Executable(program, state_of(program, {}))
     made: list[int] = []
-    exe._prepare = [lambda: made.append(1)]
+    exe._engine.prepare = [lambda: made.append(1)]  # type: ignore[attr-defined]
     for _ in range(3):
         exe(x=np.ones((4, 3), np.float32))
     assert made == [1]

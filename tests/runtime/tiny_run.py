@@ -71,8 +71,8 @@ class Net:
                 history = buffers[".history0"]
                 history[:] = np.float32(0.9) * history + np.float32(feeds[".rate"]) * gradient.astype(np.float32)
                 flat -= history
-                buffers["norm.mean"] += np.float32(0.1) * (feeds["image"].mean(axis=0) - buffers["norm.mean"])
-                buffers[".step"] += 1
+                buffers["norm.mean"][...] += np.float32(0.1) * (feeds["image"].mean(axis=0) - buffers["norm.mean"])
+                buffers[".step"][...] += 1
         return {"nll": losses.mean(), "top1": (prob.argmax(axis=1) == feeds["label"]).mean()}
 
 

@@ -1,0 +1,135 @@
+"""The manifest of a net compiled ahead of time, read with all it claims checked: it may be anybody's.
+
+Sizes and addresses must fit the memory that it asks for, files must lie in the folder and be those that were written.
+Relies on numpy only: shipped with the net, as `netc_manifest.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+LARGEST_MANIFEST = 1 << 24  # bytes
+MOST_BYTES = 1 << 40  # of one net on a device
+DTYPES = {
+    "f64": "<f8", "f32": "<f4", "f16": "<f2", "bf16": "<u2", "i64": "<i8", "i32": "<i4", "u32": "<u4", "u8": "u1",
+    "bool": "?",
+}  # fmt: skip
+
+Table = dict[str, Any]  # of JSON
+
+
+def span(entry: Table) -> int:
+    """Elements from the first to the last, both included."""
+    if 0 in entry["shape"]:
+        return 0
+    last: int = sum((size - 1) * stride for size, stride in zip(entry["shape"], entry["strides"], strict=True))
+    return 1 + last
+
+
+def read_manifest(folder: str) -> Table:
+    """The manifest, with what does not depend on the architecture checked."""
+    path = os.path.join(folder, "manifest.json")
+    if not os.path.isfile(path):
+        raise ValueError("there is no manifest.json")
+    if os.path.getsize(path) > LARGEST_MANIFEST:
+        raise ValueError("the manifest is too large")
+    with open(path, "rb") as file:
+        try:
+            manifest = json.loads(file.read(LARGEST_MANIFEST))
+        except (ValueError, RecursionError):
+            raise ValueError("the manifest is not JSON") from None
+    _table(manifest, "the manifest")
+    if manifest.get("format") != 1 or manifest.get("target") != "triton":
+        raise ValueError("the manifest is not one of a net compiled for a GPU by this version of netc")
+    for key in ("archs", "files", "weights"):
+        _table(manifest.get(key), key)
+    _whole(manifest["weights"].get("bytes"), "bytes of weights", MOST_BYTES)
+    return manifest  # type: ignore[no-any-return]
+
+
+def check_architecture(arch: Any, weights: int) -> Table:
+    """The tables of an architecture, if all that they name is in them, and all addresses are in the net's memory."""
+    for key in ("memory", "inputs", "outputs", "state", "kernels"):
+        _table(_table(arch, "an architecture").get(key), key)
+    memory = arch["memory"]
+    size = _whole(memory.get("bytes"), "bytes of memory", MOST_BYTES, least=max(1, weights))
+    _whole(memory.get("scratch"), "the scratch memory", size)
+    for name, base in _table(memory.get("bases"), "bases").items():
+        start = _whole(_table(base, name).get("start"), name, size)
+        _whole(base.get("bytes"), name, size - start)
+    for entry in arch["kernels"].values():
+        _whole(_table(entry, "a kernel").get("threads"), "threads", 1024, least=1)
+        _whole(entry.get("shared"), "shared memory", 1 << 20)
+        if not isinstance(entry.get("symbol"), str):
+            raise ValueError("the manifest has a kernel without a symbol")
+    if not isinstance(arch.get("launches"), list):
+        raise ValueError("the manifest has no launches")
+    for launch in arch["launches"]:
+        if _table(launch, "a launch").get("kernel") not in arch["kernels"] or launch.get("phase") not in (
+            "prepare",
+            "step",
+        ):
+            raise ValueError("the manifest has a launch of no kernel")
+        if not isinstance(launch.get("grid"), list) or len(launch["grid"]) != 3:
+            raise ValueError("the manifest has a launch without a grid")
+        for count in launch["grid"]:
+            _whole(count, "a grid", (1 << 31) - 1, least=1)
+        for argument in launch.get("arguments") or ():
+            base = memory["bases"].get(_table(argument, "an argument").get("base"))
+            if base is None:
+                raise ValueError("the manifest has an argument without a base")
+            _whole(argument.get("offset"), "an argument", base["bytes"])
+    for kind in ("inputs", "outputs", "state"):
+        for name, entry in arch[kind].items():
+            _check_value(name, _table(entry, name), size)
+    return arch  # type: ignore[no-any-return]
+
+
+def _check_value(name: str, entry: Table, memory: int) -> None:
+    if entry.get("dtype") not in DTYPES or entry.get("stored") not in DTYPES:
+        raise ValueError(f"the manifest gives {name} no element type")
+    shape, strides = entry.get("shape"), entry.get("strides")
+    if not isinstance(shape, list) or not isinstance(strides, list) or len(shape) != len(strides) or len(shape) > 32:
+        raise ValueError(f"the manifest gives {name} no shape")
+    count = 1
+    for number, stride in zip(shape, strides, strict=True):
+        count *= _whole(number, name, memory)
+        _whole(count, name, memory)
+        _whole(stride, name, memory)
+    start = _whole(entry.get("start"), name, memory)
+    _whole(span(entry) * np.dtype(DTYPES[entry["stored"]]).itemsize, name, memory - start)
+
+
+def _table(value: Any, about: str) -> Table:
+    if not isinstance(value, dict):
+        raise ValueError(f"the manifest has no table for {about}")
+    return value
+
+
+def _whole(value: Any, about: str, most: int, *, least: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"the manifest gives {about} as {str(value)[:40]}, outside of {least} to {most}")
+    return value
+
+
+def read_file(folder: str, manifest: Table, name: Any) -> bytes:
+    """A file of the folder, if its size and SHA-256 are those of the manifest."""
+    if not isinstance(name, str) or not re.fullmatch(r"(\w+/)?\w[\w.-]*", name):
+        raise ValueError(f"the manifest names a file `{str(name)[:40]}`, outside of the folder")
+    entry = _table(manifest["files"].get(name), name)
+    path = os.path.join(folder, *name.split("/"))
+    if not os.path.isfile(path):
+        raise ValueError(f"{name} is missing")
+    if os.path.getsize(path) != entry.get("bytes"):
+        raise ValueError(f"{name} has {os.path.getsize(path)} bytes, not those that were written")
+    with open(path, "rb") as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != entry.get("sha256"):
+        raise ValueError(f"{name} is not the file that was written: its SHA-256 is another")
+    return data

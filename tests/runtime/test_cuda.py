@@ -1,0 +1,48 @@
+"""What drives a GPU, without one: `cuda_stand_in.py`, run in Triton's interpreter. The real one: `tests/gpu`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+
+HERE = Path(__file__).parent
+CHECKS = [
+    "steps_are_replayed",
+    "nothing_waits_inside_a_step",
+    "replay_is_the_same_as_launching",
+    "a_step_that_cannot_be_recorded_is_launched",
+    "times_are_taken",
+    "programs_share_the_state",
+    "memory_that_is_not_there",
+    "large_outputs_have_no_memory_of_their_own",
+]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, str]:
+    """How each check ended: nothing, or a traceback. One process for all, since it imports torch."""
+    pytest.importorskip("torch")
+    path = os.pathsep.join([str(HERE.parents[1]), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "cuda_stand_in.py")],
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, str] = json.loads(done.stdout)
+    assert list(answers) == CHECKS
+    return answers
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_device(check: str, found: dict[str, str]) -> None:
+    assert not found[check], found[check]
