@@ -4,7 +4,10 @@ BIN := .venv/bin
 # CI measures branch coverage as well, and fails below the limit in pyproject.toml.
 COVERAGE := $(if $(CI),--cov --cov-report=term:skip-covered)
 
-.PHONY: help demo test test-all lint format bench clean
+# `make gpu` installs nothing: it takes a Python that has torch for the GPU and triton.
+GPU_PYTHON ?= python3
+
+.PHONY: help demo test test-all lint format bench gpu clean
 
 help:
 	@echo "make demo      train LeNet on the digits that come with netc, and compare fused with unfused"
@@ -13,6 +16,7 @@ help:
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    put the Python files in form"
 	@echo "make bench     netc beside PyTorch, and fused beside unfused (benchmarks/)"
+	@echo "make gpu       on a machine with a GPU: its tests, and netc beside PyTorch; GPU_PYTHON, OUT, ARGS (docs/gpu.md)"
 
 demo: .venv/base
 	$(BIN)/python examples/demo.py
@@ -35,6 +39,9 @@ format: .venv/test
 bench: .venv/test
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/fusion.py
+
+gpu:
+	$(GPU_PYTHON) benchmarks/gpu.py $(if $(OUT),-o $(OUT)) $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

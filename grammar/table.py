@@ -54,8 +54,10 @@ def _cache_folder() -> Path | None:
     chosen = os.environ.get("NETC_CACHE")
     if chosen:
         return Path(chosen)
-    import platformdirs
-
+    try:
+        import platformdirs
+    except ImportError:  # an uninstalled checkout: nothing is kept
+        return None
     try:
         return platformdirs.user_cache_path("netc")
     except RuntimeError:  # no home folder

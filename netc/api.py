@@ -28,8 +28,11 @@ def compile(
     *,
     mode: Mode = "test",
     net: str | None = None,
-    target: str = "numpy",
+    target: str = "auto",
     device: str = "auto",
+    precision: str = "f32",
+    tf32: bool = False,
+    scale_growth: int = 2000,
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
@@ -45,7 +48,8 @@ def compile(
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
     dims: values of symbolic dimensions, as `{"N": 64}`. settings: of the net, as `{"classes": 20}`. outputs: the values
     wanted; what they do not need, inputs too, is left out. gradients: inputs and parameters whose gradients are
-    returned as `<name>.grad`.
+    returned as `<name>.grad`. precision: `f32`, or `bf16` or `f16` for mixed precision; in f16 the scale of the loss
+    doubles after `scale_growth` good steps. tf32: products of f32 by TF32, on GPUs.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
@@ -60,12 +64,12 @@ def compile(
     >>> bool(step(image=x, label=y)["nll"] < first)
     True
     """
-    from .commands.options import check_device, check_target
     from .compiled import Compiled, Step
     from .driver import compilation
+    from .numbers import numbers
+    from .targets import choose
 
-    check_target(target)
-    check_device(device)
+    choice = choose(target, device)
     made = compilation(
         path,
         mode=mode,
@@ -76,7 +80,9 @@ def compile(
         gradients=gradients,
         update=update and not gradients,
         fused=fused,
-        target=target,
+        target=choice.target,
+        numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
+        device=choice.device,
         threads=threads,
     )
     state = made.new_state(seed)
@@ -90,50 +96,51 @@ def export(
     weights: Sequence[str | Path] | None = None,
     mode: Mode = "test",
     net: str | None = None,
-    target: str = "numpy",
+    target: str = "auto",
+    precision: str = "f32",
+    tf32: bool = False,
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
+    archs: Sequence[str] = (),
+    update: bool = False,
     seed: int | None = None,
     notify: Callable[[str], None] | None = None,
+    told: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
     """Compile a net into a folder that runs with numpy alone: `<net>.py`, `<net>.safetensors`, `manifest.json`.
 
     weights: files, else those that the net's last run ended with; where there is none, first values from `seed`.
     outputs: without them those that the net calls outputs. notify: told what was chosen.
-    """
-    from .commands.options import check_target
-    from .deploy import deploy
-    from .inference import Runner
-    from .training import last_weights
 
-    check_target(target)
-    runner = Runner(
-        Path(path),
+    With the target `triton` the folder holds kernels compiled for GPUs, as `cuda:90` (archs; all known without any),
+    and launchers in Python and C that need the GPU's driver only. update: a training step that learns; it begins with
+    first values where weights are not named. told: how many kernels are compiled, of how many, and a name.
+    """
+    from .exporting import Wish, export_ahead, export_numpy
+    from .numbers import numbers
+    from .targets import choose
+
+    chosen = choose(target).target
+    wish = Wish(
+        path=Path(path),
+        weights=[Path(file) for file in weights or ()],
         mode=mode,
+        update=update,
         net=net,
+        target=chosen,
+        numbers=numbers(precision, tf32=tf32, target=chosen),
         dims=dims or {},
         settings=settings or {},
         outputs=outputs or (),
-        target=target,
+        seed=seed,
+        notify=notify or (lambda text: None),
     )
-    made = runner.compilation(threads=1)  # so that the folder needs no pool, and BLAS may use its own threads
-    state = made.new_state(seed)
-    files = [Path(file) for file in weights or ()]
-    if not files:
-        try:
-            files = [last_weights(made.net.name)]
-        except UserError:
-            _tell(notify, "there are no weights: first values are used (--weights names others)")
-    if files:
-        state.load(files)
-        _tell(notify, f"weights: {', '.join(map(str, files))}")
-    return deploy(made.program, made.layout, state, Path(folder))
-
-
-def _tell(notify: Callable[[str], None] | None, text: str) -> None:
-    if notify is not None:
-        notify(text)
+    if chosen == "triton":
+        return export_ahead(wish, Path(folder), archs, told)
+    if archs or update:
+        raise UserError("architectures and training steps are of the target triton")
+    return export_numpy(wish, Path(folder))
 
 
 def train(
@@ -145,6 +152,11 @@ def train(
     settings: Mapping[str, Any] | None = None,
     seed: int | None = None,
     batch: int | None = None,
+    target: str = "auto",
+    device: str = "auto",
+    precision: str = "f32",
+    tf32: bool = False,
+    scale_growth: int = 2000,
     threads: int | None = None,
     data: str | Path | None = None,
     folder: str | Path | None = None,
@@ -163,9 +175,12 @@ def train(
     >>> bool(history.losses[-1] < history.losses[0])
     True
     """
+    from .numbers import numbers
     from .runtime.progress import Silent
+    from .targets import choose
     from .training import Options, open_experiment, train_experiment
 
+    choice = choose(target, device)
     options = Options(
         net=net,
         steps=steps,
@@ -175,6 +190,9 @@ def train(
         settings=settings or {},
         threads=threads,
         data_dir=Path(data) if data is not None else None,
+        target=choice.target,
+        numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
+        device=choice.device,
     )
     return train_experiment(
         open_experiment(path, options),
@@ -191,15 +209,28 @@ def test(
     *,
     net: str | None = None,  # noqa: PT028  (this is no test of pytest's)
     settings: Mapping[str, Any] | None = None,  # noqa: PT028
+    target: str = "auto",  # noqa: PT028
+    device: str = "auto",  # noqa: PT028
+    precision: str = "f32",  # noqa: PT028
+    tf32: bool = False,  # noqa: PT028
     threads: int | None = None,  # noqa: PT028
     data: str | Path | None = None,  # noqa: PT028
 ) -> dict[str, dict[str, float]]:
     """The means of losses and metrics over the data of each `test:` line, by the data's name."""
+    from .numbers import numbers
+    from .targets import choose
     from .training import Options, open_experiment, test_experiment
 
+    choice = choose(target, device)
     files = [weights] if isinstance(weights, str | Path) else list(weights)
     options = Options(
-        net=net, settings=settings or {}, threads=threads, data_dir=Path(data) if data is not None else None
+        net=net,
+        settings=settings or {},
+        threads=threads,
+        data_dir=Path(data) if data is not None else None,
+        target=choice.target,
+        numbers=numbers(precision, tf32=tf32, target=choice.target),
+        device=choice.device,
     )
     found = test_experiment(open_experiment(path, options), options, [Path(file) for file in files])
     return {name: means for name, (means, _) in found.results.items()}
@@ -210,8 +241,10 @@ def profile(
     *,
     mode: Mode = "train",
     net: str | None = None,
-    target: str = "numpy",
+    target: str = "auto",
     device: str = "auto",
+    precision: str = "f32",
+    tf32: bool = False,
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
@@ -226,12 +259,12 @@ def profile(
     >>> report.fused.kernels < report.unfused.kernels
     True
     """
-    from .commands.options import check_device, check_target
     from .driver import compilation
+    from .numbers import numbers
     from .profiling import compare
+    from .targets import choose
 
-    check_target(target)
-    used = check_device(device)
+    choice = choose(target, device)
     programs = []
     for fused in (True, False):
         made = compilation(
@@ -243,10 +276,15 @@ def profile(
             outputs=outputs,
             update=None,
             fused=fused,
+            target=choice.target,
+            numbers=numbers(precision, tf32=tf32, target=choice.target),
+            device=choice.device,
             threads=threads,
         )
         programs.append(made.executables(made.new_state(seed))[0])
-    return compare(programs[0], programs[1], net=made.net.name, device=used, threads=made.threads, seconds=seconds)
+    return compare(
+        programs[0], programs[1], net=made.net.name, device=choice.device, threads=made.threads, seconds=seconds
+    )
 
 
 def summary(

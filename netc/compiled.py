@@ -24,7 +24,7 @@ class Compiled(Executable):
     """A program with the compilation it came from. `compiled(image=x)` runs it; `state` holds what it learned."""
 
     def __init__(self, made: Compilation, state: State) -> None:
-        super().__init__(made.program, state)
+        super().__init__(made.program, state, made.request.device)
         self.compilation = made
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
@@ -69,7 +69,7 @@ class Step(Compiled):
         super().__init__(made, state)
         self.spec = made.training
         update = made.apply_program
-        self._update = Executable(update, state) if update is not None else None
+        self._update = Executable(update, state, made.request.device) if update is not None else None
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         if self._update is None:

@@ -7,26 +7,18 @@ and runs; so what is deployed is what was tested. The folder appears whole or no
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .compiler.program import Program, StateInfo
-from .grammar.source import UserError
+from .deployed import FORMAT, MANIFEST, write_folder, write_manifest
 
 if TYPE_CHECKING:
     from .runtime.state import State
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-MAX_MANIFEST = 1 << 20  # bytes
 
 TAIL = '''
 # From here on: the weights beside this file, and a command line. Written by netc, not by the compiler.
@@ -187,29 +179,22 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
 
     A folder that an earlier call wrote is replaced. UserError for one that holds anything else, or cannot be written.
     """
-    _check_free(folder)
     stem = _stem(program.name)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        apart = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
-    try:
-        part = apart / "new"
-        part.mkdir()
-        (part / f"{stem}.py").write_text(module_text(program, infos, f"{stem}.safetensors"), encoding="utf-8")
-        state.save(part / f"{stem}.safetensors")
-        manifest = manifest_of(program, [part / f"{stem}.py", part / f"{stem}.safetensors"])
-        (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        _flush(part)
-        _put(part, folder, apart / "old")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    except UserError as error:  # of the weights, with the name that they have for now
-        raise UserError(str(error).replace(str(part), str(folder))) from None
-    finally:
-        shutil.rmtree(apart, ignore_errors=True)
-    return [folder / f"{stem}.py", folder / f"{stem}.safetensors", folder / MANIFEST]
+    names = (f"{stem}.py", f"{stem}.safetensors")
+
+    def write(part: Path) -> None:
+        (part / names[0]).write_text(module_text(program, infos, names[1]), encoding="utf-8")
+        state.save(part / names[1])
+        write_manifest(part, manifest_of(program, [part / name for name in names]))
+
+    write_folder(folder, _own, write)
+    return [folder / name for name in (*names, MANIFEST)]
+
+
+def _own(manifest: Mapping[str, Any], name: str) -> bool:
+    """Whether a file of a folder is one that `deploy` writes for the net of its manifest."""
+    stem = _stem(manifest["net"])
+    return name in (f"{stem}.py", f"{stem}.safetensors")
 
 
 def _stem(net: str) -> str:
@@ -255,48 +240,3 @@ def manifest_of(program: Program, files: Sequence[Path]) -> dict[str, Any]:
         "arena_bytes": program.arena_bytes,
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }
-
-
-def _check_free(folder: Path) -> None:
-    """UserError unless the folder is absent, empty, or one that `deploy` wrote."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise UserError(f"{folder}: is a file; give a folder")
-    held = {path.name for path in folder.iterdir()}
-    if not held:
-        return
-    manifest = folder / MANIFEST
-    try:
-        if not manifest.is_file() or manifest.stat().st_size > MAX_MANIFEST:
-            raise ValueError
-        known = json.loads(manifest.read_text(encoding="utf-8"))
-        stem = _stem(known["net"]) if known["format"] == FORMAT else ""
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{folder}: holds other files; give a new folder") from None
-    # By name, not as the manifest lists them: it may be somebody else's, and all that is there will be removed.
-    own = {name for name in (f"{stem}.py", f"{stem}.safetensors", MANIFEST) if (folder / name).is_file()}
-    if held - own - {"__pycache__"}:
-        raise UserError(f"{folder}: holds other files beside those of a compiled net; give a new folder")
-
-
-def _put(part: Path, folder: Path, old: Path) -> None:
-    """Move the finished folder to its place; one that is there goes to `old` first, and back if that fails."""
-    if not folder.exists():
-        os.rename(part, folder)
-        return
-    os.rename(folder, old)
-    try:
-        os.rename(part, folder)
-    except OSError:
-        os.rename(old, folder)
-        raise
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.iterdir():
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

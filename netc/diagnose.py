@@ -58,7 +58,7 @@ def first_broken(graph: Graph, columns: Mapping[str, Array], state: Mapping[str,
             if node.type.is_float and not _finite(node, value):
                 return node
             values[node] = value
-            for x in node.inputs:
+            for x in dict.fromkeys(node.inputs):
                 left[x] -= 1
                 if not left[x]:
                     del values[x]  # or a large net would need the memory of all its values at once

@@ -9,29 +9,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
-from .compiler.codegen import emit
 from .compiler.graph import Graph
+from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, StateInfo, TrainSpec
 from .grammar.source import UserError, suggest
 from .machine import cores, memory
+from .numbers import Numbers
 from .passes import manager, pipeline
+from .passes.blocks.choice import Measured
 from .passes.flatten import flat_layout, learned
-from .passes.fuse import Fused, fuse
-from .passes.memory import plan
+from .passes.fuse import Fused
+from .passes.lower import Choices, kernels_of, program_of
+from .passes.precision import Types, types_of
+from .passes.scaling import Scaling
 from .passes.update import apply, solver_state
+from .schedules import Schedules, in_use
+from .targets import Choice
 
 if TYPE_CHECKING:
     from .runtime.executable import Executable
     from .runtime.state import State
 
 Mode = Literal["train", "test"]
+ARCH = "cuda:90"  # what a program for a GPU is written for where there is none
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,9 @@ class Request:
     net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. outputs:
     the values wanted; without it all losses, metrics and (to test) outputs. gradients: inputs and parameters whose
     gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train`
-    block, else its gradients are all of it. fused: False keeps each op a kernel of its own. threads: how many share the
-    work; 0 is one for each core.
+    block, else its gradients are all of it. fused: False keeps each op a kernel of its own. device: what runs it.
+    threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
+    runs on. numbers: in which it computes. schedules: the files of measured blocks; those that `using` says.
     """
 
     mode: Mode = "test"
@@ -54,6 +63,10 @@ class Request:
     fused: bool = True
     target: str = "numpy"
     threads: int = 0
+    device: str = "cpu"
+    arch: str = ""
+    numbers: Numbers = field(default_factory=Numbers)
+    schedules: Schedules = field(default_factory=in_use)
 
 
 class Compilation:
@@ -74,6 +87,7 @@ class Compilation:
         self.request = request
         self.spec = spec or _block_of(experiment, request.net)
         self._layout = layout
+        self._trial: dict[str, Blocks] = {}
 
     @cached_property
     def net(self) -> Net:
@@ -94,6 +108,24 @@ class Compilation:
         """Use this layout, which other programs use as well; before anything that depends on it was made."""
         self._layout = layout
 
+    def on(self, arch: str) -> Compilation:
+        """The same program for another GPU; what does not depend on that is shared."""
+        other = copy(self)
+        other.request = replace(self.request, arch=arch)
+        return other._fresh()
+
+    def trying(self, blocks: Mapping[str, Blocks]) -> Compilation:
+        """The same program with these blocks for kernels, by their hash, before all that is in tables."""
+        other = copy(self)
+        other._trial = dict(blocks)
+        return other._fresh()
+
+    def _fresh(self) -> Compilation:
+        """Without what depends on the GPU and the schedules."""
+        for station in ("fused", "program", "apply_fused", "apply_program"):
+            vars(self).pop(station, None)
+        return self
+
     @property
     def learns(self) -> bool:
         """Whether the program commits a solver's update."""
@@ -107,13 +139,33 @@ class Compilation:
         if self.learns:
             spec = self.training
             self._differentiable(())
-            return pipeline.train(graph, spec.solver, self.layout, clip=spec.clip, batches=spec.accumulate)
+            return pipeline.train(
+                graph,
+                spec.solver,
+                self.layout,
+                clip=spec.clip,
+                batches=spec.accumulate,
+                types=self.types,
+                scaling=self.scaling,
+            )
         if self.request.mode == "train" and self.request.update is None and OBJECTIVE in graph.outputs:
             wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
         if not wrt:
-            return pipeline.test(self.layout)
+            return pipeline.test(self.layout, types=self.types)
         self._differentiable(wrt)
-        return pipeline.gradients(wrt, self.layout)
+        return pipeline.gradients(wrt, self.layout, types=self.types)
+
+    @cached_property
+    def types(self) -> Types | None:
+        """The types in which layers compute, where any number is of 16 bits."""
+        found = types_of(self.net, self.request.numbers.precision)
+        return found if found.narrow or found.used else None
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How the loss is scaled, which a step that learns in f16 needs."""
+        needed = self.learns and self.types is not None and "f16" in self.types.narrow
+        return Scaling(growth=self.request.numbers.growth) if needed else None
 
     def _differentiable(self, wrt: Sequence[str]) -> None:
         """UserError where the outputs hold no loss, or for a name that is no input or parameter of floats."""
@@ -152,12 +204,31 @@ class Compilation:
 
     def _fused(self, graph: Graph) -> Fused:
         apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
-        return fuse(graph, enabled=self.request.fused, nofuse=apart, threads=self.threads)
+        want = self.request
+        precision: Literal["ieee", "tf32"] = "tf32" if want.numbers.tf32 else "ieee"
+        how = Choices(want.fused, apart, self.threads, self.arch, precision, self._measured())
+        return kernels_of(graph, want.target, how)
+
+    def _measured(self) -> Measured:
+        """The schedules that were measured, which go before those of the cost model."""
+        want = self.request
+        if want.target != "triton" or not want.fused:
+            return Measured()
+        # A program for another GPU than this machine's is written for its architecture, whatever its name.
+        cuda = Choice(want.target, want.device).open() if not want.arch else None
+        return Measured(
+            want.schedules.table(), want.schedules.frozen, cuda.gpu if cuda is not None else "", self._trial
+        )
 
     @property
     def threads(self) -> int:
         """How many threads the program is written for."""
         return self.request.threads or cores()
+
+    @property
+    def arch(self) -> str:
+        """The architecture of GPU that a program for one is written for."""
+        return self.request.arch or Choice(self.request.target, self.request.device).arch or ARCH
 
     @cached_property
     def program(self) -> Program:
@@ -167,23 +238,22 @@ class Compilation:
     @cached_property
     def apply_program(self) -> Program | None:
         """Where several batches make an update: the program of the update, which follows the accumulating steps."""
+        return self._lowered(self.apply_fused) if self.apply_fused is not None else None
+
+    @cached_property
+    def apply_fused(self) -> Fused | None:
+        """The kernels of that update."""
         if not self.learns or self.training.accumulate == 1:
             return None
         spec = self.training
-        graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip)
-        return self._lowered(self._fused(manager.run(graph, pipeline.apply())))
+        graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip, scaling=self.scaling)
+        return self._fused(manager.run(graph, pipeline.apply()))
 
     def _lowered(self, fused: Fused) -> Program:
         """Kernels placed in memory, and written as text."""
-        net, placed = self.net, plan(fused.graph, threads=self.threads, inner=fused.inner)
-        return emit(
-            fused.graph,
-            placed,
-            name=net.name,
-            mode=net.mode,
-            target=self.request.target,
-            dims=net.dims,
-            ledger=fused.ledger,
+        net = self.net
+        return program_of(
+            fused, name=net.name, mode=net.mode, target=self.request.target, dims=net.dims, state=self.layout
         )
 
     @cached_property
@@ -191,7 +261,8 @@ class Compilation:
         """All state: the net's and, for a step that learns, the solver's."""
         if not self.learns:
             return self.layout
-        return (*self.layout, *solver_state(self.training.solver, self.layout, batches=self.training.accumulate))
+        solver, batches = self.training.solver, self.training.accumulate
+        return (*self.layout, *solver_state(solver, self.layout, batches=batches, scaling=self.scaling))
 
     def new_state(self, seed: int | None = None) -> State:
         """State of its own, with first values from the seed (without one, the block's, or 0).
@@ -202,7 +273,10 @@ class Compilation:
 
         program = self.program
         tables = (program.inputs, program.outputs, {info.name: info.type for info in self.state})
-        need = program.arena_bytes + sum(type_.nbytes for table in tables for type_ in table.values())
+        # The arena lies where the program runs.
+        need = (program.arena_bytes if self.request.device == "cpu" else 0) + sum(
+            type_.nbytes for table in tables for type_ in table.values()
+        )
         if need > 0.8 * memory():  # what else runs here needs some as well
             sizes = ", ".join(f"{name}={int(size)}" for name, size in program.dims.items())
             raise UserError(
@@ -217,7 +291,8 @@ class Compilation:
         """The program, loaded on a state; where batches are accumulated also the update that follows them."""
         from .runtime.executable import Executable
 
-        return [Executable(p, state) for p in (self.program, self.apply_program) if p is not None]
+        device = self.request.device
+        return [Executable(p, state, device) for p in (self.program, self.apply_program) if p is not None]
 
 
 def compilation(
@@ -232,7 +307,10 @@ def compilation(
     update: bool | None = True,
     fused: bool = True,
     target: str = "numpy",
+    device: str = "cpu",
     threads: int | None = None,
+    numbers: Numbers | None = None,
+    arch: str = "",
 ) -> Compilation:
     """The compilation of one program of a file; raises SourceErrors, or UserError for a file that cannot be read."""
     if mode not in ("train", "test"):
@@ -249,7 +327,10 @@ def compilation(
             update=update,
             fused=fused,
             target=target,
+            device=device,
             threads=threads or 0,
+            numbers=numbers or Numbers(),
+            arch=arch,
         ),
     )
 

@@ -20,6 +20,7 @@ from .compiler.program import DataSpec
 from .compiler.types import TensorType
 from .driver import Compilation, Request
 from .grammar.source import UserError
+from .numbers import Numbers
 
 if TYPE_CHECKING:
     from .compiler.build import Experiment
@@ -43,10 +44,20 @@ class Runner:
         settings: Mapping[str, Any],
         outputs: Sequence[str],
         target: str = "numpy",
+        numbers: Numbers | None = None,
+        device: str = "cpu",
     ) -> None:
         self.experiment = load(path, settings=settings, dims=dims)
         self.dims = dims
-        request = Request(mode="train" if mode == "train" else "test", net=net, dims=dims, update=False, target=target)
+        request = Request(
+            mode="train" if mode == "train" else "test",
+            net=net,
+            dims=dims,
+            update=False,
+            target=target,
+            numbers=numbers or Numbers(),
+            device=device,
+        )
         if not outputs:
             outputs = Compilation(self.experiment, request).net.outputs
             if not outputs:
@@ -129,7 +140,7 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
             raise UserError(f"{path}: there is no such file")
         if any(blank in str(path) for blank in "\r\n"):
             raise UserError(f"{path!s:.80}: the name has a line end in it")
-    like = _test_data(experiment)
+    like = test_data(experiment)
     kept = {key: like.get(key) for key in ("scale", "mean", "crop", "order", "resize") if like and like.get(key)}
     size = (like.get("height") or 0, like.get("width") or 0) if like else (0, 0)
     height, width = size if kept.get("crop") and all(size) else shape[2:]
@@ -152,7 +163,7 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
             return {name: stream.next().columns["image"].copy()}
 
 
-def _test_data(experiment: Experiment) -> DataSpec | None:
+def test_data(experiment: Experiment) -> DataSpec | None:
     """The data that the last `train` block tests on, or learns from."""
     if not experiment.trains:
         return None

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from .grammar.source import UserError
+from .targets import DEVICES, WAYS, Way
 
 
 @dataclass(frozen=True)
 class Device:
-    """Something that runs programs, and the targets that there are for it."""
+    """Something that runs programs. targets: those that can be used on it here, each with how it runs."""
 
     name: str
     what: str
-    targets: tuple[str, ...]
+    targets: Mapping[str, str]
 
 
 def devices() -> list[Device]:
-    """The devices of this machine that this version can use: the CPU."""
-    return [Device("cpu", f"{processor()}, {cores()} cores, {blas()}", ("numpy",))]
+    """The devices that netc knows, each with the targets that it can use on this machine, and what the others lack."""
+    found = []
+    for name in DEVICES:
+        what, missing = (f"{processor()}, {cores()} cores, {blas()}", "") if name == "cpu" else _gpu()
+        ways = [way for way in WAYS if way.device == name and not missing]
+        found.append(Device(name, what or missing, {way.target: way.what for way in ways if not _lacks(way)}))
+    return found
+
+
+def _lacks(way: Way) -> bool:
+    return way.target == "triton" and importlib.util.find_spec("triton") is None
+
+
+def _gpu() -> tuple[str, str]:
+    """The GPU's name and memory, or what is missing so that it cannot be used."""
+    from .runtime.triton.opening import driver_present, open_cuda
+
+    if not driver_present():  # told without importing torch, which takes seconds
+        return "", "there is no driver for a GPU on this machine"
+    try:
+        return open_cuda().what, ""
+    except UserError as error:
+        return "", str(error)
 
 
 def cores() -> int:

@@ -2,7 +2,8 @@
 
 Turns alternate, so that a machine that grows slower or faster does so for both. Times are medians; `spread` is half of
 the range between the quartiles. Kernels are timed one by one in runs of their own, because asking for the time
-costs some.
+costs some. On a GPU a turn is as many steps as take some milliseconds, timed by its own clock, with feeds and outputs
+staying there. What takes longer than all the time there is (Triton's interpreter) is run once or twice.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 WARM_UP = 3
 LEAST, MOST = 9, 400  # turns
+TURN = 5e-3  # seconds of a turn on a GPU
 KERNEL_RUNS = 7
 
 
@@ -195,14 +197,18 @@ def compare(
     """Run both in turns for about so many seconds, and time the kernels of each."""
     program, plain = fused.program, unfused.program
     feeds = made_up_feeds(program.inputs)
-    for _ in range(WARM_UP):
+    start = time.perf_counter()
+    fused.run(feeds)
+    unfused.run(feeds)
+    slow = time.perf_counter() - start > seconds
+    for _ in range(0 if slow else WARM_UP - 1):
         fused.run(feeds)
         unfused.run(feeds)
-    turns = _turns(fused, unfused, feeds, seconds)
+    turns = _turns(fused, unfused, feeds, seconds, least=1 if slow else LEAST)
     a, b = turns[:, 0], turns[:, 1]
     ratios = b / a
-    fused_ms = _kernel_times(fused, feeds)
-    unfused_ms = _kernel_times(unfused, feeds)
+    fused_ms = _kernel_times(fused, feeds, 1 if slow else KERNEL_RUNS)
+    unfused_ms = _kernel_times(unfused, feeds, 1 if slow else KERNEL_RUNS)
     kernels = tuple(
         KernelRow(launch.function, ms, launch.bytes, launch.flops, launch.layers, launch.places)
         for launch, ms in fused_ms
@@ -224,25 +230,31 @@ def compare(
     )
 
 
-def _turns(fused: Executable, unfused: Executable, feeds: Mapping[str, Array], seconds: float) -> Array:
+def _turns(fused: Executable, unfused: Executable, feeds: Mapping[str, Array], seconds: float, least: int) -> Array:
     """Milliseconds of each turn, (turns, 2); who begins alternates."""
+    repeats = {id(which): _repeats(which, feeds) for which in (fused, unfused)}
     found: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
-    while len(found) < LEAST or (time.perf_counter() < end and len(found) < MOST):
+    while len(found) < least or (time.perf_counter() < end and len(found) < MOST):
         times = {}
         for which in (fused, unfused) if len(found) % 2 == 0 else (unfused, fused):
-            start = time.perf_counter()
-            which.run(feeds)
-            times[id(which)] = 1e3 * (time.perf_counter() - start)
+            times[id(which)] = 1e3 * which.seconds(feeds, repeats[id(which)])
         found.append((times[id(fused)], times[id(unfused)]))
     return np.array(found)
 
 
-def _kernel_times(executable: Executable, feeds: Mapping[str, Array]) -> list[tuple[Launch, float]]:
+def _repeats(executable: Executable, feeds: Mapping[str, Array]) -> int:
+    """How many steps make a turn."""
+    if executable.device != "cuda":
+        return 1
+    return max(1, min(1000, round(TURN / max(1e-6, executable.seconds(feeds, 3)))))
+
+
+def _kernel_times(executable: Executable, feeds: Mapping[str, Array], runs: int) -> list[tuple[Launch, float]]:
     """Each launch of a step with the median of its milliseconds."""
-    runs = [executable.timed(feeds) for _ in range(KERNEL_RUNS)]
-    launches = [launch for launch, _ in runs[0]]
-    times = np.median([[seconds for _, seconds in run] for run in runs], axis=0) * 1e3
+    found = [executable.timed(feeds) for _ in range(runs)]
+    launches = [launch for launch, _ in found[0]]
+    times = np.median([[seconds for _, seconds in run] for run in found], axis=0) * 1e3
     return [(launch, float(ms)) for launch, ms in zip(launches, times, strict=True)]
 
 

@@ -18,6 +18,7 @@ from .compiler.program import StateInfo, TestSpec, TrainSpec
 from .diagnose import diagnosis
 from .driver import Compilation, Request
 from .grammar.source import UserError
+from .numbers import Numbers
 from .passes.flatten import flat_layout
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Options:
     data_dir: Path | None = None
     fused: bool = True
     target: str = "numpy"
+    numbers: Numbers = field(default_factory=Numbers)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.dims.get("N", self.batch) != self.batch:
@@ -129,7 +132,9 @@ class Run:
             outputs=outputs,
             fused=self.options.fused,
             target=self.options.target,
+            device=self.options.device,
             threads=self.options.threads or 0,
+            numbers=self.options.numbers,
         )
         return Compilation(self.experiment, request, spec=self.spec)
 
@@ -181,6 +186,7 @@ class Run:
                 folder=folder,
                 resume=resume,
                 threads=self.step.threads,
+                device=programs[-1].where,
                 diagnose=diagnosis(net.graph, self.step.stations["gradient"]),
                 progress=progress,
             )

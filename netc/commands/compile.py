@@ -1,4 +1,4 @@
-"""`netc compile`: a net as a folder that runs with numpy alone."""
+"""`netc compile`: a net as a folder that runs with numpy alone, or with a GPU's driver alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from pathlib import Path
 
 import click
 
-from .options import choice_of_machine, choice_of_program, dimensions, net_file, settings_of
+from ..numbers import Numbers
+from .options import (
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    choice_of_schedules,
+    dimensions,
+    net_file,
+    settings_of,
+)
 
 
-@click.command("compile", short_help="Make a folder that needs only numpy.")
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name for name in (value or "").split(",") if name.strip())
+
+
+@click.command("compile", short_help="Make a folder that runs without netc.")
 @net_file
 @click.option(
     "-o",
@@ -22,12 +35,18 @@ from .options import choice_of_machine, choice_of_program, dimensions, net_file,
 @click.option(
     "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
 )
+@click.option("--arch", metavar="NAME,...", callback=_names, help="GPUs, as cuda:90; else all that are known.")
+@click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
 @choice_of_program(mode="test")
 @choice_of_machine
+@choice_of_numbers
+@choice_of_schedules
 def command(
     file: Path,
     out: Path,
     weights: tuple[Path, ...],
+    arch: tuple[str, ...],
+    update: bool,
     net: str | None,
     mode: str,
     batch: int | None,
@@ -38,26 +57,43 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
 ) -> None:
     """Compile a net ahead of time: module, weights and manifest in a folder, which needs numpy and nothing of netc.
 
     Run it there with `python NET.py INPUT.npz`. Without --output all outputs of the net are compiled in, and nothing
     that only a loss needs.
+
+    With --target triton the folder holds kernels for each --arch, compiled on any machine, and launchers in Python
+    (`netc_program.py`) and C (`main.c`), which need the GPU's driver; its README.md says how they are used.
     """
     from ..api import export
+    from ..exporting import kernel_progress
 
-    found = export(
-        file,
-        out,
-        weights=list(weights) or None,
-        mode="train" if mode == "train" else "test",
-        net=net,
-        target=target,
-        dims=dimensions(batch, dims),
-        settings=settings_of(settings),
-        outputs=outputs or None,
-        seed=seed,
-        notify=lambda text: click.echo(f"netc: {text}", err=True),
-    )
+    with kernel_progress() as told:
+        found = export(
+            file,
+            out,
+            weights=list(weights) or None,
+            mode="train" if mode == "train" else "test",
+            net=net,
+            target=target,
+            precision=numbers.precision,
+            tf32=numbers.tf32,
+            dims=dimensions(batch, dims),
+            settings=settings_of(settings),
+            outputs=outputs or None,
+            archs=arch,
+            update=update,
+            seed=seed,
+            told=told,
+            notify=lambda text: click.echo(f"netc: {text}", err=True),
+        )
+    below: dict[Path, list[int]] = {}
     for path in found:
-        click.echo(f"{path} ({path.stat().st_size:,} bytes)")
+        if path.parent == out:
+            click.echo(f"{path} ({path.stat().st_size:,} bytes)")
+        else:
+            below.setdefault(path.parent, []).append(path.stat().st_size)
+    for folder, sizes in below.items():
+        click.echo(f"{folder} ({len(sizes)} files, {sum(sizes):,} bytes)")

@@ -10,13 +10,17 @@ from .options import as_json, print_json
 @click.command("devices", short_help="List what programs can run on here.")
 @as_json
 def command(json_: bool) -> None:
-    """List the devices of this machine, and the targets that this version of netc has for them."""
+    """List the devices that this version of netc knows, and the targets that each can run on this machine."""
     from ..machine import devices
 
     found = devices()
     if json_:
-        print_json([{"device": d.name, "what": d.what, "targets": list(d.targets)} for d in found])
+        print_json([{"device": d.name, "what": d.what, "targets": list(d.targets), "how": d.targets} for d in found])
         return
     from ..tables import Table
 
-    Table("", ["device", "what", "targets"], [[d.name, d.what, ", ".join(d.targets)] for d in found]).show()
+    rows = []
+    for d in found:
+        for row, (target, how) in enumerate((d.targets or {"none": ""}).items()):
+            rows.append([d.name if not row else "", d.what if not row else "", target, how])
+    Table("", ["device", "what", "target", "how"], rows).show()

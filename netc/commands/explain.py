@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..grammar.source import UserError, suggest
-from .options import as_json, choice_of_machine, choice_of_program, dimensions, print_json, settings_of
+from ..numbers import Numbers
+from .options import (
+    as_json,
+    choice_of_arch,
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    dimensions,
+    print_json,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from ..compiler.program import Decision
 
 
 @click.command("explain", short_help="More on an error code, or on fusion.")
 @click.argument("what", metavar="CODE|FILE.net")
 @choice_of_program(mode="train")
 @choice_of_machine
+@choice_of_numbers
+@choice_of_arch
 @click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not.")
 @as_json
 def command(
@@ -28,18 +45,21 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
+    arch: str,
     all_: bool,
     json_: bool,
 ) -> None:
     """Explain an error code (E310), or for a net each edge that could be fused: done, or why not.
 
     The ledger of fusion names the two ops of an edge, their layers and the law or the reason; for an edge that was
-    fused, the bytes of memory traffic that this saves. Edges that read the same are one row.
+    fused, the bytes of memory traffic that this saves. Edges that read the same are one row. With --arch (target
+    triton) the kernels are compiled for that GPU, and a second table says what each uses of it.
     """
     if not what.endswith(".net") and not Path(what).exists():
         _code(what, json_)
         return
-    from ..driver import compilation
+    from ..driver import ARCH, compilation
     from ..ledger import ledger_table
 
     made = compilation(
@@ -51,25 +71,38 @@ def command(
         outputs=outputs or None,
         update=None,
         target=target,
+        numbers=numbers,
+        device=device,
+        arch="" if device == "cuda" else ARCH,  # of what is only shown
         threads=threads,
     )
-    ledger = made.program.ledger
-    if json_:
-        print_json(
-            [
-                {
-                    "producer": d.producer,
-                    "consumer": d.consumer,
-                    "layers": list(d.layers),
-                    "fused": d.fused,
-                    "reason": d.reason,
-                    "bytes_saved": d.bytes_saved,
-                }
-                for d in ledger
-            ]
-        )
-        return
-    ledger_table(ledger, all_).show()
+    if arch:
+        from ..kernels import compiled_for, kernel_rows, kernel_table
+
+        program, binaries = compiled_for(made, arch)
+        if json_:
+            print_json({"ledger": _rows(program.ledger), "kernels": kernel_rows(program, binaries)})
+        else:
+            ledger_table(program.ledger, all_).show()
+            kernel_table(program, binaries, arch).show()
+    elif json_:
+        print_json(_rows(made.program.ledger))
+    else:
+        ledger_table(made.program.ledger, all_).show()
+
+
+def _rows(ledger: Sequence[Decision]) -> list[dict[str, Any]]:
+    return [
+        {
+            "producer": d.producer,
+            "consumer": d.consumer,
+            "layers": list(d.layers),
+            "fused": d.fused,
+            "reason": d.reason,
+            "bytes_saved": d.bytes_saved,
+        }
+        for d in ledger
+    ]
 
 
 def _code(text: str, json_: bool) -> None:

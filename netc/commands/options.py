@@ -1,7 +1,7 @@
 """Flags that several commands share, and what their values mean. Relies on click only, so that commands start fast.
 
 A flag `--dim T=20` gives a symbolic dimension, `--batch 64` is `--dim N=64`, `--set NAME=VALUE` a setting of the net or
-of the train block. `--target` and `--device` are checked here: what later versions will know is refused in a line.
+of the train block. `--target` and `--device` are checked together by `netc.targets`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from typing import Any, TypeVar
 import click
 
 from ..grammar.source import UserError
+from ..numbers import numbers
+from ..targets import AUTO, DEVICES, TARGETS, Choice, check_device, check_target, choose
 
 F = TypeVar("F", bound=Callable[..., Any])
 Value = int | float | bool | str | tuple[Any, ...]
-
-TARGETS = ("numpy",)
-LATER_TARGETS = ("c", "triton")
 
 
 def net_file(function: F) -> F:
@@ -61,19 +60,71 @@ def choice_of_program(*, mode: str | None = "test") -> Callable[[F], F]:
 
 
 def choice_of_machine(function: F) -> F:
-    """--target --device --threads --seed: what runs the program, and from which seed."""
+    """--target --device --threads --seed: what runs the program, and from which seed. The command gets no `auto`."""
+
+    @functools.wraps(function)
+    def chosen(*args: Any, target: str, device: str, **kwargs: Any) -> Any:
+        choice = choose(target, device)
+        return function(*args, target=choice.target, device=choice.device, **kwargs)
+
+    command: F = chosen  # type: ignore[assignment]
     for option in reversed(
         [
-            click.option("--target", default="numpy", show_default=True, metavar="NAME", callback=_target),
-            click.option("--device", default="auto", show_default=True, metavar="cpu|cuda|auto", callback=_device),
+            click.option(
+                "--target", default=AUTO, show_default=True, metavar="|".join([*TARGETS, AUTO]), callback=_target
+            ),
+            click.option(
+                "--device", default=AUTO, show_default=True, metavar="|".join([*DEVICES, AUTO]), callback=_device
+            ),
             click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Default: all cores."),
             click.option(
                 "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of fillers, order and dropout."
             ),
         ]
     ):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
+
+
+def choice_of_numbers(function: F) -> F:
+    """--precision --tf32: in which numbers the program computes; the command gets both as `numbers`.
+
+    It stands below `choice_of_machine`, which settles the target first.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, precision: str, tf32: bool, **kwargs: Any) -> Any:
+        return function(*args, numbers=numbers(precision, tf32=tf32, target=kwargs["target"]), **kwargs)
+
+    command: F = call  # type: ignore[assignment]
+    said = "Products and layers in 16 bits, sums in f32."
+    command = click.option("--tf32", is_flag=True, help="Products of f32 by TF32, on GPUs.")(command)
+    return click.option("--precision", default="f32", show_default=True, metavar="f32|bf16|f16", help=said)(command)
+
+
+def choice_of_arch(function: F) -> F:
+    """--arch: a GPU that the kernels are compiled for, to see what they use of it."""
+    return click.option("--arch", default="", metavar="NAME", help="Compile for a GPU, as cuda:90: registers, spills.")(
+        function
+    )
+
+
+def choice_of_schedules(function: F) -> F:
+    """--schedules --frozen: which measured blocks kernels for GPUs get; the command gets neither, it runs with them."""
+
+    @functools.wraps(function)
+    def call(*args: Any, schedules: Path | None, frozen: bool, **kwargs: Any) -> Any:
+        from ..schedules import using
+
+        with using(schedules, frozen=frozen):
+            return function(*args, **kwargs)
+
+    command: F = call  # type: ignore[assignment]
+    frozen = click.option("--frozen", is_flag=True, help="Fail where a GPU kernel has no measured schedule.")
+    file = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--schedules", type=file, metavar="FILE", help="Measured schedules, as `netc tune` writes.")(
+        frozen(command)
+    )
 
 
 def data_folder(function: F) -> F:
@@ -86,27 +137,12 @@ def data_folder(function: F) -> F:
     )(function)
 
 
-def check_target(target: str) -> str:
-    """The target, or UserError in a line for one that this version has not."""
-    from ..grammar.source import suggest
-
-    if target in TARGETS:
-        return target
-    if target in LATER_TARGETS:
-        raise UserError(f"the target `{target}` is not in this version of netc; use --target numpy")
-    near = suggest(target, TARGETS)
-    raise UserError(f"there is no target `{target}`; {near or f'there is {TARGETS[0]}'}")
-
-
-def check_device(device: str) -> str:
-    """`cpu`, also for `auto`; UserError for what this version cannot run on."""
-    if device in ("cpu", "auto"):
-        return "cpu"
-    if device.split(":")[0] in ("cuda", "gpu", "hip", "rocm"):
-        raise UserError(
-            f"the device `{device}` is not in this version of netc, which runs on the CPU; use --device cpu"
-        )
-    raise UserError(f"there is no device `{device}`; there are cpu, cuda and auto")
+def ready(target: str, device: str) -> None:
+    """Before anything is made: open a GPU, so that what is missing is said first; and say if it is the interpreter."""
+    choice = Choice(target, device)
+    choice.open()
+    if choice.note:
+        click.echo(f"netc: {choice.note}", err=True)
 
 
 def _target(ctx: click.Context, param: click.Parameter, value: str) -> str:

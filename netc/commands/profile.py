@@ -6,13 +6,27 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, choice_of_machine, choice_of_program, dimensions, net_file, print_json, settings_of
+from ..numbers import Numbers
+from .options import (
+    as_json,
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    choice_of_schedules,
+    dimensions,
+    net_file,
+    print_json,
+    ready,
+    settings_of,
+)
 
 
 @click.command("profile", short_help="Time fused against unfused.")
 @net_file
 @choice_of_program(mode="train")
 @choice_of_machine
+@choice_of_numbers
+@choice_of_schedules
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 600), default=4.0, show_default=True, help="Of running in turns."
 )
@@ -30,6 +44,7 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
     seconds: float,
     top: int,
     json_: bool,
@@ -40,6 +55,7 @@ def command(
     """
     from ..api import profile
 
+    ready(target, device)
     report = profile(
         file,
         mode="train" if mode == "train" else "test",
@@ -48,6 +64,8 @@ def command(
         settings=settings_of(settings),
         outputs=outputs or None,
         target=target,
+        precision=numbers.precision,
+        tf32=numbers.tf32,
         device=device,
         threads=threads,
         seed=seed,

@@ -7,7 +7,19 @@ from pathlib import Path
 import click
 
 from ..grammar.source import UserError
-from .options import as_json, choice_of_machine, choice_of_program, dimensions, net_file, print_json, settings_of
+from ..numbers import Numbers
+from .options import (
+    as_json,
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    choice_of_schedules,
+    dimensions,
+    net_file,
+    print_json,
+    ready,
+    settings_of,
+)
 
 BATCH = 64  # records at a time, unless --batch says otherwise
 
@@ -23,6 +35,8 @@ BATCH = 64  # records at a time, unless --batch says otherwise
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
 @choice_of_program(mode="test")
 @choice_of_machine
+@choice_of_numbers
+@choice_of_schedules
 @as_json
 def command(
     file: Path,
@@ -41,6 +55,7 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
     json_: bool,
 ) -> None:
     """Run a trained net.
@@ -50,6 +65,7 @@ def command(
     """
     from ..inference import Runner, is_image, ranked, read_arrays, read_images, read_labels, run_rows, write_arrays
 
+    ready(target, device)
     runner = Runner(
         file,
         mode=mode,
@@ -58,6 +74,8 @@ def command(
         settings=settings_of(settings),
         outputs=outputs,
         target=target,
+        numbers=numbers,
+        device=device,
     )
     wanted = runner.net.inputs
     if not is_image(inputs[0]):

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from .options import choice_of_machine, choice_of_program, dimensions, net_file, settings_of
+from ..numbers import Numbers
+from .options import (
+    choice_of_arch,
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    dimensions,
+    net_file,
+    settings_of,
+)
 
 STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
 
@@ -17,6 +26,8 @@ STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
 @choice_of_program(mode="train")
 @choice_of_machine
+@choice_of_numbers
+@choice_of_arch
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
 def command(
     file: Path,
@@ -32,6 +43,8 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
+    arch: str,
     unfused: bool,
 ) -> None:
     """Print a station of the compilation.
@@ -41,7 +54,7 @@ def command(
     graph     the net as primitives, before anything is done to it
     gradient  with gradients and the solver's update
     fused     as kernels, each with its body
-    kernels   the launches in order, with layers, lines, and buffers
+    kernels   the launches in order, with layers, lines, and buffers; with --arch, what each kernel uses of a GPU
     source    the generated module
     """
     from ..grammar.source import UserError
@@ -53,7 +66,7 @@ def command(
 
         click.echo(ast(file), nl=False)
         return
-    from ..driver import compilation
+    from ..driver import ARCH, compilation
     from ..show import TEXTS, picture
 
     made = compilation(
@@ -66,8 +79,18 @@ def command(
         update=None,
         fused=not unfused,
         target=target,
+        numbers=numbers,
+        device=device,
+        arch="" if device == "cuda" else ARCH,  # of what is only shown
         threads=threads,
     )
+    if arch:
+        if stage != "kernels" or svg is not None:
+            raise UserError("--arch is for --stage kernels as text")
+        from ..kernels import compiled_for, kernel_table
+
+        kernel_table(*compiled_for(made, arch), arch).show()
+        return
     if stage == "gradient" and mode == "test":
         raise UserError("there are no gradients in test mode; use --mode train")
     if svg is not None:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import click
 
+from ..numbers import Numbers
 from .options import (
     as_json,
     choice_of_machine,
+    choice_of_numbers,
     choice_of_program,
+    choice_of_schedules,
     data_folder,
     dimensions,
     net_file,
     print_json,
+    ready,
     settings_of,
 )
 
@@ -25,6 +29,8 @@ from .options import (
 )
 @choice_of_program(mode=None)
 @choice_of_machine
+@choice_of_numbers
+@choice_of_schedules
 @data_folder
 @as_json
 def command(
@@ -38,12 +44,14 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
     data_dir: Path | None,
     json_: bool,
 ) -> None:
     """Test a trained net on the data of its `test:` lines; each record counts once."""
     from ..training import Options, open_experiment, test_experiment
 
+    ready(target, device)
     options = Options(
         net=net,
         seed=seed,
@@ -53,12 +61,14 @@ def command(
         threads=threads,
         data_dir=data_dir,
         target=target,
+        numbers=numbers,
+        device=device,
     )
     tested = test_experiment(open_experiment(file, options), options, list(weights) or None)
     if json_:
         print_json(tested.as_dict())
         return
     for name, (values, records) in tested.results.items():
-        numbers = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-        click.echo(f"{name}: {numbers} ({records:,} records)")
+        means = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+        click.echo(f"{name}: {means} ({records:,} records)")
     click.echo(f"weights: {', '.join(map(str, tested.weights))}")

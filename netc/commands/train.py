@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ..grammar.source import UserError
-from .options import choice_of_machine, choice_of_program, data_folder, dimensions, net_file, settings_of
+from ..numbers import GROWTH, Numbers
+from .options import (
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    choice_of_schedules,
+    data_folder,
+    dimensions,
+    net_file,
+    ready,
+    settings_of,
+)
 
 
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
 @choice_of_program(mode=None)
 @choice_of_machine
+@choice_of_numbers
+@choice_of_schedules
 @data_folder
+@click.option(
+    "--scale-growth",
+    type=click.IntRange(min=1),
+    default=GROWTH,
+    show_default=True,
+    metavar="N",
+    help="Good steps until the scale of the loss doubles, in f16.",
+)
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Instead of the block's.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
@@ -28,7 +50,9 @@ def command(
     device: str,
     threads: int | None,
     seed: int | None,
+    numbers: Numbers,
     data_dir: Path | None,
+    scale_growth: int,
     steps: int | None,
     folder: Path | None,
     resume: bool,
@@ -41,6 +65,7 @@ def command(
     from ..runtime.train import Interrupted
     from ..training import Options, blocks, open_experiment, train_experiment
 
+    ready(target, device)
     options = Options(
         net=net,
         steps=steps,
@@ -51,6 +76,8 @@ def command(
         threads=threads,
         data_dir=data_dir,
         target=target,
+        numbers=replace(numbers, growth=scale_growth),
+        device=device,
     )
     experiment = open_experiment(file, options)
     if folder is None:

@@ -47,11 +47,15 @@ def test_data_fetch_of_nothing() -> None:
 def test_devices() -> None:
     code, out, _ = run("devices", "--json")
     assert code == 0
-    (cpu,) = json.loads(out)
-    assert cpu["device"] == "cpu"
-    assert cpu["targets"] == ["numpy"]
+    cpu, cuda = json.loads(out)
+    assert (cpu["device"], cuda["device"]) == ("cpu", "cuda")
+    assert cpu["targets"][0] == "numpy"
     assert "cores" in cpu["what"]
-    assert "numpy" in run("devices")[1]
+    assert cuda["what"]  # the GPU, or what is missing
+    text = run("devices")[1]
+    assert "numpy" in text
+    if "triton" in cpu["targets"]:
+        assert "Triton's interpreter: slow, for checking kernels" in text
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

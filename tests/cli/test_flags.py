@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netc.commands.options import check_device, check_target, dimensions, pairs, print_json, settings_of
+from netc.commands.options import dimensions, pairs, print_json, settings_of
 from netc.grammar.source import UserError
 
 
@@ -56,20 +56,6 @@ def test_settings_refused() -> None:
         settings_of(("a=1e999",))
     with pytest.raises(UserError, match="twice"):
         pairs("set", ("a=1", "a=2"))
-
-
-@pytest.mark.parametrize("target", ["c", "triton", "numpi", "cuda"])
-def test_targets_of_later_versions_are_refused(target: str) -> None:
-    with pytest.raises(UserError, match="target"):
-        check_target(target)
-    assert check_target("numpy") == "numpy"
-
-
-def test_devices() -> None:
-    assert check_device("auto") == check_device("cpu") == "cpu"
-    for device in ("cuda", "cuda:1", "tpu"):
-        with pytest.raises(UserError, match=device):
-            check_device(device)
 
 
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:

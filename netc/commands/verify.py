@@ -1,0 +1,119 @@
+"""`netc verify`: a target against the float64 oracle, layer by layer and kernel by kernel."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import (
+    as_json,
+    choice_of_machine,
+    choice_of_numbers,
+    choice_of_program,
+    dimensions,
+    net_file,
+    print_json,
+    ready,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from ..numbers import Numbers
+    from ..verify.verdict import Verdict
+
+MISMATCH = 1
+
+
+@click.command("verify", short_help="Compare a target with the float64 oracle.")
+@net_file
+@click.option("--mode", type=click.Choice(["train", "test", "both"]), default="both", show_default=True)
+@choice_of_program(mode=None)
+@choice_of_machine
+@choice_of_numbers
+@click.option("--safety", type=click.FloatRange(1, 1e6), default=4.0, show_default=True, help="Times the likely error.")
+@click.option("--reduce", "smaller", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.net")
+@click.option("--budget", type=click.FloatRange(0, 86400), default=60.0, show_default=True, help="Seconds to reduce.")
+@as_json
+def command(
+    file: Path,
+    mode: str,
+    net: str | None,
+    batch: int | None,
+    dims: tuple[str, ...],
+    settings: tuple[str, ...],
+    target: str,
+    device: str,
+    threads: int | None,
+    seed: int | None,
+    numbers: Numbers,
+    safety: float,
+    smaller: Path | None,
+    budget: float,
+    json_: bool,
+) -> None:
+    """Compare what a target computes with the oracle in double precision, forward and backward.
+
+    Checked are each pass, each kernel on the operands that it really had, and the memory plan; the table shows each
+    layer's error beside its budget, which is derived from the roundings on the way. Inputs are made up from --seed, N
+    is 2. On a fault the pass and its law, or the kernel and its layers, are named, and for --budget seconds a smaller
+    net is looked for that still fails: it is printed, or written to the file of --reduce. The exit status is 1 then.
+    """
+    from ..verify import Wanted, verify
+
+    ready(target, device)
+    line = _Line(not json_)
+    wanted = Wanted(
+        modes=("train", "test") if mode == "both" else ("train",) if mode == "train" else ("test",),
+        net=net,
+        dims=dimensions(batch, dims),
+        settings=settings_of(settings),
+        target=target,
+        device=device,
+        numbers=numbers,
+        threads=threads or 0,
+        seed=seed or 0,
+        safety=safety,
+        budget=budget,
+    )
+    try:
+        verdict = verify(file, wanted, line.say)
+    finally:
+        line.clear()
+    if verdict.reduced is not None and smaller is not None:
+        from ..runtime.atomic import write_text
+
+        write_text(smaller, verdict.reduced)
+    if json_:
+        print_json(verdict.as_dict())
+    else:
+        verdict.show(click.echo)
+        _smaller(verdict, smaller)
+    if not verdict.ok:
+        sys.exit(MISMATCH)
+
+
+def _smaller(verdict: Verdict, file: Path | None) -> None:
+    if verdict.reduced is None:
+        return
+    if file is not None:
+        click.echo(f"{file}: a smaller net that still fails")
+    else:
+        click.echo(f"a smaller net that still fails:\n\n{verdict.reduced}", nl=False)
+
+
+class _Line:
+    """One line on a terminal that says what is being done, written over and over; elsewhere nothing."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._shown = wanted and sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        if self._shown:
+            click.echo(f"\r\x1b[K{text[:100]}", nl=False, err=True)
+
+    def clear(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)

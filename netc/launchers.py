@@ -1,0 +1,157 @@
+"""The text that makes the launchers of a folder those of its net: the tables of the C one, and the page for readers.
+
+Written from the folder's manifest alone, so that all three say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+RANK = 8  # NETC_RANK of netc_program.h
+EXACT = 90  # from this compute capability on triton's code is for one architecture and no later one
+KINDS = {"inputs": "NETC_INPUT", "outputs": "NETC_OUTPUT", "state": "NETC_STATE"}
+
+
+def tables(manifest: Mapping[str, Any], folder: Path) -> str:
+    """`netc_tables.h`: the manifest's NVIDIA architectures as C. folder: holds the files of the kernels."""
+    weights = manifest["weights"]
+    archs = {name: arch for name, arch in manifest["archs"].items() if name.startswith("cuda:")}
+    pixels = manifest["pixels"]
+    mean = pixels["mean"] if pixels else [0.0]
+    launches = [launch for arch in archs.values() for launch in arch["launches"]]
+    lines = [
+        f"/* The tables of {_words(manifest['net'])} ({manifest['mode']}), written by netc {manifest['netc']}. */",
+        f"#define WEIGHTS {_text(weights['file'])}",
+        f"#define WEIGHTS_BYTES (size_t){weights['bytes']}u",
+        f"#define WEIGHTS_SUM {weights['crc32']}u",
+        f"#define MOST_ARGUMENTS {max((len(launch['arguments']) for launch in launches), default=0)}",
+        f"#define PIXELS_KNOWN {int(pixels is not None)}",
+        f"#define PIXEL_SCALE {_float(pixels['scale'] if pixels else 1.0)}",
+        f"static const float pixel_mean[] = {{{', '.join(map(_float, mean))}}};",
+    ]
+    rows = []
+    for name, arch in archs.items():
+        own = name.replace(":", "_")
+        ordered = sorted(arch["launches"], key=lambda launch: launch["phase"] != "prepare")
+        numbers = {kernel: number for number, kernel in enumerate(arch["kernels"])}
+        lines += ["", *_kernels(own, arch["kernels"], folder), *_launches(own, ordered, numbers, arch["memory"])]
+        places = [_place(key, KINDS[kind], entry) for kind in KINDS for key, entry in arch[kind].items()]
+        lines += _table("netc_place", f"places_{own}", places)
+        prepare = sum(launch["phase"] == "prepare" for launch in ordered)
+        capability = int(name.removeprefix("cuda:"))
+        rows.append(
+            f"{{{capability}, {int(capability >= EXACT)}, kernels_{own}, {len(arch['kernels'])}, launches_{own}, "
+            f"{prepare}, {len(ordered) - prepare}, offsets_{own}, places_{own}, {len(places)}, "
+            f"(size_t){arch['memory']['bytes']}u, (size_t){arch['memory']['scratch']}u}}"
+        )
+    lines += ["", *_table("netc_architecture", "architectures", rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _kernels(own: str, kernels: Mapping[str, Any], folder: Path) -> list[str]:
+    rows = []
+    for entry in kernels.values():
+        files = [entry["code"], entry["assembly"]]
+        data = [(folder / file).read_bytes() for file in files]
+        rows.append(
+            f"{{{_text(entry['symbol'])}, {_text(files[0])}, {_text(files[1])}, {len(data[0])}, {len(data[1])}, "
+            f"{zlib.crc32(data[0])}u, {zlib.crc32(data[1])}u, {entry['threads']}, {entry['shared']}}}"
+        )
+    return _table("netc_kernel", f"kernels_{own}", rows)
+
+
+def _launches(
+    own: str, launches: Iterable[Mapping[str, Any]], numbers: Mapping[str, int], memory: Mapping[str, Any]
+) -> list[str]:
+    rows: list[str] = []
+    offsets: list[str] = []
+    for launch in launches:
+        x, y, z = launch["grid"]
+        count = len(launch["arguments"])
+        note = _words(", ".join(launch["layers"])) or "no layer"
+        kernel = launch["kernel"]
+        rows.append(f"{{{numbers[kernel]}, {{{x}, {y}, {z}}}, {len(offsets)}, {count}}} /* {kernel}: {note} */")
+        offsets += [
+            str(memory["bases"][argument["base"]]["start"] + argument["offset"]) + "u"
+            for argument in launch["arguments"]
+        ]
+    return [
+        *_table("uint64_t", f"offsets_{own}", [", ".join(offsets[i : i + 12]) for i in range(0, len(offsets), 12)]),
+        *_table("netc_launch", f"launches_{own}", rows),
+    ]
+
+
+def _place(name: str, kind: str, entry: Mapping[str, Any]) -> str:
+    shape, strides, element = entry["shape"], entry["strides"], entry["element"]
+    count = 1
+    row_major: list[int] = []
+    for size in reversed(shape):
+        row_major.insert(0, count)
+        count *= size
+    packed = all(size == 1 or a == b for size, a, b in zip(shape, strides, row_major, strict=True))
+    if len(shape) > RANK:
+        raise ValueError(f"{name} has {len(shape)} axes, the launcher takes {RANK}")
+    return (
+        f"{{{{{_text(name)}, {kind}, {_text(entry['stored'])}, {len(shape)}, {_sizes(shape)}, {count * element}u}}, "
+        f"{entry['start']}u, {element}, {_sizes(strides)}, {int(packed)}}}"
+    )
+
+
+def _table(kind: str, name: str, rows: list[str]) -> list[str]:
+    """A table; C has no empty ones, so that one without rows has a row of zeros."""
+    return [f"static const {kind} {name}[] = {{", ",\n".join(f"    {row}" for row in rows or ["0"]), "};"]
+
+
+def _sizes(numbers: list[int]) -> str:
+    return f"{{{', '.join(map(str, numbers)) or '0'}}}"
+
+
+def _float(number: float) -> str:
+    return f"{float(number)!r}f".replace("inf", "1e39").replace("nan", "0.0")
+
+
+def _text(text: str) -> str:
+    """A string of C: JSON's, without its \\u, which C has for some characters only."""
+    plain = json.dumps(text, ensure_ascii=False)[1:-1]
+    octal = "".join(c if " " <= c <= "~" else "".join(f"\\{byte:03o}" for byte in c.encode()) for c in plain)
+    return '"' + octal.replace("??", '?""?') + '"'
+
+
+def _words(text: str) -> str:
+    """What a comment may hold: no end of it, and nothing but plain characters."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
+
+
+def readme(manifest: Mapping[str, Any]) -> str:
+    """The page for those who open the folder."""
+    arch = next(iter(manifest["archs"].values()))
+    net = _words(manifest["net"])
+
+    def listed(kind: str) -> str:
+        return ", ".join(f"`{name}` {v['dtype']}{v['shape']}" for name, v in arch[kind].items()) or "none"
+
+    names = ", ".join(manifest["archs"])
+    kernels = sum(len(one["kernels"]) for one in manifest["archs"].values())
+    c_part = (
+        "With a C compiler and CUDA's header (`cuda.h`, of the toolkit in CUDA_HOME):\n\n"
+        "    cc -O2 -I$CUDA_HOME/include main.c netc_program.c -o classify -lcuda\n"
+        "    ./classify . IMAGE\n\n"
+        "`main.c` classifies a raw image; `netc_program.h` says how to run the net from a program of yours.\n"
+        if any(name.startswith("cuda:") for name in manifest["archs"])
+        else "The C launcher is for NVIDIA's GPUs, none of which is among the architectures.\n"
+    )
+    return (
+        f"# {net} ({manifest['mode']}), compiled for {names}\n\n"
+        f"{kernels} kernels, {len(arch['launches'])} launches, {arch['memory']['bytes']:,} bytes on the device. "
+        f"Made by netc {manifest['netc']} with triton {manifest['triton']}; neither is needed to run it.\n\n"
+        f"Inputs: {listed('inputs')}. Outputs: {listed('outputs')}. State: {listed('state')}.\n\n"
+        "With Python and numpy, and the GPU's driver:\n\n"
+        "    python netc_program.py INPUT.npz -o OUTPUT.npz\n\n"
+        f"{c_part}\n"
+        "`manifest.json` has every launch with grid, arguments and lines, every kernel with registers and flags, and "
+        "the SHA-256 of every file.\n"
+    )

@@ -1,0 +1,37 @@
+"""In which numbers a program computes, as flags and arguments say it. Imports nothing heavy: commands start with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .grammar.source import UserError, suggest
+
+Precision = Literal["f32", "bf16", "f16"]
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "f16")
+GROWTH = 2000  # good steps until the scale of the loss doubles
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """precision: of what products read and layers hand on. tf32: products of f32 may be made of shorter numbers.
+
+    growth: in f16, after so many steps with finite gradients the scale of the loss doubles.
+    """
+
+    precision: Precision = "f32"
+    tf32: bool = False
+    growth: int = GROWTH
+
+
+def numbers(precision: str = "f32", *, tf32: bool = False, growth: int = GROWTH, target: str = "numpy") -> Numbers:
+    """What was asked for, or UserError in a line where it is unknown or the target has no such thing."""
+    known = next((one for one in PRECISIONS if one == precision), None)
+    if known is None:
+        near = suggest(precision, PRECISIONS)
+        raise UserError(f"there is no precision `{precision}`; {near or 'there are ' + ', '.join(PRECISIONS)}")
+    if tf32 and target == "numpy":
+        raise UserError("TF32 is a way of GPUs to multiply: the target numpy has none; leave it out, or use triton")
+    if growth < 1:
+        raise UserError(f"the scale of the loss doubles after 1 good step or more, not {growth}")
+    return Numbers(known, tf32, growth)

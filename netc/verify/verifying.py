@@ -1,0 +1,182 @@
+"""Verification from a file to a verdict: which programs are checked, what is looked for where one fails, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..compiler.build import Experiment, load
+from ..compiler.build.dims import symbols
+from ..compiler.build.nets import checked_sizes
+from ..driver import Compilation, Mode, Request
+from ..grammar.parse import read_source
+from ..grammar.source import Source, SourceError, SourceErrors, UserError
+from ..numbers import Numbers
+from .bisect import explained, faults_with_taps
+from .budget import Arithmetic
+from .check import (
+    FUSED,
+    TAPPED,
+    UNFUSED,
+    Checked,
+    Fault,
+    KernelFault,
+    PassFault,
+    check_kernels,
+    check_layers,
+    memory_faults,
+    pass_faults,
+)
+from .reduce import reduced
+from .subject import Subject, subjects
+from .target import execute, fused, lowered
+from .verdict import Kernels, Verdict, Verified
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is verified.
+
+    modes: of the net. dims: over small sizes for all symbols. safety: what the likely error is multiplied by.
+    budget: seconds for a smaller net that fails, 0 for none.
+    """
+
+    modes: tuple[Mode, ...] = ("train", "test")
+    net: str | None = None
+    dims: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "numpy"
+    device: str = "cpu"
+    numbers: Numbers = field(default_factory=Numbers)
+    threads: int = 0
+    seed: int = 0
+    safety: float = 4.0
+    budget: float = 60.0
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return Arithmetic(self.safety, self.numbers.tf32)
+
+
+def verify(path: str | Path, wanted: Wanted | None = None, notify: Notify | None = None) -> Verdict:
+    """Verify the programs of a net; raises SourceErrors and UserError for what a user did wrong.
+
+    notify: told what is being done.
+    """
+    wanted, tell = wanted or Wanted(), notify or (lambda _: None)
+    try:
+        source = read_source(path)
+    except SourceError as error:
+        raise SourceErrors([error]) from None
+    programs: list[Verified] = []
+    made = None
+    modes: dict[int, Mode] = {}
+    for mode in wanted.modes:
+        made = _compilation(source, wanted, mode)
+        if not made.net.graph.outputs:
+            continue
+        for subject in subjects(made, wanted.seed):
+            programs.append(_verified(subject, wanted, tell))
+            modes.update({id(fault): mode for fault in programs[-1].faults})
+    if made is None or not programs:
+        raise UserError(f"{source.path}: the net has no losses, metrics or outputs to verify")
+    verdict = Verdict(
+        made.net.name, wanted.target, wanted.device, made.net.dims, wanted.seed, wanted.arithmetic, tuple(programs)
+    )
+    fault = verdict.suspect
+    if fault is None or wanted.budget <= 0:
+        return verdict
+    mode = modes[id(fault)]
+    smaller = reduced(source.text, lambda text: _fails(source.path, text, wanted, mode, fault), wanted.budget, tell)
+    return replace(verdict, reduced=smaller)
+
+
+def _compilation(source: Source, wanted: Wanted, mode: Mode, *, fused: bool = True) -> Compilation:
+    """The compilation of one mode, with small sizes for the symbols that nobody gave."""
+    experiment = load(source, settings=wanted.settings, dims=wanted.dims)
+    name = wanted.net or experiment.default_net()
+    request = Request(
+        mode=mode,
+        net=experiment.net(name).definition.name.name if wanted.net else None,
+        dims=_sizes(experiment, name, wanted.dims),
+        update=None,
+        fused=fused,
+        target=wanted.target,
+        threads=wanted.threads,
+        device=wanted.device,
+        numbers=wanted.numbers,
+    )
+    return Compilation(experiment, request)
+
+
+def _sizes(experiment: Experiment, name: str, given: Mapping[str, int]) -> dict[str, int]:
+    return {**checked_sizes(experiment.net(name)), **given}
+
+
+def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
+    """All checks of one program."""
+    arithmetic, made, title = wanted.arithmetic, subject.made, f"{subject.made.net.name}, {subject.title}"
+    tell(f"{title}: passes")
+    faults: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.stations, subject.feeds)]
+    kernels: list[Kernels] = []
+    for how in (FUSED, UNFUSED):
+        tell(f"{title}: kernels, {how}")
+        checked = _kernels(subject, how, arithmetic)
+        faults += checked.faults
+        worst = max((one.ratio for one in checked.kernels), default=0.0)
+        kernels.append(Kernels(how, len(checked.kernels), worst, sum(one.flips for one in checked.kernels)))
+        if how == FUSED:
+            tell(f"{title}: memory")
+            alone = execute(made, lowered(made, fused(made, subject.final)), subject.feeds)
+            faults += memory_faults(alone, checked.results, how)
+    tell(f"{title}: layers")
+    layers = check_layers(subject, arithmetic)
+    if not faults and not all(one.ok for one in layers):
+        faults += faults_with_taps(subject, arithmetic)
+    rows = tuple(row.name for row in made.net.layers)
+    passes = tuple(name for name, _ in subject.passes)
+    return Verified(subject.title, rows, passes, tuple(kernels), tuple(layers), tuple(faults))
+
+
+def _kernels(subject: Subject, how: str, arithmetic: Arithmetic) -> Checked:
+    made = subject.made
+    if how == UNFUSED:
+        made = Compilation(made.experiment, replace(made.request, fused=False), layout=made.layout, spec=made.spec)
+    return check_kernels(subject, made, subject.final, arithmetic, how)
+
+
+def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bool:
+    """Whether a text shows the same fault. Whatever else is wrong with it, it is no smaller case of this one."""
+    try:
+        made = _compilation(Source(path, text), _fitting(Source(path, text), wanted), mode)
+        for subject in subjects(made, wanted.seed):
+            if isinstance(fault, PassFault):
+                if any(found.name == fault.name for found in pass_faults(subject.stations, subject.feeds)):
+                    return True
+                continue
+            if fault.program == TAPPED:
+                found = check_kernels(subject, made, subject.tapped.final, wanted.arithmetic, TAPPED)
+            else:
+                found = _kernels(subject, fault.program, wanted.arithmetic)
+            if isinstance(fault, KernelFault):
+                if any(one.kind == fault.kind for one in found.faults if isinstance(one, KernelFault)):
+                    return True
+                continue
+            alone = execute(made, lowered(made, fused(made, subject.final)), subject.feeds)
+            if next(memory_faults(alone, found.results, fault.program), None) is not None:
+                return True
+    except Exception:  # a candidate may be nonsense in any way, and a compiler with a fault may trip over it
+        return False
+    return False
+
+
+def _fitting(source: Source, wanted: Wanted) -> Wanted:
+    """The dimensions of those given that a text still has."""
+    experiment = load(source, settings=wanted.settings)
+    entry = experiment.net(wanted.net or experiment.default_net())
+    found = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})
+    return replace(wanted, dims={name: size for name, size in wanted.dims.items() if name in found})

@@ -1,0 +1,120 @@
+"""Training steps of the examples on a real GPU beside the numpy target, in every precision; random bits; the tuner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netc
+from netc.driver import compilation
+from netc.profiling import made_up_feeds
+from netc.runtime.triton.opening import driver_present, open_cuda
+from netc.schedules import read_file, using
+from netc.tuning import frozen_or_tuned
+
+Array = np.ndarray[Any, Any]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+pytestmark = pytest.mark.gpu
+DEVICE = "cuda"
+
+BITS = """
+net bits {
+    input x: f32[N, 1000]
+    output y = x |> dropout(0.5)
+}
+"""
+SMALL = ("lenet", "cifar10_quick", "cifar10_full", "logreg", "autoencoder", "digits", "user_op")
+# What the changes of parameters may differ by, as a part of them.
+BOUNDS = {"f32": 2e-3, "tf32": 0.05, "bf16": 0.15}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gpu() -> str:
+    """The GPU's name; without one everything here is skipped."""
+    if not driver_present():
+        pytest.skip("this machine has no driver for a GPU")
+    try:
+        return open_cuda().gpu
+    except netc.UserError as error:
+        pytest.skip(str(error))
+
+
+def step(path: Path, precision: str, *, device: str, feeds: dict[str, Array] | None = None) -> Any:
+    """A compiled step, its feeds, and what changed in its parameters."""
+    numpy = device == "numpy"
+    exe = netc.compile(
+        path,
+        mode="train",
+        dims={"N": 16},
+        target="numpy" if numpy else "triton",
+        device="cpu" if numpy else device,
+        precision="f32" if numpy or precision == "tf32" else precision,
+        tf32=precision == "tf32" and not numpy,
+        seed=3,
+    )
+    if feeds is None:
+        feeds = {**made_up_feeds(exe.program.inputs, 4)}
+        if ".rate" in feeds:
+            feeds[".rate"] = np.float32(0.1)  # type: ignore[assignment]
+    names = [info.name for info in exe.compilation.layout if info.kind == "parameter"]
+    before = {name: exe.state[name].astype(np.float64) for name in names}
+    outputs = exe.run(feeds)
+    return feeds, outputs, {name: exe.state[name].astype(np.float64) - before[name] for name in names}
+
+
+def far(found: Any, wanted: Any) -> float:
+    return float(np.linalg.norm(np.subtract(found, wanted)) / max(float(np.linalg.norm(wanted)), 1e-30))
+
+
+@pytest.mark.parametrize("precision", BOUNDS)
+@pytest.mark.parametrize("name", SMALL)
+def test_a_step_changes_what_it_changes_with_numpy(name: str, precision: str) -> None:
+    feeds, wanted, changes = step(EXAMPLES / f"{name}.net", precision, device="numpy")
+    _, found, there = step(EXAMPLES / f"{name}.net", precision, device=DEVICE, feeds=feeds)
+    bound = BOUNDS[precision]
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        np.testing.assert_allclose(found[key], value, rtol=bound, atol=bound * 1e-2, err_msg=key)
+    # Of single layers small gradients may be mostly noise in 16 bits; of all together the change is right.
+    assert all(np.isfinite(change).all() for change in there.values())
+    assert far(*(np.concatenate([c.ravel() for c in x.values()]) for x in (there, changes))) < bound
+
+
+def test_random_bits_are_those_of_numpy(tmp_path: Path) -> None:
+    path = tmp_path / "bits.net"
+    path.write_text(BITS)
+    x = np.ones((64, 1000), np.float32)
+    results = []
+    for target, device in (("numpy", "cpu"), ("triton", DEVICE)):
+        exe = netc.compile(
+            path, mode="train", dims={"N": 64}, update=False, outputs=["y"], target=target, device=device, seed=9
+        )
+        results.append([exe(x=x)["y"] for _ in range(3)])
+    for here, there in zip(*results, strict=True):
+        np.testing.assert_array_equal(there, here)
+    assert 0.45 < float((results[0][0] > 0).mean()) < 0.55
+
+
+def test_the_tuner_finds_schedules_that_compute_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    told: list[str] = []
+    wish: dict[str, Any] = {"mode": "train", "dims": {"N": 64}, "target": "triton", "device": DEVICE, "update": None}
+    found = frozen_or_tuned(EXAMPLES / "digits.net", file, seconds=20.0, tell=told.append, **wish)
+    assert found is not None
+    before, now = found.totals()
+    assert 0 < now <= before
+    assert sum(row.tried for row in found.rows) > len(found.rows)
+    assert read_file(file).entries.keys() == found.table.entries.keys()
+    results = []
+    for schedules in (None, file):
+        with using(schedules, frozen=schedules is not None):
+            made = compilation(EXAMPLES / "digits.net", **wish)
+            exe = made.executables(made.new_state(1))[0]
+        feeds: dict[str, Any] = {**made_up_feeds(exe.program.inputs, 4), ".rate": np.float32(0.1)}
+        exe.run(feeds)
+        results.append({name: exe.state[name].copy() for name in exe.state})
+    for name, value in results[0].items():
+        np.testing.assert_allclose(results[1][name], value, rtol=1e-4, atol=1e-5, err_msg=name)

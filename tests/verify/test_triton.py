@@ -1,0 +1,68 @@
+"""Verification of Triton's kernels, in its interpreter: a right program, and a wrong spelling that is found."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from netc.compiler.codegen.triton import spelling
+from netc.verify import Wanted, verify
+from netc.verify.check import KernelFault
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+
+NET = """net tiny {
+    input image: f32[N, 1, 6, 6]
+    input label: i32[N]
+    x = image |> conv(2, 3) as conv1 |> tanh |> max_pool(2)
+    logits = x |> linear(3) as score
+    loss nll = softmax_loss(logits, label)
+    output prob = softmax(logits)
+}
+data points = npz("points.npz", arrays: [image, label], batch: 4)
+train tiny { from: points
+    solver: sgd(lr: 0.01, momentum: 0.9)
+    steps: 10
+}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.net"
+    file.write_text(NET, encoding="utf-8")
+    return file
+
+
+def wanted(mode: str, **more: float) -> Wanted:
+    return Wanted(modes=("train",) if mode == "train" else ("test",), target="triton", device="cpu", **more)  # type: ignore[arg-type]
+
+
+def test_a_training_step_is_right(tiny: Path) -> None:
+    verdict = verify(tiny, wanted("train"))
+    assert verdict.ok, str(verdict.suspect)
+    (step,) = verdict.programs
+    assert {one.layer for one in step.layers if one.kind == "gradient"} >= {"conv1", "score", "x.tanh", "image"}
+    assert {one.name for one in step.layers if one.kind == "state"} >= {"next conv1.weight", "next score.bias"}
+    assert not step.moved
+
+
+def test_a_wrong_spelling_is_found_named_and_reduced(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(spelling.SPELL, "exp", spelling._call("(1.001 * tl.exp({0}))"))
+    verdict = verify(tiny, wanted("test", budget=8.0))
+    assert not verdict.ok
+    assert all(isinstance(fault, KernelFault) for fault in verdict.faults)
+    fault = verdict.suspect
+    assert isinstance(fault, KernelFault)
+    assert fault.worst.name.endswith(".exp")
+    assert set(fault.layers) <= {"nll.softmax_loss", "prob.softmax"}
+    assert verdict.reduced is not None
+    assert "softmax" in verdict.reduced
+    assert len(verdict.reduced.split()) < len(NET.split())
+    reduced = tmp_path / "reduced.net"
+    reduced.write_text(verdict.reduced, encoding="utf-8")
+    assert not verify(reduced, wanted("test", budget=0.0)).ok
