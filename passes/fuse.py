@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from ..compiler import ops
 from ..compiler.graph import Graph, Node, at
-from ..compiler.kernel import TOTAL, Schedule, kind_of
+from ..compiler.kernel import TOTAL, Kind, Schedule, kind_of
 from ..compiler.program import Decision
 from .axes import Axis, pull
 from .groups import Group, Groups, Option
@@ -49,7 +49,12 @@ def fuse(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), th
         for saved, producer, consumer in pairs(groups):
             ledger.append(attempt(groups, producer, consumer, saved, frozenset(nofuse), _tiles))
     inner = inner_tile(graph.order)
-    return Fused(_kernels(groups, inner, threads), tuple(ledger), bool(inner), threads)
+    batch = batch_of(graph.order)
+
+    def scheduled(body: Graph, axes: tuple[Axis, ...], option: Option) -> tuple[Kind, Schedule]:
+        return kind_of(body), _schedule(body, axes, option.length, inner, batch, threads)
+
+    return Fused(kernels_from(groups, choose, scheduled), tuple(ledger), bool(inner), threads)
 
 
 def pairs(groups: Groups) -> Iterator[tuple[int, Node, Node]]:
@@ -142,8 +147,12 @@ def _badness(option: Option) -> tuple[int, int, int]:
     return -min(option.length, 8), twice + 4 * totals, inner
 
 
-def _kernels(groups: Groups, inner: int, threads: int) -> Graph:
-    """The graph of kernel nodes and items."""
+def kernels_from(
+    groups: Groups,
+    option_of: Callable[[Group], Option],
+    scheduled: Callable[[Graph, tuple[Axis, ...], Option], tuple[Kind, object]],
+) -> Graph:
+    """The graph of kernel nodes and items. scheduled: the kind and the schedule of a body, given its tiled axes."""
     stores = groups.stores
     graph = stores.graph
     wanted = set(graph.outputs.values()) | set(graph.updates.values())
@@ -164,12 +173,12 @@ def _kernels(groups: Groups, inner: int, threads: int) -> Graph:
         if group.nodes[0].op is ops.concat:
             outside(group.nodes[0])
             continue
-        option = choose(group)
+        option = option_of(group)
         results = [n for n in group.nodes if n in wanted or readers.get(n, set()) - {i}]
-        body, operands, axes = body_of(stores, graph, group, option, results)
-        schedule = _schedule(body, axes, option.length, inner, batch_of(graph.order), threads)
+        body, operands, axes = _body(stores, graph, group, option, results)
+        kind, schedule = scheduled(body, axes, option)
         with at(group.nodes[-1].span, group.nodes[-1].scope):
-            node = ops.kernel(*(outside(x) for x in operands), kind=kind_of(body), body=body, schedule=schedule)
+            node = ops.kernel(*(outside(x) for x in operands), kind=kind, body=body, schedule=schedule)
             for k, result in enumerate(results):
                 with at(result.span, result.scope):
                     made[result] = ops.item(node, index=k)
@@ -191,7 +200,7 @@ def _schedule(body: Graph, axes: tuple[Axis, ...], length: int, inner: int, batc
     return Schedule(axes, int(length), int(tile), split)
 
 
-def body_of(
+def _body(
     stores: Stores, graph: Graph, group: Group, option: Option, results: list[Node]
 ) -> tuple[Graph, list[Node], tuple[Axis, ...]]:
     """The body of a kernel, its operands, and the tiled axis of each node of the body."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Literal
 
-from ...compiler import ops
 from ...compiler.form import form_of
-from ...compiler.graph import Graph, Node, at
+from ...compiler.graph import Graph, Node
+from ...compiler.kernel import Blocks, Kind
 from ...compiler.program import Decision
-from ..fuse import Fused, attempt, body_of, name_of, pairs
+from ..fuse import Fused, attempt, kernels_from, name_of, pairs
 from ..groups import Group, Option
 from ..stores import Stores, placed
 from . import layout
@@ -95,35 +95,13 @@ def _how(group: Group, consumer: Node, passed: bool) -> str:
 
 
 def _kernels(groups: BlockGroups, device: str, precision: Literal["ieee", "tf32"]) -> Graph:
-    """The graph of kernel nodes and items."""
-    stores = groups.stores
-    graph = stores.graph
-    wanted = set(graph.outputs.values()) | set(graph.updates.values())
-    readers: dict[Node, set[int]] = {}
-    for node, i in groups.of.items():
-        for x in stores.reads(node):
-            readers.setdefault(x, set()).add(i)
-    made: dict[Node, Node] = {}
+    """The graph of kernels with their blocks."""
 
-    def outside(node: Node) -> Node:
-        """A stored node, or what stands between stored nodes and a root or concat, in the new graph."""
-        if node not in made:
-            made[node] = node.with_inputs(outside(x) for x in node.inputs)
-        return made[node]
+    def whole(group: Group) -> Option:
+        return Option(0, dict.fromkeys(group.nodes), {})
 
-    for i in groups.order():
-        group = groups.groups[i]
-        if group.nodes[0].op is ops.concat:
-            outside(group.nodes[0])
-            continue
-        results = [n for n in group.nodes if n in wanted or readers.get(n, set()) - {i}]
-        whole = Option(0, dict.fromkeys(group.nodes), {})
-        body, operands, _ = body_of(stores, graph, group, whole, results)
+    def scheduled(body: Graph, *_: object) -> tuple[Kind, Blocks]:
         form = form_of(body)
-        schedule = blocks_of(body, form, device, precision)
-        with at(group.nodes[-1].span, group.nodes[-1].scope):
-            node = ops.kernel(*(outside(x) for x in operands), kind=form.kind, body=body, schedule=schedule)
-            for k, result in enumerate(results):
-                with at(result.span, result.scope):
-                    made[result] = ops.item(node, index=k)
-    return Graph({k: outside(v) for k, v in graph.outputs.items()}, {k: outside(v) for k, v in graph.updates.items()})
+        return form.kind, blocks_of(body, form, device, precision)
+
+    return kernels_from(groups, whole, scheduled)

@@ -26,8 +26,8 @@ WAIT = 0.7e-6
 # Sums of a tile that a thread may hold in registers; of a convolution in 16 bits or TF32 half as many, where addresses
 # take the others.
 SUMS = {"ieee": 32, "tf32": 128}
-# Elements that a thread may load in a step: as vectors, and one by one, which takes an address each.
-LOADS = 48
+# What a thread may load in a step: bytes as vectors; elements one by one, which takes an address each.
+LOADS = 192
 SINGLE_LOADS = 24
 SINGLE_LOADS_SIMPLE = 16
 # Parts of K: more would take longer to add than they save.
@@ -128,7 +128,7 @@ class _Tile:
         if of.channels and not of.simple:
             most //= 2 if self.warps > 4 else 4
         single = of.channels and (of.simple or of.channels % 4)
-        limit = LOADS if not single else SINGLE_LOADS_SIMPLE if of.simple else SINGLE_LOADS
+        limit = LOADS // of.size if not single else SINGLE_LOADS_SIMPLE if of.simple else SINGLE_LOADS
         return sums <= most and sums >= 64 // on.width and loads <= limit and self.shared(of) <= on.shared
 
     def shared(self, of: Product) -> int:

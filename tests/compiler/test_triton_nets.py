@@ -41,8 +41,8 @@ def turns_of(text: str, constants: dict[str, int]) -> int:
     loops = re.findall(r"^ +for \w+ in range\((.*)\):$", text, re.MULTILINE)
     for loop in loops:
         first, last, *step = (part.strip() for part in re.split(r",(?![^(]*\))", loop))
-        part = re.match(r"\w+ \* (\d+)$", first)
-        length = int(part[1]) if part else int(last) - int(first)
+        part = re.search(r"\w+ \+ (\d+)|\w+ \* \d+ \+ (\d+)", last)
+        length = int(part[1] or part[2]) if part else int(last) - int(first)
         found *= math.ceil(length / constants.get(step[0], 0) if step and step[0] in constants else length)
     return found if loops else 0
 
@@ -100,6 +100,8 @@ def test_turns_are_counted() -> None:
     assert turns_of(text, {"DEPTH": 32}) == 75
     part = "def f():\n    for k in range(part * 80, tl.minimum(part * 80 + 80, 1250), DEPTH):\n        pass\n"
     assert turns_of(part, {"DEPTH": 16}) == 5
+    rows = "def f():\n    for start in range(part, part + 352, DEPTH):\n        pass\n"
+    assert turns_of(rows, {"DEPTH": 32}) == 11
     assert turns_of("def f():\n    pass\n", {}) == 0
 
 
