@@ -22,10 +22,11 @@ from ..memory import plan
 from . import layout
 from .devices import Device, device
 from .table import Table
-from .tiles import SUMS, power
+from .tiles import SIMPLE_SUMS, power
 
 SHOWN = 4  # kernels that a message names
 TILE = (16, 256)  # sides of a product's tile
+SUMS = 128  # of a product on matrix units for a thread
 DEPTH = (16, 128)
 STAGES = (2, 5)
 PARTS = 64
@@ -198,7 +199,7 @@ class _Product:
             return False
         simple = self.size == 8 or (self.size == 4 and b.precision == "ieee")
         threads = b.warps * self.on.width
-        held = SUMS["ieee" if simple else "tf32"] * threads >= b.rows * b.columns >= 2 * threads
+        held = (SIMPLE_SUMS if simple else SUMS) * threads >= b.rows * b.columns >= 2 * threads
         return held and (b.rows + b.columns) * b.depth * self.size * b.stages <= self.on.shared
 
 

@@ -15,7 +15,8 @@ class Device:
     units: multiprocessors (compute units). width: threads of a warp (wavefront). registers: 32-bit ones a unit. shared:
     bytes of shared memory that one program may use; unit_shared: those of a unit. bandwidth, cache: bytes a second of
     the memory and of the last cache. f32, tf32, half: operations a second in f32 without and in TF32 and 16 bits with
-    matrix units. launch: seconds that a kernel takes at least, in a graph. large: few programs with large blocks.
+    matrix units. launch: seconds that a kernel takes at least, in a graph. sums: of a product's tile that a thread may
+    hold in registers, with matrix units. large: few programs with large blocks.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Device:
     tf32: float
     half: float
     launch: float = 2e-6
+    sums: int = 128
     large: bool = False
 
     def rate(self, dtype: str, precision: str) -> float:
@@ -47,8 +49,8 @@ DEVICES = {
     for device in (
         Device("cuda:80", 108, 32, 65536, 163 * KIB, 164 * KIB, 1.9e12, 4.5e12, 19.5e12, 156e12, 312e12),
         Device("cuda:90", 132, 32, 65536, 227 * KIB, 228 * KIB, 3.35e12, 7e12, 60e12, 494e12, 989e12),
-        Device("cuda:100", 148, 32, 65536, 227 * KIB, 228 * KIB, 7.7e12, 12e12, 75e12, 1.1e15, 2.2e15),
-        Device("hip:gfx942", 304, 64, 131072, 64 * KIB, 64 * KIB, 5.3e12, 14e12, 80e12, 650e12, 1.3e15, 4e-6),
+        Device("cuda:100", 148, 32, 65536, 227 * KIB, 228 * KIB, 7.7e12, 12e12, 75e12, 1.1e15, 2.2e15, sums=64),
+        Device("hip:gfx942", 304, 64, 131072, 64 * KIB, 64 * KIB, 5.3e12, 14e12, 80e12, 650e12, 1.3e15, 4e-6, sums=32),
         # Triton's interpreter runs programs one after the other, a turn of a loop in milliseconds whatever its size.
         Device("interpreter", 1, 32, 1 << 30, 1 << 40, 1 << 40, 1e9, 1e9, 1e9, 1e9, 1e9, 1e-3, large=True),
     )

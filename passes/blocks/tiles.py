@@ -23,9 +23,10 @@ from .devices import Device
 Precision = Literal["ieee", "tf32"]
 # Seconds that a step waits for its operands, with nothing else to do.
 WAIT = 0.7e-6
-# Sums of a tile that a thread may hold in registers; of a convolution in 16 bits or TF32 half as many, where addresses
-# take the others.
-SUMS = {"ieee": 32, "tf32": 128}
+# Sums of a tile that a thread may hold in registers: without matrix units, and with them of a convolution, where
+# addresses take others. Of any other product see `Device.sums`.
+SIMPLE_SUMS = 32
+CONVOLUTION_SUMS = 64
 # What a thread may load in a step: bytes as vectors; elements one by one, which takes an address each.
 LOADS = 192
 SINGLE_LOADS = 24
@@ -124,9 +125,11 @@ class _Tile:
         """Whether a program has the registers and the shared memory."""
         threads = self.warps * on.width
         sums, loads = self.tall * self.wide / threads, (self.tall + self.wide) * self.deep / threads
-        most = SUMS["ieee" if of.simple else "tf32"]
-        if of.channels and not of.simple:
-            most //= 2 if self.warps > 4 else 4
+        most = on.sums
+        if of.simple:
+            most = SIMPLE_SUMS
+        elif of.channels:
+            most = CONVOLUTION_SUMS if self.warps > 4 else CONVOLUTION_SUMS // 2
         single = of.channels and (of.simple or of.channels % 4)
         limit = LOADS // of.size if not single else SINGLE_LOADS_SIMPLE if of.simple else SINGLE_LOADS
         return sums <= most and sums >= 64 // on.width and loads <= limit and self.shared(of) <= on.shared
