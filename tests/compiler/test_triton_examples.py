@@ -1,0 +1,242 @@
+"""Kernels of the examples in Triton's interpreter: each alone, against the oracle, and whole steps of the small nets.
+
+Every kernel of a step reads the oracle's values, so that labels are labels and logarithms are taken of what is
+positive. What it gives may differ from the oracle's evaluation of its body in double precision by four times the error
+that `netc.verify.budget` derives from the sizes of its sums, element by element.
+
+The large nets are run as they are, at batch 1; what `make test` takes of them has smaller images and fewer channels.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lone_kernels
+import numpy as np
+import pytest
+from interpreted import run_interpreted
+from lone_kernels import Ran, run_each
+from triton_folders import needs_triton
+
+from netc.compiler import ops
+from netc.compiler.codegen.triton import spelling
+from netc.compiler.graph import Graph, Node
+from netc.compiler.interpret import evaluate
+from netc.compiler.program import Program, StateInfo
+from netc.driver import Compilation, compilation
+from netc.numbers import Numbers, Precision
+from netc.passes.lower import Choices, kernels_of
+from netc.verify.budget import UNITS, Arithmetic
+from netc.verify.subject import Subject
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LARGE = ("caffenet", "googlenet", "resnet18")
+SMALL = tuple(sorted(file.stem for file in EXAMPLES.glob("*.net") if file.stem not in LARGE))
+SLOW = [pytest.mark.slow]
+# Blocks of a GPU, small enough that there are several and the last hang over, and a finishing launch after some.
+GPU = "cuda:90"
+
+
+@pytest.fixture(autouse=True)
+def _triton() -> None:
+    needs_triton()
+
+
+def made(
+    file: Path, mode: str, batch: int, *, arch: str = "", precision: Precision = "f32", **settings: Any
+) -> Compilation:
+    """A program of a net, for the interpreter (few large blocks) or with the blocks of a GPU."""
+    return compilation(
+        file,
+        mode=mode,
+        dims={"N": batch},
+        settings=settings,
+        target="triton",
+        device="cpu",
+        arch=arch,
+        numbers=Numbers(precision),
+    )
+
+
+def example(name: str) -> Path:
+    return EXAMPLES / f"{name}.net"
+
+
+def run_all(program: Compilation, chosen: Callable[[Node], bool] = lambda kernel: True) -> list[Ran]:
+    """Each distinct kernel of a step, alone; all that are wrong in one message."""
+    ran = [*run_each(program.fused, Subject(program, 0).feeds, Arithmetic(), chosen)]
+    assert ran
+    wrong = [str(one) for one in ran if not one.ok]
+    assert not wrong, "\n".join(wrong)
+    return ran
+
+
+def once_each() -> Callable[[Node], bool]:
+    """Of the kernels with the same ops in the same order the first."""
+    seen: set[tuple[object, ...]] = set()
+
+    def chosen(kernel: Node) -> bool:
+        body: Graph = kernel.attrs["body"]
+        form = (kernel.attrs["kind"], *(node.op.name for node in body.order if node.op.family not in ("source",)))
+        new = form not in seen
+        seen.add(form)
+        return new
+
+    return chosen
+
+
+def smaller(name: str, folder: Path) -> Path:
+    """A large net with a fourth of the channels (hidden linear layers: a 32nd) and images of 96 or 67."""
+
+    def fewer(numbers: str) -> str:
+        return re.sub(r"\d+", lambda m: str(int(m[0]) // (4 if int(m[0]) < 1024 else 32)), numbers)
+
+    text = example(name).read_text(encoding="utf-8")
+    text, found = re.subn(
+        r"\b((?:c|conv|fc|linear|stage)\()(\d+)|\b(inception\()([\d, ]+)",
+        lambda m: (m[1] or m[3]) + fewer(m[2] or m[4]),
+        text,
+    )
+    assert found > 4
+    for old, new in (("227", "67"), ("224", "96"), ("avg_pool(7, ", "avg_pool(3, ")):
+        text = text.replace(old, new)
+    file = folder / f"{name}.net"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name == "digits" else []) for name in SMALL])
+def test_every_kernel_of_a_small_net(name: str, mode: str) -> None:
+    run_all(made(example(name), mode, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["train", "test"])
+@pytest.mark.parametrize("name", LARGE)
+def test_every_kernel_of_a_large_net(name: str, mode: str) -> None:
+    run_all(made(example(name), mode, 1))
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_kernels_of_a_large_net_made_smaller(name: str, tmp_path: Path) -> None:
+    """One of each form, at batch 2."""
+    run_all(made(smaller(name, tmp_path), "train", 2, classes=40), once_each())
+
+
+# GoogLeNet's would take more than five minutes.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["caffenet", "resnet18"])
+def test_kernels_of_a_large_net_made_smaller_in_the_blocks_of_a_gpu(name: str, tmp_path: Path) -> None:
+    """One of each form: a loop takes many more turns than in the blocks of the interpreter."""
+    ran = run_all(made(smaller(name, tmp_path), "train", 2, arch=GPU, classes=40), once_each())
+    assert any(len(one.functions) > 1 for one in ran), "no kernel has a finishing launch"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name not in ("logreg", "user_op") else []) for name in SMALL]
+)
+def test_every_kernel_in_the_blocks_of_a_gpu(name: str) -> None:
+    ran = run_all(made(example(name), "train", 2, arch=GPU))
+    assert name == "logreg" or any(len(one.functions) > 1 for one in ran), "no kernel has a finishing launch"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+@pytest.mark.parametrize("name", ["lenet", pytest.param("cifar10_full", marks=SLOW)])
+def test_every_kernel_in_half_precision(name: str, precision: Precision) -> None:
+    run_all(made(example(name), "train", 2, precision=precision))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+@pytest.mark.parametrize("name", ["lenet", pytest.param("cifar10_full", marks=SLOW)])
+def test_steps_in_half_precision(name: str, precision: Precision) -> None:
+    check_step(made(example(name), "train", 2, precision=precision))
+
+
+QUICK = ("cifar10_full", "lenet", "logreg", "user_op")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name not in QUICK else []) for name in SMALL])
+def test_steps_of_the_small_nets(name: str) -> None:
+    check_step(made(example(name), "train", 2))
+
+
+def check_step(program: Compilation) -> None:
+    """The outputs of a training step, and by how much each tensor of state changes.
+
+    Of a tensor's largest value the errors of all sums that lead to it may be lost, u sqrt(n) for a sum of n terms; and
+    a unit of the narrow type, where a value stands between two of its numbers and one side rounds up.
+    """
+    subject = Subject(program, 0)
+    feeds, graph, precision = subject.feeds, subject.final, program.request.numbers.precision
+    whole = program.program
+    outputs, state = run_interpreted(
+        whole, {name: feeds[name] for name in whole.inputs}, {name: feeds[name] for name in whole.state}
+    )
+    wanted, updates = evaluate(graph, feeds, wide=precision == "f32")
+    assert outputs.keys() == wanted.keys()
+    assert state.keys() == updates.keys()
+    loss = UNITS["f32"] * sum(map(lengths, graph.order)) + (UNITS[precision] if precision != "f32" else 0.0)
+    for name, want in wanted.items():
+        limit = loss * largest(want)
+        np.testing.assert_allclose(outputs[name], want, rtol=0, atol=limit, err_msg=name)
+    changed = 0
+    for info in program.state:
+        if (info.buffer or info.name) not in updates:
+            continue
+        got, want, old = (part(buffers, info) for buffers in (state, updates, feeds))
+        limit = loss * largest(want - old) + 2 * UNITS["f32"] * largest(want)
+        np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=info.name)
+        changed += info.kind == "parameter" and bool(np.any(got != old))
+    assert changed == sum(info.kind == "parameter" for info in program.state)
+
+
+def lengths(node: Node) -> float:
+    """The square root of how many terms a sum has; 0 for what is no sum."""
+    if node.op.family == "reduce":
+        return math.sqrt(math.prod(node.inputs[0].shape[a] for a in node.attrs["axes"]))
+    if node.op.family == "contract":
+        flops = node.op.flops(node.result, *(x.result for x in node.inputs), **node.attrs)
+        return math.sqrt(flops / 2 / node.type.count)
+    return 0.0
+
+
+def largest(array: np.ndarray[Any, Any]) -> float:
+    return float(np.abs(array).max(initial=0.0))
+
+
+def part(buffers: dict[str, Any], info: StateInfo) -> np.ndarray[Any, Any]:
+    """A tensor of state in double precision, from the buffers that hold it."""
+    flat = np.asarray(buffers[info.buffer or info.name], np.float64).reshape(-1)
+    return flat[info.offset : info.offset + info.type.count]
+
+
+def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(spelling.SPELL, "exp", spelling._call("tl.exp(1.0001 * {0})"))
+    with pytest.raises(AssertionError, match="the budget is"):
+        run_all(made(example("logreg"), "train", 2))
+
+
+def test_a_write_beside_the_results_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the other part of a concat, which is memory as well."""
+    x, w = ops.input_(name="x", shape=(2, 3), dtype="f32"), ops.input_(name="w", shape=(3, 4), dtype="f32")
+    graph = Graph({"joined": ops.concat(ops.exp(x), ops.dot(x, w), axis=1)})
+    kernels = kernels_of(graph, "triton", Choices(arch="interpreter"))
+    feeds = {"x": np.ones((2, 3), np.float32), "w": np.ones((3, 4), np.float32)}
+    ran = [*run_each(kernels, feeds, Arithmetic())]
+    assert len(ran) == 2
+    assert all(one.ok for one in ran)
+
+    def shifted(program: Program, *arrays: Any) -> Any:
+        source = program.source.replace("tl.store(out0 + ", "tl.store(out0 + 1 + ")
+        assert source != program.source
+        return run_interpreted(replace(program, source=source), *arrays)
+
+    monkeypatch.setattr(lone_kernels, "run_interpreted", shifted)
+    with pytest.raises(AssertionError, match="wrote beside"):
+        list(run_each(kernels, feeds, Arithmetic()))

@@ -1,0 +1,252 @@
+"""Kernels of the triton target one at a time, each in memory of its own, in Triton's interpreter, beside the oracle.
+
+A kernel reads what the oracle computed for it, rounded to the types in which values are stored and laid out as in the
+whole program; all other bytes are NaN, and must still be when it has run. So must what it only reads be as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from interpreted import run_interpreted
+
+from netc.compiler import ops
+from netc.compiler.codegen.triton.module import Module, Stored
+from netc.compiler.graph import Graph, Node
+from netc.compiler.interpret import evaluate
+from netc.compiler.plan import aligned
+from netc.compiler.program import Function, Launch, Program
+from netc.compiler.types import TensorType
+from netc.passes.fuse import Fused
+from netc.passes.lower import TARGETS
+from netc.runtime.triton.storage import STORED, packed, size_of, unpacked
+from netc.verify.budget import Arithmetic, Bounded, analyse
+from netc.verify.compare import Compared, compare
+
+Array = np.ndarray[Any, Any]
+POISON = 0xFF
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A kernel that was run: its functions (the second and later ones finish it), results, and seconds."""
+
+    kernel: Node
+    functions: tuple[str, ...]
+    results: tuple[Compared, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return all(one.ok for one in self.results)
+
+    @property
+    def worst(self) -> float:
+        """The largest error, of what its budget allows."""
+        return max((one.ratio for one in self.results), default=0.0)
+
+    def __str__(self) -> str:
+        kind, wrong = self.kernel.attrs["kind"], [one for one in self.results if not one.ok]
+        return f"{kind} {' '.join(self.functions)} {self.kernel.attrs['schedule']}: {'; '.join(map(str, wrong))}"
+
+
+def run_each(
+    kernels: Fused,
+    feeds: Mapping[str, Array],
+    arithmetic: Arithmetic,
+    chosen: Callable[[Node], bool] = lambda kernel: True,
+) -> Iterator[Ran]:
+    """Each kernel that was made for a GPU, once where several are the same function.
+
+    feeds: for inputs and state by name. chosen: which kernels are run; for the others the oracle stands in.
+    """
+    graph, placed = kernels.graph, TARGETS["triton"][1](kernels)
+    module = Module(graph, placed)
+    values = _Values(graph, feeds)
+    seen: set[tuple[str, ...]] = set()
+    for kernel in placed.kernels:
+        first = len(module.launches)
+        module.kernel(kernel)
+        launches = module.launches[first:]
+        functions = tuple(launch.function for launch in launches)
+        if not launches or functions in seen or not chosen(kernel):
+            values.skip(kernel)
+            continue
+        seen.add(functions)
+        wanted = values.judge(kernel, arithmetic)
+        items = values.items(kernel)
+        began = time.perf_counter()
+        got = _Alone(module, kernel, launches, values).run(list(items.values()))
+        seconds = time.perf_counter() - began
+        results = [
+            compare(node, wanted[k], got[items[k]], arithmetic, name=node.op.name, layer=node.scope, kind="kernel")
+            for k, node in enumerate(kernel.attrs["body"].outputs.values())
+            if k in items
+        ]
+        yield Ran(kernel, functions, tuple(results), seconds)
+
+
+class _Values:
+    """What the oracle computed for each stored value, as it is stored."""
+
+    def __init__(self, graph: Graph, feeds: Mapping[str, Array]) -> None:
+        self.graph, self.feeds = graph, feeds
+        self.known: dict[Node, Array] = {}
+
+    def of(self, node: Node) -> Array:
+        """A stored value, or a view of some."""
+        if node.op in (ops.input_, ops.param):
+            return rounded(np.asarray(self.feeds[node.attrs["name"]]).reshape(node.shape), node.dtype)
+        if node.op is ops.item:
+            return self.known[node]
+        return np.asarray(node.op.numpy(*(self.of(x) for x in node.inputs), **node.attrs))
+
+    def items(self, kernel: Node) -> dict[int, Node]:
+        """The nodes that stand for a kernel's results, by number."""
+        return {user.attrs["index"]: user for user in self.graph.users[kernel]}
+
+    def operands(self, kernel: Node) -> dict[str, Array]:
+        return {f"in{i}": self.of(x) for i, x in enumerate(kernel.inputs)}
+
+    def skip(self, kernel: Node) -> None:
+        """Only compute a kernel's results."""
+        found, _ = evaluate(kernel.attrs["body"], self.operands(kernel))
+        for k, item in self.items(kernel).items():
+            self.known[item] = rounded([*found.values()][k], item.dtype)
+
+    def judge(self, kernel: Node, arithmetic: Arithmetic) -> dict[int, Bounded]:
+        """A kernel's results in double precision, with what rounding may do to them."""
+        body: Graph = kernel.attrs["body"]
+        results = [*body.outputs.values()]
+        found: dict[int, Bounded] = {}
+
+        def seen(node: Node, want: Bounded) -> Bounded:
+            found.update({k: want for k, result in enumerate(results) if result is node})
+            return want
+
+        analyse(body, self.operands(kernel), arithmetic, results, seen)
+        for k, item in self.items(kernel).items():
+            self.known[item] = rounded(found[k].value, item.dtype)
+        return found
+
+
+def rounded(array: Array, dtype: str) -> Array:
+    """An array with the values that memory of a type holds, as numpy sees them."""
+    with np.errstate(over="ignore"):
+        return unpacked(packed(array, dtype).reshape(-1).view(np.uint8), dtype).reshape(array.shape)
+
+
+class _Alone:
+    """The launches of one kernel, with memories that hold its operands and nothing else."""
+
+    def __init__(self, module: Module, kernel: Node, launches: Sequence[Launch], values: _Values) -> None:
+        self.module, self.kernel, self.launches, self.values = module, kernel, launches, values
+        self.images: dict[str, Array] = {}
+        self.written: set[str] = set()
+
+    def run(self, items: Sequence[Node]) -> dict[Node, Array]:
+        """The results, by item."""
+        for node in self.kernel.inputs:
+            stored = self.module.value(node)
+            self.elements(stored)[...] = packed(self.values.of(node), stored.place.dtype)
+        for name, literal in self.module.constants.items():
+            stored = self.module.stored[name]
+            self.elements(stored)[...] = packed(literal.array(), stored.place.dtype)
+        places = {item: self.module.values[item] for item in items}
+        for stored in places.values():
+            self.image(stored)
+            self.written.add(self.memory(stored))
+        _, state = run_interpreted(
+            self.program(),
+            {name: image for name, image in self.images.items() if name not in self.written},
+            {name: self.images[name] for name in self.written},
+        )
+        found = {}
+        for item, stored in places.items():
+            mine = self.elements(stored, state)
+            bytes_ = mine.copy(order="C").reshape(-1).view(np.uint8)
+            found[item] = unpacked(bytes_, stored.place.dtype).reshape(item.shape)
+        for stored in places.values():  # what is left differs only where nothing may be written
+            self.elements(stored, state)[...] = self.elements(stored)
+        for name in self.written:
+            assert np.array_equal(state[name], self.images[name]), (
+                f"{self.launches[0].function} wrote beside its results"
+            )
+        return found
+
+    def memory(self, stored: Stored) -> str:
+        """Of which memory a value is a part."""
+        buffer = stored.buffer
+        return f"arena {stored.block}" if stored.block is not None else f"{buffer.space} {buffer.base or buffer.name}"
+
+    def image(self, stored: Stored) -> Array:
+        """The bytes of that memory, before the kernel runs."""
+        name = self.memory(stored)
+        if name not in self.images:
+            if stored.block is not None:
+                size = self.module.blocks[stored.block][0]
+            else:
+                size = stored.place.count * size_of(stored.place.dtype)
+            self.images[name] = np.full(max(size, 1), POISON, np.uint8)
+        return self.images[name]
+
+    def elements(self, stored: Stored, images: Mapping[str, Array] | None = None) -> Array:
+        """A value in its memory, which may be written."""
+        image = self.image(stored) if images is None else images[self.memory(stored)]
+        place, size = stored.place, size_of(stored.place.dtype)
+        if not math.prod(place.shape):
+            return np.empty(place.shape, STORED[place.dtype][0])
+        end = len(image) - (len(image) - stored.start) % size
+        flat = image[stored.start : end].view(STORED[place.dtype][0])
+        return np.lib.stride_tricks.as_strided(flat, place.shape, [t * size for t in place.strides])
+
+    def program(self) -> Program:
+        """The launches as a program: what it writes is state, what it only reads are inputs, bytes all of them."""
+        written = dict(self.module.written.values())
+        used = {launch.function: written[launch.function] for launch in self.launches}
+        functions = tuple(
+            Function(
+                name,
+                one.kind,
+                one.text.replace("NAME", name, 1),
+                one.key,
+                one.arguments,
+                one.constants,
+                one.warps,
+                one.stages,
+            )
+            for name, one in used.items()
+        )
+        helpers = {name: text for one in used.values() for name, text in one.helpers}
+        texts = ["import triton\nimport triton.language as tl\n", *helpers.values(), *(f.source for f in functions)]
+        types = {name: TensorType((len(image),), "u8") for name, image in self.images.items()}
+        buffers, end = [], 0
+        for name in dict.fromkeys(name for launch in self.launches for name in launch.arguments):
+            stored = self.module.stored[name]
+            memory = self.memory(stored)
+            if memory in self.images:
+                space: Literal["state", "input"] = "state" if memory in self.written else "input"
+                buffers.append(replace(stored.buffer, space=space, offset=stored.start, base=memory))
+            else:  # partial sums
+                buffers.append(replace(stored.buffer, offset=end))
+                end = aligned(end + stored.place.count * size_of(stored.place.dtype))
+        return Program(
+            name=self.launches[0].function,
+            mode="test",
+            target="triton",
+            dims={},
+            inputs={name: type_ for name, type_ in types.items() if name not in self.written},
+            outputs={},
+            state={name: types[name] for name in sorted(self.written)},
+            updates=tuple(sorted(self.written)),
+            functions=functions,
+            launches=tuple(replace(launch, phase="step") for launch in self.launches),
+            buffers=tuple(buffers),
+            arena_bytes=end,
+            source="\n\n".join(texts),
+        )
