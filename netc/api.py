@@ -48,8 +48,10 @@ def compile(
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
     dims: values of symbolic dimensions, as `{"N": 64}`. settings: of the net, as `{"classes": 20}`. outputs: the values
     wanted; what they do not need, inputs too, is left out. gradients: inputs and parameters whose gradients are
-    returned as `<name>.grad`. precision: `f32`, or `bf16` or `f16` for mixed precision; in f16 the scale of the loss
-    doubles after `scale_growth` good steps. tf32: products of f32 by TF32, on GPUs.
+    returned as `<name>.grad`. target, device: `numpy` on `cpu`, or `triton` on `cuda` (a GPU) or on `cpu` (an
+    interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
+    `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:
+    products of f32 by TF32, on GPUs.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
@@ -113,9 +115,10 @@ def export(
     weights: files, else those that the net's last run ended with; where there is none, first values from `seed`.
     outputs: without them those that the net calls outputs. notify: told what was chosen.
 
-    With the target `triton` the folder holds kernels compiled for GPUs, as `cuda:90` (archs; all known without any),
-    and launchers in Python and C that need the GPU's driver only. update: a training step that learns; it begins with
-    first values where weights are not named. told: how many kernels are compiled, of how many, and a name.
+    With the target `triton` the folder holds kernels compiled for GPUs (archs, as `["cuda:90"]`; without any for all
+    that are known), and launchers in Python and C that need the GPU's driver only. update: a training step that learns;
+    it begins with first values where weights are not named. told: how many kernels are compiled, of how many, and a
+    name.
     """
     from .exporting import Wish, export_ahead, export_numpy
     from .numbers import numbers
@@ -137,9 +140,9 @@ def export(
         notify=notify or (lambda text: None),
     )
     if chosen == "triton":
-        return export_ahead(wish, Path(folder), archs, told)
+        return export_ahead(wish, Path(folder), (archs,) if isinstance(archs, str) else archs, told)
     if archs or update:
-        raise UserError("architectures and training steps are of the target triton")
+        raise UserError("--arch and --train compile for GPUs: use --target triton as well")
     return export_numpy(wish, Path(folder))
 
 
@@ -166,7 +169,8 @@ def train(
     """Train as the `train` blocks of a file say; `steps`, `seed` and `batch` replace what they say.
 
     folder: where log, curves, snapshots and weights go; without one nothing is written. resume: go on from the folder's
-    last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing.
+    last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing. Target, device
+    and precision are those of `netc.compile`.
 
     >>> import netc
     >>> history = netc.train("examples/user_op.net", steps=20, quiet=True)

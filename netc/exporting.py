@@ -116,7 +116,8 @@ def _weighted(made: Compilation, wish: Wish) -> State:
         state.load(files)
         wish.notify(f"weights: {', '.join(map(str, files))}")
     else:
-        wish.notify("there are no weights: first values are used (--weights names others)")
+        said = "a training step begins with" if wish.update else "there are no weights: the folder has"
+        wish.notify(f"{said} first values (--weights names others)")
     return state
 
 

@@ -62,8 +62,8 @@ def kernel_rows(program: Program, binaries: Mapping[str, Binary]) -> list[dict[s
 
 def kernel_table(program: Program, binaries: Mapping[str, Binary], arch: str) -> Table:
     """The same for readers; in the title what would cost time: spills, and kernels with many registers."""
-    from .runtime.triton.ahead import SPARE
     from .runtime.triton.architectures import limits
+    from .runtime.triton.options import SPARE
 
     rows = kernel_rows(program, binaries)
     shown = [

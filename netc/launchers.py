@@ -6,6 +6,7 @@ Written from the folder's manifest alone, so that all three say the same.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -137,10 +138,7 @@ def readme(manifest: Mapping[str, Any]) -> str:
     names = ", ".join(manifest["archs"])
     kernels = sum(len(one["kernels"]) for one in manifest["archs"].values())
     c_part = (
-        "With a C compiler and CUDA's header (`cuda.h`, of the toolkit in CUDA_HOME):\n\n"
-        "    cc -O2 -I$CUDA_HOME/include main.c netc_program.c -o classify -lcuda\n"
-        "    ./classify . IMAGE\n\n"
-        "`main.c` classifies a raw image; `netc_program.h` says how to run the net from a program of yours.\n"
+        _in_c(manifest, arch)
         if any(name.startswith("cuda:") for name in manifest["archs"])
         else "The C launcher is for NVIDIA's GPUs, none of which is among the architectures.\n"
     )
@@ -151,7 +149,50 @@ def readme(manifest: Mapping[str, Any]) -> str:
         f"Inputs: {listed('inputs')}. Outputs: {listed('outputs')}. State: {listed('state')}.\n\n"
         "With Python and numpy, and the GPU's driver:\n\n"
         "    python netc_program.py INPUT.npz -o OUTPUT.npz\n\n"
+        "or `from netc_program import Net`: a `Net()` is called with the inputs by name, and returns the outputs. "
+        "Its `set` and `get` copy inputs, outputs and state. "
+        f"Inputs that were never set are zero.{_learning(arch)}\n\n"
         f"{c_part}\n"
         "`manifest.json` has every launch with grid, arguments and lines, every kernel with registers and flags, and "
         "the SHA-256 of every file.\n"
+    )
+
+
+def _learning(arch: Mapping[str, Any]) -> str:
+    """What those must know who run a step that learns."""
+    if ".rate" not in arch["inputs"]:
+        return ""
+    return (
+        "\n\nEach call is a step that learns: it changes the state on the device, by the rate `.rate`, as in "
+        "`net(**inputs, **{'.rate': 0.01})`. No file of the folder changes: get the weights with `get`, and save them."
+    )
+
+
+def _in_c(manifest: Mapping[str, Any], arch: Mapping[str, Any]) -> str:
+    """How the C launcher is built, and what main.c takes if it fits the net."""
+    build = "cc -O2 -I$CUDA_HOME/include {} netc_program.c -o {} -lcuda"
+    images = [v for v in arch["inputs"].values() if v["dtype"] == "f32" and len(v["shape"]) > 2]
+    prob = arch["outputs"].get("prob")
+    text = (
+        "With a C compiler, CUDA's header (`cuda.h`, of the toolkit in CUDA_HOME) and the driver's library (on "
+        "a machine without a GPU, `-L$CUDA_HOME/lib64/stubs` has one to link with):\n\n"
+    )
+    if prob is None or prob["dtype"] != "f32" or len(prob["shape"]) != 2 or len(images) != 1:
+        return (
+            f"{text}    {build.format('YOURS.c', 'yours')}\n\n`netc_program.h` says how. `main.c` is an example, for "
+            "nets with one input of images and an output `prob` of f32[images, classes].\n"
+        )
+    shape = images[0]["shape"][1:]
+    count = math.prod(shape)
+    pixels = manifest["pixels"]
+    known = pixels is not None and len(pixels["mean"]) in (1, shape[0])
+    bytes_ = (
+        f", or {count:,} bytes, one for each pixel, from which mean and scale are taken as in the tests"
+        if known
+        else ""
+    )
+    return (
+        f"{text}    {build.format('main.c', 'classify')}\n    ./classify . IMAGE\n\n"
+        f"`main.c` classifies a raw image: a file of {shape} f32 values, {4 * count:,} bytes{bytes_}. `netc_program.h` "
+        "says how to run the net from a program of yours.\n"
     )

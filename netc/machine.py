@@ -6,7 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .grammar.source import UserError
@@ -15,11 +15,15 @@ from .targets import DEVICES, WAYS, Way
 
 @dataclass(frozen=True)
 class Device:
-    """Something that runs programs. targets: those that can be used on it here, each with how it runs."""
+    """Something that runs programs. targets: those that can be used on it here, each with how it runs.
+
+    missing: those that it could run, each with what is not installed.
+    """
 
     name: str
     what: str
     targets: Mapping[str, str]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def devices() -> list[Device]:
@@ -28,7 +32,9 @@ def devices() -> list[Device]:
     for name in DEVICES:
         what, missing = (f"{processor()}, {cores()} cores, {blas()}", "") if name == "cpu" else _gpu()
         ways = [way for way in WAYS if way.device == name and not missing]
-        found.append(Device(name, what or missing, {way.target: way.what for way in ways if not _lacks(way)}))
+        usable = {way.target: way.what for way in ways if not _lacks(way)}
+        lacking = {way.target: "not here: pip install triton" for way in ways if _lacks(way)}
+        found.append(Device(name, what or missing, usable, lacking))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .grammar.source import UserError, suggest
+from .grammar.source import UserError
 
 Precision = Literal["f32", "bf16", "f16"]
 PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "f16")
@@ -28,8 +28,7 @@ def numbers(precision: str = "f32", *, tf32: bool = False, growth: int = GROWTH,
     """What was asked for, or UserError in a line where it is unknown or the target has no such thing."""
     known = next((one for one in PRECISIONS if one == precision), None)
     if known is None:
-        near = suggest(precision, PRECISIONS)
-        raise UserError(f"there is no precision `{precision}`; {near or 'there are ' + ', '.join(PRECISIONS)}")
+        raise UserError(f"there is no precision `{precision}`; there are {', '.join(PRECISIONS)}")
     if tf32 and target == "numpy":
         raise UserError("TF32 is a way of GPUs to multiply: the target numpy has none; leave it out, or use triton")
     if growth < 1:

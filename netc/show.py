@@ -62,7 +62,7 @@ def _launches(program: Program) -> str:
     ]
     for launch in program.launches:
         once = "once " if launch.phase == "prepare" else ""
-        places = f"  # {', '.join(launch.layers) or 'no layer'}; {', '.join(launch.places)}"
+        places = "  # " + "; ".join(", ".join(part) for part in (launch.layers or ("no layer",), launch.places) if part)
         lines.append(f"{once}{launch.function}({', '.join(launch.arguments)}){places}")
         lines.append(f"    {launch.flops:,} operations, {launch.bytes:,} bytes")
     lines.append("")

@@ -78,8 +78,10 @@ def check_target(target: str) -> str:
         return target
     if target in LATER_TARGETS:
         raise UserError(f"the target `{target}` is not in this version of netc; there are {', '.join(TARGETS)}")
+    if target in DEVICES:
+        raise UserError(f"`{target}` is a device, not a target: use --device {target}")
     near = suggest(target, TARGETS)
-    raise UserError(f"there is no target `{target}`; {near or f'there are {chr(44).join(TARGETS)}'}")
+    raise UserError(f"there is no target `{target}`; {near or 'there are ' + ', '.join(TARGETS)}")
 
 
 def check_device(device: str) -> str:
@@ -102,7 +104,8 @@ def choose(target: str = AUTO, device: str = AUTO, *, notify: Callable[[str], No
     found = [w for w in WAYS if target in (AUTO, w.target) and device in (AUTO, w.device)]
     if not found:
         fit = " or ".join(way.device for way in WAYS if way.target == target)
-        raise UserError(f"the target {target} does not run on {device}; use --device {fit}")
+        other = " or ".join(way.target for way in WAYS if way.device == device)
+        raise UserError(f"the target {target} does not run on {device}; use --device {fit}, or --target {other}")
     if device == AUTO and found[0].device == "cuda":
         from .runtime.triton.opening import driver_present
 

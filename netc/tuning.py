@@ -174,11 +174,11 @@ def frozen_or_tuned(
     `driver.compilation` takes it. The file is written whole at the end, or not at all.
     """
     made = compilation(file, **wish)
+    if made.request.target != "triton" or made.request.device != "cuda":
+        raise UserError("schedules are measured on a GPU: use --device cuda")
     if in_use().frozen:
         _ = made.program, made.apply_program
         return None
-    if made.request.target != "triton" or made.request.device != "cuda":
-        raise UserError("schedules are measured on a GPU: use --device cuda")
     cuda = Choice(made.request.target, made.request.device).open()
     assert cuda is not None
     path = out if out is not None else own_file()

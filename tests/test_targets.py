@@ -52,10 +52,10 @@ def test_the_interpreter_is_announced() -> None:
 @pytest.mark.parametrize(
     ("target", "device", "told"),
     [
-        ("numpy", "cuda", "the target numpy does not run on cuda; use --device cpu"),
+        ("numpy", "cuda", "the target numpy does not run on cuda; use --device cpu, or --target triton"),
         ("c", "auto", "is not in this version of netc"),
         ("tritn", "auto", "did you mean `triton`"),
-        ("cuda", "auto", "there is no target `cuda`"),
+        ("cuda", "auto", "`cuda` is a device, not a target: use --device cuda"),
         ("auto", "tpu", "there is no device `tpu`; there are cpu, cuda and auto"),
         ("auto", "cuda:1", "use --device cuda"),
         ("auto", "gpu", "use --device cuda"),
@@ -81,6 +81,13 @@ def test_devices_say_what_is_missing(monkeypatch: pytest.MonkeyPatch, gpu: bool)
     assert "numpy" in cpu.targets
     assert cuda.what == ("PyTorch finds no GPU" if gpu else "there is no driver for a GPU on this machine")
     assert not cuda.targets
+
+
+def test_devices_say_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netc.machine._lacks", lambda way: way.target == "triton")
+    cpu = devices()[0]
+    assert list(cpu.targets) == ["numpy"]
+    assert cpu.missing == {"triton": "not here: pip install triton"}
 
 
 def test_devices_name_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

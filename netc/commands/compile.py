@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..grammar.source import UserError
 from ..numbers import Numbers
 from .options import (
+    arch_names,
     choice_of_machine,
     choice_of_numbers,
     choice_of_program,
@@ -17,9 +19,14 @@ from .options import (
     settings_of,
 )
 
+ARCH_HELP = "GPUs, as cuda:90,hip:gfx942; else all that are known."
+
 
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(name for name in (value or "").split(",") if name.strip())
+    names = tuple(name.strip() for name in value.split(",")) if value is not None else ()
+    if not all(names):
+        raise UserError(f"--arch wants names between commas, as cuda:80,cuda:90; not `{value}`")
+    return names
 
 
 @click.command("compile", short_help="Make a folder that runs without netc.")
@@ -35,12 +42,12 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
 )
-@click.option("--arch", metavar="NAME,...", callback=_names, help="GPUs, as cuda:90; else all that are known.")
+@click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
 @choice_of_program(mode="test")
 @choice_of_machine
 @choice_of_numbers
-@choice_of_schedules
+@choice_of_schedules(ahead=True)
 def command(
     file: Path,
     out: Path,

@@ -21,6 +21,6 @@ def command(json_: bool) -> None:
 
     rows = []
     for d in found:
-        for row, (target, how) in enumerate((d.targets or {"none": ""}).items()):
+        for row, (target, how) in enumerate(({**d.targets, **d.missing} or {"none": ""}).items()):
             rows.append([d.name if not row else "", d.what if not row else "", target, how])
     Table("", ["device", "what", "target", "how"], rows).show()

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ..exporting import ARCHS
 from ..grammar.source import UserError
-from ..numbers import numbers
+from ..numbers import PRECISIONS, numbers
 from ..targets import AUTO, DEVICES, TARGETS, Choice, check_device, check_target, choose
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,12 +71,8 @@ def choice_of_machine(function: F) -> F:
     command: F = chosen  # type: ignore[assignment]
     for option in reversed(
         [
-            click.option(
-                "--target", default=AUTO, show_default=True, metavar="|".join([*TARGETS, AUTO]), callback=_target
-            ),
-            click.option(
-                "--device", default=AUTO, show_default=True, metavar="|".join([*DEVICES, AUTO]), callback=_device
-            ),
+            _named("--target", [*TARGETS, AUTO], AUTO, "What is written.", callback=check_target),
+            _named("--device", [*DEVICES, AUTO], AUTO, "What runs it.", callback=check_device),
             click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Default: all cores."),
             click.option(
                 "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of fillers, order and dropout."
@@ -97,34 +94,70 @@ def choice_of_numbers(function: F) -> F:
         return function(*args, numbers=numbers(precision, tf32=tf32, target=kwargs["target"]), **kwargs)
 
     command: F = call  # type: ignore[assignment]
-    said = "Products and layers in 16 bits, sums in f32."
     command = click.option("--tf32", is_flag=True, help="Products of f32 by TF32, on GPUs.")(command)
-    return click.option("--precision", default="f32", show_default=True, metavar="f32|bf16|f16", help=said)(command)
+    return _named("--precision", PRECISIONS, "f32", "Products and layers in 16 bits, sums in f32.")(command)
+
+
+def _named(
+    flag: str, names: Sequence[str], default: str, said: str, callback: Callable[[str], str] | None = None
+) -> Callable[[F], F]:
+    """A flag whose value is one of some names, which a shell completes. callback: the value, or UserError."""
+
+    def checked(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        return callback(value) if callback is not None else value
+
+    def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return click.option(
+        flag,
+        default=default,
+        show_default=True,
+        metavar="|".join(names),
+        help=said,
+        callback=checked,
+        shell_complete=completed,
+    )
 
 
 def choice_of_arch(function: F) -> F:
     """--arch: a GPU that the kernels are compiled for, to see what they use of it."""
-    return click.option("--arch", default="", metavar="NAME", help="Compile for a GPU, as cuda:90: registers, spills.")(
-        function
-    )
+    said = "Compile for a GPU, as cuda:90: registers, spills."
+    return click.option("--arch", default="", metavar="NAME", help=said, shell_complete=arch_names)(function)
 
 
-def choice_of_schedules(function: F) -> F:
-    """--schedules --frozen: which measured blocks kernels for GPUs get; the command gets neither, it runs with them."""
+def arch_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The architectures that may end a list of them."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in ARCHS if name.startswith(last)]
 
-    @functools.wraps(function)
-    def call(*args: Any, schedules: Path | None, frozen: bool, **kwargs: Any) -> Any:
-        from ..schedules import using
 
-        with using(schedules, frozen=frozen):
-            return function(*args, **kwargs)
+def choice_of_schedules(*, ahead: bool = False) -> Callable[[F], F]:
+    """--schedules --frozen: which measured blocks kernels for GPUs get; the command gets neither, it runs with them.
 
-    command: F = call  # type: ignore[assignment]
-    frozen = click.option("--frozen", is_flag=True, help="Fail where a GPU kernel has no measured schedule.")
-    file = click.Path(path_type=Path, dir_okay=False)
-    return click.option("--schedules", type=file, metavar="FILE", help="Measured schedules, as `netc tune` writes.")(
-        frozen(command)
-    )
+    ahead: the command compiles for GPUs that need not be here. It stands below `choice_of_machine`.
+    """
+
+    def add(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, schedules: Path | None, frozen: bool, **kwargs: Any) -> Any:
+            target, device = kwargs["target"], kwargs["device"]
+            if (schedules is not None or frozen) and (target != "triton" or not (ahead or device == "cuda")):
+                flags = "--target triton" if ahead else "--device cuda"
+                here = f"the target {target}" if ahead else f"{target} on {device}"
+                raise UserError(f"--schedules and --frozen are for kernels on a GPU, not for {here}: use {flags}")
+            from ..schedules import using
+
+            with using(schedules, frozen=frozen):
+                return function(*args, **kwargs)
+
+        command: F = call  # type: ignore[assignment]
+        frozen = click.option("--frozen", is_flag=True, help="Fail where a GPU kernel has no measured schedule.")
+        file = click.Path(path_type=Path, dir_okay=False)
+        said = "Measured schedules, as `netc tune` writes."
+        return click.option("--schedules", type=file, metavar="FILE", help=said)(frozen(command))
+
+    return add
 
 
 def data_folder(function: F) -> F:
@@ -143,14 +176,6 @@ def ready(target: str, device: str) -> None:
     choice.open()
     if choice.note:
         click.echo(f"netc: {choice.note}", err=True)
-
-
-def _target(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    return check_target(value)
-
-
-def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    return check_device(value)
 
 
 def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
@@ -230,7 +255,7 @@ def says_file(function: F) -> F:
             raise UserError(f"{file} is a folder, not a .net file")
         if not file.exists():
             near = sorted(path.name for path in file.parent.glob("*.net"))[:6] if file.parent.is_dir() else []
-            raise UserError(f"{file}: there is no such file{f'; there are {chr(44).join(near)}' if near else ''}")
+            raise UserError(f"{file}: there is no such file{'; there are ' + ', '.join(near) if near else ''}")
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]

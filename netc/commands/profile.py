@@ -26,7 +26,7 @@ from .options import (
 @choice_of_program(mode="train")
 @choice_of_machine
 @choice_of_numbers
-@choice_of_schedules
+@choice_of_schedules()
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 600), default=4.0, show_default=True, help="Of running in turns."
 )

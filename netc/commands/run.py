@@ -36,7 +36,7 @@ BATCH = 64  # records at a time, unless --batch says otherwise
 @choice_of_program(mode="test")
 @choice_of_machine
 @choice_of_numbers
-@choice_of_schedules
+@choice_of_schedules()
 @as_json
 def command(
     file: Path,

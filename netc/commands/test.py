@@ -30,7 +30,7 @@ from .options import (
 @choice_of_program(mode=None)
 @choice_of_machine
 @choice_of_numbers
-@choice_of_schedules
+@choice_of_schedules()
 @data_folder
 @as_json
 def command(

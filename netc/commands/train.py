@@ -27,7 +27,7 @@ from .options import (
 @choice_of_program(mode=None)
 @choice_of_machine
 @choice_of_numbers
-@choice_of_schedules
+@choice_of_schedules()
 @data_folder
 @click.option(
     "--scale-growth",

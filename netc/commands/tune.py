@@ -25,7 +25,7 @@ from .options import (
 @choice_of_program(mode="train")
 @choice_of_machine
 @choice_of_numbers
-@choice_of_schedules
+@choice_of_schedules()
 @click.option(
     "-o",
     "--out",

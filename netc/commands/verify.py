@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..grammar.source import UserError
 from .options import (
     as_json,
     choice_of_machine,
@@ -34,7 +35,13 @@ MISMATCH = 1
 @choice_of_machine
 @choice_of_numbers
 @click.option("--safety", type=click.FloatRange(1, 1e6), default=4.0, show_default=True, help="Times the likely error.")
-@click.option("--reduce", "smaller", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.net")
+@click.option(
+    "--reduce",
+    "smaller",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT.net",
+    help="On a fault: where the smaller net goes.",
+)
 @click.option("--budget", type=click.FloatRange(0, 86400), default=60.0, show_default=True, help="Seconds to reduce.")
 @as_json
 def command(
@@ -63,6 +70,8 @@ def command(
     """
     from ..verify import Wanted, verify
 
+    if smaller is not None and not smaller.absolute().parent.is_dir():
+        raise UserError(f"{smaller.parent}: there is no such folder for {smaller.name}")
     ready(target, device)
     line = _Line(not json_)
     wanted = Wanted(

@@ -63,6 +63,9 @@ def test_the_folder_of_a_net(lenet: tuple[Path, Any]) -> None:
     folder, manifest = lenet
     held = files(folder)
     assert {"README.md", "lenet.safetensors", "weights.bin", "netc_program.py", "netc_program.c", "main.c"} < set(held)
+    page = held["README.md"].decode()
+    assert "[1, 28, 28] f32 values, 3,136 bytes, or 784 bytes" in page
+    assert ".rate" not in page
     # The manifest lists every file but itself.
     assert set(manifest["files"]) == set(held) - {"manifest.json"}
     for name, entry in manifest["files"].items():
@@ -138,6 +141,9 @@ def test_the_same_bytes_in_two_folders(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_training_step(tmp_path: Path) -> None:
     """State is updated in place; rate and step are buffers of one element."""
     manifest = compiled(tmp_path / "net", "--arch", "cuda:90", "--train")
+    page = (tmp_path / "net" / "README.md").read_text()
+    assert "'.rate': 0.01" in page
+    assert "./classify" not in page
     arch = manifest["archs"]["cuda:90"]
     assert manifest["mode"] == "train"
     assert arch["inputs"][".rate"]["shape"] == []
@@ -167,8 +173,10 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     (full / "letter.txt").write_text("mine")
     for arguments, said in (
         (["--target", "triton", "--arch", "cuda:75"], "there is no architecture `cuda:75`; there are cuda:80"),
-        (["--arch", "cuda:90"], "of the target triton"),
-        (["--train"], "of the target triton"),
+        (["--target", "triton", "--arch", "cuda:80,,cuda:90"], "--arch wants names between commas"),
+        (["--target", "triton", "--arch", ""], "--arch wants names between commas"),
+        (["--arch", "cuda:90"], "use --target triton"),
+        (["--train"], "use --target triton"),
         (["--target", "triton", "--arch", "cuda:90", "--weights", tmp_path / "none.safetensors"], "none.safetensors"),
     ):
         done = netc("compile", LENET, "--batch", 2, "-o", tmp_path / "out", *arguments)

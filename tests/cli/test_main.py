@@ -145,10 +145,21 @@ def test_completion_scripts(shell: str) -> None:
     assert "_NETC_COMPLETE" in result.output
 
 
-def test_completion_completes() -> None:
-    environment = {**os.environ, "_NETC_COMPLETE": "bash_complete", "COMP_WORDS": "netc che", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("netc che", ["plain,check"]),
+        ("netc compile --target tr", ["plain,triton"]),
+        ("netc train --device c", ["plain,cpu", "plain,cuda"]),
+        ("netc show --precision b", ["plain,bf16"]),
+        ("netc compile --arch cuda:80,h", ["plain,cuda:80,hip:gfx942"]),
+    ],
+)
+def test_completion_completes(words: str, said: list[str]) -> None:
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    environment = {**os.environ, "_NETC_COMPLETE": "bash_complete", **asked}
     code = "from netc.__main__ import main; main()"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert "plain,check" in result.stdout
+    assert result.stdout.split() == said

@@ -46,7 +46,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_unknown_precision_is_refused(command: str) -> None:
     result = netc(command, LENET, "--precision", "bf17", *(["-o", "there"] if command == "compile" else []))
     assert result.exit_code != 0
-    assert "there is no precision `bf17`; did you mean `bf16`?" in f"{result.output}{result.exception}"
+    assert "there is no precision `bf17`; there are f32, bf16, f16" in f"{result.output}{result.exception}"
 
 
 def test_no_precision_at_all_lists_what_there_is() -> None:

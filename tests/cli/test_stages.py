@@ -165,7 +165,10 @@ def test_profile_tables() -> None:
     ("flags", "told"),
     [
         (["--target", "c"], "this version"),
-        (["--target", "numpy", "--device", "cuda"], "the target numpy does not run on cuda; use --device cpu"),
+        (
+            ["--target", "numpy", "--device", "cuda"],
+            "the target numpy does not run on cuda; use --device cpu, or --target triton",
+        ),
         (["--device", "cuda:1"], "--device cuda"),
     ],
 )
