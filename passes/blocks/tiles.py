@@ -46,7 +46,7 @@ DIVISIONS = 1.3
 class Product:
     """A product of batch, rows, columns and depth (K), of which `channels` lie side by side (0: all of K).
 
-    written: bytes of its result.
+    run: elements of the data of a convolution that lie side by side (0: no convolution). written: bytes of its result.
     """
 
     batch: int
@@ -54,6 +54,7 @@ class Product:
     columns: int
     depth: int
     channels: int
+    run: int
     dtype: str
     precision: Precision
     written: int
@@ -83,13 +84,13 @@ def product_of(form: Form, precision: Precision) -> Product:
     root = form.root
     axes = contraction(root)
     batch, rows, columns, depth = (size_of(a) for a in (axes.batch, axes.rows, axes.columns, axes.reduced))
-    channels = 0
+    channels = run = 0
     if root.op is not ops.dot:
         # A gradient by weights sums over positions, of which a row's lie in a line.
         last = root.inputs[1].shape[-1] if root.op is ops.conv_weight_grad else 0
-        of = root.inputs[0].shape[1] // root.attrs["groups"]
-        channels = int(last or of)
-    return Product(batch, rows, columns, depth, channels, root.inputs[0].dtype, precision, root.type.nbytes)
+        run = int(root.inputs[0].shape[1] // root.attrs["groups"])
+        channels = int(last) or run
+    return Product(batch, rows, columns, depth, channels, run, root.inputs[0].dtype, precision, root.type.nbytes)
 
 
 @cache
@@ -130,7 +131,7 @@ class _Tile:
             most = SIMPLE_SUMS
         elif of.channels:
             most = CONVOLUTION_SUMS if self.warps > 4 else CONVOLUTION_SUMS // 2
-        single = of.channels and (of.simple or of.channels % 4)
+        single = of.run and (of.simple or of.run % 4)
         limit = LOADS // of.size if not single else SINGLE_LOADS_SIMPLE if of.simple else SINGLE_LOADS
         return sums <= most and sums >= 64 // on.width and loads <= limit and self.shared(of) <= on.shared
 
