@@ -97,9 +97,12 @@ def missing() -> str:
     if not absent:
         return ""
     own = [name for name in absent if name not in ("torch", "triton")]
-    ask = f"python3 -m pip install --target build/packages {' '.join(own)}" if own else ""
-    gpu = "PyTorch for your GPU (https://pytorch.org/get-started), which brings Triton" if own != absent else ""
-    return f"gpu.py: {sys.executable} lacks {', '.join(absent)}: install {' and '.join(filter(None, [gpu, ask]))}"
+    steps = []
+    if own != absent:
+        steps.append("install PyTorch for your GPU (https://pytorch.org/get-started), which brings Triton")
+    if own:
+        steps.append(f"run, in this folder, {sys.executable} -m pip install --target build/packages {' '.join(own)}")
+    return f"gpu.py: {sys.executable} lacks {', '.join(absent)}: {'; '.join(steps)}"
 
 
 class Results:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from ...compiler.program import Function, Program
 from .architectures import Architecture, limits
-from .launch import OPTIONS
+from .options import options_of, registers_given
 from .resources import Resources, resources
 
 # Element types as triton writes them.
@@ -38,9 +38,6 @@ TRITON_DTYPES = {
     "bool": "i1",
 }
 FORMAT = 3  # of what is kept: a number more where this module compiles otherwise
-
-SPARE = 200  # registers of a thread: with more, few warps fit on a multiprocessor
-WIDTHS = (96, 128, 168, SPARE)
 
 
 @dataclass(frozen=True)
@@ -133,42 +130,10 @@ def job_of(function: Function, source: str, arch: str) -> Job:
         text=unit_of(source, function.name),
         arguments=tuple((a.name, a.dtype, a.aligned) for a in function.arguments),
         constants=function.constants,
-        options=options_of(function, limits(arch)),
+        options=tuple(sorted(options_of(function.warps, function.stages, limits(arch).backend).items())),
         arch=arch,
         compiler=f"triton {metadata.version('triton')}",
     )
-
-
-def options_of(function: Function, arch: Architecture) -> tuple[tuple[str, Any], ...]:
-    """Every option of triton's that decides on the code, explicitly: defaults change from version to version."""
-    found: dict[str, Any] = {
-        "num_warps": function.warps,
-        "num_stages": function.stages,
-        "num_ctas": 1,
-        **OPTIONS,
-        "sanitize_overflow": False,
-        "debug": False,
-        "launch_cooperative_grid": False,
-        "default_dot_input_precision": "ieee",
-    }
-    if arch.backend == "cuda":
-        found |= {
-            "maxnreg": None,
-            "ptx_options": "",
-            "enable_reflect_ftz": True,
-            "launch_pdl": False,
-        }
-    else:
-        found |= {
-            # A stage more than two would hold its blocks in the 64 kB that all blocks of a compute unit share.
-            "num_stages": min(function.stages, 2),
-            "waves_per_eu": 0,
-            "matrix_instr_nonkdim": 0,
-            "kpack": 1,
-            "allow_flush_denorm": False,
-            "schedule_hint": "",
-        }
-    return tuple(sorted(found.items()))
 
 
 def unit_of(source: str, name: str) -> str:
@@ -213,17 +178,13 @@ def _statements(source: str) -> tuple[list[str], dict[str, tuple[int, str, set[s
 
 
 def compile_job(job: Job) -> Binary:
-    """Compile in this process. ValueError, with triton's words, for a kernel that triton refuses.
+    """Compile in this process, again with a number of registers given where `registers_given` says so.
 
-    NVIDIA's assembler spills a register or two to fit one more block on a multiprocessor, and takes all registers where
-    fewer would do. Such a kernel is compiled again with a number of registers given, and taken if it spills none.
+    ValueError, with triton's words, for a kernel that triton refuses.
     """
     binary = _compiled(job, dict(job.options))
-    if binary.kind == "hsaco" or (not binary.spills and binary.registers <= SPARE):
-        return binary
-    for registers in WIDTHS:
-        room = registers * binary.threads <= limits(job.arch).file
-        if room and (registers > binary.registers or registers == SPARE):
+    if binary.kind == "cubin":
+        for registers in registers_given(binary.registers, binary.spills, binary.threads):
             other = _compiled(job, {**dict(job.options), "maxnreg": registers})
             if not other.spills:
                 return other
@@ -284,7 +245,7 @@ def _binary(job: Job, options: Mapping[str, Any], arch: Architecture, asm: Mappi
         code=code,
         assembly=assembly,
         warps=found.num_warps,
-        lanes=found.warp_size,
+        lanes=arch.lanes,
         scratch=getattr(found, "global_scratch_size", 0),  # older versions of triton have none for AMD
         scratch_align=getattr(found, "global_scratch_align", 1),
         resources=resources(kind, code, assembly, found.shared),

@@ -18,7 +18,7 @@ class Architecture:
     """A kind of GPU. name: `cuda:90`. lanes: threads of a warp.
 
     shared: bytes of shared memory that one block may have. registers: 32-bit ones that a thread can address (of AMD:
-    the architectural ones, without those for accumulation). file: registers of a multiprocessor. blocks: of threads.
+    the architectural ones, without those for accumulation). threads: of a block.
     """
 
     name: str
@@ -26,7 +26,6 @@ class Architecture:
     lanes: int
     shared: int
     registers: int
-    file: int
     threads: int = 1024
 
     @property
@@ -43,10 +42,10 @@ class Architecture:
 KNOWN = {
     found.name: found
     for found in (
-        Architecture("cuda:80", "cuda", 32, 163 << 10, 255, 65536),
-        Architecture("cuda:90", "cuda", 32, 227 << 10, 255, 65536),
-        Architecture("cuda:100", "cuda", 32, 227 << 10, 255, 65536),
-        Architecture("hip:gfx942", "hip", 64, 64 << 10, 256, 131072),
+        Architecture("cuda:80", "cuda", 32, 163 << 10, 255),
+        Architecture("cuda:90", "cuda", 32, 227 << 10, 255),
+        Architecture("cuda:100", "cuda", 32, 227 << 10, 255),
+        Architecture("hip:gfx942", "hip", 64, 64 << 10, 256),
     )
 }
 

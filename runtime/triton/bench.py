@@ -84,8 +84,7 @@ class DeviceBench:
 def _fits(launcher: Launcher) -> bool:
     """Whether a kernel can be launched, and keeps its values in registers."""
     try:
-        kernel = launcher.compile()
-        kernel._init_handles()  # loads it: Triton asks there whether the device has what it takes
+        kernel = launcher.load()  # Triton asks there whether the device has what it takes
     except Exception:  # whatever the compiler or the driver says against a candidate
         return False
     return not kernel.n_spills

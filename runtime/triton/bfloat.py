@@ -2,7 +2,8 @@
 
 Version 3.9 cuts the lower half off where a GPU rounds to the nearest, and multiplies, adds and compares the bits as
 numbers. Here the methods of its builder that a bf16 may reach are put right: f32 inside, rounded as `storage` does.
-It also spreads a single truth over a block as a whole number, which no mask may be.
+It also spreads a single truth over a block as a whole number, which no mask may be. Versions before 3.9 have no
+constants of bf16, and take a whole number from an array of one element in a way that numpy 2.5 refuses.
 """
 
 from __future__ import annotations
@@ -62,6 +63,16 @@ def correct() -> None:
         found = plain_splat(self, type_, x)
         return handle(found.data.astype(np.bool_), tl.int1) if x.data.dtype == np.bool_ else found
 
+    def constant(self: Any, value: float) -> Any:
+        return handle(narrowed(np.array([value])), tl.bfloat16)
+
+    def patched(tensor: Any, *scope: Any) -> None:
+        plain_patch(tensor, *scope)
+        tensor.__index__ = lambda self: int(self.handle.data.item())
+
+    plain_patch, interpreter._patch_lang_tensor = interpreter._patch_lang_tensor, patched
+    if not hasattr(builder, "get_bf16"):
+        builder.get_bf16 = constant
     plain_splat, builder.create_splat = builder.create_splat, splat
     plain_cast, plain_float_cast, plain_dot = builder.cast_impl, builder.create_fp_to_fp, builder.create_dot
     builder.cast_impl, builder.create_fp_to_fp, builder.create_dot = cast, float_cast, dot

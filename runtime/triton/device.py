@@ -1,12 +1,13 @@
 """A GPU as a device, through torch: memory, streams and graphs are torch's, the kernels run by Triton's JIT.
 
-A step is launched kernel by kernel once, which compiles them, and then recorded as a CUDA graph and replayed: one call
-for any number of kernels, and nothing in it waits for the host. Feeds are copied into fixed memory before it, outputs
-out of it afterwards. torch calls AMD's GPUs `cuda` too.
+Kernels are compiled and loaded with their program. A step is launched kernel by kernel once, and then recorded as a
+CUDA graph and replayed: one call for any number of kernels, and nothing in it waits for the host. Feeds are copied into
+fixed memory before it, outputs out of it afterwards. torch calls AMD's GPUs `cuda` too.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -155,7 +156,7 @@ class Memory:
 
 
 class Loaded:
-    """A program on the GPU. The first step compiles its kernels; the following ones replay a recording of it."""
+    """A program on the GPU. The first step launches its kernels; the following ones replay a recording of it."""
 
     def __init__(self, owner: Cuda, prepare: Sequence[Callable[[], None]], step: Sequence[Callable[[], None]]) -> None:
         self._owner = owner
@@ -186,8 +187,12 @@ class Loaded:
         torch = self._owner.torch
         graph = torch.cuda.CUDAGraph()
         self._owner.wait()
+        stream = torch.cuda.current_stream(self._owner.where)
+        collects = gc.isenabled()
+        gc.disable()  # what is collected might ask the driver for what it refuses now: unloading, freeing
         try:
-            with torch.cuda.graph(graph):
+            # Only this thread: others may be filling memory for the next step.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 for call in self._step:
                     call()
         except Exception as error:  # whatever the driver says, the step can be launched kernel by kernel
@@ -196,7 +201,11 @@ class Loaded:
                 f"netc: the step cannot be recorded as a CUDA graph, kernels are launched singly: {told}",
                 file=sys.stderr,
             )
+            torch.cuda.set_stream(stream)  # torch stays on that of the recording if ending it fails
             return
+        finally:
+            if collects:
+                gc.enable()
         self._graph = graph
 
     def timed(self) -> list[float]:

@@ -9,16 +9,16 @@ import hashlib
 import linecache
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from ...compiler.program import Buffer, Function, Launch, Program, TensorType
+from .options import options_of_jit, registers_given
 from .storage import STORED, size_of
 
 ARENA = "arena"
 ALIGNED = 16  # bytes: what `Argument.aligned` promises
-# Said to the compiler in so many words, so that a kernel is the same by whichever way it is compiled.
-OPTIONS = {"enable_fp_fusion": True}
 
 
 @dataclass(frozen=True)
@@ -189,14 +189,11 @@ class Launcher:
         self._function, self._grid = functions[call.function], call.grid
         self._kernel = self._function[call.grid]
         self._pointers = [Pointer(starts[a.memory] + a.offset, a.dtype) for a in call.addresses]
-        self._keywords: dict[str, Any] = {**dict(call.constants), **OPTIONS}
-        if call.warps:
-            self._keywords["num_warps"] = call.warps
-        if call.stages:
-            self._keywords["num_stages"] = call.stages
+        self._constants = dict(call.constants)
+        self._options = options_of_jit(call.warps, call.stages) if self.by_jit else {}
 
     def __call__(self) -> None:
-        self._kernel(*self._pointers, **self._keywords)
+        self._kernel(*self._pointers, **self._constants, **self._options)
 
     @property
     def by_jit(self) -> bool:
@@ -205,4 +202,39 @@ class Launcher:
 
     def compile(self) -> Any:
         """Have the kernel compiled, not run; Triton's object for it."""
-        return self._function.run(*self._pointers, grid=self._grid, warmup=True, **self._keywords)
+        return self._function.run(*self._pointers, grid=self._grid, warmup=True, **self._constants, **self._options)
+
+    def compiled(self) -> Any:
+        """The same, when it is done; raises what the compiler says against it."""
+        kernel = self.compile()
+        return kernel.result() if hasattr(kernel, "result") else kernel  # one that failed among others has a result
+
+    def load(self) -> Any:
+        """The same, with the kernel on the device; raises what the driver says against it."""
+        kernel = self.compiled()
+        kernel._init_handles()
+        if _threads(kernel) > getattr(kernel, "n_max_threads", 1024):  # Triton says so only the first time
+            raise ValueError(f"{self._function.__name__} has too many registers for {_threads(kernel)} threads")
+        return kernel
+
+    def wider(self) -> list[Launcher]:
+        """Launchers of the same kernel with other numbers of registers, to be tried in this order; see `options`."""
+        kernel = self.load()
+        if kernel.metadata.target.backend != "cuda":
+            return []
+        given = registers_given(kernel.n_regs, kernel.n_spills, _threads(kernel))
+        return [self._with(registers) for registers in given]
+
+    def _with(self, registers: int) -> Launcher:
+        other = copy(self)
+        other._options = {**self._options, "maxnreg": registers}
+        return other
+
+    def become(self, other: Launcher) -> None:
+        """Compile as another launcher of the same kernel does."""
+        self._options = other._options
+
+
+def _threads(kernel: Any) -> int:
+    """Threads of a block of a kernel that Triton compiled."""
+    return int(kernel.metadata.num_warps * kernel.metadata.target.warp_size)

@@ -5,6 +5,7 @@ imported, so `test_cuda.py` runs this file in a process of its own, which prints
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import time
@@ -62,8 +63,10 @@ class Graph:
 
 
 @contextmanager
-def record(graph: Graph) -> Iterator[None]:
+def record(graph: Graph, *, capture_error_mode: str) -> Iterator[None]:
     global recording
+    assert capture_error_mode == "thread_local"
+    assert not gc.isenabled()
     if fails:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
     recording = graph.launches
@@ -96,6 +99,7 @@ def stand_in() -> Any:
         Event=Event,
         CUDAGraph=Graph,
         graph=record,
+        set_stream=lambda stream: log.append("stream set"),
         _sleep=lambda cycles: log.append("sleep"),
     )
     return SimpleNamespace(
@@ -157,6 +161,8 @@ def a_step_that_cannot_be_recorded_is_launched() -> None:
     with redirect_stderr(told):
         assert [run(exe) for _ in range(3)] == [1, 2, 3]
     fails = False
+    assert gc.isenabled()
+    assert log.count("stream set") == 1
     assert told.getvalue() == (
         "netc: the step cannot be recorded as a CUDA graph, kernels are launched singly: "
         "operation not permitted when stream is capturing\n"

@@ -18,9 +18,10 @@ from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler.program import Argument, Function, UserError
 from netc.runtime.triton import ahead
-from netc.runtime.triton.ahead import Binary, Job, compile_function, job_of, options_of, packed, unit_of, unpacked
+from netc.runtime.triton.ahead import Binary, Job, compile_function, job_of, packed, unit_of, unpacked
 from netc.runtime.triton.architectures import KNOWN, architectures, limits
 from netc.runtime.triton.compiling import compile_jobs
+from netc.runtime.triton.options import options_of
 from netc.runtime.triton.resources import Resources
 
 SCORE = next(function for function in FUNCTIONS if function.name == "score")
@@ -216,6 +217,6 @@ def test_architectures() -> None:
             architectures(names)
     assert limits("cuda:90").shared > limits("cuda:80").shared > limits("hip:gfx942").shared
     for arch in KNOWN.values():
-        options = dict(options_of(SCORE, arch))
+        options = options_of(4, 3, arch.backend)
         assert json.loads(json.dumps(options)) == options
         assert options["num_stages"] == (3 if arch.backend == "cuda" else 2)

@@ -10,6 +10,7 @@ from test_jit import Driver, _driver  # noqa: F401  (the fixture puts the driver
 
 from netc.compiler.program import Program
 from netc.driver import compilation
+from netc.runtime.triton.ahead import job_of
 from netc.runtime.triton.bench import DeviceBench, SharingCuda
 from netc.runtime.triton.launch import Launcher, Layout, functions_of
 from netc.runtime.triton.warming import compile_together
@@ -90,3 +91,39 @@ def test_equal_functions_of_two_programs_are_one() -> None:
     for function in program.functions:
         moved = program.source.replace("import triton\n", "import triton\n\n# moved\n", 1)
         assert device.function(program.source, function.name) is device.function(moved, function.name)
+
+
+def test_what_spills_is_compiled_again_as_ahead_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = step()
+    loaded: list[str] = []
+
+    def load_binary(_: Driver, name: str, *rest: Any) -> tuple[int, ...]:
+        """The first kernel to be loaded spills until it may take more than 96 registers."""
+        spills = 8 if loaded.count(name) < 2 and loaded[:1] in ([], [name]) else 0
+        loaded.append(name)
+        return 1, 2, 64, spills, 1024
+
+    monkeypatch.setattr(Driver, "load_binary", load_binary)
+    found = launchers(program)
+    compile_together(found)
+    name = loaded[0]
+    assert loaded.count(name) == 3  # as it was, with 96, with 128
+    given = {launcher.load().name: launcher.load().metadata.maxnreg for launcher in found}
+    assert given.pop(name) == 128
+    assert set(given.values()) == {None}
+
+
+def test_what_spills_however_many_registers_it_has_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Driver, "load_binary", lambda *_: (1, 2, 255, 8, 1024))
+    found = launchers(step())[:2]
+    compile_together(found)
+    assert [launcher.load().metadata.maxnreg for launcher in found] == [None, None]
+
+
+def test_options_are_those_of_ahead_of_time() -> None:
+    program = step()
+    functions = {function.name: function for function in program.functions}
+    for launcher in launchers(program):
+        told = launcher.load().metadata
+        for name, value in job_of(functions[told.name], program.source, "cuda:90").options:
+            assert getattr(told, name, value) == value, name
