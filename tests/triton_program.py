@@ -16,7 +16,7 @@ from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
 from netc.compiler.program import Program
-from netc.passes.blocks import fuse
+from netc.passes.blocks import fuse, schedule
 from netc.passes.lower import lower
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +28,7 @@ TOLERANCES = {"f32": 2e-5, "f64": 1e-11, "f16": 2e-3, "bf16": 1.6e-2}
 @contextmanager
 def in_blocks(blocks: Blocks, kind: str = "reduce") -> Iterator[None]:
     """Kernels of a kind in such blocks, whatever their size."""
-    chosen = fuse.blocks_of
+    chosen = schedule.blocks_of
 
     def forced(body: Graph, form: Form, *rest: Any) -> Blocks:
         return blocks if form.kind == kind else chosen(body, form, *rest)
