@@ -191,6 +191,10 @@ def _schedule(body: Graph, axes: tuple[Axis, ...], length: int, inner: int, batc
         return Schedule(axes)
     flops = sum(n.op.flops(n.result, *(x.result for x in n.inputs), **n.attrs) for n in body.order)
     moved = sum(n.type.nbytes for n in body.order if n.op.family != "movement")
+    if all(n.op.family in ("source", "movement", "pointwise") for n in body.order):
+        # What pointwise work hands on within a tile stays in the nearest cache.
+        outside = {*body.inputs.values(), *body.outputs.values()}
+        moved -= sum(4 * n.type.nbytes // 5 for n in body.order if n.op.family == "pointwise" and n not in outside)
     by_result = any(n.op is ops.conv and axis == 1 for n, axis in zip(body.order, axes, strict=True))
     share = tile_of(body, axes, length, inner=inner, batch=batch, threads=threads)
     calls = -(-length // (share * threads)) * sum(n.op.family not in ("movement", "source") for n in body.order)

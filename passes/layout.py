@@ -21,8 +21,8 @@ INNER_TILES = (16, 20, 24, 25, 12, 10, 8)
 INNER_TILES_OF_LARGE = (8, 10, 12, 16, 20)
 LARGE_ITEM = 16_384
 LARGEST_ITEM = 80_000
-# Bytes of one value in a tile, of one in the tiles of a product that all threads hold together, and of the columns of a
-# convolution. A product packs its other operand for each tile, which a few rows do not pay for.
+# Bytes of one value in a tile, of one in a tile of a product, and of the columns of a convolution. A product packs its
+# other operand for each tile, which a few rows do not pay for.
 TILE_BYTES = 1 << 16
 PRODUCT_TILE_BYTES = 1 << 17
 COLUMN_BYTES = 1 << 20
@@ -85,7 +85,10 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
         return inner
     share = -(-length // threads)
     if any(n.op is ops.dot and along[n] is not None for n in body.order):
-        return even(length, threads, min(share, max(8, PRODUCT_TILE_BYTES // threads // widest)))
+        most = PRODUCT_TILE_BYTES // widest
+        if most * threads >= length:  # together they would hold all of it, and save no memory
+            most = TILE_BYTES // widest
+        return even(length, threads, min(share, max(8, most)))
     tile = TILE_BYTES // widest
     if columns:
         tile = min(tile, COLUMN_BYTES // columns)
