@@ -6,7 +6,8 @@
 Needs no installation: a Python with torch for the GPU and triton; what netc needs beside is looked for in
 build/packages too. Each case is a process of its own, so that one which fails or hangs ends only itself, and is written
 as soon as it is known. A second call with the same program goes on with the cases that are missing or failed, so a
-short `--seconds` is made up for by calling again. docs/gpu.md says what the numbers mean.
+short `--seconds` is made up for by calling again. The exit status is 1 where something failed or is wrong, 2 where
+nothing could be done. docs/gpu.md says what the numbers mean.
 """
 
 from __future__ import annotations
@@ -23,17 +24,29 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+from gpu_verdict import failures, problems, table
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ROOT / "build" / "packages"
-NEEDED = ("torch", "triton", "numpy", "networkx", "lark")
-PEERS = ("eager", "compile")
+# What must be there, some with the oldest version; pytest for the tests.
+NEEDED = {
+    "torch": (),
+    "triton": (3, 4),
+    "numpy": (1, 26),
+    "networkx": (),
+    "lark": (),
+    "threadpoolctl": (),
+    "safetensors": (),
+    "pytest": (),
+}
+PYTHON = (3, 11)
 # What tells most comes first, since time is short.
 ORDER = (
     *(f"{net}-{mode}-bf16" for net in ("caffenet", "lenet", "cifar10_full") for mode in ("forward", "train")),
@@ -44,10 +57,13 @@ ORDER = (
 )
 LEAST = 25.0  # seconds that a case needs to say anything
 LONGEST = 240.0  # of one case
+LONGER = {"googlenet": 480.0}  # of one of these nets: torch.compile alone takes minutes for its training step
 TESTS = 240.0
+LATE = "ended after"  # how a process that was given no more time is told
 
-# A case's name, the seconds that it may take, what to do with each line -> what ended it too early, or ""
-Runner = Callable[[Sequence[str], float, Callable[[dict[str, Any]], None]], str]
+if TYPE_CHECKING:  # old versions of Python do not understand it, and are to be told so
+    # A case's name, the seconds that it may take, what to do with each line -> what ended it too early, or ""
+    Runner = Callable[[Sequence[str], float, Callable[[dict[str, Any]], None]], str]
 
 
 def main() -> int:
@@ -55,7 +71,7 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, help="Else benchmarks/results/gpu-DEVICE.json.")
     parser.add_argument("--only", action="append", default=[], help="A case, or a part of its name.")
     parser.add_argument("--seconds", type=float, default=480.0, help="For all of it.")
-    parser.add_argument("--case-seconds", type=float, default=LONGEST, help="The most for one case.")
+    parser.add_argument("--case-seconds", type=float, help="The most for one case; else 240, of GoogLeNet 480.")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--no-tests", action="store_true", help="Measure only.")
     parser.add_argument("--tests-only", action="store_true", help="Measure nothing.")
@@ -63,7 +79,7 @@ def main() -> int:
     given = parser.parse_args()
     end = time.monotonic() + given.seconds
     sys.path[:0] = [str(ROOT), str(PACKAGES)]
-    if told := missing():
+    if told := missing(tests=not given.no_tests):
         print(told, file=sys.stderr)
         return 2
     cases = [case for case in ORDER if not given.only or any(part in case for part in given.only)]
@@ -86,23 +102,51 @@ def main() -> int:
     for line in table(results.content["cases"]):
         print(line)
     print(out)
-    tests = results.content.get("tests", {})
-    failed = tests.get("failures", []) or any("netc_error" in c for c in results.cases.values())
+    failed = failures(results.content, [] if given.tests_only else cases, tests=not given.no_tests)
+    for line in failed:
+        print(f"FAILED: {line}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def missing() -> str:
-    """What this Python lacks, in a line; nothing if all is there."""
-    absent = [name for name in NEEDED if find_spec(name) is None]
-    if not absent:
+def missing(*, tests: bool, python: tuple[int, int] = sys.version_info[:2]) -> str:
+    """What this Python lacks, or has in too old a version, in a line; nothing if all is there."""
+    if python < PYTHON:
+        told = f"is Python {python[0]}.{python[1]}, netc needs {PYTHON[0]}.{PYTHON[1]} or newer"
+        return f"gpu.py: {sys.executable} {told}: make gpu GPU_PYTHON=... takes another"
+    lacking = {}
+    for name, oldest in NEEDED.items():
+        if find_spec(name) is None:
+            if tests or name != "pytest":
+                lacking[name] = name
+        elif oldest and _numbers(found := installed(name)) < oldest:
+            lacking[name] = f"{name} {'.'.join(map(str, oldest))} or newer (it has {found})"
+    if not lacking:
         return ""
-    own = [name for name in absent if name not in ("torch", "triton")]
+    own = [name for name in lacking if name not in ("torch", "triton")]
     steps = []
-    if own != absent:
+    if len(own) < len(lacking):
         steps.append("install PyTorch for your GPU (https://pytorch.org/get-started), which brings Triton")
     if own:
         steps.append(f"run, in this folder, {sys.executable} -m pip install --target build/packages {' '.join(own)}")
-    return f"gpu.py: {sys.executable} lacks {', '.join(absent)}: {'; '.join(steps)}"
+    return f"gpu.py: {sys.executable} lacks {', '.join(lacking.values())}: {'; '.join(steps)}"
+
+
+def installed(name: str) -> str:
+    """The version of a package; of Triton whatever package brings it."""
+    if name == "triton":
+        from netc.runtime.triton.version import triton_version
+
+        return triton_version()
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _numbers(told: str) -> tuple[int, ...]:
+    """The first two numbers of a version; of one that is not known, more than any."""
+    found = re.match(r"(\d+)\.(\d+)", told)
+    return tuple(map(int, found.groups())) if found else (1 << 30,)
 
 
 class Results:
@@ -139,21 +183,25 @@ def measure(
     results: Results,
     run: Runner,
     end: float,
-    longest: float = LONGEST,
+    longest: float | None = None,
     rounds: int = 11,
     *,
     again: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Run cases until the time is over; each line that one prints is in the file at once."""
+    """Run cases until the time is over; each line that one prints is in the file at once.
+
+    longest: seconds of a case; without it `LONGEST`, or `LONGER` of its net.
+    """
     if again or "ceilings" not in results.content:
         ended = run(["ceilings"], min(60.0, end - clock()), lambda known: results.update(ceilings=known))
+        results.content.pop("ceilings_error", None)
         if ended:
             results.update(ceilings_error=ended)
     ceilings = json.dumps(results.content.get("ceilings", {}))
     for name in cases:
         done = results.cases.get(name, {})
-        if not again and "compile_ms" in done and not any(key.endswith("error") for key in _problems(done)):
+        if not again and "compile_ms" in done and not problems(done):
             continue
         left = end - clock()
         if left < LEAST:
@@ -167,17 +215,14 @@ def measure(
             results.case(name, known)
 
         start = clock()
-        ended = run([name, "--rounds", str(rounds), "--ceilings", ceilings], min(longest, left), keep)
+        most = LONGER.get(name.split("-")[0], LONGEST) if longest is None else longest
+        ended = run([name, "--rounds", str(rounds), "--ceilings", ceilings], min(most, left), keep)
         if ended:
-            known["ended"] = ended
+            late = left < most and ended.startswith(LATE)  # by the time of all cases, not by its own
+            known["unfinished" if late else "ended"] = ended
         known["seconds"] = round(clock() - start, 1)
         results.case(name, known)
         print(*table({name: known})[1:], sep="\n", flush=True)
-
-
-def _problems(known: Mapping[str, Any]) -> Iterator[str]:
-    """The names of what went wrong; the errors of results are none."""
-    return (key for key in known if key.endswith("_error") and key != "loss_error")
 
 
 def in_process(arguments: Sequence[str], seconds: float, keep: Callable[[dict[str, Any]], None]) -> str:
@@ -207,7 +252,7 @@ def in_process(arguments: Sequence[str], seconds: float, keep: Callable[[dict[st
             os.killpg(process.pid, signal.SIGKILL)  # with the compilers that torch has started
             process.wait()
             reader.join(10)
-            return f"ended after {seconds:.0f} s"
+            return f"{LATE} {seconds:.0f} s"
         reader.join(10)
     if process.returncode:
         told = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -288,18 +333,11 @@ def gpu_setting() -> dict[str, Any]:
         "versions": {
             "python": sys.version.split()[0],
             "cuda": torch.version.cuda or torch.version.hip,
-            **{name: _version(name) for name in ("torch", "triton", "numpy")},
+            **{name: installed(name) for name in ("torch", "triton", "numpy")},
         },
         "source": source_hash(),
         "date": datetime.date.today().isoformat(),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def source_hash() -> str:
@@ -311,23 +349,6 @@ def source_hash() -> str:
             if path.suffix in (".py", ".net", ".lark") or path.parent.name == "schedules":
                 digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def table(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line a case."""
-    lines = [
-        f"{'case':28s} {'netc ms':>9s} {'eager':>7s} {'compile':>8s} {'images/s':>9s} {'roofline':>8s} {'error':>8s}"
-    ]
-    for name, known in cases.items():
-        ratios = [f"{known[f'{peer}_over_netc']:.2f}x" if f"{peer}_over_netc" in known else "" for peer in PEERS]
-        told = [str(known[key]) for key in (*_problems(known), "ended", "skipped") if key in known]
-        error = f"{known['error']:.0e}" if "error" in known else ""
-        share = f"{known['roofline_fraction']:.2f}" if "roofline_fraction" in known else ""
-        lines.append(
-            f"{name:28s} {known.get('netc_ms', ''):>9} {ratios[0]:>7s} {ratios[1]:>8s} "
-            f"{known.get('netc_images_per_s', ''):>9} {share:>8s} {error:>8s} {'; '.join(told)[:160]}".rstrip()
-        )
-    return lines
 
 
 if __name__ == "__main__":

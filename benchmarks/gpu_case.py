@@ -10,60 +10,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import re
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from gpu_times import Step, ceilings, roofline, summary, turns
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "build" / "packages")]
 
 CHECKED_RATE, RATE = 0.1, 1e-4  # of the step that is compared, and of those that are timed
-BURST = 0.03  # seconds of a turn
-MOST = 400  # calls of a turn
-
-Step = Callable[[int], float]  # runs so many calls, gives the milliseconds of one
 
 
-def turns(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each peer in each round; who begins goes round, so that all meet the same clocks and heat."""
-    counts = {name: max(3, min(MOST, int(1e3 * BURST / max(step(3), 1e-3)))) for name, step in steps.items()}
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    names = [*steps]
-    for i in range(rounds):
-        for name in names[i % len(names) :] + names[: i % len(names)]:
-            found[name].append(steps[name](counts[name]))
-    return found
-
-
-def summary(found: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Medians, and how many times netc is as fast as each peer: the median of the rounds' ratios with quartiles."""
-    result: dict[str, Any] = {"rounds": len(found["netc"])}
-    for name, times in found.items():
-        result[f"{name}_ms"] = round(statistics.median(times), 5)
-        result[f"{name}_least_ms"] = round(min(times), 5)
-        if name != "netc":
-            ratios = sorted(a / b for a, b in zip(times, found["netc"], strict=True))
-            result[f"{name}_over_netc"] = round(statistics.median(ratios), 4)
-            quartiles = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-            result[f"{name}_over_netc_quartiles"] = [round(r, 4) for r in quartiles]
-    return result
-
-
-def roofline(launches: Sequence[Any], least: int, ceilings: Mapping[str, float], precision: str) -> dict[str, float]:
-    """Milliseconds below which nothing goes: of the whole program, and of its kernels one by one.
-
-    The program's: its operations at the measured rate of a large product, or the bytes of inputs, state and outputs,
-    each once. The kernels': the same of each launch with the bytes that it reads and writes, in sum.
-    """
-    rate, bandwidth = ceilings[f"{precision}_flops"], ceilings["bytes"]
-    flops = sum(launch.flops for launch in launches)
-    kernels = sum(max(launch.flops / rate, launch.bytes / bandwidth) for launch in launches)
-    return {"roofline_ms": 1e3 * max(flops / rate, least / bandwidth), "kernel_roofline_ms": 1e3 * kernels}
+def without_dropout(text: str) -> str:
+    """A net's text without its dropout, whose masks are PyTorch's own there."""
+    return re.sub(r"\s*\|> dropout\([\d.]+\)", "", text)
 
 
 class Case:
@@ -87,6 +54,7 @@ class Case:
         self.label = rng.integers(0, self.net.classes, self.net.batch).astype(np.int32)
         self.values: dict[str, Any] = {}
         self.multipliers: list[tuple[float, float]] = []
+        self.channels_last = False
         self.result: dict[str, Any] = {"net": self.net_name, "mode": self.mode, "precision": self.precision}
         self.result |= {"batch": self.net.batch}
 
@@ -97,37 +65,47 @@ class Case:
 
     # netc.
 
-    def compile_netc(self) -> None:
+    @property
+    def example(self) -> Path:
+        return ROOT / "examples" / f"{self.net_name}.net"
+
+    def compilation(self, path: Path) -> Any:
+        """The program of a file, in this case's mode and numbers."""
         from netc.driver import compilation
         from netc.numbers import numbers
 
-        np, train = self.np, self.train
-        start = time.perf_counter()
         wish = numbers("bf16" if self.precision == "bf16" else "f32", tf32=self.precision == "tf32", target="triton")
-        made = compilation(
-            ROOT / "examples" / f"{self.net_name}.net",
-            mode="train" if train else "test",
+        return compilation(
+            path,
+            mode="train" if self.train else "test",
             dims={"N": self.net.batch},
-            outputs=None if train else ["prob"],
+            outputs=None if self.train else ["prob"],
             target="triton",
             device="cuda",
             numbers=wish,
         )
-        state = made.new_state(0)
+
+    def compile_netc(self) -> None:
+        """Compile the program, launch its first step, and hold a replay to its bits."""
+        np = self.np
+        start = time.perf_counter()
+        made = self.compilation(self.example)
         rng = np.random.default_rng(12)
         for info in made.layout:
             if info.kind == "parameter":
                 shape = tuple(map(int, info.type.shape))
                 scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
                 self.values[info.name] = (scale * rng.standard_normal(shape)).astype(np.float32)
-                state[info.name] = self.values[info.name]
                 self.multipliers.append((info.lr, info.decay))
-        self.state = state
-        self.executable = made.executables(state)[0]
+        self.state, self.executable = self.opened(made)
         self.feeds: dict[str, Any] = {"image": self.image}
-        if train:
+        if self.train:
             self.feeds |= {"label": self.label, ".rate": np.float32(CHECKED_RATE)}
-        self.outputs = self.executable.run(self.feeds)
+        self.outputs, differing = self.executable.twice(self.feeds)
+        if differing:
+            self.say(replay_error=f"a replay gives other bits than the launches: {', '.join(differing)[:300]}")
+        elif not _replays(self.executable):
+            self.say(replay_error="the step is not replayed: its kernels are launched singly")
         program = self.executable.program
         tables = (program.inputs, program.outputs, program.state)
         self.least = sum(t.nbytes for table in tables for t in table.values())
@@ -142,6 +120,13 @@ class Case:
             least_bytes=self.least,
         )
 
+    def opened(self, made: Any) -> tuple[Any, Any]:
+        """A state with this case's parameters, and the program on it."""
+        state = made.new_state(0)
+        for name, value in self.values.items():
+            state[name] = value
+        return state, made.executables(state)[0]
+
     def netc_step(self, times: int) -> float:
         return 1e3 * self.executable.seconds(self.feeds, times)
 
@@ -149,7 +134,7 @@ class Case:
 
     def model(self) -> Any:
         """The module with netc's parameters, on the GPU."""
-        found = self.net.make()
+        found = self.net.module(train=self.train)
         self.nets.load(found, [*self.values.values()])
         return found.cuda().train(self.train)
 
@@ -238,32 +223,51 @@ class Case:
     # Right?
 
     def check(self) -> None:
-        """Compare netc's outputs with those of eager PyTorch in f32 with the same weights."""
+        """Compare what netc computed with eager PyTorch in f32 with the same weights.
+
+        Where a training step has dropout, the same step without it is compiled and compared, in the same sizes.
+        """
         np, torch = self.np, self.torch
+        start = time.perf_counter()
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        model = self.model().eval()
         x = torch.from_numpy(self.image).cuda()
         if not self.train:
             with torch.no_grad():
-                expected = self.nets.probabilities(model, x).cpu().numpy().astype(np.float64)
+                expected = self.nets.probabilities(self.model().eval(), x).cpu().numpy().astype(np.float64)
             self.say(error=_error(np, self.outputs["prob"], expected))
         else:
-            label = torch.from_numpy(self.label).cuda().long()
-            if self.net.drops:
-                self.say(finite=bool(all(np.isfinite(v).all() for v in self.outputs.values())))
-            else:
-                solver = self.nets.solver(self.net, model, self.multipliers, CHECKED_RATE)
-                loss = self.nets.losses(self.net, model, x, label)
-                loss.backward()
-                solver.step()
-                ours = np.concatenate([(self.state[n] - v).ravel() for n, v in self.values.items()])
-                learned = [p.detach().cpu().numpy() for p in model.parameters()]
-                theirs = [p - v for p, v in zip(learned, self.values.values(), strict=True)]
-                self.say(
-                    loss_error=_error(np, self.outputs["nll"], np.float64(loss.item())),
-                    error=_error(np, ours, np.concatenate([t.ravel() for t in theirs])),
-                )
+            self._check_step(x, *self._step_without_dropout())
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        self.say(check_s=round(time.perf_counter() - start, 2))
+
+    def _step_without_dropout(self) -> tuple[Any, Any]:
+        """The outputs of a step and the state after it."""
+        if not self.net.drops:
+            return self.outputs, self.state
+        np = self.np
+        arrays = [*self.outputs.values(), *(self.state[name] for name in self.values)]
+        self.say(finite=bool(all(np.isfinite(array).all() for array in arrays)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / self.example.name
+            path.write_text(without_dropout(self.example.read_text()))
+            state, executable = self.opened(self.compilation(path))
+        return executable.run(self.feeds), state
+
+    def _check_step(self, x: Any, outputs: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        np, torch = self.np, self.torch
+        model = self.model().eval()
+        solver = self.nets.solver(self.net, model, self.multipliers, CHECKED_RATE)
+        loss = self.nets.losses(self.net, model, x, torch.from_numpy(self.label).cuda().long())
+        loss.backward()
+        solver.step()
+        ours = np.concatenate([(state[n] - v).ravel() for n, v in self.values.items()])
+        learned = [p.detach().cpu().numpy() for p in model.parameters()]
+        theirs = [p - v for p, v in zip(learned, self.values.values(), strict=True)]
+        weighted = sum(w * float(outputs[name]) for name, w in zip(self.net.losses, self.net.weights, strict=True))
+        self.say(
+            loss_error=_error(np, weighted, loss.item()),
+            error=_error(np, ours, np.concatenate([t.ravel() for t in theirs])),
+        )
 
     def run(self, rounds: int, ceilings: Mapping[str, float]) -> None:
         """Everything, told bit by bit; what fails becomes an entry and does not end the rest."""
@@ -276,6 +280,7 @@ class Case:
                 self.feeds[".rate"] = self.np.float32(RATE)
                 for name, value in self.values.items():
                     self.state[name] = value
+            self._try("timing", partial(self._measure, steps, rounds, ceilings))
         if not self.values:  # netc did not come so far: PyTorch has nothing to be compared with
             return
         for name, make in (("eager", self.eager), ("compile", self.compiled)):
@@ -303,43 +308,16 @@ class Case:
             self.say(**{f"{name}_error": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"})
 
 
+def _replays(executable: Any) -> bool:
+    """Whether steps of a program are replays of a recording, where it runs on a GPU."""
+    loaded = getattr(executable._engine, "_loaded", None)
+    return loaded is None or loaded._graph is not None
+
+
 def _error(np: Any, found: Any, expected: Any) -> float:
     """The norm of the difference over that of what is expected."""
     difference = np.asarray(found, np.float64) - np.asarray(expected, np.float64)
     return float(np.linalg.norm(difference) / np.linalg.norm(expected))
-
-
-def ceilings() -> dict[str, float]:
-    """What the GPU reaches through PyTorch: bytes a second of a large copy, operations a second of large products."""
-    import torch
-
-    def seconds(work: Callable[[], Any]) -> float:
-        times = []
-        for _ in range(3):
-            work()
-        for _ in range(10):
-            first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            first.record()
-            work()
-            last.record()
-            last.synchronize()
-            times.append(1e-3 * first.elapsed_time(last))
-        return statistics.median(times)
-
-    found = {}
-    a = torch.randn(1 << 29, device="cuda")
-    b = torch.empty_like(a)
-    found["bytes"] = 2 * a.nbytes / seconds(partial(b.copy_, a))
-    del a, b
-    for name, dtype, tf32, n in (
-        ("bf16", torch.bfloat16, False, 8192),
-        ("tf32", torch.float32, True, 8192),
-        ("f32", torch.float32, False, 4096),
-    ):
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        x, y = (torch.randn(n, n, device="cuda", dtype=dtype) for _ in range(2))
-        found[f"{name}_flops"] = 2 * n**3 / seconds(partial(torch.matmul, x, y))
-    return found
 
 
 def main() -> None:

@@ -121,9 +121,9 @@ def side(inputs: int) -> nn.Sequential:
 
 
 class GoogLeNet(nn.Module):
-    """With both side classifiers where they are asked for."""
+    """sides: with both side classifiers, which only training has."""
 
-    def __init__(self) -> None:
+    def __init__(self, sides: bool = True) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             conv(3, 64, 7, 2, 3),
@@ -138,13 +138,15 @@ class GoogLeNet(nn.Module):
             pool(3, 2),
             Inception(480, 192, 96, 208, 16, 48, 64),
         )
-        self.side1 = side(512)
+        if sides:  # here, since parameters come in this order
+            self.side1 = side(512)
         self.middle = nn.Sequential(
             Inception(512, 160, 112, 224, 24, 64, 64),
             Inception(512, 128, 128, 256, 24, 64, 64),
             Inception(512, 112, 144, 288, 32, 64, 64),
         )
-        self.side2 = side(528)
+        if sides:
+            self.side2 = side(528)
         self.end = nn.Sequential(
             Inception(528, 256, 160, 320, 32, 128, 128),
             pool(3, 2),
@@ -170,7 +172,8 @@ class GoogLeNet(nn.Module):
 class Net:
     """A net of the examples. batch: that of the comparison. shape, classes: of an input. drops: has dropout.
 
-    weights: of the losses, of the last classifier first. decay: the solver's; no_decay: whether biases have none.
+    forward: makes what a forward pass needs, where that is less. losses, weights: of the last classifier first. decay:
+    the solver's; no_decay: whether biases have none.
     """
 
     make: Callable[[], nn.Module]
@@ -180,14 +183,31 @@ class Net:
     decay: float
     drops: bool = False
     no_decay: bool = False
+    losses: tuple[str, ...] = ("nll",)
     weights: tuple[float, ...] = (1.0,)
+    forward: Callable[[], nn.Module] | None = None
+
+    def module(self, *, train: bool) -> nn.Module:
+        """The module of a training step, or of a forward pass."""
+        return self.make() if train or self.forward is None else self.forward()
 
 
 NETS = {
     "lenet": Net(lenet, 64, (1, 28, 28), 10, 5e-4),
     "cifar10_full": Net(cifar10_full, 128, (3, 32, 32), 10, 4e-3),
     "caffenet": Net(caffenet, 256, (3, 227, 227), 1000, 5e-4, drops=True, no_decay=True),
-    "googlenet": Net(GoogLeNet, 128, (3, 224, 224), 1000, 2e-4, drops=True, no_decay=True, weights=(1.0, 0.3, 0.3)),
+    "googlenet": Net(
+        GoogLeNet,
+        128,
+        (3, 224, 224),
+        1000,
+        2e-4,
+        drops=True,
+        no_decay=True,
+        losses=("nll", "side1", "side2"),
+        weights=(1.0, 0.3, 0.3),
+        forward=lambda: GoogLeNet(sides=False),
+    ),
 }
 
 

@@ -1,5 +1,5 @@
 """How a parameter gets its first values: the schema of fillers. The signatures are what a `.net` file may write, the
-numbers are made by the runtime from the `Filler` that a call returns. Relies on program.py only.
+numbers are made by the runtime from the `Filler` that a call returns. Relies on program.py and ranges.py only.
 
 fan_in is count / shape[0], fan_out is count / shape[1], as Caffe counts them.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from .program import Filler
+from .ranges import NotNegative, Range
 
 Fan = Literal["fan_in", "fan_out", "average"]
+Sparse = Annotated[int, Range(-1)]
 F = TypeVar("F", bound=Callable[..., Filler])
 
 FILLERS: dict[str, Callable[..., Filler]] = {}
@@ -40,7 +42,7 @@ def uniform(*, min: float = 0.0, max: float = 1.0) -> Filler:
 
 
 @_enter
-def gaussian(*, mean: float = 0.0, std: float = 1.0, sparse: int = -1) -> Filler:
+def gaussian(*, mean: float = 0.0, std: NotNegative = 1.0, sparse: Sparse = -1) -> Filler:
     """Normal; with sparse >= 0 each value is kept with probability sparse / shape[0], else it is 0."""
     return _filler("gaussian", mean=mean, std=std, sparse=sparse)
 

@@ -1,7 +1,8 @@
-"""What a kernel is made of: the schedule that its node carries, and which nodes of a graph are only ever read in part.
+"""How a kernel runs: the schedule that its node carries, and which nodes of a graph are only ever read in part.
 
-A kernel iterates over tiles of one axis (mostly the batch). The schedule says, for each node of the body, which axis of
-its result that is. `fuse` writes schedules, the targets read them.
+On the CPU a kernel iterates over tiles of one axis (mostly the batch), and `Schedule` says, for each node of the body,
+which axis of its result that is. On a GPU it is a grid of programs, and `Blocks` says what one of them computes. `fuse`
+writes these, the targets read them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TOTAL = -1
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a kernel runs.
+    """How a kernel runs on the CPU.
 
     axes: for each node of the body, in the body's order, the axis of its result that is cut into tiles; None where the
     result is whole in every tile; TOTAL where it is summed over all tiles. length: of the tiled axis (0: no tiles).
@@ -37,7 +38,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a GPU kernel runs: what one program computes. All but `split` are powers of two.
+    """How a GPU kernel runs: what one program computes. rows, columns, depth and warps are powers of two.
 
     rows, columns: elements of the kernel's space a program writes: for a map, `columns` elements of the flat space; for
     a reduction, `rows` rows; for a product, rows by columns of its result. depth: elements of the reduced axes (of K)

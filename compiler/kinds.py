@@ -11,10 +11,11 @@ import math
 import types
 import typing
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from .graph import Node
 from .program import Filler
+from .ranges import Range
 from .sources import Name
 
 WHOLE_LIMIT = 2**63 - 1
@@ -127,6 +128,24 @@ class Real(Kind):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise Mismatch
         return float(value)
+
+
+class Ranged(Kind):
+    """A number that lies in a range."""
+
+    def __init__(self, number: Kind, range_: Range) -> None:
+        self.number = number
+        self.range = range_
+
+    @property
+    def text(self) -> str:
+        return f"{self.number.text} {self.range}"
+
+    def convert(self, value: Any) -> Any:
+        number = self.number.convert(value)
+        if not self.range.holds(number):
+            raise Mismatch
+        return number
 
 
 class Truth(Kind):
@@ -267,7 +286,8 @@ class Either(Kind):
     @property
     def text(self) -> str:
         texts = [kind.text for kind in self.kinds]
-        if len(texts) == 2 and texts[1] == f"a list of {texts[0].removeprefix('a ')}s":
+        last = self.kinds[-1]
+        if len(texts) == 2 and isinstance(last, ListOf) and last.length is None and last.item.text == texts[0]:
             return f"{texts[0]} or a list of them"
         return " or ".join(texts)
 
@@ -319,6 +339,8 @@ def kind_of(annotation: Any) -> Kind:
     if annotation in SIMPLE:
         return SIMPLE[annotation]
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return Ranged(kind_of(args[0]), args[1])
     if origin is Literal:
         return Words(tuple(args))
     if origin in (types.UnionType, typing.Union):

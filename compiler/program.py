@@ -137,7 +137,8 @@ class Buffer:
 
     `order` lists the logical axes from outermost to innermost, so (1, 0, 2, 3) is C,N,H,W. base is the input, state or
     constant of which it is a part, from the byte `offset` on; empty where the name itself is that. stored is the
-    element type in memory where it is narrower than the value's.
+    element type in memory where it is narrower than the value's. strides: elements from one index to the next on each
+    axis, of a part that does not lie in one piece; else empty.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Buffer:
     order: tuple[int, ...] = ()
     base: str = ""
     stored: str = ""
+    strides: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

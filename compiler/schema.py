@@ -15,77 +15,24 @@ from typing import Any, Protocol
 
 from ..grammar import tree
 from ..grammar.source import SourceError, Span, suggest
+from . import foreign
 from .graph import Node
 from .kinds import ANY, UNKNOWN, FillerKind, Kind, Mismatch, describe, kind_of
 from .program import Filler
 
-# Caffe's names of fields beside ours; one is suggested only where the callee takes it.
-CAFFE_FIELDS: dict[str, tuple[str, ...]] = {
-    "num_output": ("out",),
-    "kernel_size": ("kernel",),
-    "kernel_h": ("kernel",),
-    "kernel_w": ("kernel",),
-    "stride_h": ("stride",),
-    "stride_w": ("stride",),
-    "pad_h": ("pad",),
-    "pad_w": ("pad",),
-    "dilation": ("dilation", "dilate"),
-    "bias_term": ("bias",),
-    "weight_filler": ("weight",),
-    "bias_filler": ("bias",),
-    "filler": ("weight",),
-    "lr_mult": ("lr",),
-    "decay_mult": ("decay",),
-    "base_lr": ("lr",),
-    "dropout_ratio": ("ratio",),
-    "local_size": ("size",),
-    "global_pooling": ("global",),
-    "ignore_label": ("ignore",),
-    "loss_weight": ("weight",),
-    "slice_point": ("at",),
-    "stepsize": ("every",),
-    "stepvalue": ("at", "steps"),
-    "delta": ("eps", "delta"),
-    "batch_size": ("batch",),
-    "crop_size": ("crop",),
-    "mean_file": ("mean",),
-    "mean_value": ("mean",),
-    "source": ("path",),
-    "param": ("lr",),
-}
-# The same of PyTorch and Keras.
-OTHER_FIELDS: dict[str, tuple[str, ...]] = {
-    "units": ("out",),
-    "filters": ("out",),
-    "out_channels": ("out",),
-    "out_features": ("out",),
-    "num_embeddings": ("size",),
-    "embedding_dim": ("out",),
-    "padding": ("pad",),
-    "dilation_rate": ("dilation",),
-    "use_bias": ("bias",),
-    "kernel_initializer": ("weight",),
-    "bias_initializer": ("bias",),
-    "p": ("ratio",),
-    "rate": ("ratio",),
-    "dim": ("axis",),
-    "epsilon": ("eps", "delta"),
-    "k": ("top_k",),
-    "ignore_index": ("ignore",),
-    "learning_rate": ("lr",),
-    "step_size": ("every",),
-    "milestones": ("at",),
-}
+
+class Knower(Protocol):
+    """Whoever knows names."""
+
+    def knows(self, name: str) -> bool:
+        """Whether a value of that name is bound."""
 
 
-class Reader(Protocol):
+class Reader(Knower, Protocol):
     """What `bind` asks of whoever evaluates expressions."""
 
     def evaluate(self, expr: tree.Expr) -> Any:
         """The value of an expression, `UNKNOWN` where it has none (and that has been reported)."""
-
-    def knows(self, name: str) -> bool:
-        """Whether a value of that name is bound."""
 
     def calls(self, name: str) -> bool:
         """Whether something of that name can be called for a value."""
@@ -150,11 +97,9 @@ def arguments_of(args: Iterable[tree.Arg]) -> list[Argument]:
 
 def unknown_setting(title: str, name: tree.Name, takes: Sequence[str]) -> SourceError:
     """E201, with the name that was probably meant and the list of what is taken."""
-    known = (*CAFFE_FIELDS.get(name.name, ()), *OTHER_FIELDS.get(name.name, ()))
-    meant = [ours for ours in known if ours in takes]
-    near = f"did you mean `{meant[0]}`?" if meant else suggest(name.name, takes)
+    near = foreign.setting(name.name, takes)
     taken = f"{title} takes: {', '.join(takes)}" if takes else f"{title} takes no settings"
-    return SourceError("E201", f"{title}: `{name.name}` is not a setting", name.span, f"{near} {taken}".strip())
+    return SourceError("E201", f"{title}: `{name.name}` is not a setting", name.span, foreign.then(near, taken))
 
 
 class Binder:
@@ -322,11 +267,8 @@ def read_word(kind: Kind, expr: tree.Expr, reader: Reader) -> tuple[Any] | None:
     if isinstance(expr, tree.Name):
         if (word := kind.word(expr.name)) is not None:
             return word
-        if isinstance(kind, FillerKind) or kind.filler:
-            from .fillers import FILLERS
-
-            if expr.name in FILLERS:
-                return (read_filler(expr, reader),)
+        if (isinstance(kind, FillerKind) or kind.filler) and means_filler(expr.name, reader):
+            return (read_filler(expr, reader),)
         if kind.words and expr.name != "none" and not reader.knows(expr.name):
             listed = ", ".join(kind.words)
             near = suggest(expr.name, kind.words)
@@ -353,6 +295,13 @@ def read_word(kind: Kind, expr: tree.Expr, reader: Reader) -> tuple[Any] | None:
     return None
 
 
+def means_filler(name: str, reader: Knower) -> bool:
+    """Whether a bare name, where a filler may stand, is one or was meant to be."""
+    from .fillers import FILLERS
+
+    return name in FILLERS or (not reader.knows(name) and bool(foreign.use(name, FILLERS)))
+
+
 def read_filler(expr: tree.Name | tree.Call, reader: Reader) -> Any:
     """`gaussian(std: 0.01)` or `xavier` as a Filler, `UNKNOWN` where it is wrong (and that has been reported)."""
     from .fillers import FILLERS
@@ -371,7 +320,7 @@ def read_use(
         reader.report(SourceError("E207", f"a {what} is wanted here", expr.span, hint))
         return None
     if callee.name not in table:
-        hint = f"{suggest(callee.name, table)} {what}s: {', '.join(table)}".strip()
+        hint = foreign.then(foreign.use(callee.name, table), f"{what}s: {', '.join(table)}")
         reader.report(SourceError("E203", f"`{callee.name}` is not a {what}", callee.span, hint))
         return None
     if isinstance(expr, tree.Call) and expr.label is not None:

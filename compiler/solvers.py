@@ -1,13 +1,15 @@
 """The schemas of solvers and schedules: what may stand after `solver:` and `schedule:`, as Python signatures.
 
 The formulas of solvers are graphs (`passes/formulas.py`), the rate of a step is a number (`runtime/schedules.py`).
-Nothing but the standard library is imported.
+They say which numbers they take, and nothing heavy is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Literal
+
+from .ranges import AtLeastOne, Count, NotNegative, Part, Positive, Share
 
 Regularization = Literal["l2", "l1"]
 
@@ -31,27 +33,33 @@ _schedule = _enter(SCHEDULES)
 
 
 @_solver
-def sgd(*, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, decay: Regularization = "l2") -> None:
+def sgd(
+    *, lr: NotNegative, momentum: Share = 0.0, weight_decay: NotNegative = 0.0, decay: Regularization = "l2"
+) -> None:
     """V = momentum V + r g; w -= V   (Caffe: SGD)"""
 
 
 @_solver
-def nesterov(*, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, decay: Regularization = "l2") -> None:
+def nesterov(
+    *, lr: NotNegative, momentum: Share = 0.9, weight_decay: NotNegative = 0.0, decay: Regularization = "l2"
+) -> None:
     """V' = momentum V + r g; w -= (1 + momentum) V' - momentum V   (Caffe: Nesterov)"""
 
 
 @_solver
-def adagrad(*, lr: float, delta: float = 1e-8, weight_decay: float = 0.0, decay: Regularization = "l2") -> None:
+def adagrad(
+    *, lr: NotNegative, delta: NotNegative = 1e-8, weight_decay: NotNegative = 0.0, decay: Regularization = "l2"
+) -> None:
     """h += g g; w -= r g / (sqrt(h) + delta)   (Caffe: AdaGrad)"""
 
 
 @_solver
 def rmsprop(
     *,
-    lr: float,
-    rms_decay: float = 0.99,
-    delta: float = 1e-8,
-    weight_decay: float = 0.0,
+    lr: NotNegative,
+    rms_decay: Share = 0.99,
+    delta: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
     decay: Regularization = "l2",
 ) -> None:
     """h = rms_decay h + (1 - rms_decay) g g; w -= r g / (sqrt(h) + delta)   (Caffe: RMSProp)"""
@@ -60,10 +68,10 @@ def rmsprop(
 @_solver
 def adadelta(
     *,
-    lr: float = 1.0,
-    momentum: float = 0.95,
-    delta: float = 1e-6,
-    weight_decay: float = 0.0,
+    lr: NotNegative = 1.0,
+    momentum: Share = 0.95,
+    delta: NotNegative = 1e-6,
+    weight_decay: NotNegative = 0.0,
     decay: Regularization = "l2",
 ) -> None:
     """h = momentum h + (1 - momentum) g g; u = g sqrt((k + delta) / (h + delta)); w -= r u   (Caffe: AdaDelta)
@@ -75,11 +83,11 @@ def adadelta(
 @_solver
 def adam(
     *,
-    lr: float = 0.001,
-    momentum: float = 0.9,
-    momentum2: float = 0.999,
-    delta: float = 1e-8,
-    weight_decay: float = 0.0,
+    lr: NotNegative = 0.001,
+    momentum: Share = 0.9,
+    momentum2: Share = 0.999,
+    delta: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.0,
     decay: Regularization = "l2",
 ) -> None:
     """w -= r sqrt(1 - momentum2^t) / (1 - momentum^t) m / (sqrt(v) + delta)   (Caffe: Adam)
@@ -91,11 +99,11 @@ def adam(
 @_solver
 def adamw(
     *,
-    lr: float = 0.001,
-    momentum: float = 0.9,
-    momentum2: float = 0.999,
-    delta: float = 1e-8,
-    weight_decay: float = 0.01,
+    lr: NotNegative = 0.001,
+    momentum: Share = 0.9,
+    momentum2: Share = 0.999,
+    delta: NotNegative = 1e-8,
+    weight_decay: NotNegative = 0.01,
 ) -> None:
     """Adam with corrected means and decay beside the gradient: w -= r (m' / (sqrt(v') + delta) + weight_decay decay w)
 
@@ -109,40 +117,40 @@ def adamw(
 
 
 @_schedule
-def fixed(*, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def fixed(*, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b   (Caffe: fixed)"""
 
 
 @_schedule
-def step(*, gamma: float, every: int, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def step(*, gamma: Positive, every: AtLeastOne, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b gamma^floor(i / every)   (Caffe: step)"""
 
 
 @_schedule
-def exp(*, gamma: float, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def exp(*, gamma: Positive, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b gamma^i   (Caffe: exp)"""
 
 
 @_schedule
-def inv(*, gamma: float, power: float, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def inv(*, gamma: NotNegative, power: float, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b (1 + gamma i)^-power   (Caffe: inv)"""
 
 
 @_schedule
-def multistep(*, gamma: float, at: tuple[int, ...], warmup: int = 0, warmup_from: float = 0.0) -> None:
+def multistep(*, gamma: Positive, at: tuple[Count, ...], warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b gamma^k after the k-th of the steps `at`   (Caffe: multistep)"""
 
 
 @_schedule
-def poly(*, power: float, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def poly(*, power: NotNegative, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b (1 - i / steps)^power   (Caffe: poly)"""
 
 
 @_schedule
-def sigmoid(*, gamma: float, at: int, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def sigmoid(*, gamma: float, at: Count, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b / (1 + exp(-gamma (i - at)))   (Caffe: sigmoid)"""
 
 
 @_schedule
-def cosine(*, floor: float = 0.0, warmup: int = 0, warmup_from: float = 0.0) -> None:
+def cosine(*, floor: Part = 0.0, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """From b down half a cosine to floor b: b (floor + (1 - floor) (1 + cos(pi i / steps)) / 2)"""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from .ranges import AtLeastOne, Count, Part
+
 
 class Name(str):
     """A name that may stand bare in a `.net` file: `columns: [image, label]`."""
@@ -44,8 +46,8 @@ SOURCES: dict[str, SourceSchema] = {}
 
 def _batching(
     *,
-    batch: int,
-    batches: int = 0,
+    batch: AtLeastOne,
+    batches: Count = 0,
     shuffle: bool = False,
     columns: tuple[Name, ...] = (),
 ) -> None:
@@ -61,7 +63,7 @@ def _pixels(
     *,
     scale: float = 1.0,
     mean: float | tuple[float, ...] | str | None = None,
-    crop: int | tuple[int, ...] = 0,
+    crop: Count | tuple[Count, ...] = 0,
     mirror: bool = False,
 ) -> None:
     """What every source of images takes: value = (pixel - mean) * scale, as Caffe does it.
@@ -145,8 +147,8 @@ def npz(path: str, *, arrays: tuple[Name, ...] = ()) -> None:
 def images(
     path: str,
     *,
-    height: int = 0,
-    width: int = 0,
+    height: Count = 0,
+    width: Count = 0,
     gray: bool = False,
     order: Literal["rgb", "bgr"] = "rgb",
     resize: Literal["bilinear", "smooth"] = "bilinear",
@@ -164,8 +166,8 @@ def image_list(
     path: str,
     *,
     root: str = "",
-    height: int = 0,
-    width: int = 0,
+    height: Count = 0,
+    width: Count = 0,
     gray: bool = False,
     order: Literal["rgb", "bgr"] = "rgb",
     resize: Literal["bilinear", "smooth"] = "bilinear",
@@ -177,7 +179,9 @@ def image_list(
 
 
 @_source(*COMMON, columns=IMAGE_AND_LABEL)
-def synthetic(*, shape: tuple[int, ...], classes: int = 10, records: int = 1024, seed: int = 0) -> None:
+def synthetic(
+    *, shape: tuple[AtLeastOne, ...], classes: AtLeastOne = 10, records: AtLeastOne = 1024, seed: Count = 0
+) -> None:
     """Made-up images for tests and timings: `image` f32[batch, *shape] from 0 to 255, `label` i32[batch].
 
     An image is the average of noise and of a pattern that its class has, so that a net can learn to tell the classes.
@@ -205,10 +209,10 @@ def windows(
     path: str,
     *,
     mode: Literal["warp", "square"] = "warp",
-    context: int = 0,
-    foreground: float = 0.5,
-    background: float = 0.5,
-    fraction: float = 0.25,
+    context: Count = 0,
+    foreground: Part = 0.5,
+    background: Part = 0.5,
+    fraction: Part = 0.25,
     order: Literal["rgb", "bgr"] = "rgb",
 ) -> None:
     """Windows cut out of images by a window file, as R-CNN trains (Caffe: WindowData).

@@ -13,7 +13,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from .runtime.triton.architectures import Architecture
 from .runtime.triton.compiling import compile_jobs
 from .runtime.triton.launch import ARENA, Layout, strides_of
 from .runtime.triton.storage import packed, size_of
+from .runtime.triton.version import triton_version
 
 if TYPE_CHECKING:
     from .runtime.state import State
@@ -118,7 +118,7 @@ def deploy_ahead(
         }
         write_manifest(part, manifest)
 
-    write_folder(folder, _own, write)
+    write_folder(folder, write)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -128,7 +128,7 @@ def _stem(net: str) -> str:
     return f"net_{net}" if net.lower() in taken else net
 
 
-def _own(manifest: Mapping[str, Any], name: str) -> bool:
+def own(manifest: Mapping[str, Any], name: str) -> bool:
     """Whether a file of a folder is one that `deploy_ahead` writes for the net of its manifest."""
     stem = _stem(manifest["net"])
     if "/" in name:
@@ -259,7 +259,7 @@ def _manifest(
     return {
         "format": FORMAT,
         "netc": __version__,
-        "triton": metadata.version("triton"),
+        "triton": triton_version(),
         "net": program.name,
         "mode": program.mode,
         "target": program.target,

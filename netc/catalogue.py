@@ -9,6 +9,7 @@ together.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from .compiler.graph import Node
 from .compiler.kinds import kind_of
 from .compiler.layers import LAYERS, Layer
 from .compiler.program import Filler
+from .compiler.ranges import Range
 from .compiler.solvers import SCHEDULES, SOLVERS
 from .compiler.sources import SOURCES
 
@@ -79,8 +81,13 @@ def _entry(
 
 
 def _worded(signature: inspect.Signature) -> list[inspect.Parameter]:
-    """The settings that take one of a few words, which no default tells."""
-    return [p for p in signature.parameters.values() if "Literal" in str(p.annotation)]
+    """The settings that take one of a few words, or numbers up to some limit, which no default tells."""
+    return [p for p in signature.parameters.values() if "Literal" in str(p.annotation) or _limited(p)]
+
+
+def _limited(parameter: inspect.Parameter) -> bool:
+    found = getattr(parameter.annotation, "__metadata__", ())
+    return any(isinstance(one, Range) and one.high < math.inf for one in found)
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -187,11 +187,11 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
         state.save(part / names[1])
         write_manifest(part, manifest_of(program, [part / name for name in names]))
 
-    write_folder(folder, _own, write)
+    write_folder(folder, write)
     return [folder / name for name in (*names, MANIFEST)]
 
 
-def _own(manifest: Mapping[str, Any], name: str) -> bool:
+def own(manifest: Mapping[str, Any], name: str) -> bool:
     """Whether a file of a folder is one that `deploy` writes for the net of its manifest."""
     stem = _stem(manifest["net"])
     return name in (f"{stem}.py", f"{stem}.safetensors")

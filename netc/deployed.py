@@ -17,13 +17,13 @@ MANIFEST = "manifest.json"
 MAX_MANIFEST = 1 << 24  # bytes
 
 
-def write_folder(folder: Path, own: Callable[[Mapping[str, Any], str], bool], write: Callable[[Path], None]) -> None:
+def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Make the folder with what `write` puts into the empty one that it is given.
 
-    One that an earlier call wrote is replaced: all its files must be ones that `own(manifest, name)` knows, by their
-    paths in the folder. UserError for one that holds anything else, or cannot be written.
+    One that an earlier call wrote, for whatever target, is replaced. UserError for one that holds anything that netc
+    does not write there, or that cannot be written.
     """
-    _check_free(folder, own)
+    _check_free(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         apart = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -48,7 +48,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _check_free(folder: Path, own: Callable[[Mapping[str, Any], str], bool]) -> None:
+def _check_free(folder: Path) -> None:
     """UserError unless the folder is absent, empty, or one of a compiled net and nothing else."""
     if not folder.exists():
         return
@@ -63,6 +63,7 @@ def _check_free(folder: Path, own: Callable[[Mapping[str, Any], str], bool]) -> 
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT or not isinstance(manifest["net"], str):
             raise ValueError
+        own = _owner(manifest["target"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{folder}: holds other files; give a new folder") from None
     # By name, not as the manifest lists them: it may be somebody else's, and all that is there will be removed.
@@ -72,6 +73,17 @@ def _check_free(folder: Path, own: Callable[[Mapping[str, Any], str], bool]) -> 
             continue
         if not held.is_file() or not own(manifest, name):
             raise UserError(f"{folder}: holds other files beside those of a compiled net; give a new folder")
+
+
+def _owner(target: str) -> Callable[[Mapping[str, Any], str], bool]:
+    """Which files, by their paths in the folder, belong to a net compiled for a target; KeyError for another one."""
+    if target == "numpy":
+        from .deploy import own
+    elif target == "triton":
+        from .ahead import own
+    else:
+        raise KeyError(target)
+    return own
 
 
 def _put(part: Path, folder: Path, old: Path) -> None:

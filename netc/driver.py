@@ -24,7 +24,6 @@ from .grammar.source import UserError, suggest
 from .machine import cores, memory
 from .numbers import Numbers
 from .passes import manager, pipeline
-from .passes.blocks.choice import Measured
 from .passes.flatten import flat_layout, learned
 from .passes.fuse import Fused
 from .passes.lower import Choices, kernels_of, program_of
@@ -32,13 +31,15 @@ from .passes.precision import Types, types_of
 from .passes.scaling import Scaling
 from .passes.update import apply, solver_state
 from .schedules import Schedules, in_use
-from .targets import Choice
+from .targets import Choice, check_threads
 
 if TYPE_CHECKING:
+    from .passes.blocks.choice import Measured
     from .runtime.executable import Executable
     from .runtime.state import State
 
 Mode = Literal["train", "test"]
+SOLVER = "(solver)"  # in the place of a layer: no layer has such a name
 ARCH = "cuda:90"  # what a program for a GPU is written for where there is none
 
 
@@ -67,6 +68,9 @@ class Request:
     arch: str = ""
     numbers: Numbers = field(default_factory=Numbers)
     schedules: Schedules = field(default_factory=in_use)
+
+    def __post_init__(self) -> None:
+        check_threads(self.target, self.threads)
 
 
 class Compilation:
@@ -200,20 +204,23 @@ class Compilation:
     @cached_property
     def fused(self) -> Fused:
         """The graph of kernels, and the ledger of what was fused and why."""
-        return self._fused(self.simplified)
+        return self.fuse(self.simplified)
 
-    def _fused(self, graph: Graph) -> Fused:
+    def fuse(self, graph: Graph) -> Fused:
+        """A graph of primitives, this program's or another of the same net, as kernels for the target."""
         apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
         want = self.request
         precision: Literal["ieee", "tf32"] = "tf32" if want.numbers.tf32 else "ieee"
         how = Choices(want.fused, apart, self.threads, self.arch, precision, self._measured())
         return kernels_of(graph, want.target, how)
 
-    def _measured(self) -> Measured:
+    def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""
         want = self.request
         if want.target != "triton" or not want.fused:
-            return Measured()
+            return None
+        from .passes.blocks.choice import Measured
+
         # A program for another GPU than this machine's is written for its architecture, whatever its name.
         cuda = Choice(want.target, want.device).open() if not want.arch else None
         return Measured(
@@ -233,12 +240,12 @@ class Compilation:
     @cached_property
     def program(self) -> Program:
         """The text of the target, with its tables."""
-        return self._lowered(self.fused)
+        return self.lower(self.fused)
 
     @cached_property
     def apply_program(self) -> Program | None:
         """Where several batches make an update: the program of the update, which follows the accumulating steps."""
-        return self._lowered(self.apply_fused) if self.apply_fused is not None else None
+        return self.lower(self.apply_fused) if self.apply_fused is not None else None
 
     @cached_property
     def apply_fused(self) -> Fused | None:
@@ -247,14 +254,27 @@ class Compilation:
             return None
         spec = self.training
         graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip, scaling=self.scaling)
-        return self._fused(manager.run(graph, pipeline.apply()))
+        return self.fuse(manager.run(graph, pipeline.apply()))
 
-    def _lowered(self, fused: Fused) -> Program:
+    def lower(self, fused: Fused) -> Program:
         """Kernels placed in memory, and written as text."""
         net = self.net
-        return program_of(
+        program = program_of(
             fused, name=net.name, mode=net.mode, target=self.request.target, dims=net.dims, state=self.layout
         )
+        launches, ledger = [], []
+        for launch in program.launches:
+            layers, places = self.whose(launch.layers, launch.places)
+            launches.append(replace(launch, layers=layers, places=places))
+        for decision in program.ledger:
+            ledger.append(replace(decision, layers=self.whose(decision.layers, ())[0]))
+        return replace(program, launches=tuple(launches), ledger=tuple(ledger))
+
+    def whose(self, layers: tuple[str, ...], places: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The layers and places shown for a kernel; one of no layer, in a step that learns, is the solver's."""
+        if layers or not self.learns:
+            return layers, places
+        return (SOLVER,), (Path(self.training.place).name,)  # as of layers, without the folder
 
     @cached_property
     def state(self) -> tuple[StateInfo, ...]:

@@ -68,11 +68,11 @@ def export_ahead(wish: Wish, folder: Path, archs: Sequence[str] = (), told: Told
 
 
 def needs_triton() -> None:
-    """UserError where the compiler of kernels is not installed."""
-    from importlib.util import find_spec
+    """UserError where the compiler of kernels is not installed, or too old."""
+    from .runtime.triton.version import REMEDY, unusable_triton
 
-    if find_spec("triton") is None:
-        raise UserError("kernels are compiled by Triton, which is not installed: pip install triton")
+    if told := unusable_triton():
+        raise UserError(f"kernels are compiled by Triton. {told}: {REMEDY}")
 
 
 def _compilation(wish: Wish) -> Compilation:
@@ -99,8 +99,8 @@ def _compilation(wish: Wish) -> Compilation:
         )
         experiment, request = runner.experiment, runner.request
     # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
-    device, arch = ("cuda", ARCHS[0]) if wish.target == "triton" else ("cpu", "")
-    return Compilation(experiment, replace(request, target=wish.target, device=device, arch=arch, threads=1))
+    device, arch, threads = ("cuda", ARCHS[0], 0) if wish.target == "triton" else ("cpu", "", 1)
+    return Compilation(experiment, replace(request, target=wish.target, device=device, arch=arch, threads=threads))
 
 
 def _weighted(made: Compilation, wish: Wish) -> State:

@@ -61,7 +61,8 @@ class Runner:
         if not outputs:
             outputs = Compilation(self.experiment, request).net.outputs
             if not outputs:
-                raise UserError(f"{path}: the net has no `output`; name a value with --output")
+                has = "`output`s are of test mode" if mode == "train" else "the net has no `output`"
+                raise UserError(f"{path}: {has}; name a value with --output")
         self.request = replace(request, outputs=tuple(outputs))
         self.net = Compilation(self.experiment, self.request).net
 
@@ -74,12 +75,14 @@ class Runner:
         """The records of a call: so many as wanted, unless the net fixes them."""
         return wanted if "N" in self.net.dims else int(next(iter(self.net.inputs.values())).shape[0])
 
-    def executable(self, rows: int, weights: Sequence[Path], *, threads: int | None) -> Executable:
+    def executable(
+        self, rows: int, weights: Sequence[Path], *, threads: int | None, seed: int | None = None
+    ) -> Executable:
         """The net compiled for so many records at a time, with its weights (without any those of its last run)."""
         from .training import last_weights
 
         made = self.compilation(rows, threads=threads)
-        state = made.new_state()
+        state = made.new_state(seed)
         state.load(list(weights) or [last_weights(made.net.name)])
         return made.executables(state)[-1]
 

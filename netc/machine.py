@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from collections.abc import Mapping
@@ -28,18 +27,22 @@ class Device:
 
 def devices() -> list[Device]:
     """The devices that netc knows, each with the targets that it can use on this machine, and what the others lack."""
+    from .runtime.triton.version import REMEDY
+
     found = []
     for name in DEVICES:
         what, missing = (f"{processor()}, {cores()} cores, {blas()}", "") if name == "cpu" else _gpu()
         ways = [way for way in WAYS if way.device == name and not missing]
         usable = {way.target: way.what for way in ways if not _lacks(way)}
-        lacking = {way.target: "not here: pip install triton" for way in ways if _lacks(way)}
+        lacking = {way.target: f"not here: {REMEDY}" for way in ways if _lacks(way)}
         found.append(Device(name, what or missing, usable, lacking))
     return found
 
 
 def _lacks(way: Way) -> bool:
-    return way.target == "triton" and importlib.util.find_spec("triton") is None
+    from .runtime.triton.version import unusable_triton
+
+    return way.target == "triton" and bool(unusable_triton())
 
 
 def _gpu() -> tuple[str, str]:

@@ -130,7 +130,8 @@ class Report:
             for name, m in (("fused", self.fused), ("unfused", self.unfused))
         ]
         batch = f", batch {self.batch}" if self.batch is not None else ""
-        title = f"{self.net}: {self.mode}{batch}, {self.target} on {self.device}, {self.threads} threads"
+        threads = f", {self.threads} threads" if self.target == "numpy" else ""
+        title = f"{self.net}: {self.mode}{batch}, {self.target} on {self.device}{threads}"
         return Table(title, ["", ">ms a call", ">kernels", ">memory traffic", ">operations", ">working memory"], rows)
 
     def verdict(self) -> str:

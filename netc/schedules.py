@@ -13,12 +13,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from . import passes
 from .grammar.source import UserError
-from .passes.blocks import choice
-from .passes.blocks.table import LARGEST_FILE, Table, read_table
 
-COMMITTED = Path(choice.__file__).parent / "schedules"
+if TYPE_CHECKING:
+    from .passes.blocks.table import Table
+
+COMMITTED = Path(passes.__file__).parent / "blocks" / "schedules"
 OWN = "schedules.json"
 
 
@@ -34,7 +37,10 @@ class Schedules:
         table = _committed()
         own = own_file()
         if own is not None and own.is_file():
-            table = read_file(own).over(table)
+            try:
+                table = read_file(own).over(table)
+            except UserError as error:
+                raise UserError(f"{error}; it is your own, which `netc tune` writes: mend it, or delete it") from None
         if self.file is not None:
             table = read_file(self.file).over(table)
         return table
@@ -60,6 +66,8 @@ def in_use() -> Schedules:
 
 def read_file(path: Path) -> Table:
     """The table of a file; UserError, in a line, where it cannot be read or is no schedule file."""
+    from .passes.blocks.table import LARGEST_FILE, read_table
+
     try:
         if not path.is_file():
             raise UserError(f"{path}: there is no such schedule file")
@@ -94,6 +102,8 @@ def own_file() -> Path | None:
 
 @cache
 def _committed() -> Table:
+    from .passes.blocks.table import Table
+
     table = Table()
     for path in sorted(COMMITTED.glob("*.json")) if COMMITTED.is_dir() else ():
         table = read_file(path).over(table)

@@ -93,6 +93,12 @@ def check_device(device: str) -> str:
     raise UserError(f"there is no device `{device}`; there are {', '.join(DEVICES)} and {AUTO}")
 
 
+def check_threads(target: str, threads: int | None) -> None:
+    """UserError for a number of threads where no kernel has a use for it."""
+    if threads and target != "numpy":
+        raise UserError(f"threads share the work of numpy's kernels: they are not for the target {target}")
+
+
 def choose(target: str = AUTO, device: str = AUTO, *, notify: Callable[[str], None] | None = None) -> Choice:
     """What runs a program: the first way in the table that has what was asked for.
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from .compiler.build import Experiment, load
 from .compiler.build.nets import checked_sizes
-from .compiler.program import StateInfo, TestSpec, TrainSpec
+from .compiler.program import DataSpec, StateInfo, TestSpec, TrainSpec
 from .diagnose import diagnosis
-from .driver import Compilation, Request
+from .driver import Compilation, Mode, Request
 from .grammar.source import UserError
-from .numbers import Numbers
+from .numbers import GROWTH, Numbers
 from .passes.flatten import flat_layout
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.batch is not None and self.dims.get("N", self.batch) != self.batch:
             raise UserError(f"a batch of {self.batch} and the dimension N of {self.dims['N']} contradict each other")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"`steps` takes a whole number from 1 up, not {self.steps}")
 
     @property
     def records(self) -> int | None:
@@ -73,8 +75,15 @@ def blocks(experiment: Experiment, options: Options) -> list[TrainSpec]:
 
 
 def open_experiment(path: str | Path, options: Options) -> Experiment:
-    """The file, read and checked."""
-    return load(Path(path), settings=options.settings, dims=options.dims)
+    """The file, read and checked; UserError where it computes nothing that the options ask about."""
+    experiment = load(Path(path), settings=options.settings, dims=options.dims)
+    if options.numbers.growth != GROWTH:
+        steps = [step_of(experiment, spec, options) for spec in blocks(experiment, options)]
+        if not any(step.scaling for step in steps):
+            raise UserError(
+                "--scale-growth is for the loss that is scaled in f16: use --precision f16, or leave it out"
+            )
+    return experiment
 
 
 def train_experiment(
@@ -112,8 +121,7 @@ class Run:
 
     def __init__(self, experiment: Experiment, spec: TrainSpec, options: Options) -> None:
         self.experiment, self.spec, self.options = experiment, spec, options
-        self._has_batch = "N" in checked_sizes(experiment.net(spec.net))
-        self.step = self._compilation("train", self._batch_of(spec.data[0].get("batch")))
+        self.step = step_of(experiment, spec, options)
         self.tests = [(test, self._tested(test)) for test in spec.tests]
         layout = shared_layout([self.step, *(made for _, made in self.tests)])
         self.step.share(layout)
@@ -121,26 +129,9 @@ class Run:
             made.share(layout)
         self.state = self.step.new_state(spec.seed)
 
-    def _batch_of(self, batch: int | None) -> int:
-        return self.options.records or int(batch or 1)
-
-    def _compilation(self, mode: str, batch: int, outputs: tuple[str, ...] | None = None) -> Compilation:
-        request = Request(
-            mode="train" if mode == "train" else "test",
-            net=self.spec.net,
-            dims={**({"N": batch} if self._has_batch else {}), **self.options.dims},
-            outputs=outputs,
-            fused=self.options.fused,
-            target=self.options.target,
-            device=self.options.device,
-            threads=self.options.threads or 0,
-            numbers=self.options.numbers,
-        )
-        return Compilation(self.experiment, request, spec=self.spec)
-
     def _tested(self, test: TestSpec) -> Compilation:
-        net = self.step.net
-        return self._compilation("test", self._batch_of(test.data.get("batch")), (*net.losses, *net.metrics))
+        outputs = (*self.step.net.losses, *self.step.net.metrics)
+        return _program_of(self.experiment, self.spec, self.options, "test", test.data, outputs)
 
     def begin(self, before: Path | State | None) -> None:
         """Take weights: those that the block names, else those of the block before."""
@@ -151,8 +142,11 @@ class Run:
             for line in self.state.load(files, fresh=self.spec.fresh).lines():
                 self._note(line)
         elif isinstance(before, State):
+            from .runtime.loading import is_fresh
+
             for name in before:
-                if name in self.state and self.state[name].shape == before[name].shape:
+                kept = name in self.state and not is_fresh(self.state.infos[name], self.spec.fresh)
+                if kept and self.state[name].shape == before[name].shape:
                     self.state[name] = before[name]
         elif before is not None:
             self.state.load(before, fresh=self.spec.fresh)
@@ -195,6 +189,36 @@ class Run:
         return open_stream(made, data, mode, seed=self.spec.seed, batch=batch, data_dir=self.options.data_dir)
 
 
+def step_of(experiment: Experiment, spec: TrainSpec, options: Options) -> Compilation:
+    """The training step of a block."""
+    return _program_of(experiment, spec, options, "train", spec.data[0], None)
+
+
+def _program_of(
+    experiment: Experiment,
+    spec: TrainSpec,
+    options: Options,
+    mode: Mode,
+    data: DataSpec,
+    outputs: tuple[str, ...] | None,
+) -> Compilation:
+    """A program of a block's net, for batches as the data or the options say."""
+    batch = options.records or int(data.get("batch") or 1)
+    has_batch = "N" in checked_sizes(experiment.net(spec.net))
+    request = Request(
+        mode=mode,
+        net=spec.net,
+        dims={**({"N": batch} if has_batch else {}), **options.dims},
+        outputs=outputs,
+        fused=options.fused,
+        target=options.target,
+        device=options.device,
+        threads=options.threads or 0,
+        numbers=options.numbers,
+    )
+    return Compilation(experiment, request, spec=spec)
+
+
 def shared_layout(compilations: list[Compilation]) -> tuple[StateInfo, ...]:
     """One layout for programs that share a state: all tensors, those of the first in front."""
     infos: dict[str, StateInfo] = {}
@@ -227,7 +251,7 @@ def open_stream(
             stream.close()
             raise UserError(
                 f"{', '.join(d.name for d in data)}: there is no column for the input `{name}`; "
-                f"the columns are {', '.join(stream.columns) or 'none'}"
+                f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
             )
         shape = stream.columns[name][0]
         if shape != tuple(map(int, type_.shape)):

@@ -173,13 +173,18 @@ def frozen_or_tuned(
     Where schedules are frozen (`schedules.using`) nothing is tuned: None, or UserError for what no file has. wish: as
     `driver.compilation` takes it. The file is written whole at the end, or not at all.
     """
+    from .runtime.triton.device import NoGpu
+
     made = compilation(file, **wish)
     if made.request.target != "triton" or made.request.device != "cuda":
         raise UserError("schedules are measured on a GPU: use --device cuda")
+    try:
+        cuda = Choice(made.request.target, made.request.device).open()
+    except NoGpu as error:
+        raise error.instead("tune on one that has a GPU") from None
     if in_use().frozen:
         _ = made.program, made.apply_program
         return None
-    cuda = Choice(made.request.target, made.request.device).open()
     assert cuda is not None
     path = out if out is not None else own_file()
     if path is None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from ..compiler.codegen import emit
 from ..compiler.graph import Graph
 from ..compiler.plan import Plan
 from ..compiler.program import Program, StateInfo
 from ..compiler.types import SIZES
-from .blocks import layout
-from .blocks.choice import Measured, scheduled
-from .blocks.fuse import fuse_blocks
 from .fuse import Fused, fuse
 from .memory import plan
+
+if TYPE_CHECKING:
+    from .blocks.choice import Measured
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Choices:
     threads: int = 1
     arch: str = "cuda:90"
     precision: Literal["ieee", "tf32"] = "ieee"
-    measured: Measured = field(default_factory=Measured)
+    measured: Measured | None = None
 
 
 def _for_numpy(graph: Graph, how: Choices) -> Fused:
@@ -40,8 +40,11 @@ def _for_numpy(graph: Graph, how: Choices) -> Fused:
 
 
 def _for_triton(graph: Graph, how: Choices) -> Fused:
+    from .blocks.choice import Measured, scheduled
+    from .blocks.fuse import fuse_blocks
+
     fused = fuse_blocks(graph, enabled=how.fused, nofuse=how.nofuse, device=how.arch, precision=how.precision)
-    return scheduled(fused, how.measured, how.arch)
+    return scheduled(fused, how.measured or Measured(), how.arch)
 
 
 def _on_cpu(kernels: Fused) -> Plan:
@@ -49,6 +52,8 @@ def _on_cpu(kernels: Fused) -> Plan:
 
 
 def _on_gpu(kernels: Fused) -> Plan:
+    from .blocks import layout
+
     return plan(kernels.graph, threads=1, inner=False, layout=layout.orders)
 
 

@@ -29,7 +29,6 @@ from .rewrite import Match, Rule, of, rewrite
 from .stores import flat_view
 
 Precision = Literal["f32", "bf16", "f16"]
-PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "f16")
 NARROW = frozenset({"bf16", "f16"})
 
 # What each primitive does with numbers of 16 bits. product: multiplies them and sums in f32; exact: its results are

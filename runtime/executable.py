@@ -43,6 +43,8 @@ class Engine(Protocol):
 
     def seconds(self, feeds: Mapping[str, Array], times: int, /) -> float: ...
 
+    def spoil(self) -> None: ...
+
     @property
     def where(self) -> str: ...
 
@@ -81,9 +83,32 @@ class Executable:
     def seconds(self, feeds: Mapping[str, npt.ArrayLike], times: int = 1) -> float:
         """Run the program so many times on the same feeds: the seconds of one run.
 
-        On a GPU the feeds are there already and the outputs stay there; on the CPU their copies count.
+        On a GPU the feeds are there already and the outputs stay there; on the CPU their copies count. A GPU's first
+        run of all, which its host launches kernel by kernel, is run but counts only where it is the only one.
         """
         return self._engine.seconds(self._checked(feeds), times)
+
+    def twice(self, feeds: Mapping[str, npt.ArrayLike]) -> tuple[dict[str, Array], list[str]]:
+        """Run the program, and again from the state that it had: the first outputs, and what has other bits then.
+
+        What the first run left in memory is spoiled before the second, which is a replay where a device replays; so
+        what a replay leaves out differs. Names are those of outputs and of buffers of state, which has one run's
+        updates afterwards.
+        """
+        buffers = self.state.buffers
+        before = {name: buffers[name].copy() for name in self.program.updates}
+        runs = []
+        for again in (False, True):
+            for name, value in before.items() if again else ():
+                np.copyto(buffers[name], value)
+            self.state.touch()
+            self._engine.spoil()
+            outputs = self.run(feeds)
+            runs.append((outputs, {name: buffers[name].copy() for name in before}))
+        (first, updates), (second, others) = runs
+        pairs = [*((name, a, second[name]) for name, a in first.items())]
+        pairs += [(name, a, others[name]) for name, a in updates.items()]
+        return first, [name for name, a, b in pairs if a.tobytes() != b.tobytes()]
 
     @property
     def where(self) -> str:
@@ -177,6 +202,10 @@ class ArrayEngine:
         for _ in range(times):
             self.run(feeds)
         return (time.perf_counter() - start) / times
+
+    def spoil(self) -> None:
+        """Have what only depends on the state made anew; every step computes the rest by its text."""
+        self._prepared = None
 
     def _remake(self) -> None:
         """Run what only depends on the state, if that was written since."""

@@ -49,7 +49,10 @@ def constant(filler: Filler, shape: Shape, random: np.random.Generator, dtype: t
 
 def uniform(filler: Filler, shape: Shape, random: np.random.Generator, dtype: type[np.floating[Any]]) -> Array:
     """Uniform in [min, max)."""
-    return _uniform(shape, filler.get("min", 0.0), filler.get("max", 1.0), random, dtype)
+    low, high = filler.get("min", 0.0), filler.get("max", 1.0)
+    if low > high:
+        raise ValueError(f"min {low:g} is above max {high:g}")
+    return _uniform(shape, low, high, random, dtype)
 
 
 def gaussian(filler: Filler, shape: Shape, random: np.random.Generator, dtype: type[np.floating[Any]]) -> Array:

@@ -35,7 +35,7 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[s
                 raise UserError(f"{path}: `{printable(other)}` and `{printable(name)}` count as the same name")
             if not name.startswith("."):  # histories and counters of a snapshot
                 sources[_plain(name)] = path, name, entry
-    wanted = {info.name: info for info in infos if not _is_fresh(info, fresh)}
+    wanted = {info.name: info for info in infos if not is_fresh(info, fresh)}
     problems = []
     for name, info in wanted.items():
         if _plain(name) not in sources:
@@ -63,7 +63,7 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[s
                 converted.append(f"{name}: {held} to {wanted[name].type.dtype}")
     known = {_plain(info.name) for info in infos}
     unused = dict.fromkeys(printable(_layer(name)) for key, (_, name, _) in sources.items() if key not in known)
-    left = dict.fromkeys(_layer(info.name) for info in infos if _is_fresh(info, fresh))
+    left = dict.fromkeys(_layer(info.name) for info in infos if is_fresh(info, fresh))
     return Matched(arrays, Loaded(tuple(unused), tuple(left), tuple(converted)))
 
 
@@ -77,7 +77,7 @@ def _layer(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _is_fresh(info: StateInfo, fresh: Collection[str]) -> bool:
+def is_fresh(info: StateInfo, fresh: Collection[str]) -> bool:
     """Whether `fresh` names the layer of a tensor, a block around it, or the tensor itself."""
     name = _plain(info.name)
     return any(name == _plain(word) or name.startswith(_plain(word) + ".") for word in fresh)
@@ -87,7 +87,7 @@ def _check_fresh(infos: Sequence[StateInfo], fresh: Collection[str]) -> None:
     """Each name in `fresh` must be one of the net's."""
     layers = list(dict.fromkeys(_layer(info.name) for info in infos))
     for word in fresh:
-        if not any(_is_fresh(info, [word]) for info in infos):
+        if not any(is_fresh(info, [word]) for info in infos):
             near = difflib.get_close_matches(word, layers, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             raise UserError(f"fresh: the net has no layer `{word}` with parameters{hint}")

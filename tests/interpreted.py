@@ -1,7 +1,8 @@
 """Running a program of the triton target in Triton's interpreter, with everything checked that can be.
 
 One worker process serves all tests of a process. The arena begins as NaN, so what is read before it was written shows;
-writes beside a memory are errors; so are writes to what a program only reads.
+writes beside a memory are errors; so are writes to what a program only reads. Every access is watched: races, accesses
+beside a buffer and reads of what nobody wrote are errors as well.
 """
 
 from __future__ import annotations
@@ -37,18 +38,25 @@ def state_of(program: Program, values: Mapping[str, npt.ArrayLike]) -> State:
     return state
 
 
-def engine_on(program: Program, state: State) -> Engine:
+def engine_on(program: Program, state: State, *, watched: bool = True) -> Engine:
     """A program in the interpreter, checked."""
-    return Engine(program, state, interpreter(), mirror_of(state, interpreter()), checked=True)
+    return Engine(program, state, interpreter(), mirror_of(state, interpreter()), checked=True, watched=watched)
 
 
 def run_interpreted(
-    program: Program, feeds: Mapping[str, npt.ArrayLike], state: Mapping[str, npt.ArrayLike] | None = None
+    program: Program,
+    feeds: Mapping[str, npt.ArrayLike],
+    state: Mapping[str, npt.ArrayLike] | None = None,
+    *,
+    watched: bool = True,
 ) -> tuple[Arrays, Arrays]:
     """The outputs, and the buffers of state that the program updates, after one step.
 
     feeds: arrays in the types that users see (bf16 as float32). state: by the names of the buffers; 0 where not given.
     """
     held = state_of(program, state or {})
-    outputs = engine_on(program, held).run({name: np.asarray(array) for name, array in feeds.items()})
+    engine = engine_on(program, held, watched=watched)
+    outputs = engine.run({name: np.asarray(array) for name, array in feeds.items()})
+    faults = engine.faults()
+    assert not faults, "\n".join(map(str, faults))
     return outputs, {name: held.buffers[name].copy() for name in program.updates}

@@ -2,6 +2,7 @@
 
 A kernel reads what the oracle computed for it, rounded to the types in which values are stored and laid out as in the
 whole program; all other bytes are NaN, and must still be when it has run. So must what it only reads be as it was.
+Every access is watched (`interpreted.run_interpreted`), against the exact elements of its operands and results.
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ import numpy as np
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node, at
+from netc.compiler.kinds import Mismatch, kind_of
 from netc.compiler.layers import LAYERS, building
 from netc.compiler.net import SEED, STEP
+from netc.compiler.ops import TypeRuleError
 from netc.compiler.program import Filler
 
 
@@ -35,8 +37,17 @@ class Standalone:
         self.streams = 0
 
     def call(self, kind: str, *inputs: Any, layer: str = "l", **settings: Any) -> Any:
-        """The result of one layer; its scope and the prefix of its parameters is `layer`."""
+        """The result of one layer; its scope and the prefix of its parameters is `layer`.
+
+        Settings are held against the signature, as in a call of a file; TypeRuleError for what it does not take.
+        """
         self.layer = layer
+        for name, value in settings.items():
+            taken = kind_of(LAYERS[kind].signature.parameters[name].annotation)
+            try:
+                taken.convert(value)
+            except Mismatch:
+                raise TypeRuleError(f"`{name}` takes {taken.text}, not {value}") from None
         with building(self), at(None, layer):
             return LAYERS[kind].function(*inputs, **settings)
 

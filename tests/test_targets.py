@@ -87,7 +87,7 @@ def test_devices_say_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("netc.machine._lacks", lambda way: way.target == "triton")
     cpu = devices()[0]
     assert list(cpu.targets) == ["numpy"]
-    assert cpu.missing == {"triton": "not here: pip install triton"}
+    assert cpu.missing == {"triton": "not here: pip install 'triton>=3.4'"}
 
 
 def test_devices_name_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...grammar import tree
-from ...grammar.source import SourceError, Span, suggest
+from ...grammar.source import SourceError, Span
 from ..graph import Node
 from ..kinds import UNKNOWN, describe
 from ..net import LayerInfo
-from ..schema import CAFFE_FIELDS, Argument
+from ..schema import Argument, unknown_setting
 from . import body, calls
 from .expressions import Results, evaluate
 from .frame import Binding, Frame, Use
@@ -39,11 +39,7 @@ def bind_formals(
             continue
         name = argument.name.name
         if name not in names:
-            meant = [ours for ours in CAFFE_FIELDS.get(name, ()) if ours in names]
-            near = f"did you mean `{meant[0]}`?" if meant else suggest(name, names)
-            takes = ", ".join([*names, *extra])
-            hint = f"{near} {function.name} takes: {takes}".strip()
-            frame.report(SourceError("E201", f"{function.name}: `{name}` is not a setting", argument.name.span, hint))
+            frame.report(unknown_setting(function.name, argument.name, [*names, *extra]))
         elif name in values:
             message = f"{function.name}: `{name}` is given twice"
             frame.report(SourceError("E206", message, argument.name.span, "leave one of them out"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ...grammar import tree
 from ...grammar.source import SourceError, suggest
+from .. import foreign
 from ..graph import Node
 from ..kinds import UNKNOWN, describe
 from ..types import LANGUAGE_DTYPES, TensorType
@@ -43,7 +44,7 @@ def read_type(frame: Frame, expr: tree.TypeExpr) -> TensorType | None:
     """The type of an input or a free parameter; None (reported) where it is wrong."""
     dtype = expr.dtype.name
     if dtype not in LANGUAGE_DTYPES:
-        hint = suggest(dtype, LANGUAGE_DTYPES) or ", ".join(LANGUAGE_DTYPES)
+        hint = foreign.type_(dtype, LANGUAGE_DTYPES) or ", ".join(LANGUAGE_DTYPES)
         frame.report(SourceError("E306", f"`{dtype}` is no element type", expr.dtype.span, hint))
     shape = [_dim(frame, dim) for dim in expr.dims]
     if dtype not in LANGUAGE_DTYPES or any(size is None for size in shape):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
+from .. import foreign
 from ..kinds import UNKNOWN
 from ..layers import LAYERS
 from .module import EVERYTHING, Function, Module
@@ -160,7 +161,7 @@ class Frame:
             return self.report(SourceError("E216", f"`{word}` is a value and cannot be called", callee.span, hint))
         caffe = [name for name, layer in LAYERS.items() if word.lower() in (t.lower() for t in layer.caffe)]
         hint = f"here it is called {' or '.join(f'`{name}`' for name in caffe)}" if caffe else ""
-        hint = hint or suggest(word, self.callables())
+        hint = hint or foreign.call(word, LAYERS, self.callables())
         self.report(SourceError("E203", f"there is no layer, op or block `{word}`", callee.span, hint))
         return None
 

@@ -14,9 +14,11 @@ from typing import Any, NoReturn
 from ...grammar import tree
 from ...grammar.parse import parse, read_source
 from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError, suggest
+from .. import foreign
 from ..layers import LAYERS
 from ..program import DataSpec
 from ..schema import arguments_of, bind, signature_of
+from ..solvers import SOLVERS
 from ..sources import SOURCES
 from . import calls
 from .check import check_nets
@@ -75,6 +77,8 @@ def _check_settings(module: Module, settings: Mapping[str, Any]) -> None:
     for key in settings:
         if key not in names:
             near = suggest(key, names) or (f"there are {', '.join(names)}" if names else "there are none")
+            if trains and key in {name for solver in SOLVERS.values() for name in signature_of(solver).parameters}:
+                near = f"{near}; those of the solver are set in the file"
             raise UserError(f"{module.source.path} has no setting `{key}`; {near}")
 
 
@@ -155,19 +159,13 @@ class Loader:
         callee = item.value.callee
         schema = SOURCES.get(callee.name)
         if schema is None:
-            hint = suggest(callee.name, SOURCES) or f"there are {', '.join(SOURCES)}"
+            hint = foreign.use(callee.name, SOURCES) or f"there are {', '.join(SOURCES)}"
             self.problems.add(SourceError("E410", f"there is no data source `{callee.name}`", callee.span, hint))
             return None
         signature = signature_of(schema)
         arguments = arguments_of(item.value.args)
         reader = calls.FrameReader(frame)
         bound = bind(callee.name, signature, arguments, callee.span, reader, positional_settings=False)
-        for name in ("batch", "batches"):
-            value = bound.values.get(name)
-            if value is not None and value < (1 if name == "batch" else 0):
-                message = f"{callee.name}: `{name}` is {value}"
-                self.problems.add(SourceError("E413", message, bound.places[name], "a batch has one record or more"))
-                return None
         if not bound.ok:
             return None
         place = f"{item.name.span.file}:{item.name.span.line}"

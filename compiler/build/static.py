@@ -13,7 +13,7 @@ from ...grammar.source import SourceError
 from ..fillers import FILLERS
 from ..kinds import BareName, kind_of
 from ..layers import LAYERS, Layer
-from ..schema import public, unknown_setting
+from ..schema import means_filler, public, unknown_setting
 from .calls import allowed_in_op
 from .frame import Binding, Frame, assigned, ends_with_return
 from .layers import COMMON
@@ -155,7 +155,7 @@ def _is_word(frame: Frame, layer: Layer, arg: tree.Arg) -> bool:
     if arg.name is None:
         kinds = [kind_of(p.annotation) for p in layer.signature.parameters.values()]
         return any(arg.value.name in kind.words for kind in kinds)
-    if name in layer.params and arg.value.name in FILLERS:
+    if name in layer.params and means_filler(arg.value.name, frame):
         return True
     parameter = layer.signature.parameters.get(name) or layer.signature.parameters.get(f"{name}_")
     kind = kind_of(parameter.annotation) if parameter is not None else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, UserError, suggest
+from .. import foreign
 from ..kinds import UNKNOWN, describe
 from ..program import DataSpec, TestSpec, TrainSpec, Use
 from ..schema import read_use
@@ -40,19 +41,6 @@ KEYS = (
 # Keys that are one number, with the least it may be: `--set steps=100` replaces them too.
 NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0}
 DEFAULTS: dict[str, Any] = {"display": 100, "snapshot": 0, "clip": None, "accumulate": 1, "seed": 0}
-MEANT = {
-    "max_iter": "steps",
-    "iterations": "steps",
-    "test_interval": "test",
-    "base_lr": "solver",
-    "lr": "solver",
-    "lr_policy": "schedule",
-    "iter_size": "accumulate",
-    "clip_gradients": "clip",
-    "random_seed": "seed",
-    "data": "from",
-    "type": "solver",
-}
 
 
 @dataclass
@@ -83,19 +71,21 @@ def _number_set(key: str, value: Any) -> int | float:
 def read_trains(experiment: Experiment, problems: Any, trials: Trials) -> tuple[TrainSpec, ...]:
     """The `train` blocks of the file itself, in order; those with mistakes are reported and left out."""
     specs: list[TrainSpec] = []
-    for item in experiment.file.definitions:
-        if isinstance(item, tree.TrainDef):
-            spec = Block(experiment, problems, trials, item).read()
-            if spec is not None:
-                specs.append(spec)
+    items = [item for item in experiment.file.definitions if isinstance(item, tree.TrainDef)]
+    for item in items:
+        spec = Block(experiment, problems, trials, item, first=item is items[0]).read()
+        if spec is not None:
+            specs.append(spec)
     return tuple(specs)
 
 
 class Block:
-    """The reading of one `train` block."""
+    """The reading of one `train` block. first: no other stands before it, whose weights it would go on with."""
 
-    def __init__(self, experiment: Experiment, problems: Any, trials: Trials, item: tree.TrainDef) -> None:
-        self.experiment, self.trials, self.item = experiment, trials, item
+    def __init__(
+        self, experiment: Experiment, problems: Any, trials: Trials, item: tree.TrainDef, *, first: bool
+    ) -> None:
+        self.experiment, self.trials, self.item, self.first = experiment, trials, item, first
         self.frame = Frame(problems, experiment.module, "file")
         self.reader = calls.FrameReader(self.frame)
         self.found = Found()
@@ -187,11 +177,8 @@ class Block:
         for setting in self.item.settings:
             key = setting.key.name
             if key not in readers:
-                meant = MEANT.get(key)
-                near = f"did you mean `{meant}`?" if meant else suggest(key, KEYS)
-                self.fail(
-                    "E421", f"train: `{key}` is not a key", setting.key.span, f"{near} keys: {', '.join(KEYS)}".strip()
-                )
+                hint = foreign.then(foreign.key(key, KEYS), f"keys: {', '.join(KEYS)}")
+                self.fail("E421", f"train: `{key}` is not a key", setting.key.span, hint)
             elif key in seen and key != "test":
                 self.fail(
                     "E206", f"train: `{key}` is given twice", setting.key.span, "only `test` may stand several times"
@@ -202,6 +189,8 @@ class Block:
 
     def _missing(self) -> None:
         given = {setting.key.name for setting in self.item.settings}
+        # A key under another framework's name is one mistake, not two.
+        given |= {foreign.KEYS[name].name for name in given & foreign.KEYS.keys()}
         examples = {"from": "from: digits", "solver": "solver: sgd(lr: 0.01)", "steps": "steps: 1000"}
         for key, example in examples.items():
             if key not in given and not (key == "steps" and "steps" in self.experiment.settings):
@@ -309,6 +298,9 @@ class Block:
 
     def _fresh_names(self, setting: tree.Setting) -> None:
         value = self._plain_value(setting)
+        if self.first and not any(other.key.name == "weights" for other in self.item.settings):
+            message = "train: `fresh` says nothing without `weights`"
+            self.fail("E423", message, setting.key.span, "it names layers whose weights are not taken from those files")
         for item in value.items if isinstance(value, tree.List) else () if value is None else (value,):
             if isinstance(item, tree.String):
                 self.found.fresh.append((item.value, item.span))

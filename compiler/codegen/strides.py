@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 Ints = tuple[int, ...]
 
@@ -29,11 +27,30 @@ def order_of(shape: Sequence[int], strides: Sequence[int]) -> Ints:
 
 
 def reshaped(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]) -> Ints | None:
-    """The strides of a reshape that is a view, or None."""
-    probe = as_strided(np.empty(1, np.int8), tuple(map(int, shape)), tuple(map(int, strides)))
-    if 0 in probe.shape:
-        return strides_of(target, range(len(target)))
-    try:
-        return tuple(int(s) for s in np.reshape(probe, tuple(map(int, target)), copy=False).strides)
-    except ValueError:
+    """The strides of a reshape that is a view, or None: those that numpy gives, which it tells from 2.1 on only."""
+    wanted = [int(n) for n in target]
+    if 0 in shape:
+        return strides_of(wanted, range(len(wanted)))
+    if wanted == [*shape]:
+        return tuple(map(int, strides))
+    if math.prod(shape) != math.prod(wanted):
         return None
+    held = [(int(n), int(s)) for n, s in zip(shape, strides, strict=True) if n != 1]
+    found: list[int] = []
+    at = 0
+    while held and at < len(wanted):
+        # The fewest axes of each side that have as many elements: those held must lie one within the other.
+        size, step = held.pop(0)
+        end, count = at + 1, wanted[at]
+        while count != size:
+            if count < size:
+                count *= wanted[end]
+                end += 1
+            else:
+                more, inner = held.pop(0)
+                if step != more * inner:
+                    return None
+                size, step = size * more, inner
+        found += [step * math.prod(wanted[i + 1 : end]) for i in range(at, end)]
+        at = end
+    return (*found, *[found[-1] if found else 1] * (len(wanted) - at))

@@ -13,6 +13,7 @@ import numpy as np
 from .. import expr, ops
 from ..graph import Node
 from ..ops.base import TypeRuleError
+from ..ranges import Positive
 from .axes import refuse
 from .base import PerAxis, layer
 
@@ -25,21 +26,20 @@ def _affine(x: Node, scale: float, shift: float) -> Node:
 
 
 @layer("Exp", elementwise=True)
-def exp(x: Node, *, base: float | None = None, scale: float = 1.0, shift: float = 0.0) -> Node:
+def exp(x: Node, *, base: Positive | None = None, scale: float = 1.0, shift: float = 0.0) -> Node:
     """base ** (shift + scale * x), base e unless given   (Caffe: Exp)"""
     if base is None:
         return ops.exp(_affine(x, scale, shift))
-    refuse(base <= 0.0, f"base is {base}, it must be above 0")
     return ops.exp(_affine(x, scale * math.log(base), shift * math.log(base)))
 
 
 @layer("Log", elementwise=True)
-def log(x: Node, *, base: float | None = None, scale: float = 1.0, shift: float = 0.0) -> Node:
+def log(x: Node, *, base: Positive | None = None, scale: float = 1.0, shift: float = 0.0) -> Node:
     """log(shift + scale * x) / log(base), base e unless given   (Caffe: Log)"""
     natural = ops.log(_affine(x, scale, shift))
     if base is None:
         return natural
-    refuse(base <= 0.0 or base == 1.0, f"base is {base}, it must be above 0 and not 1")
+    refuse(base == 1.0, "there is no logarithm to base 1")
     return natural * (1.0 / math.log(base))
 
 

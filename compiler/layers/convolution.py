@@ -7,6 +7,7 @@ import math
 from .. import expr, ops
 from ..fillers import constant, xavier
 from ..graph import Node
+from ..ranges import AtLeastOne
 from .axes import along, per_axis, refuse, sizes, spatial
 from .base import PerAxis, layer, parameter
 
@@ -20,25 +21,25 @@ def _folded(x: Node, axis: int) -> tuple[Node, tuple[int, ...]]:
     return expr.reshape(x, (math.prod(batch), *x.shape[channel:])), batch
 
 
-def _finished(y: Node, out: int, bias: bool, batch: tuple[int, ...]) -> Node:
+def _finished(y: Node, out: AtLeastOne, bias: bool, batch: tuple[int, ...]) -> Node:
     if bias:
         y = y + along(parameter("bias", (out,), constant()), len(y.shape), 1)
     return y if len(batch) == 1 else expr.reshape(y, (*batch, *y.shape[1:]))
 
 
 def _divides(channels: int, group: int, what: str) -> None:
-    refuse(group < 1 or channels % group != 0, f"{channels} {what} do not divide into {group} groups")
+    refuse(channels % group != 0, f"{channels} {what} do not divide into {group} groups")
 
 
 @layer("Convolution", params=("weight", "bias"))
 def conv(
     x: Node,
     *,
-    out: int,
+    out: AtLeastOne,
     kernel: PerAxis,
     stride: PerAxis = 1,
     pad: PerAxis = 0,
-    group: int = 1,
+    group: AtLeastOne = 1,
     dilation: PerAxis = 1,
     bias: bool = True,
     axis: int = 1,
@@ -52,7 +53,6 @@ def conv(
     space = spatial(folded, 1)
     k, s = per_axis(kernel, len(space), "kernel"), per_axis(stride, len(space), "stride")
     p, d = per_axis(pad, len(space), "pad", least=0), per_axis(dilation, len(space), "dilation")
-    refuse(out < 1, f"out is {out}, there must be at least one channel")
     _divides(folded.shape[1], group, "channels of the input")
     _divides(out, group, "channels of the result")
     reach = [d_ * (k_ - 1) + 1 for k_, d_ in zip(k, d, strict=True)]
@@ -70,11 +70,11 @@ def conv(
 def deconv(
     x: Node,
     *,
-    out: int,
+    out: AtLeastOne,
     kernel: PerAxis,
     stride: PerAxis = 1,
     pad: PerAxis = 0,
-    group: int = 1,
+    group: AtLeastOne = 1,
     dilation: PerAxis = 1,
     bias: bool = True,
     axis: int = 1,
@@ -88,7 +88,6 @@ def deconv(
     space = spatial(folded, 1)
     k, s = per_axis(kernel, len(space), "kernel"), per_axis(stride, len(space), "stride")
     p, d = per_axis(pad, len(space), "pad", least=0), per_axis(dilation, len(space), "dilation")
-    refuse(out < 1, f"out is {out}, there must be at least one channel")
     _divides(folded.shape[1], group, "channels of the input")
     _divides(out, group, "channels of the result")
     result = tuple(

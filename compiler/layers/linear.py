@@ -7,18 +7,17 @@ import math
 from .. import expr, ops
 from ..fillers import constant, xavier
 from ..graph import Node
-from .axes import refuse
+from ..ranges import AtLeastOne
 from .base import layer, parameter
 
 
 @layer("InnerProduct", params=("weight", "bias"))
-def linear(x: Node, *, out: int, bias: bool = True, axis: int = 1, transpose: bool = False) -> Node:
+def linear(x: Node, *, out: AtLeastOne, bias: bool = True, axis: int = 1, transpose: bool = False) -> Node:
     """y = x W' + b   (Caffe: InnerProduct)
 
     The axes from `axis` on are flattened to K; weight is (out, K), or (K, out) with `transpose`; bias (out).
     """
     at = expr.axis_of(axis, len(x.shape))
-    refuse(out < 1, f"out is {out}, there must be at least one")
     batch, inner = x.shape[:at], math.prod(x.shape[at:])
     flat = expr.reshape(x, (batch[0] if len(batch) == 1 else math.prod(batch), inner))
     weight = parameter("weight", (inner, out) if transpose else (out, inner), xavier())
@@ -29,11 +28,10 @@ def linear(x: Node, *, out: int, bias: bool = True, axis: int = 1, transpose: bo
 
 
 @layer("Embed", params=("weight", "bias"))
-def embed(x: Node, *, size: int, out: int, bias: bool = True) -> Node:
+def embed(x: Node, *, size: AtLeastOne, out: AtLeastOne, bias: bool = True) -> Node:
     """y[i] = W[x[i]] + b   (Caffe: Embed)
 
     x holds whole numbers below `size`, the result has an axis of `out` more. weight is (size, out), bias (out).
     """
-    refuse(size < 1 or out < 1, f"a table of {size} x {out} is empty")
     y = ops.gather(parameter("weight", (size, out), xavier()), expr.cast(x, "i32"))
     return y + parameter("bias", (out,), constant()) if bias else y

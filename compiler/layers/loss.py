@@ -10,6 +10,7 @@ from typing import Literal
 
 from .. import expr, ops
 from ..graph import Node
+from ..ranges import NotNegative
 from .activation import softplus
 from .axes import refuse, rows
 from .base import layer
@@ -140,7 +141,7 @@ def hinge_loss(x: Node, label: Node, *, norm: Literal["l1", "l2"] = "l1") -> Nod
 
 
 @layer("ContrastiveLoss")
-def contrastive_loss(a: Node, b: Node, similar: Node, *, margin: float = 1.0, legacy: bool = False) -> Node:
+def contrastive_loss(a: Node, b: Node, similar: Node, *, margin: NotNegative = 1.0, legacy: bool = False) -> Node:
     """sum (y * d ** 2 + (1 - y) * max(margin - d, 0) ** 2) / (2 N), d = |a - b|   (Caffe: ContrastiveLoss)
 
     similar: y, 1 or 0 for each pair. legacy: max(margin - d ** 2, 0) for dissimilar pairs. Their gradient divides by

@@ -8,6 +8,7 @@ from typing import Literal
 from .. import expr, ops
 from ..fillers import constant
 from ..graph import Node
+from ..ranges import AtLeastOne, NotNegative, Part
 from .axes import along, refuse
 from .base import commit, layer, parameter, statistic, training
 
@@ -35,8 +36,8 @@ def batch_norm(
     x: Node,
     *,
     affine: bool = True,
-    eps: float = 1e-5,
-    moving_average_fraction: float = 0.999,
+    eps: NotNegative = 1e-5,
+    moving_average_fraction: Part = 0.999,
     use_global_stats: bool | None = None,
 ) -> Node:
     """(x - mean) / sqrt(variance + eps) * weight + bias, for each channel   (Caffe: BatchNorm)
@@ -75,7 +76,7 @@ def batch_norm(
 
 
 @layer("MVN")
-def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = False, eps: float = 1e-9) -> Node:
+def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = False, eps: NotNegative = 1e-9) -> Node:
     """(x - mean) / (sqrt(variance) + eps), for each item and channel   (Caffe: MVN)
 
     Over the axes after the channels', or the channels' too with `across_channels`. The gradient divides by
@@ -94,10 +95,10 @@ def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = Fal
 def lrn(
     x: Node,
     *,
-    size: int = 5,
-    alpha: float = 1.0,
+    size: AtLeastOne = 5,
+    alpha: NotNegative = 1.0,
     beta: float = 0.75,
-    k: float = 1.0,
+    k: NotNegative = 1.0,
     region: Literal["across", "within"] = "across",
 ) -> Node:
     """x * (k + alpha / n * sum of x ** 2 over a window) ** -beta   (Caffe: LRN)
@@ -105,7 +106,7 @@ def lrn(
     The window is `size` channels around each (n = size), or with region: within, where k is 1, a square of space
     (n = size for each axis, multiplied); both reach over the edge, where x is 0.
     """
-    refuse(size < 1 or size % 2 == 0, f"size is {size}, it must be odd")
+    refuse(size % 2 == 0, f"size is {size}, it must be odd")
     first, last = (1, 2) if region == "across" else (2, len(x.shape))
     axes = tuple(range(first, last))
     refuse(len(x.shape) < last or not axes, f"the input is {x.type}, it has no axes to take windows over")

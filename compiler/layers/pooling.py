@@ -10,6 +10,7 @@ import numpy as np
 from .. import expr, ops
 from ..graph import Node
 from ..ops.base import TypeRuleError
+from ..ranges import AtLeastOne
 from .axes import per_axis, refuse, sizes, spatial
 from .base import PerAxis, layer
 from .shape import concat, flatten
@@ -146,12 +147,11 @@ def avg_pool(
 
 
 @layer("SPP")
-def spp(x: Node, *, height: int, pool: Literal["max", "avg"] = "max") -> Node:
+def spp(x: Node, *, height: AtLeastOne, pool: Literal["max", "avg"] = "max") -> Node:
     """The input pooled into 1, 2 x 2, 4 x 4, … bins, flattened and joined: (N, C * bins)   (Caffe: SPP)
 
     Spatial pyramid pooling over `height` levels (He et al., 2014). One level alone stays (N, C, 1, 1), as in Caffe.
     """
-    refuse(height < 1, f"height is {height}, it must be at least 1")
     space = spatial(x, 1)
     levels = []
     for level in range(height):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import expr
 from ..fillers import constant
 from ..graph import Node
+from ..ranges import Share
 from .axes import along, refuse
 from .base import layer, parameter, random_bits, training
 
@@ -48,9 +49,8 @@ def bias(x: Node, *, axis: int = 1, num_axes: int = 1, by: Node | None = None) -
 
 
 @layer("Dropout")
-def dropout(x: Node, *, ratio: float = 0.5) -> Node:
+def dropout(x: Node, *, ratio: Share = 0.5) -> Node:
     """x * keep / (1 - ratio), keep 0 with probability ratio, else 1; x in test mode   (Caffe: Dropout)"""
-    refuse(not 0.0 <= ratio < 1.0, f"ratio is {ratio}, it must be at least 0 and below 1")
     # The mask compares whole numbers, so it is the same on every target.
     limit = round(ratio * 2**32)
     if not training() or limit == 0:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from .. import expr, ops
 from ..graph import Node
+from ..ranges import AtLeastOne
 from .axes import per_axis, refuse
 from .base import PerAxis, layer
 
@@ -80,10 +81,9 @@ def reshape(x: Node, *, shape: PerAxis, axis: int = 0, num_axes: int = -1) -> No
 
 
 @layer("Tile")
-def tile(x: Node, *, tiles: int, axis: int = 1) -> Node:
+def tile(x: Node, *, tiles: AtLeastOne, axis: int = 1) -> Node:
     """x, x, … tiles times along axis   (Caffe: Tile)"""
     at = expr.axis_of(axis, len(x.shape))
-    refuse(tiles < 1, f"tiles is {tiles}, it must be at least 1")
     before, after = x.shape[:at], x.shape[at:]
     many = expr.broadcast_to(expr.reshape(x, (*before, 1, *after)), (*before, tiles, *after))
     return expr.reshape(many, (*before, tiles * after[0], *after[1:]))

@@ -29,13 +29,6 @@ FILES: dict[str, Code] = {
         What stands after `data NAME =` is the call of a source: `data digits = mnist(split: train, batch: 64)`.
         """,
     ),
-    "E413": Code(
-        "a batch of nothing",
-        """
-        `batch` is the number of records in a batch, one or more. `batches` is the number of batches in a test, 0
-        for one pass over the data.
-        """,
-    ),
     "E420": Code(
         "no such net",
         """

@@ -67,7 +67,8 @@ NAMES: dict[str, Code] = {
         "a value of another kind",
         """
         A setting wants another kind of value than it is given: a whole number, a number, true or false, a text, one
-        of a few words, a list, a filler, a tensor. A whole number may be computed, as long as it comes out whole.
+        of a few words, a list, a filler, a tensor. A whole number may be computed, as long as it comes out whole. Of
+        some settings only a range of numbers makes sense, and the message names it.
 
             y = linear(x, 30 / 4)      # wrong: 7.5
             y = linear(x, 32 / 4)

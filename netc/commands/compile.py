@@ -45,7 +45,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
 @choice_of_program(mode="test")
-@choice_of_machine
+@choice_of_machine(threads=False)
 @choice_of_numbers
 @choice_of_schedules(ahead=True)
 def command(
@@ -62,7 +62,6 @@ def command(
     outputs: tuple[str, ...],
     target: str,
     device: str,
-    threads: int | None,
     seed: int | None,
     numbers: Numbers,
 ) -> None:
@@ -77,6 +76,9 @@ def command(
     from ..api import export
     from ..exporting import kernel_progress
 
+    if mode == "train" and not update:
+        note = "--mode train alone is the net as it is in training, dropout included; a step that learns is --train"
+        click.echo(f"netc: {note} (target triton)", err=True)
     with kernel_progress() as told:
         found = export(
             file,

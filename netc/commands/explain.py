@@ -17,8 +17,10 @@ from .options import (
     choice_of_numbers,
     choice_of_program,
     dimensions,
+    nothing_beside,
     print_json,
     settings_of,
+    shown_for,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.command("explain", short_help="More on an error code, or on fusion.")
 @click.argument("what", metavar="CODE|FILE.net")
 @choice_of_program(mode="train")
-@choice_of_machine
+@choice_of_machine(seed=False)
 @choice_of_numbers
 @choice_of_arch
 @click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not.")
@@ -44,7 +46,6 @@ def command(
     target: str,
     device: str,
     threads: int | None,
-    seed: int | None,
     numbers: Numbers,
     arch: str,
     all_: bool,
@@ -52,14 +53,14 @@ def command(
 ) -> None:
     """Explain an error code (E310), or for a net each edge that could be fused: done, or why not.
 
-    The ledger of fusion names the two ops of an edge, their layers and the law or the reason; for an edge that was
-    fused, the bytes of memory traffic that this saves. Edges that read the same are one row. With --arch (target
-    triton) the kernels are compiled for that GPU, and a second table says what each uses of it.
+    The ledger of fusion says each law or reason once, and under it for each layer, or pair of layers, the edges from op
+    to op; for those that were fused, the bytes of memory traffic that this saves. --json has every edge. With --arch
+    (target triton) the kernels are compiled for that GPU, and a second table says what each uses of it.
     """
     if not what.endswith(".net") and not Path(what).exists():
         _code(what, json_)
         return
-    from ..driver import ARCH, compilation
+    from ..driver import compilation
     from ..ledger import ledger_table
 
     made = compilation(
@@ -73,7 +74,7 @@ def command(
         target=target,
         numbers=numbers,
         device=device,
-        arch="" if device == "cuda" else ARCH,  # of what is only shown
+        arch=shown_for(target, device),
         threads=threads,
     )
     if arch:
@@ -112,6 +113,7 @@ def _code(text: str, json_: bool) -> None:
     if code not in CODES:
         near = suggest(code, CODES)
         raise UserError(f"`{text}` is neither an error code nor a .net file{f'; {near}' if near else ''}")
+    nothing_beside(f"the error code {code}", "what", "json_")
     title, words = CODES[code].title, CODES[code].text
     if json_:
         print_json({"code": code, "title": title, "text": words})

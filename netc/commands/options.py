@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..exporting import ARCHS
 from ..grammar.source import UserError
 from ..numbers import PRECISIONS, numbers
-from ..targets import AUTO, DEVICES, TARGETS, Choice, check_device, check_target, choose
+from ..targets import AUTO, DEVICES, TARGETS, Choice, check_device, check_target, check_threads, choose
 
 F = TypeVar("F", bound=Callable[..., Any])
 Value = int | float | bool | str | tuple[Any, ...]
@@ -60,27 +61,35 @@ def choice_of_program(*, mode: str | None = "test") -> Callable[[F], F]:
     return add
 
 
-def choice_of_machine(function: F) -> F:
-    """--target --device --threads --seed: what runs the program, and from which seed. The command gets no `auto`."""
+def choice_of_machine(*, threads: bool = True, seed: bool = True) -> Callable[[F], F]:
+    """--target --device --threads --seed: what runs the program, and from which seed. The command gets no `auto`.
 
-    @functools.wraps(function)
-    def chosen(*args: Any, target: str, device: str, **kwargs: Any) -> Any:
-        choice = choose(target, device)
-        return function(*args, target=choice.target, device=choice.device, **kwargs)
+    threads, seed: whether the command has these flags; one that has no use for them does not take them.
+    """
 
-    command: F = chosen  # type: ignore[assignment]
-    for option in reversed(
-        [
-            _named("--target", [*TARGETS, AUTO], AUTO, "What is written.", callback=check_target),
+    def add(function: F) -> F:
+        @functools.wraps(function)
+        def chosen(*args: Any, target: str, device: str, **kwargs: Any) -> Any:
+            choice = choose(target, device)
+            check_threads(choice.target, kwargs.get("threads"))
+            return function(*args, target=choice.target, device=choice.device, **kwargs)
+
+        options = [
+            _named("--target", [*TARGETS, AUTO], AUTO, "What the net becomes.", callback=check_target),
             _named("--device", [*DEVICES, AUTO], AUTO, "What runs it.", callback=check_device),
-            click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Default: all cores."),
-            click.option(
-                "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of fillers, order and dropout."
-            ),
         ]
-    ):
-        command = option(command)
-    return command
+        if threads:
+            said = "Of numpy; default: all cores."
+            options.append(click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help=said))
+        if seed:
+            said = "Of fillers, order and dropout."
+            options.append(click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help=said))
+        command: F = chosen  # type: ignore[assignment]
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def choice_of_numbers(function: F) -> F:
@@ -158,6 +167,33 @@ def choice_of_schedules(*, ahead: bool = False) -> Callable[[F], F]:
         return click.option("--schedules", type=file, metavar="FILE", help=said)(frozen(command))
 
     return add
+
+
+def shown_for(target: str, device: str) -> str:
+    """The architecture for which kernels are written that are only looked at: of this machine's GPU on the device cuda.
+
+    UserError where that is none; without the device, kernels are shown for one that is known.
+    """
+    from ..driver import ARCH
+
+    if device != "cuda":
+        return ARCH
+    from ..runtime.triton.device import NoGpu
+
+    try:
+        Choice(target, device).open()
+    except NoGpu as error:
+        raise error.instead(f"use --target {target} alone, which shows kernels for {ARCH}") from None
+    return ""
+
+
+def nothing_beside(what: str, *names: str) -> None:
+    """UserError for a flag that was given though `what` leaves no use for it; names: of the parameters it does use."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        if given and parameter.name not in names:
+            raise UserError(f"{parameter.opts[0]} means nothing for {what}")
 
 
 def data_folder(function: F) -> F:

@@ -24,7 +24,7 @@ from .options import (
 @click.command("profile", short_help="Time fused against unfused.")
 @net_file
 @choice_of_program(mode="train")
-@choice_of_machine
+@choice_of_machine()
 @choice_of_numbers
 @choice_of_schedules()
 @click.option(

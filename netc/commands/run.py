@@ -34,7 +34,7 @@ BATCH = 64  # records at a time, unless --batch says otherwise
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes printed for a record.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
 @choice_of_program(mode="test")
-@choice_of_machine
+@choice_of_machine()
 @choice_of_numbers
 @choice_of_schedules()
 @as_json
@@ -89,7 +89,7 @@ def command(
         raise UserError(f"the net reads {', '.join(wanted)}: give them as one .npz")
     count = min(map(len, feeds.values()))
     rows = runner.rows(min(batch or BATCH, count))
-    found = run_rows(runner.executable(rows, weights, threads=threads), feeds, rows)
+    found = run_rows(runner.executable(rows, weights, threads=threads, seed=seed), feeds, rows)
     if out is not None:
         write_arrays(out, found)
         click.echo(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")

@@ -14,7 +14,9 @@ from .options import (
     choice_of_program,
     dimensions,
     net_file,
+    nothing_beside,
     settings_of,
+    shown_for,
 )
 
 STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
@@ -25,7 +27,7 @@ STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
 @click.option("--stage", type=click.Choice(STAGES), default="graph", show_default=True)
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
 @choice_of_program(mode="train")
-@choice_of_machine
+@choice_of_machine(seed=False)
 @choice_of_numbers
 @choice_of_arch
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
@@ -42,7 +44,6 @@ def command(
     target: str,
     device: str,
     threads: int | None,
-    seed: int | None,
     numbers: Numbers,
     arch: str,
     unfused: bool,
@@ -64,9 +65,10 @@ def command(
             raise UserError("--svg draws the stages graph, gradient, fused and kernels, not ast")
         from ..show import ast
 
+        nothing_beside("--stage ast", "file", "stage")
         click.echo(ast(file), nl=False)
         return
-    from ..driver import ARCH, compilation
+    from ..driver import compilation
     from ..show import TEXTS, picture
 
     made = compilation(
@@ -81,7 +83,7 @@ def command(
         target=target,
         numbers=numbers,
         device=device,
-        arch="" if device == "cuda" else ARCH,  # of what is only shown
+        arch=shown_for(target, device),
         threads=threads,
     )
     if arch:

@@ -12,7 +12,7 @@ from .options import as_json, choice_of_machine, choice_of_program, dimensions, 
 @click.command("summary", short_help="Layers, shapes, parameters, operations.")
 @net_file
 @choice_of_program(mode="test")
-@choice_of_machine
+@choice_of_machine(seed=False)
 @as_json
 def command(
     file: Path,
@@ -25,7 +25,6 @@ def command(
     target: str,
     device: str,
     threads: int | None,
-    seed: int | None,
     json_: bool,
 ) -> None:
     """Summarize a net: layers, shapes, parameters, operations, memory.

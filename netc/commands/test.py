@@ -28,7 +28,7 @@ from .options import (
     "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
 )
 @choice_of_program(mode=None)
-@choice_of_machine
+@choice_of_machine()
 @choice_of_numbers
 @choice_of_schedules()
 @data_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from .options import (
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
 @choice_of_program(mode=None)
-@choice_of_machine
+@choice_of_machine()
 @choice_of_numbers
 @choice_of_schedules()
 @data_folder
@@ -80,9 +81,11 @@ def command(
         device=device,
     )
     experiment = open_experiment(file, options)
+    made = None
     if folder is None:
         name = blocks(experiment, options)[-1].net
         folder = last_run(name) if resume else new_run(name)
+        made = None if resume else folder
     elif resume and not folder.is_dir():
         raise UserError(f"{folder}: there is no run to go on with")
     try:
@@ -90,3 +93,7 @@ def command(
     except Interrupted as stop:
         click.echo(f"netc: {stop}", err=True)
         click.get_current_context().exit(stop.exit_code)
+    finally:
+        if made is not None:
+            with suppress(OSError):  # something is in it: the run began
+                made.rmdir()

@@ -23,7 +23,7 @@ from .options import (
 @click.command("tune", short_help="Measure kernels' blocks on the GPU.")
 @net_file
 @choice_of_program(mode="train")
-@choice_of_machine
+@choice_of_machine(threads=False, seed=False)
 @choice_of_numbers
 @choice_of_schedules()
 @click.option(
@@ -47,8 +47,6 @@ def command(
     outputs: tuple[str, ...],
     target: str,
     device: str,
-    threads: int | None,
-    seed: int | None,
     numbers: Numbers,
     seconds: float,
     top: int,
@@ -74,7 +72,6 @@ def command(
         update=None,
         target=target,
         device=device,
-        threads=threads,
         numbers=numbers,
     )
     if found is None:

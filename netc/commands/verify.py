@@ -10,6 +10,7 @@ import click
 
 from ..grammar.source import UserError
 from .options import (
+    arch_names,
     as_json,
     choice_of_machine,
     choice_of_numbers,
@@ -32,8 +33,15 @@ MISMATCH = 1
 @net_file
 @click.option("--mode", type=click.Choice(["train", "test", "both"]), default="both", show_default=True)
 @choice_of_program(mode=None)
-@choice_of_machine
+@choice_of_machine()
 @choice_of_numbers
+@click.option(
+    "--arch",
+    default="",
+    metavar="NAME",
+    shell_complete=arch_names,
+    help="In the interpreter: kernels as a GPU has them, as cuda:90; slow.",
+)
 @click.option("--safety", type=click.FloatRange(1, 1e6), default=4.0, show_default=True, help="Times the likely error.")
 @click.option(
     "--reduce",
@@ -56,6 +64,7 @@ def command(
     threads: int | None,
     seed: int | None,
     numbers: Numbers,
+    arch: str,
     safety: float,
     smaller: Path | None,
     budget: float,
@@ -63,8 +72,9 @@ def command(
 ) -> None:
     """Compare what a target computes with the oracle in double precision, forward and backward.
 
-    Checked are each pass, each kernel on the operands that it really had, and the memory plan; the table shows each
-    layer's error beside its budget, which is derived from the roundings on the way. Inputs are made up from --seed, N
+    Checked are each pass, each kernel on the operands that it really had, and the memory plan; in Triton's interpreter
+    also each access to memory, for what goes wrong on a GPU only. The table shows each layer's error beside its budget,
+    which is derived from the roundings on the way. Inputs are made up from --seed, N
     is 2. On a fault the pass and its law, or the kernel and its layers, are named, and for --budget seconds a smaller
     net is looked for that still fails: it is printed, or written to the file of --reduce. The exit status is 1 then.
     """
@@ -72,6 +82,12 @@ def command(
 
     if smaller is not None and not smaller.absolute().parent.is_dir():
         raise UserError(f"{smaller.parent}: there is no such folder for {smaller.name}")
+    if arch:
+        from ..runtime.triton.architectures import limits
+
+        if (target, device) != ("triton", "cpu"):
+            raise UserError("--arch is for Triton's interpreter: --target triton --device cpu")
+        arch = limits(arch).name
     ready(target, device)
     line = _Line(not json_)
     wanted = Wanted(
@@ -81,6 +97,7 @@ def command(
         settings=settings_of(settings),
         target=target,
         device=device,
+        arch=arch,
         numbers=numbers,
         threads=threads or 0,
         seed=seed or 0,

@@ -3,6 +3,8 @@
 1. After every pass the graph has the values that it had before, in double precision.
 2. Every kernel, given the operands that it really had, gives what the oracle makes of its body, within the budget.
 3. With the results of all kernels among its outputs, which only moves them in memory, the program gives the same.
+4. No kernel races, leaves its buffers, or reads what nobody wrote, where accesses to memory are watched (`unsafe`).
+5. Where steps are replayed, a replay gives the bits of the step that was launched.
 
 So every station on the way from the net to the program's results is right, or one of them is named. Layers are compared
 in a program with taps, each from what the target gave its bottoms: that says where, not whether, something is wrong. A
@@ -22,10 +24,13 @@ from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..compiler.program import Program
 from ..driver import Compilation
+from ..passes.fuse import Fused
 from .budget import Arithmetic, Array, Bounded, analyse, measured
 from .compare import Compared, compare, differing
+from .crash import Crash, guarded
 from .subject import Subject
-from .target import Arrays, Results, execute, fused, kernels_of, lowered, opened
+from .target import Arrays, Results, execute, kernels_of, opened
+from .unsafe import ReplayFault, UnsafeFault
 
 # The programs of which kernels are checked, as messages name them.
 FUSED, UNFUSED, TAPPED = "fused", "unfused", "with taps"
@@ -77,7 +82,7 @@ class MemoryFault:
         return f"the memory plan, {self.program}, spoils {self.name}: kept apart it differs by {self.error:.2g}"
 
 
-Fault = PassFault | KernelFault | MemoryFault
+Fault = PassFault | KernelFault | MemoryFault | Crash | UnsafeFault | ReplayFault
 
 
 def pass_faults(stations: Mapping[str, Graph], feeds: Arrays) -> Iterator[PassFault]:
@@ -112,16 +117,33 @@ class Checked:
 def check_kernels(subject: Subject, made: Compilation, graph: Graph, arithmetic: Arithmetic, title: str) -> Checked:
     """Run a program with its kernels' results among the outputs, and compare each with the oracle.
 
-    made: the subject's compilation, or another of the same net that makes other kernels.
+    made: the subject's compilation, or another of the same net that makes other kernels. Raises Crashed where the
+    target fails.
     """
-    whole = opened(fused(made, graph))
-    program = lowered(made, whole)
-    results = execute(made, program, subject.feeds)
-    return Checked(title, *_judged(program, whole.graph, subject.feeds, results, arithmetic, title), results)
+
+    def ran(kernels: Fused) -> tuple[Fused, Program, Results]:
+        whole = opened(kernels)
+        program = made.lower(whole)
+        return whole, program, execute(made, program, subject.feeds)
+
+    whole, program, results = guarded(made, graph, subject.feeds, title, ran)
+    return Checked(title, *_judged(made, program, whole.graph, subject.feeds, results, arithmetic, title), results)
+
+
+def run_alone(subject: Subject, graph: Graph, title: str) -> Results:
+    """Run a program with no results among its outputs but its own, as users do; raises Crashed as `check_kernels`."""
+    made = subject.made
+    return guarded(made, graph, subject.feeds, title, lambda kernels: execute(made, made.lower(kernels), subject.feeds))
 
 
 def _judged(
-    program: Program, graph: Graph, feeds: Arrays, results: Results, arithmetic: Arithmetic, title: str
+    made: Compilation,
+    program: Program,
+    graph: Graph,
+    feeds: Arrays,
+    results: Results,
+    arithmetic: Arithmetic,
+    title: str,
 ) -> tuple[tuple[Compared, ...], tuple[Fault, ...]]:
     values: dict[Node, Array] = {}
     given = {node: results.outputs[name] for name, node in graph.outputs.items()}
@@ -146,8 +168,9 @@ def _judged(
         wrong = [one for one in own if not one.ok]
         if wrong:
             worst = max(wrong, key=lambda one: one.ratio)
-            function = _function(program, kernel, number)
-            faults.append(KernelFault(function, kernel.attrs["kind"], *origins(kernel.attrs["body"]), title, worst))
+            layers, places = made.whose(*origins(kernel.attrs["body"]))
+            function = _function(program, kernel, layers, places) or f"kernel {number + 1}"
+            faults.append(KernelFault(function, kernel.attrs["kind"], layers, places, title, worst))
     return tuple(found), tuple(faults)
 
 
@@ -171,14 +194,13 @@ def _of_kernel(
     return found
 
 
-def _function(program: Program, kernel: Node, number: int) -> str:
-    """The name that the program's text gives a kernel's function."""
-    layers, places = origins(kernel.attrs["body"])
+def _function(program: Program, kernel: Node, layers: tuple[str, ...], places: tuple[str, ...]) -> str:
+    """The name that the program's text gives a kernel's function, if it can be told."""
     flops = kernel.op.flops(kernel.result, **kernel.attrs)
     for launch in program.launches:
         if set(launch.layers) == set(layers) and set(launch.places) == set(places) and launch.flops == flops:
             return launch.function
-    return f"kernel {number + 1}"
+    return ""
 
 
 def memory_faults(alone: Results, kept: Results, title: str) -> Iterator[MemoryFault]:
@@ -199,7 +221,7 @@ def memory_faults(alone: Results, kept: Results, title: str) -> Iterator[MemoryF
 def check_layers(subject: Subject, arithmetic: Arithmetic) -> list[Compared]:
     """Layers' values and gradients, losses, metrics and the next state, each from what the target had before."""
     made, tapped = subject.made, subject.tapped
-    results = execute(made, lowered(made, fused(made, tapped.final)), subject.feeds)
+    results = run_alone(subject, tapped.final, TAPPED)
     # A pass chooses types of 16 bits, and the roundings to them belong to the budget.
     graph = tapped.exact if made.types is None else tapped.final
     names: dict[Node, list[str]] = {}

@@ -1,8 +1,9 @@
 """A smaller net that still fails: delta debugging on the syntax tree.
 
 Source: Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002, with the tree's own parts for
-their chunks (Misherghi and Su, "HDD: hierarchical delta debugging", 2006). A candidate counts if it parses, builds and
-shows the same fault: the same pass, or any wrong kernel of the same program.
+their chunks (Misherghi and Su, "HDD: hierarchical delta debugging", 2006). A candidate counts if it parses and shows
+the same fault, as the caller says: for `verifying` the same pass, or in the same program a wrong kernel or access
+of one kind, the same failure of the target, or any fault of the memory plan or of a replay.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from ..passes.flatten import learned
 from ..passes.gradient import GRADIENT, cotangents, erase_surrogate
 from ..passes.scaling import SCALE, fixed_scale, scale_of
 from ..passes.update import apply
+from ..runtime.state import State
 from .compare import Kind
 
 Array = npt.NDArray[Any]
@@ -113,7 +114,8 @@ class Subject:
                 f"{memory() / 1e9:.1f} GB; a smaller --batch needs less"
             )
         rng = np.random.default_rng([self.seed, 20])
-        state = self.made.new_state(self.seed)
+        state = State(self.made.state)  # not the compilation's way, which makes the program: that may be what fails
+        state.fill(self.seed)
         for info in self.made.state:
             _disturb(info, _part(state.buffers, info), rng)
         found = dict(state.buffers)

@@ -1,13 +1,16 @@
-"""Where verification meets the targets: graph -> kernels -> program -> results, by the same road as any program.
+"""Where verification meets the targets: kernels whose results are kept, and a run of a program.
 
-Nothing else in this package knows how a program is made or run, so a new target is looked after here only.
+In Triton's interpreter every access to memory is looked at by the way.
+
+Programs are made by the same road as any (`Compilation.fuse`, `Compilation.lower`), and run here only, so a new target
+is looked after here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,28 +23,30 @@ from ..passes.fuse import Fused
 from ..runtime.executable import Executable
 from ..runtime.state import State
 
+if TYPE_CHECKING:
+    from ..runtime.triton.accesses import AccessFault
+
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 # The name of a kernel's result among the outputs of an opened program; no name of the language begins with a point.
 RESULT = ".kernel"
+REPLAYING = ("cuda",)  # devices on which every step but the first is a replay of it
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a run gave: outputs by name, and the buffers of state that it wrote."""
+    """What a run gave: outputs by name, and the buffers of state that it wrote.
+
+    accesses: elements that kernels read and wrote; faults: what was wrong with that. unwatched: why neither is known.
+    differing: what had other bits when a device replayed the program.
+    """
 
     outputs: Arrays
     updates: Arrays
-
-
-def fused(made: Compilation, graph: Graph) -> Fused:
-    """A graph of primitives as the kernels of the compilation's target."""
-    return made._fused(graph)
-
-
-def lowered(made: Compilation, kernels: Fused) -> Program:
-    """The program of kernels for the compilation's target."""
-    return made._lowered(kernels)
+    accesses: int = 0
+    faults: tuple[AccessFault, ...] = ()
+    unwatched: str = ""
+    differing: tuple[str, ...] = ()
 
 
 def opened(kernels: Fused) -> Fused:
@@ -54,13 +59,34 @@ def opened(kernels: Fused) -> Fused:
 
 
 def execute(made: Compilation, program: Program, feeds: Mapping[str, Array]) -> Results:
-    """Run a program once. feeds: arrays for its inputs and for the buffers of its state."""
+    """Run a program, twice where steps are replayed. feeds: arrays for its inputs and for the buffers of its state."""
     state = State(made.state)
     for name, buffer in state.buffers.items():
         np.copyto(buffer, feeds[name], casting="same_kind")
     state.touch()
-    outputs = Executable(program, state, made.request.device).run({name: feeds[name] for name in program.inputs})
-    return Results(outputs, {name: state.buffers[name].copy() for name in program.updates})
+    given, device = {name: feeds[name] for name in program.inputs}, made.request.device
+    if why := _unwatched(made):
+        executable = Executable(program, state, device)
+        outputs, differing = executable.twice(given) if device in REPLAYING else (executable.run(given), [])
+        return Results(outputs, _written(program, state), unwatched=why, differing=tuple(differing))
+    from ..runtime.triton.opening import open_engine
+
+    engine = open_engine(program, state, device, watched=True)
+    outputs = engine.run(given)
+    return Results(outputs, _written(program, state), engine.accesses, tuple(engine.faults()))
+
+
+def _unwatched(made: Compilation) -> str:
+    """Why the accesses of a program's kernels are not looked at; empty where they are."""
+    if made.request.target != "triton" or made.request.device != "cpu":
+        return "only Triton's interpreter (--target triton --device cpu) shows them"
+    from ..runtime.triton.opening import open_interpreter
+
+    return open_interpreter().unwatched
+
+
+def _written(program: Program, state: State) -> Arrays:
+    return {name: state.buffers[name].copy() for name in program.updates}
 
 
 def kernels_of(graph: Graph) -> list[tuple[Node, dict[int, Node]]]:

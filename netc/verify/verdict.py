@@ -10,6 +10,8 @@ from ..tables import Table
 from .budget import UNITS, Arithmetic
 from .check import UNFUSED, Fault, KernelFault, PassFault
 from .compare import PASS_TOLERANCE, Compared
+from .crash import Crash
+from .unsafe import Accesses, ReplayFault, UnsafeFault
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Verified:
     rows: tuple[str, ...]
     passes: tuple[str, ...]
     kernels: tuple[Kernels, ...]
+    accesses: tuple[Accesses, ...]
     layers: tuple[Compared, ...]
     faults: tuple[Fault, ...]
 
@@ -61,6 +64,7 @@ class Verified:
             flips = f", {one.flips} flips" if one.flips else ""
             share = f"the worst at {_share(one.worst)} of its budget{flips}"
             yield f"kernels, {one.program}: {one.results} results, {share}"
+        yield from map(str, self.accesses)
         for moved in self.moved:
             yield f"note: {moved.name} of {moved.layer} is beyond its budget, yet every pass and kernel is right:"
             yield "    a law of algebra moved a rounding across the layer's border"
@@ -134,6 +138,7 @@ class Verdict:
                     "title": program.title,
                     "passes": list(program.passes),
                     "kernels": [vars_of(one) for one in program.kernels],
+                    "accesses": [one.as_dict() for one in program.accesses],
                     "layers": [one.as_dict() for one in program.layers],
                     "moved": [one.name for one in program.moved],
                     "faults": [fault_dict(fault) for fault in program.faults],
@@ -156,6 +161,8 @@ def fault_dict(fault: Fault) -> dict[str, Any]:
     elif isinstance(fault, KernelFault):
         found |= {"station": "kernel", "name": fault.function, "kind": fault.kind, "layers": list(fault.layers)}
         found |= {"program": fault.program, "worst": fault.worst.as_dict()}
+    elif isinstance(fault, UnsafeFault | ReplayFault | Crash):
+        found |= fault.as_dict()
     else:
         found |= {"station": "memory", "name": fault.name, "layers": [], "program": fault.program}
     return found

@@ -23,15 +23,19 @@ from .check import (
     Checked,
     Fault,
     KernelFault,
+    MemoryFault,
     PassFault,
     check_kernels,
     check_layers,
     memory_faults,
     pass_faults,
+    run_alone,
 )
+from .compare import Compared
+from .crash import Crash, Crashed
 from .reduce import reduced
 from .subject import Subject, subjects
-from .target import execute, fused, lowered
+from .unsafe import Accesses, ReplayFault, UnsafeFault, accesses, replay_faults
 from .verdict import Kernels, Verdict, Verified
 
 Notify = Callable[[str], None]
@@ -42,6 +46,7 @@ class Wanted:
     """What is verified.
 
     modes: of the net. dims: over small sizes for all symbols. safety: what the likely error is multiplied by.
+    arch: the GPU for which kernels are written that the interpreter runs; else they have blocks for the interpreter.
     budget: seconds for a smaller net that fails, 0 for none.
     """
 
@@ -51,6 +56,7 @@ class Wanted:
     settings: Mapping[str, Any] = field(default_factory=dict)
     target: str = "numpy"
     device: str = "cpu"
+    arch: str = ""
     numbers: Numbers = field(default_factory=Numbers)
     threads: int = 0
     seed: int = 0
@@ -108,6 +114,7 @@ def _compilation(source: Source, wanted: Wanted, mode: Mode, *, fused: bool = Tr
         target=wanted.target,
         threads=wanted.threads,
         device=wanted.device,
+        arch=wanted.arch,
         numbers=wanted.numbers,
     )
     return Compilation(experiment, request)
@@ -123,23 +130,38 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
     tell(f"{title}: passes")
     faults: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.stations, subject.feeds)]
     kernels: list[Kernels] = []
+    touched: list[Accesses] = []
     for how in (FUSED, UNFUSED):
         tell(f"{title}: kernels, {how}")
-        checked = _kernels(subject, how, arithmetic)
+        try:
+            checked = _kernels(subject, how, arithmetic)
+            runs = [checked.results]
+            if how == FUSED:
+                tell(f"{title}: memory")
+                runs.append(run_alone(subject, subject.final, how))
+        except Crashed as error:
+            faults.append(error.crash)
+            continue
         faults += checked.faults
         worst = max((one.ratio for one in checked.kernels), default=0.0)
         kernels.append(Kernels(how, len(checked.kernels), worst, sum(one.flips for one in checked.kernels)))
-        if how == FUSED:
-            tell(f"{title}: memory")
-            alone = execute(made, lowered(made, fused(made, subject.final)), subject.feeds)
-            faults += memory_faults(alone, checked.results, how)
-    tell(f"{title}: layers")
-    layers = check_layers(subject, arithmetic)
-    if not faults and not all(one.ok for one in layers):
-        faults += faults_with_taps(subject, arithmetic)
+        faults += memory_faults(runs[-1], checked.results, how)
+        faults += replay_faults(how, runs)
+        if made.request.target == "triton":
+            touched.append(accesses(how, runs))
+            faults += touched[-1].faults
+    layers: list[Compared] = []
+    try:
+        if not any(isinstance(fault, Crash) for fault in faults):
+            tell(f"{title}: layers")
+            layers = check_layers(subject, arithmetic)
+            if not faults and not all(one.ok for one in layers):
+                faults += faults_with_taps(subject, arithmetic)
+    except Crashed as error:
+        faults.append(error.crash)
     rows = tuple(row.name for row in made.net.layers)
     passes = tuple(name for name, _ in subject.passes)
-    return Verified(subject.title, rows, passes, tuple(kernels), tuple(layers), tuple(faults))
+    return Verified(subject.title, rows, passes, tuple(kernels), tuple(touched), tuple(layers), tuple(faults))
 
 
 def _kernels(subject: Subject, how: str, arithmetic: Arithmetic) -> Checked:
@@ -166,9 +188,20 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
                 if any(one.kind == fault.kind for one in found.faults if isinstance(one, KernelFault)):
                     return True
                 continue
-            alone = execute(made, lowered(made, fused(made, subject.final)), subject.feeds)
-            if next(memory_faults(alone, found.results, fault.program), None) is not None:
+            alone = run_alone(subject, subject.final, FUSED)
+            if isinstance(fault, ReplayFault):
+                if replay_faults(fault.program, [found.results, alone]):
+                    return True
+                continue
+            if isinstance(fault, UnsafeFault):
+                unsafe = accesses(fault.program, [found.results, alone]).faults
+                if any(one.access.kind == fault.access.kind for one in unsafe):
+                    return True
+                continue
+            if isinstance(fault, MemoryFault) and any(memory_faults(alone, found.results, fault.program)):
                 return True
+    except Crashed as error:
+        return isinstance(fault, Crash) and error.crash.like(fault)
     except Exception:  # a candidate may be nonsense in any way, and a compiler with a fault may trip over it
         return False
     return False

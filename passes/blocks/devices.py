@@ -16,7 +16,8 @@ class Device:
     bytes of shared memory that one program may use; unit_shared: those of a unit. bandwidth, cache: bytes a second of
     the memory and of the last cache. f32, tf32, half: operations a second in f32 without and in TF32 and 16 bits with
     matrix units. launch: seconds that a kernel takes at least, in a graph. sums: of a product's tile that a thread may
-    hold in registers, with matrix units. large: few programs with large blocks.
+    hold in registers, with matrix units; convolution_sums: of a convolution's, where addresses take others. groups:
+    whether four warps share a matrix instruction. large: few programs with large blocks.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Device:
     half: float
     launch: float = 2e-6
     sums: int = 128
+    convolution_sums: int = 64
+    groups: bool = False
     large: bool = False
 
     def rate(self, dtype: str, precision: str) -> float:
@@ -47,8 +50,14 @@ KIB = 1024
 DEVICES = {
     device.name: device
     for device in (
-        Device("cuda:80", 108, 32, 65536, 163 * KIB, 164 * KIB, 1.9e12, 4.5e12, 19.5e12, 156e12, 312e12),
-        Device("cuda:90", 132, 32, 65536, 227 * KIB, 228 * KIB, 3.35e12, 7e12, 60e12, 494e12, 989e12),
+        Device("cuda:80", 108, 32, 65536, 163 * KIB, 164 * KIB, 1.9e12, 4.5e12, 19.5e12, 156e12, 312e12, sums=64),
+        Device(
+            "cuda:90",
+            *(132, 32, 65536, 227 * KIB, 228 * KIB),
+            *(3.35e12, 7e12, 60e12, 494e12, 989e12),
+            convolution_sums=128,
+            groups=True,
+        ),
         Device("cuda:100", 148, 32, 65536, 227 * KIB, 228 * KIB, 7.7e12, 12e12, 75e12, 1.1e15, 2.2e15, sums=64),
         Device("hip:gfx942", 304, 64, 131072, 64 * KIB, 64 * KIB, 5.3e12, 14e12, 80e12, 650e12, 1.3e15, 4e-6, sums=32),
         # Triton's interpreter runs programs one after the other, a turn of a loop in milliseconds whatever its size.

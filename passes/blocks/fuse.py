@@ -17,11 +17,15 @@ from ..groups import Group, Option
 from ..stores import Stores, placed
 from . import layout
 from .again import computed_again, work
+from .devices import device as figures
 from .flat import whole_buffers
 from .groups import BlockGroups
 from .known import known_to_readers
 from .schedule import blocks_of
 from .weights import packed_weights
+
+# Of the readers of a value each is tried with the next ones, up to so many in a row.
+MOST_APART = 8
 
 
 def fuse_blocks(
@@ -33,16 +37,17 @@ def fuse_blocks(
     precision: Literal["ieee", "tf32"] = "ieee",
 ) -> Fused:
     """The graph as kernels for a GPU. nofuse: layers (scopes) whose nodes stay apart from other layers'."""
+    on = figures(device)
     graph = packed_weights(graph, precision)
     stores = placed(whole_buffers(graph) if enabled else graph)
     if not enabled:
-        return Fused(_kernels(BlockGroups(stores), device, precision), (), inner=False, threads=1)
+        return Fused(_kernels(BlockGroups(stores, on), device, precision), (), inner=False, threads=1)
     stores.compute_again(computed_again(stores, nofuse))
-    groups = BlockGroups(stores)
+    groups = BlockGroups(stores, on)
     ledger = _grow(groups, frozenset(nofuse))
     if known := known_to_readers(groups, nofuse):
         stores.compute_again(known)
-        groups = BlockGroups(stores)
+        groups = BlockGroups(stores, on)
         ledger = _grow(groups, frozenset(nofuse))
     kernels = _kernels(groups, device, precision)
     return Fused(kernels, (*ledger, *_again(stores), *layout.decisions(kernels)), inner=False, threads=1)
@@ -62,14 +67,32 @@ def _grow(groups: BlockGroups, nofuse: frozenset[str]) -> tuple[Decision, ...]:
     """Join groups while that saves bytes: what stood between two groups may have joined one of them meanwhile."""
     found: dict[tuple[Node, Node], Decision] = {}
     tries = [*pairs(groups)]
-    joined = True
-    while joined:
+    while tries:
         before = len(groups.groups)
         for saved, a, b in tries:
             found[a, b] = attempt(groups, a, b, saved, nofuse, _how)
-        joined = len(groups.groups) < before
-        tries = [(saved, a, b) for saved, a, b in tries if not found[a, b].fused]
+        if len(groups.groups) < before:
+            tries = [(saved, a, b) for saved, a, b in tries if not found[a, b].fused]
+        else:
+            tries = [pair for pair in _readers_apart(groups) if pair[1:] not in found]
     return (*found.values(), *_launched_together(groups, nofuse))
+
+
+def _readers_apart(groups: BlockGroups) -> Iterator[tuple[int, Node, Node]]:
+    """Candidates: readers of one value that are in different groups, though not one after the other in the graph.
+
+    Where nothing waits for a sum in its kernel, the readers of a gradient are in turn sums and what waits for them.
+    """
+    readers: dict[Node, list[Node]] = {}
+    for node in groups.of:
+        for x in dict.fromkeys(x for x, _ in groups.read.get(node, ())):
+            readers.setdefault(x, []).append(node)
+    found = []
+    for x, users in readers.items():
+        for i, a in enumerate(users):
+            others = [b for b in users[i + 2 : i + MOST_APART] if groups.of[a] != groups.of[b]]
+            found += [(int(x.type.nbytes), a, b) for b in others]
+    yield from sorted(found, key=lambda pair: -pair[0])
 
 
 def _launched_together(groups: BlockGroups, nofuse: frozenset[str]) -> Iterator[Decision]:

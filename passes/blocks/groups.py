@@ -11,34 +11,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...compiler import ops
+from ...compiler.deviations import deviations
 from ...compiler.digits import Digits, projection, same
 from ...compiler.form import Level, is_structure, shape, window
 from ...compiler.graph import Node
 from ...compiler.kernel import HEAVY, window_axes
 from ..groups import Group, Groups, Option
 from ..stores import Stores, state_span
+from .devices import Device
 from .reads import Read, reads
+from .rows import Waiting, rows_of, waiting
 
-# Fewer rows than these, of a space larger than that, are summed in parts, by many programs: nothing of the same kernel
-# can wait for the sums.
-FEW_ROWS = 32
-LARGE = 1 << 14
 # Elements of a map that is launched with others as small, whatever they read.
 SMALL = 1 << 12
 
 
 @dataclass(frozen=True)
 class Space:
-    """What the members of a group share: the elements of its space; of a reduction also the rows."""
+    """What the members of a group share: the elements of its space; of a reduction also the rows.
+
+    apart: the times, where rows are so few and so long that many programs sum each, and nothing waits for the sums.
+    """
 
     count: int
     rows: int = 0
     row: Digits | None = None
-
-    @property
-    def in_parts(self) -> bool:
-        """Whether the rows are so few and so long that many programs sum each."""
-        return self.row is not None and self.rows < FEW_ROWS and self.count > LARGE
+    apart: Waiting | None = None
 
     def level(self, node: Node) -> Level | None:
         """The level of a member that is no reduction."""
@@ -57,9 +55,11 @@ class Refused(Exception):
 class BlockGroups(Groups):
     """Groups whose members share a form."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, on: Device) -> None:
+        self.on = on
         self.read: dict[Node, list[Read]] = {}
         self.spread: set[Node] = set()  # read windows in gather form
+        self.deviations = deviations(stores.graph.order)
         super().__init__(stores)
 
     def single(self, node: Node) -> Group:
@@ -106,7 +106,9 @@ class BlockGroups(Groups):
                 raise Refused(
                     f"a {node.op.name} reads it in tiles, many times: stored, it is copied to them as it lies"
                 )
-        space = _space(structure, nodes)
+        space = _space(structure, nodes, self.on)
+        if space.apart is not None and len(structure) > 1 and any(n.op is ops.argmax for n in structure):
+            raise Refused("a choice is made of whole rows, and the other sums are taken in parts")
         heavy = structure and (structure[0].op.family != "reduce" or window_axes(structure[0]))
         if heavy and any(n in self.spread for n in nodes):
             raise Refused("a kernel asks windows for one element at a time: in no product, and in no other windows")
@@ -123,15 +125,15 @@ class BlockGroups(Groups):
         self._overwritten(levels)
         return space
 
-    @staticmethod
-    def _passed(node: Node, at: Level, x: Node, level: Level, digits: Digits | None, space: Space) -> None:
+    def _passed(self, node: Node, at: Level, x: Node, level: Level, digits: Digits | None, space: Space) -> None:
         if digits is None:
             raise Refused("the reader takes other elements than those that its program computes")
         if at == level and digits == same(int(x.type.count)):
             return
         if at == "full" and level == "row" and digits == space.row:
-            if space.in_parts:
-                raise Refused(f"all elements would wait for {space.rows} programs that sum {space.count}")
+            beside = self.deviations.get(node)
+            if space.apart is not None and not (beside is not None and x in beside.between):
+                raise Refused(_waits(space, space.apart))
             return
         if level == "total":
             raise Refused("a total is complete only when all programs of the kernel are done")
@@ -171,14 +173,14 @@ class BlockGroups(Groups):
             raise Refused("a product reads the array in tiles of its own")
         if self.groups[a].heavy and self.groups[b].heavy:
             return
-        if space.in_parts:
+        if space.apart is not None:
             raise Refused("a long sum is taken in parts, and what else reads the array may wait for it")
         first = {(x, d) for n in self.groups[a].nodes for x, d in self.read[n]}
         if not any(d is not None and (x, d) in first for n in self.groups[b].nodes for x, d in self.read[n]):
             raise Refused("they read the array in different orders")
 
 
-def _space(structure: list[Node], nodes: list[Node]) -> Space:
+def _space(structure: list[Node], nodes: list[Node], on: Device) -> Space:
     """The space that the structure of a group iterates."""
     products = [n for n in structure if n.op.family != "reduce"]
     windows = [n for n in structure if window_axes(n)]
@@ -196,9 +198,20 @@ def _space(structure: list[Node], nodes: list[Node]) -> Space:
         count, rows = int(root.inputs[0].type.count), int(root.type.count)
         if count == rows and len(nodes) > 1:
             raise Refused("nothing is summed: elements and rows cannot be told apart")
-        return Space(count, rows, projection(shape(root.inputs[0]), root.attrs["axes"]))
+        x, axes = root.inputs[0], root.attrs["axes"]
+        apart = waiting(rows_of(shape(x), axes, int(x.type.nbytes)), on)
+        return Space(count, rows, projection(shape(x), axes), apart)
     root = (products or windows or nodes)[0]
     return Space(int(root.type.count))
+
+
+def _waits(space: Space, apart: Waiting) -> str:
+    """Why what waits for the sums of rows is a kernel of its own."""
+    one = f"{apart.programs} program{'s' * (apart.programs > 1)}"
+    return (
+        f"{space.rows} rows of {space.count // space.rows} elements are summed in parts by many programs, and what "
+        f"waits for them follows: {apart.parts * 1e6:.0f} us; in one kernel {one} would need {apart.whole * 1e6:.0f}"
+    )
 
 
 def _by_rows(node: Node) -> bool:

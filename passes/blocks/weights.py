@@ -12,14 +12,15 @@ from typing import Literal
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
+from .channels import HALF, padded_channels
 
-HALF = ("f16", "bf16")
 # With fewer channels there is no run worth a copy.
 FEWEST_CHANNELS = 8
 
 
 def packed_weights(graph: Graph, precision: Literal["ieee", "tf32"]) -> Graph:
     """The graph with weights that matrix units read as values of their own."""
+    graph = padded_channels(graph, precision)
     made: dict[Node, Node] = {}
     packed: dict[Node, Node] = {}
     for node in graph.order:

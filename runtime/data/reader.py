@@ -31,7 +31,10 @@ class Batching:
 
 
 class Reader:
-    """A source with its settings; `columns` are the types of a batch by the names that the net sees."""
+    """A source with its settings; `columns` are the types of a batch by the names that the net sees.
+
+    known: the names of all columns, those included that are not wanted.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Reader:
                 f"{place.name}: `columns` names {', '.join(names)}; {len(stored)} different names fit, for "
                 f"{', '.join(stored)}"
             )
+        self.known = tuple(names)
         self._stored = {
             name: column for name, column in zip(names, stored, strict=False) if only is None or name in only
         }

@@ -54,6 +54,7 @@ class Stream:
         self.records: int = first.records
         self.batches: int = first.batching.batches
         self.columns: dict[str, ColumnType] = {}
+        self.known = tuple(name for reader in readers for name in reader.known)
         for reader in readers:
             if reader.batching.batch != self.batch or reader.batching.batches != self.batches:
                 raise UserError(

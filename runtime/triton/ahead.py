@@ -16,13 +16,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import metadata
 from typing import Any, Literal
 
 from ...compiler.program import Function, Program
 from .architectures import Architecture, limits
 from .options import options_of, registers_given
 from .resources import Resources, resources
+from .version import triton_version
 
 # Element types as triton writes them.
 TRITON_DTYPES = {
@@ -132,7 +132,7 @@ def job_of(function: Function, source: str, arch: str) -> Job:
         constants=function.constants,
         options=tuple(sorted(options_of(function.warps, function.stages, limits(arch).backend).items())),
         arch=arch,
-        compiler=f"triton {metadata.version('triton')}",
+        compiler=f"triton {triton_version()}",
     )
 
 

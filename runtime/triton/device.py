@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ...compiler.program import UserError
 from .launch import Call, Launcher, functions_of
+from .version import triton_version, unusable_triton
 from .warming import compile_together
 
 Array = npt.NDArray[Any]
@@ -28,6 +29,18 @@ PINNED = 1 << 20  # bytes up to which what is read often has page-locked memory 
 # What the drivers put into the file system: NVIDIA's, its small boards', AMD's, that of Linux in Windows.
 DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 CYCLES = 300_000  # of the GPU's clock, a launch: longer than the host needs for it
+
+
+class NoGpu(UserError):
+    """There is no GPU to use: why, and what helps."""
+
+    def __init__(self, why: str, remedy: str = "", *, instead: str = "use --device cpu") -> None:
+        super().__init__(f"{why}: {remedy}{', or ' if remedy else ''}{instead}")
+        self.why, self.remedy = why, remedy
+
+    def instead(self, words: str) -> NoGpu:
+        """The same where something else than the CPU is of use."""
+        return NoGpu(self.why, self.remedy, instead=words)
 
 
 class Cuda:
@@ -47,9 +60,7 @@ class Cuda:
     @property
     def told(self) -> str:
         """What decides the bits of a result besides the program."""
-        from importlib.metadata import version
-
-        return f"{self.gpu}, torch {self.torch.__version__}, triton {version('triton')}"
+        return f"{self.gpu}, torch {self.torch.__version__}, triton {triton_version()}"
 
     @property
     def gpu(self) -> str:
@@ -69,10 +80,18 @@ class Cuda:
         return Memory(self, name, size, fed)
 
     def tensor(self, size: int, *, pinned: bool = False, on: Any = None) -> Any:
-        """Bytes: on the GPU, or in memory of the host that the GPU may read by itself."""
+        """Bytes: on the GPU, or in memory of the host that it may read by itself; UserError if there is too little."""
         torch = self.torch
         if pinned:
-            return torch.zeros(max(size, 1), dtype=torch.uint8, pin_memory=self.where.type == "cuda")
+            try:
+                return torch.zeros(max(size, 1), dtype=torch.uint8, pin_memory=self.where.type == "cuda")
+            except (RuntimeError, MemoryError) as error:
+                if isinstance(error, RuntimeError) and "out of memory" not in str(error).partition("\n")[0]:
+                    raise  # of a kernel before it, which the driver tells at its next call
+                raise UserError(
+                    f"this machine has no {size / 1e9:.1f} GB left of page-locked memory, from which the GPU is fed; "
+                    "smaller dimensions need less"
+                ) from None
         return torch.zeros(max(size, 1), dtype=torch.uint8, device=on or self.where)
 
     def copy(self, source: Memory, to: Memory) -> None:
@@ -211,8 +230,6 @@ class Loaded:
     def timed(self) -> list[float]:
         """Run a step kernel by kernel; the seconds of each launch, by the GPU's clock."""
         torch = self._owner.torch
-        if not self._compiled:  # compiling is no part of the time
-            self.step()
         marks = [torch.cuda.Event(enable_timing=True) for _ in range(len(self._step) + 1)]
         # The GPU waits while the host fills its queue, so that it does not wait for the host between two kernels.
         torch.cuda._sleep(CYCLES * len(marks))
@@ -224,10 +241,15 @@ class Loaded:
         return [1e-3 * first.elapsed_time(last) for first, last in pairwise(marks)]
 
     def repeated(self, times: int) -> float:
-        """Run so many steps (the first time one more); the seconds of one by the GPU's clock."""
+        """Run so many steps; the seconds of one by the GPU's clock. The first of all, in which the host takes part, is
+        left out of the time, or timed kernel by kernel if there is no other.
+        """
         torch = self._owner.torch
         if not self._compiled:
+            if times == 1:
+                return sum(self.timed())
             self.step()
+            times -= 1
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         first.record()
         for _ in range(times):
@@ -244,20 +266,22 @@ def driver_present() -> bool:
 
 def usable_torch() -> Any:
     """torch, if it and Triton are there and find a GPU; UserError that says what is missing and what to do."""
-    ask = "install PyTorch for your GPU (https://pytorch.org/get-started), which brings Triton; or use --device cpu"
+    ask = "install PyTorch for your GPU (https://pytorch.org/get-started), which brings Triton"
     missing = [name for name, module in (("PyTorch", "torch"), ("Triton", "triton")) if _lacks(module)]
     if missing:
-        raise UserError(f"the device cuda needs {' and '.join(missing)}, which this Python does not have: {ask}")
+        raise NoGpu(f"the device cuda needs {' and '.join(missing)}, which this Python does not have", ask)
+    if told := unusable_triton():
+        raise NoGpu(told, ask.replace("install", "install a newer", 1))
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
-        raise UserError("TRITON_INTERPRET is set, so that Triton would not use the GPU: unset it, or use --device cpu")
+        raise NoGpu("TRITON_INTERPRET is set, so that Triton would not use the GPU", "unset it")
     if not driver_present():
-        raise UserError("there is no driver for a GPU on this machine: use --device cpu")
+        raise NoGpu("there is no driver for a GPU on this machine")
     import torch
 
     if not (torch.version.cuda or torch.version.hip):
-        raise UserError(f"the device cuda needs a PyTorch for GPUs, {torch.__version__} is for CPUs only: {ask}")
+        raise NoGpu(f"the device cuda needs a PyTorch for GPUs, {torch.__version__} is for CPUs only", ask)
     if not torch.cuda.is_available():
-        raise UserError("PyTorch finds no GPU on this machine (or no driver for it): use --device cpu")
+        raise NoGpu("PyTorch finds no GPU on this machine (or no driver for it)")
     return torch
 
 

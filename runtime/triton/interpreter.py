@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -23,8 +22,10 @@ from typing import Any, NoReturn
 import numpy.typing as npt
 
 from ...compiler.program import UserError
+from .contents import PHASES
 from .frames import Ended, receive, send
-from .launch import Call
+from .launch import Call, Layout
+from .version import REMEDY, unusable_triton
 
 Array = npt.NDArray[Any]
 SHOWN = 4000  # characters of what the worker wrote before it ended
@@ -42,8 +43,8 @@ class Interpreter:
         self._numbers = 0
         self._names: dict[int, str] = {}
         self._left: deque[dict[str, Any]] = deque()  # requests to give back what nobody holds any more
-        if importlib.util.find_spec("triton") is None:
-            raise UserError("the target triton needs Triton, which is not installed: pip install triton")
+        if told := unusable_triton():
+            raise UserError(f"the target triton needs Triton. {told}: {REMEDY}")
         self._error = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the worker)
         package = str(__package__)
         home = Path(str(sys.modules[package.partition(".")[0]].__file__)).parents[1]
@@ -63,7 +64,10 @@ class Interpreter:
             env=environment,
         )
         atexit.register(self.close)
-        self.told = f"Triton's interpreter, triton {self._answer()[0]['triton']}"
+        hello = self._answer()[0]
+        self.told = f"Triton's interpreter, triton {hello['triton']}"
+        # Why accesses to memory cannot be looked at; empty where they can.
+        self.unwatched = f"{self.told}, has no {', '.join(hello['missing'])}" if hello["missing"] else ""
 
     @property
     def process_id(self) -> int:
@@ -204,6 +208,21 @@ class Loaded:
     def __init__(self, owner: Interpreter, number: int) -> None:
         self._owner = owner
         self._number = number
+        self.found: list[dict[str, Any]] = []
+        self.accesses = 0
+
+    def watch(self, layout: Layout) -> None:
+        """Have all accesses of its kernels looked at from now on; UserError if this version of Triton cannot."""
+        if self._owner.unwatched:
+            raise UserError(self._owner.unwatched)
+        self._owner.ask(
+            {
+                "do": "watch",
+                "program": self._number,
+                "phases": {phase: [[astuple(s) for s in call] for call in layout.spans(phase)] for phase in PHASES},
+                "outputs": [astuple(span) for span in layout.returned()],
+            }
+        )
 
     def prepare(self) -> None:
         """Run what only depends on the state."""
@@ -222,5 +241,8 @@ class Loaded:
         return sum(sum(self._run("step")) for _ in range(times)) / times
 
     def _run(self, phase: str) -> list[float]:
-        seconds: list[float] = self._owner.ask({"do": "run", "program": self._number, "phase": phase})[0]["seconds"]
+        answer = self._owner.ask({"do": "run", "program": self._number, "phase": phase})[0]
+        self.found += answer.get("found", ())
+        self.accesses = answer.get("accesses", 0)
+        seconds: list[float] = answer["seconds"]
         return seconds

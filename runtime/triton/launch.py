@@ -15,6 +15,7 @@ from typing import Any
 
 from ...compiler.program import Buffer, Function, Launch, Program, TensorType
 from .options import options_of_jit, registers_given
+from .spans import Span
 from .storage import STORED, size_of
 
 ARENA = "arena"
@@ -109,16 +110,35 @@ class Layout:
     def _result(self, name: str, type_: TensorType) -> Result:
         buffer = self._buffers[name]
         address = Address(self._memory(buffer), buffer.offset, buffer.stored or buffer.type.dtype)
-        # A part of a concat lies in it with the strides of the whole.
-        whole = buffer
-        while whole.space not in ("input", "state", "constant") and whole.base and len(whole.order) == type_.rank:
-            whole = self._buffers[whole.base]
-        if whole.type.rank != type_.rank:
-            whole = buffer
-        result = Result(address, type_, strides_of(whole.type.shape, whole.order))
+        result = Result(address, type_, self._strides(buffer))
         if address.offset + result.nbytes > self.memories[address.memory]:
             raise ValueError(f"the output {name} lies outside of {address.memory}: {buffer}")
         return result
+
+    def spans(self, phase: str) -> list[list[Span]]:
+        """For each launch of a phase, where the elements of its arguments lie."""
+        found = []
+        for launch in self.program.launches:
+            if launch.phase == phase:
+                arguments = self._functions[launch.function].arguments
+                pairs = zip(launch.arguments, arguments, strict=True)
+                found.append([self._span(name, argument.written) for name, argument in pairs])
+        return found
+
+    def returned(self) -> list[Span]:
+        """Where the elements of the outputs lie."""
+        return [self._span(name, False) for name in self.results]
+
+    def _span(self, name: str, written: bool) -> Span:
+        buffer = self._buffers[name]
+        root = buffer.base if buffer.base in self._buffers else name
+        item = size_of(buffer.stored or buffer.type.dtype)
+        shape = tuple(map(int, buffer.type.shape))
+        return Span(name, root, self._memory(buffer), buffer.offset, item, shape, self._strides(buffer), written)
+
+    @staticmethod
+    def _strides(buffer: Buffer) -> tuple[int, ...]:
+        return buffer.strides or strides_of(buffer.type.shape, buffer.order)
 
 
 def stored_bytes(type_: TensorType) -> int:
@@ -198,7 +218,9 @@ class Launcher:
     @property
     def by_jit(self) -> bool:
         """Whether Triton compiles the kernel; its interpreter does not."""
-        return hasattr(self._function, "device_caches")
+        from triton.runtime.jit import JITFunction
+
+        return isinstance(self._function, JITFunction)
 
     def compile(self) -> Any:
         """Have the kernel compiled, not run; Triton's object for it."""

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .interpreter import Interpreter
 
 
-def open_engine(program: Program, state: State, device: str, *, checked: bool = False) -> Engine:
+def open_engine(program: Program, state: State, device: str, *, checked: bool = False, watched: bool = False) -> Engine:
     """A program on a state, on `cuda`, or on `cpu` in the interpreter; UserError for a device that is not there."""
     opened = open_device(device)
-    return Engine(program, state, opened, mirror_of(state, opened), checked=checked)
+    return Engine(program, state, opened, mirror_of(state, opened), checked=checked, watched=watched)
 
 
 def open_device(name: str) -> Device:

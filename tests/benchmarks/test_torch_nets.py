@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 torch = pytest.importorskip("torch")
 torch_nets: Any = pytest.importorskip("torch_nets")
+gpu_case: Any = pytest.importorskip("gpu_case")
 
 LARGE = pytest.mark.slow
 
@@ -44,23 +44,25 @@ def test_values_and_gradients_are_those_of_the_example(name: str, tmp_path: Path
     for key in set(names) & set(forward.state):
         forward.state[key] = values[key]
     x = torch.from_numpy(image)
+    less = net.module(train=False).eval()
+    torch_nets.load(less, [values[key] for key in names if key in forward.state])
     with torch.no_grad():
         expected = torch_nets.probabilities(model, x).numpy()
+        np.testing.assert_array_equal(torch_nets.probabilities(less, x).numpy(), expected)
     assert expected.std() > 1e-4
     np.testing.assert_allclose(forward(image=image)["prob"], expected, rtol=2e-3, atol=1e-6)
 
     # Without dropout, whose masks differ.
     same = tmp_path / path.name
-    same.write_text(re.sub(r"\s*\|> dropout\([\d.]+\)", "", path.read_text()))
+    same.write_text(gpu_case.without_dropout(path.read_text()))
     backward = netc.compile(same, mode="train", dims={"N": 2}, gradients=names, target="numpy", device="cpu")
     for key in names:
         backward.state[key] = values[key]
     found = backward(image=image, label=label.astype(np.int32))
     total = torch_nets.losses(net, model, x, torch.from_numpy(label))
     total.backward()
-    ours = {key: found[key] for key in ("nll", "side1", "side2") if key in found}
-    weights = dict(zip(("nll", "side1", "side2"), net.weights, strict=False))
-    assert sum(weights[key] * float(value) for key, value in ours.items()) == pytest.approx(float(total.detach()), 1e-4)
+    ours = sum(weight * float(found[key]) for key, weight in zip(net.losses, net.weights, strict=True))
+    assert ours == pytest.approx(float(total.detach()), 1e-4)
     for key, parameter in zip(names, model.parameters(), strict=True):
         theirs = parameter.grad.numpy()
         error = np.linalg.norm(found[f"{key}.grad"] - theirs) / np.linalg.norm(theirs)

@@ -123,12 +123,15 @@ def test_explain_a_net() -> None:
     assert code == 0
     assert "edges looked at" in out
     listed = out.splitlines()[3:]
-    assert len(set(listed)) == len(listed)
     assert sum(int(line.split()[-1]) for line in listed) == out_of_fusion(out)
+    said = [line.split("  ")[1] for line in listed if line.startswith("  apart: ")]
+    assert len(set(said)) == len(said) < len(listed), "each reason once, its edges under it"
     rows = json.loads(run("explain", LENET, "--batch", "8", "--json")[1])
     assert {"producer", "consumer", "layers", "fused", "reason", "bytes_saved"} == set(rows[0])
     assert any(row["fused"] for row in rows)
     assert all(row["reason"] for row in rows)
+    assert sum(not row["fused"] for row in rows) == out_of_fusion(out), "JSON has every edge"
+    assert any(row["layers"] == ["(solver)"] for row in rows)
     assert all(row["bytes_saved"] == 0 for row in rows if not row["fused"])
     assert len(run("explain", LENET, "--batch", "8", "--all")[1].splitlines()) > len(out.splitlines())
 
@@ -151,6 +154,12 @@ def test_profile_json_is_the_promised_form() -> None:
     layers = {row["name"]: row for row in found["layers"]}
     assert sum(row["ms"] for row in layers.values()) == pytest.approx(sum(k["ms"] for k in found["kernels"]))
     assert "conv2" in layers
+    solver = [k for k in found["kernels"] if k["layers"] == ["(solver)"]]
+    train = next(i for i, line in enumerate(Path(LENET).read_text().splitlines(), 1) if line.startswith("train "))
+    assert solver
+    assert all(k["lines"] == [f"lenet.net:{train}"] for k in solver)
+    assert layers["(solver)"]["ms"] == pytest.approx(sum(k["ms"] for k in solver))
+    assert all(k["layers"] for k in found["kernels"])
 
 
 def test_profile_tables() -> None:

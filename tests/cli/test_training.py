@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -237,6 +238,15 @@ def test_an_input_without_a_column() -> None:
     code, _, err = run("train", "a.net")
     assert code == 2
     assert "14" in err
+
+
+def test_columns_of_other_names_are_listed() -> None:
+    np.savez("other.npz", X=np.zeros((4, 1, 28, 28), np.float32), y=np.zeros(4, np.int32))
+    data = 'npz("other.npz", batch: 2)'
+    Path("a.net").write_text(re.sub(r"(data \w+ = ).*", rf"\1{data}", SMALL.replace("STEPS", "5")))
+    code, _, err = run("train", "a.net")
+    assert code == 2
+    assert "the columns are X, y: rename one, or say `columns: [...]` in the data" in err
 
 
 def test_blocks_follow_one_another() -> None:

@@ -63,7 +63,7 @@ def test_dropout_does_nothing_in_test_mode_or_without_a_ratio() -> None:
     x = tensor("x", 4)
     assert Standalone(training=False).call("dropout", x) is x
     assert Standalone().call("dropout", x, ratio=0.0) is x
-    with pytest.raises(TypeRuleError, match=r"ratio is 1\.0, it must be at least 0 and below 1"):
+    with pytest.raises(TypeRuleError, match=r"`ratio` takes a number from 0 up and below 1, not 1\.0"):
         Standalone().call("dropout", x, ratio=1.0)
 
 

@@ -103,8 +103,8 @@ def test_sizes(kind: str, sizes: tuple[int, ...], keywords: dict[str, Any], expe
             "use round: floor",
         ),
         ("avg_pool", (1, 1, 4), {"kernel": 2**31, "stride": 1, "pad": 2**31 - 1}, "2147483651 windows are too many"),
-        ("spp", (2, 3, 4, 4), {"height": 0}, "height is 0"),
-        ("linear", (2, 3), {"out": 0}, "out is 0"),
+        ("spp", (2, 3, 4, 4), {"height": 0}, "`height` takes a whole number from 1 up"),
+        ("linear", (2, 3), {"out": 0}, "`out` takes a whole number from 1 up"),
     ],
 )
 def test_what_does_not_fit_is_said_with_its_numbers(

@@ -127,7 +127,7 @@ def test_fillers_are_read_off_the_text() -> None:
         ("x, 1, num_output: 3", "E201 f: `num_output` is not a setting"),
         ("x, 1, out: 3, out: 4", "E206 f: `out` is given twice"),
         ('x, 1, 2, 3, ceil, 1, true, true, "a", none, none, 9', "E205 f: 9 is one argument too many"),
-        ("x, 1, fill: gausian", "E202 `gausian` has no value here"),
+        ("x, 1, fill: gausian", "E203 `gausian` is not a filler"),
         ("x, 9223372036854775807 * 1.0", "E207 f: `out` takes a whole number, and 9.223372037e+18 is too large"),
         ("x, 1, more: x", "E201 f: `more` is not a setting"),
     ],

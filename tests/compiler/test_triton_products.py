@@ -82,8 +82,9 @@ def as_stored(shape: Sizes, dtype: str, order: Sequence[int]) -> TensorType:
     return TensorType(tuple(shape[a] for a in order), dtype)
 
 
-def logical(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    return array.transpose(np.argsort(order))
+def seen(array: np.ndarray, p: Place) -> np.ndarray:
+    """The values of a place in its memory."""
+    return np.lib.stride_tricks.as_strided(array.reshape(-1), p.shape, [array.itemsize * s for s in p.strides])
 
 
 def order_in_memory(p: Place) -> list[int]:
@@ -100,11 +101,13 @@ def check(graph: Graph, blocks: Blocks = SMALL, tolerance: float = 1e-5, **order
     if any(node.dtype == "bf16" for node in graph.inputs.values()):
         feeds = {name: (a.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, a in feeds.items()}
     types = {p.name: as_stored(p.shape, p.dtype, order_in_memory(p)) for p in kernel.places}
+    if kernel.scratch is not None:
+        types[kernel.scratch.name] = TensorType((kernel.scratch.count,), kernel.scratch.dtype)
     read = {**feeds, **{name: literal.array() for name, literal in kernel.literals}}
     given = {p.name: read[p.name].transpose(order_in_memory(p)) for p in kernel.places if p.name in read}
     results = [p.name for p in kernel.places if p.name not in read]
     found, _ = run_interpreted(program_of(kernel, types, results), given)
-    arrays = {p.name: logical(found[p.name], order_in_memory(p)) for p in kernel.places if p.name in found}
+    arrays = {p.name: seen(found[p.name], p) for p in kernel.places if p.name in found}
     if kernel.finish is not None:
         assert kernel.scratch is not None
         assert list(arrays) == [kernel.scratch.name]

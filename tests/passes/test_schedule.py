@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from netc.driver import compilation
 from netc.passes.blocks import layout
 from netc.passes.blocks.devices import DEVICES, device
 from netc.passes.blocks.fuse import fuse_blocks
+from netc.passes.blocks.rows import Rows, fastest, rows_of, waiting
 from netc.passes.blocks.schedule import blocks_of
 from netc.passes.blocks.tiles import candidates, product_of
 from netc.passes.blocks.weights import packed_weights
@@ -87,6 +90,62 @@ def test_long_sums_are_taken_in_parts() -> None:
 def test_what_waits_for_a_row_is_not_taken_in_parts() -> None:
     x = value("in0", 256, 96, 27, 27)
     assert blocks(x - expr.mean(x, (0, 2, 3), keepdims=True)).split == 1
+
+
+def rows(space: tuple[int, ...], reduced: tuple[int, ...]) -> Rows:
+    return rows_of(space, reduced, 4 * math.prod(space))
+
+
+NORM = (0, 2, 3)
+FEW_AND_LONG = [(64, 64, 112, 112), (64, 64, 56, 56), (64, 128, 28, 28), (64, 256, 14, 14), (64, 512, 7, 7)]
+
+
+@pytest.mark.parametrize("name", GPUS)
+@pytest.mark.parametrize("space", FEW_AND_LONG)
+def test_few_long_rows_do_not_keep_others_waiting(space: tuple[int, ...], name: str) -> None:
+    found = waiting(rows(space, NORM), device(name))
+    assert found is not None
+    assert found.parts < found.whole
+    assert found.programs < device(name).units
+
+
+MANY_OR_SHORT = [
+    ((64, 10), (1,)),
+    ((256, 1000), (1,)),
+    ((64, 10), (0,)),
+    ((8, 4, 5, 5), NORM),
+    ((8, 64, 8, 8), NORM),
+    ((4096, 8192), (1,)),
+    ((32, 256, 56, 56), (2, 3)),
+]
+
+
+@pytest.mark.parametrize(("space", "reduced"), MANY_OR_SHORT)
+def test_many_or_short_rows_do(space: tuple[int, ...], reduced: tuple[int, ...]) -> None:
+    assert waiting(rows(space, reduced), device("cuda:90")) is None
+
+
+def test_the_interpreter_takes_no_parts() -> None:
+    of = rows((64, 64, 112, 112), NORM)
+    assert waiting(of, device("interpreter")) is None
+    assert fastest(of, device("interpreter"), parts=True)[1].split == 1
+
+
+def test_parts_keep_a_device_busy_and_end_where_memory_does() -> None:
+    on = device("cuda:90")
+    for space in FEW_AND_LONG:
+        of = rows(space, NORM)
+        seconds, found = fastest(of, on, parts=True)
+        assert -(-of.rows // found.rows) * found.split >= 0.8 * on.units
+        assert of.moved / on.bandwidth < seconds < 2 * of.moved / on.bandwidth + 5e-6
+
+
+def test_each_sum_takes_registers() -> None:
+    area = []
+    for sums in (1, 2, 4):
+        found = fastest(replace(rows((64, 64, 56, 56), NORM), sums=sums), device("cuda:90"), parts=True)[1]
+        area.append(found.rows * found.depth * sums)
+    assert area == [area[0]] * 3
 
 
 def test_a_small_loss_is_one_program() -> None:

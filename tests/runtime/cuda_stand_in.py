@@ -31,6 +31,7 @@ from netc.runtime.triton.launch import Launcher
 X = np.ones((2, 3), np.float32)
 recording: list[Launcher] | None = None
 fails = False
+skips = False
 log: list[str] = []
 
 
@@ -58,7 +59,7 @@ class Graph:
 
     def replay(self) -> None:
         log.append("replay")
-        for launch in self.launches:
+        for launch in self.launches[1 if skips else 0 :]:
             plain_call(launch)
 
 
@@ -181,6 +182,39 @@ def times_are_taken() -> None:
     assert state.buffers["w"] == 7
 
 
+def what_is_timed_first_of_all_is_one_step() -> None:
+    for first, steps in (("timed", 1), ("seconds", 1), ("seconds", 3)):
+        state = state_of(scale(), {"w": np.float32(5)})
+        exe = executable(state)
+        del log[:]
+        if first == "timed":
+            assert all(seconds > 0 for _, seconds in exe.timed({"x": X}))
+        else:
+            assert exe.seconds({"x": X}, times=steps) > 0
+        assert state.buffers["w"] == 5 + steps
+        assert log.count("launch") == 2  # of the first step only
+        assert log.count("replay") == steps - 1
+        assert run(exe) == 5 + steps
+        assert run(exe) == 6 + steps
+        assert log.count("replay") >= 1
+
+
+def a_replay_that_leaves_something_out_is_found() -> None:
+    global skips
+    for skip, wrong in ((False, []), (True, ["y"])):
+        skips = skip
+        state = state_of(scale(), {"w": np.float32(5)})
+        exe = executable(state)
+        del log[:]
+        outputs, differing = exe.twice({"x": X})
+        assert (outputs["y"] == 5).all()
+        assert differing == wrong
+        assert log.count("launch") == 2
+        assert log.count("replay") == 1
+        assert state.buffers["w"] == 6
+    skips = False
+
+
 def programs_share_the_state() -> None:
     state = state_of(scale(), {"w": np.float32(1)})
     one, other = executable(state), executable(state)
@@ -195,6 +229,15 @@ def memory_that_is_not_there() -> None:
     large = replace(scale(), arena_bytes=1 << 50)
     with pytest.raises(UserError, match=r"needs 1125899.9 GB on the GPU, which has 2.0 GB left"):
         Executable(large, state_of(large, {}), "cuda")
+
+
+def page_locked_memory_that_is_not_there() -> None:
+    cuda = opening.open_cuda()
+    with pytest.raises(UserError, match=r"no 34\.4 GB left of page-locked memory") as caught:
+        cuda.tensor(1 << 35, pinned=True)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        cuda.tensor(1 << 36, pinned=True)
 
 
 def large_outputs_have_no_memory_of_their_own() -> None:
@@ -219,8 +262,11 @@ CHECKS = (
     replay_is_the_same_as_launching,
     a_step_that_cannot_be_recorded_is_launched,
     times_are_taken,
+    what_is_timed_first_of_all_is_one_step,
+    a_replay_that_leaves_something_out_is_found,
     programs_share_the_state,
     memory_that_is_not_there,
+    page_locked_memory_that_is_not_there,
     large_outputs_have_no_memory_of_their_own,
 )
 
@@ -233,6 +279,9 @@ def main() -> None:
     def zeros(size: int, **settings: Any) -> Any:
         if size > 1 << 40:
             raise MemoryError
+        if "pin_memory" in settings and size >= 1 << 35:
+            what = "out of memory" if size == 1 << 35 else "an illegal memory access was encountered"
+            raise RuntimeError(f"CUDA error: {what}\nCUDA kernel errors might be reported at some other call")
         return plain_zeros(size, **settings)
 
     torch.zeros = zeros  # type: ignore[assignment]

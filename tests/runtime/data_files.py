@@ -33,7 +33,7 @@ def pixels(*shape: int, seed: int = 0) -> Array:
 
 
 def write_npz(path: Path, **arrays: Array) -> Path:
-    np.savez(path, allow_pickle=True, **arrays)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
 
 

@@ -19,8 +19,11 @@ CHECKS = [
     "replay_is_the_same_as_launching",
     "a_step_that_cannot_be_recorded_is_launched",
     "times_are_taken",
+    "what_is_timed_first_of_all_is_one_step",
+    "a_replay_that_leaves_something_out_is_found",
     "programs_share_the_state",
     "memory_that_is_not_there",
+    "page_locked_memory_that_is_not_there",
     "large_outputs_have_no_memory_of_their_own",
 ]
 

@@ -115,3 +115,8 @@ def test_empty_and_scalar_shapes_are_filled(name: str, shape: tuple[int, ...]) -
 def test_a_row_needs_an_axis() -> None:
     with pytest.raises(UserError, match="positive_unitball cannot fill w, f32\\[\\]: it needs at least one axis"):
         filled(Filler("positive_unitball"), ())
+
+
+def test_uniform_refuses_limits_that_are_swapped() -> None:
+    with pytest.raises(UserError, match=r"uniform cannot fill w.*: min 1 is above max 0"):
+        filled(Filler("uniform", (("min", 1.0), ("max", 0.0))), (2, 3))

@@ -41,6 +41,9 @@ class Body(Statements):
         # The places that were read, or (True) written.
         self.used: dict[Place, bool] = {}
         self.constants: dict[Literal, Place] = {}
+        # Names of places whose elements a program reads again soon: they are kept in the cache of its multiprocessor,
+        # past which asynchronous copies go else.
+        self.again: frozenset[str] = frozenset()
         self._uses: dict[Node, int] = {}
         for node in graph.order:
             for x in node.inputs:
@@ -240,7 +243,7 @@ class Body(Statements):
             text += f", mask={mask.text}"
             if fill is not None:
                 text += f", other={number(fill, place.dtype).text}"
-        text += ")"
+        text += ', cache_modifier=".ca")' if place.name in self.again else ")"
         if dtype and place.dtype != dtype:
             text += f".to({TYPES[dtype]})"
         name = self.name(LOADED.sub(lambda found: "c" if found[1] == "const" else "x", place.name))

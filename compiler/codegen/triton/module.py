@@ -127,7 +127,10 @@ class Module:
         known = self.plan.parts.get((base, start, node.type.nbytes)) if read else None
         what = kind_name(node) if node.op is ops.item else base.strip(".")
         name = self._name_of(node, known or (what if what.startswith(scope) else f"{scope}_{what}"))
-        buffer = Buffer(name, node.type, whole.space, start, order_of(shape, strides), base, whole.stored)
+        order = order_of(shape, strides)
+        plain = strides_of(shape, order)
+        apart = strides if any(n > 1 and a != b for n, a, b in zip(shape, strides, plain, strict=True)) else ()
+        buffer = Buffer(name, node.type, whole.space, start, order, base, whole.stored, apart)
         memory = f"{place.memory}+{start}" if first else place.memory
         aligned = start % ALIGNED == 0
         return self.enter(
@@ -157,7 +160,7 @@ class Module:
 
     def _block(self, place: Place, first: int, last: int) -> int:
         """A piece of the arena that is needed during some launches."""
-        self.blocks.append((math.prod(place.shape) * SIZES[place.dtype], first, last))
+        self.blocks.append((max(place.count, math.prod(place.shape)) * SIZES[place.dtype], first, last))
         return len(self.blocks) - 1
 
     def _in_concat(self, node: Node) -> Stored:
@@ -265,9 +268,9 @@ class Module:
 
     def _scratch(self, place: Place, function: str, now: int) -> str:
         name = self.names.fresh(f"{function}_partial")
-        type_ = TensorType(place.shape, place.dtype)
-        buffer = Buffer(name, type_, "arena", 0, tuple(range(len(place.shape))))
-        held = replace(place, name=name, count=type_.count, memory=f"arena:{name}")
+        count = max(place.count, math.prod(place.shape))
+        buffer = Buffer(name, TensorType((count,), place.dtype), "arena", 0, (0,))
+        held = replace(place, name=name, count=count, memory=f"arena:{name}")
         self.enter(Stored(buffer, held, self._block(held, now, now), 0))
         return name
 

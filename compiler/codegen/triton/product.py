@@ -16,9 +16,9 @@ from ...form import Form
 from ...graph import Graph, Node
 from ...kernel import Blocks
 from ...view import Expr, Guard, Index, Var, pull, push, reindex, unflat
-from ..strides import strides_of
 from .body import Body
 from .kernel import Written, function
+from .partial import partial_sums
 from .place import TYPES, Bound, Place, Value
 
 # tl.dot takes no smaller sides.
@@ -55,6 +55,24 @@ class _Product:
         self.split = min(blocks.split, self._steps())
         self.dtype = "f64" if root.dtype == "f64" else "f32"
         self.kind = "dot" if root.op is ops.dot else "conv"
+        self.body.again = self._read_by_taps()
+
+    def _read_by_taps(self) -> frozenset[str]:
+        """The operands of the kernel that the taps of a convolution read, its neighbours mostly the same elements."""
+        if self.root.op is ops.dot or not any(v.name.startswith("tap_") and v.size > 1 for v in self._axes()):
+            return frozenset()
+        found: set[str] = set()
+        stack, seen = [self.root.inputs[0]], set[Node]()
+        while stack:
+            node = stack.pop()
+            if node.op is ops.input_:
+                found.add(self.operands[int(node.attrs["name"][2:])].name)
+            stack += [x for x in node.inputs if x not in seen]
+            seen.update(node.inputs)
+        return frozenset(found)
+
+    def _axes(self) -> Axes:
+        return (*self.form.columns, *self.form.reduced)
 
     # The order of the reduced axes.
 
@@ -139,8 +157,8 @@ class _Product:
         if self.split == 1:
             self._epilogue(value)
             return function(body, self.kind, self.blocks, grid=grid, constants=sizes, note=note)
-        scratch = self._partial()
-        self._store(scratch, (Expr.of(self.part), *self.tiled.result), value)
+        scratch, room = partial_sums(self.form, self.split, self.columns, self.dtype)
+        self._store(scratch, (Expr.of(self.part), *self.tiled.result), value, self.tile[1:] if room else ())
         finish = self._finish(scratch)
         return function(
             body, self.kind, self.blocks, grid=grid, constants=sizes, note=note, scratch=scratch, finish=finish
@@ -262,13 +280,17 @@ class _Product:
         return {v: Expr.of(0) for v in self.form.reduced if v.size == 1}
 
     def _outer(self, step: str, chunks: int) -> tuple[dict[Var, Expr], str]:
-        """Write the numbers of the outer axes at a step; and where the innermost axis starts, "" for 0."""
+        """Write the numbers of the outer axes at a step; and where the innermost axis starts, "" for 0.
+
+        All taps of some channels come before the next channels: what one tap read, the next finds in the cache.
+        """
         body = self.body
         axes = self.order[:-1]
-        count = Var(step, size_of(axes) * chunks)
-        number = body.bind(count, step)
-        values = self._scalars(axes, unflat(number // chunks, [v.size for v in axes]))
-        return values, f"{step} % {chunks} * DEPTH" if chunks > 1 else ""
+        turns, taps_first = size_of(axes), all(v.name.startswith("tap_") for v in axes)
+        number = body.bind(Var(step, turns * chunks), step)
+        values = self._scalars(axes, unflat(number % turns if taps_first else number // chunks, [v.size for v in axes]))
+        chunk = f"{step} // {turns}" if taps_first else f"{step} % {chunks}"
+        return values, f"{chunk} * DEPTH" if chunks > 1 else ""
 
     def _scalars(self, axes: Axes, digits: Index) -> dict[Var, Expr]:
         """Write the numbers of axes that are one number at a time, under the names of the axes."""
@@ -318,22 +340,17 @@ class _Product:
         for place, (index, value) in zip(self.results, values, strict=True):
             self._store(place, index, value)
 
-    def _store(self, place: Place, index: Index, value: Value) -> None:
-        """Write a tile to a place; also where the place has no axis along one of its sides."""
+    def _store(self, place: Place, index: Index, value: Value, room: Axes = ()) -> None:
+        """Write a tile to a place; also where that has no axis along one of its sides. room: has place for overhang."""
         body = self.body
         body.used[place] = True
         address = body.expr(place.address(index))
         pointer = body.pointer(place, address)
         if address.axes != BOTH:
             pointer += " + tl.zeros((ROWS, COLUMNS), tl.int32)"
-        mask = body.mask([*body.overhang(self.tile), *self.tiled.guards])
+        overhang = [v for v in body.overhang(self.tile) if v not in room]
+        mask = body.mask([*overhang, *self.tiled.guards])
         body.put(f"tl.store({pointer}, {value.text}{f', mask={mask.text}' if mask is not None else ''})")
-
-    def _partial(self) -> Place:
-        """Where the partial sums lie: as the tiles are written, so that neighbours lie together."""
-        shape = (self.split, *self.root.shape)
-        order = [0, *(1 + a for a in self._result_order())]
-        return Place("partial", shape, strides_of(shape, order), self.dtype, count=math.prod(shape), memory="partial")
 
     def _finish(self, scratch: Place) -> Graph:
         """The body of a kernel that adds the partial sums in order and computes the results."""
@@ -342,12 +359,6 @@ class _Product:
         if self.root.dtype != scratch.dtype:
             total = ops.cast(total, dtype=self.root.dtype)
         return self.graph.rebuild({self.root: total})
-
-    def _result_order(self) -> list[int]:
-        """The axes of the result so that those of the columns are innermost."""
-        position = {v: i for i, v in enumerate((*self.form.batch, *self.form.rows, *self.form.columns))}
-        last = [max((position.get(v, -1) for v in i.vars), default=-1) for i in self.form.result]
-        return sorted(range(len(last)), key=lambda a: last[a])
 
 
 def _weight(node: Node) -> int:

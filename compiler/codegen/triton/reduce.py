@@ -12,16 +12,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ... import ops
+from ...deviations import deviations
 from ...form import Form
 from ...graph import Graph, Node
 from ...kernel import Blocks
 from ...types import FLOATS, least
 from ...view import Expr, Index, Var, flat
-from .finish import finishing
+from .finish import Cut, finishing
 from .kernel import Written, function
 from .place import Place, Value, number, number_text
 from .rows import Rows
+from .squares import Squares
 from .windows import Accumulator, held, start, turn
+
+# Its number, the index at which it is computed, and its value.
+Output = tuple[int, Index, Value]
 
 
 def write_reduce(
@@ -60,14 +65,20 @@ class _Reduce(Rows):
         self.outputs = list(graph.outputs.values())
         self.levels = [form.levels[n] for n in self.outputs]
         self.needs = [_need(graph, n, self.phase) for n in self.outputs]
+        # Squares that are found beside their total, where rows are cut in parts.
+        self.squares = {n: of.total for n, of in deviations(self.reductions).items() if self.phase[n] == 1}
         split = blocks.split if self._splits() else 1
+        self.fenced = False  # whether all threads wait for each other before what is one for a row is stored
         super().__init__(graph, form, blocks, operands, results, split=split)
+        if self.split == 1:
+            self.squares = {}
 
     def _splits(self) -> bool:
         """Whether rows can be cut into parts: reductions are of one phase and type, and no element waits for them."""
         waiting = any(need for need, level in zip(self.needs, self.levels, strict=True) if level == "full")
         chooses = any(n.op is ops.argmax for n in self.reductions)
-        return self.phases == 1 and len({held(n) for n in self.reductions}) == 1 and not (waiting or chooses)
+        late = any(self.phase[n] and n not in self.squares for n in self.reductions)
+        return not (late or waiting or chooses) and len({held(n) for n in self.reductions}) == 1
 
     def write(self) -> Written:
         body, blocks = self.body, self.blocks
@@ -79,9 +90,10 @@ class _Reduce(Rows):
         if self.one_pass or self.phases in map(self._when, self._of("full")):
             with self.elements():
                 self._store_full(self.phases)
-        # Totals read rows, and a row may be written over what it was.
+        # Totals read rows, and a row or a total may be written over what it was.
+        rows = self._values("row")
         scratch, finish = self._store_totals()
-        self._store("row")
+        self._store(rows)
         constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
         return function(
             body, self.kind, blocks, grid=(self.programs,), constants=constants, scratch=scratch, finish=finish
@@ -100,14 +112,26 @@ class _Reduce(Rows):
         running: dict[Node, str] = {}
         started: list[tuple[Accumulator, bool]] = []
         everything = frozenset(range(len(self.body.sizes)))
+        squares = Squares.start(self.body, held(own[0])) if any(n in self.squares for n in own) else None
         for node in own:
+            if squares is not None and node in self.squares:
+                started.append((squares.sum(node), False))
+                continue
             acc = start(self.body, node, everything, running.get(node.inputs[0], "") if node.op is ops.argmax else "")
             if node.op is ops.max_reduce:
                 running[node.inputs[0]] = acc.name
             started.append((acc, node.op is ops.argmax and node.inputs[0] not in running))
+        of = {acc.node: acc for acc, _ in started}
         with self.elements():
             values: dict[tuple[Node, float], Value] = {}
+            if squares is not None:
+                squares.step()
             for acc, chooses in sorted(started, key=lambda pair: pair[0].node.op is not ops.argmax):
+                if squares is not None and acc.node in self.squares:
+                    total = self.squares[acc.node]
+                    inside = self.body.bounds[self.k].inside
+                    squares.turn(acc, of[total], values[total.inputs[0], 0], inside)
+                    continue
                 x = acc.node.inputs[0]
                 key = (x, self._neutral(acc.node))
                 if key not in values:
@@ -116,7 +140,21 @@ class _Reduce(Rows):
                 turn(self.body, acc, values[key], self._number(acc.node), own=chooses)
             self._store_full(phase)
         for acc, _ in started:
-            self._done(acc)
+            if squares is not None and acc.node in self.squares:
+                self._squares(squares, acc, of[self.squares[acc.node]])
+            else:
+                self._done(acc)
+
+    def _squares(self, squares: Squares, acc: Accumulator, total: Accumulator) -> None:
+        """The squared deviations of a part from its own mean."""
+        left, lanes = str(self.share), str(self.share // self.blocks.depth)
+        if self.split * self.share != self.length:
+            left = f"tl.minimum(part + {self.share}, {self.length}) - part"
+            lane = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
+            lanes = f"({left} + DEPTH - 1 - {lane}) // DEPTH"
+        whole = self.body.at(total.node, self._result_index(total.node))
+        text = squares.of_lanes(acc, total, whole, left, lanes)
+        self._enter(acc.node, Value(self._across("sum", text), acc.dtype))
 
     @staticmethod
     def _neutral(node: Node) -> float:
@@ -216,12 +254,24 @@ class _Reduce(Rows):
         for k, index, value in zip(found, indices, values, strict=True):
             self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
 
-    def _store(self, level: str) -> None:
-        """Write the outputs that are one element a row, or one in all."""
+    def _values(self, level: str) -> list[Output]:
+        """The outputs that are one element a row, or one in all."""
         found = self._of(level)
         indices = [self.row_index(self.outputs[k]) if level == "row" else zero(self.outputs[k]) for k in found]
-        values = [self.body.at(self.outputs[k], i) for k, i in zip(found, indices, strict=True)]
-        for k, index, value in zip(found, indices, values, strict=True):
+        return [(k, index, self.body.at(self.outputs[k], index)) for k, index in zip(found, indices, strict=True)]
+
+    def _store(self, outputs: Sequence[Output]) -> None:
+        """Write them.
+
+        All threads read a number that is one for a row, and only some write a new one over it. Others may still need
+        the old one, for outputs that are more than one for a row, and must have read it by then.
+        """
+        read = {place.memory for place, stored in self.body.used.items() if not stored and place.memory}
+        over = any(self.results[k].memory in read for k, _, _ in outputs)
+        if over and len(outputs) < len(self.outputs) and not self.fenced:
+            self.body.put("tl.debug_barrier()")
+            self.fenced = True
+        for k, index, value in outputs:
             self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
 
     def _store_totals(self) -> tuple[Place | None, Graph | None]:
@@ -242,7 +292,7 @@ class _Reduce(Rows):
             body.bind(program, "tl.program_id(0)")
             body.store(partial, (Expr.of(t), Expr.of(program)), value)
         if self.programs == 1:
-            self._store("total")
+            self._store(self._values("total"))
             return None, None
         outputs = [self.outputs[k] for k in self._of("total")]
         return partial, finishing(self.graph, self.totals, partial, len(self.operands), outputs)
@@ -271,13 +321,15 @@ class _Reduce(Rows):
         partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), held(self.reductions[0]))
         part = Var("program", self.split)
         body.bind(part, "tl.program_id(1)")
+        self.phase = dict.fromkeys(self.reductions, 0)
         self._reduce(0)
         row = Expr.of(self.row) if self.rows > 1 else Expr.of(0)
         for t, node in enumerate(self.reductions):
             value = body.at(node, self._result_index(node))
             body.store(partial, (Expr.of(t), Expr.of(part), row), value)
         outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("total"))]
-        finish = finishing(self.graph, self.reductions, partial, len(self.operands), outputs)
+        cut = Cut(self.squares, self.length, self.share)
+        finish = finishing(self.graph, self.reductions, partial, len(self.operands), outputs, cut)
         constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
         grid = (self.programs, self.split)
         return function(body, self.kind, blocks, grid=grid, constants=constants, scratch=partial, finish=finish)

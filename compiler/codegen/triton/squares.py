@@ -1,0 +1,71 @@
+"""Squared deviations of a part of the rows, summed in the same way through its elements as the sum itself.
+
+Each lane of the block keeps a sum s and the squares about its own mean: with its k-th element x, already in s, they
+grow by (x - s / k)^2 k / (k - 1) (Youngs and Cramer, 1971). At the end the lanes' squares are added, and what their
+means deviate from the part's (Chan, Golub and LeVeque, 1983); the finishing launch combines parts in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...graph import Node
+from .body import Body
+from .place import SUM, TYPES, Value
+from .windows import Accumulator, block, zeros
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The names of what all squares of a part share: of turn k, k itself, 1 / k and k / (k - 1)."""
+
+    body: Body
+    dtype: str
+    turns: str
+    share: str
+    weight: str
+
+    @classmethod
+    def start(cls, body: Body, dtype: str) -> Squares:
+        """Write the count's first value."""
+        found = cls(body, dtype, body.name("turns"), body.name("share"), body.name("weight"))
+        body.put(f"{found.turns} = {zeros('()', dtype)}")
+        return found
+
+    def sum(self, node: Node) -> Accumulator:
+        """Write the first value of a sum of squares."""
+        found = Accumulator(node, self.dtype, self.body.name("squares"))
+        shape = block(self.body, frozenset(range(len(self.body.sizes))))
+        self.body.put(f"{found.name} = {zeros(shape, self.dtype)}")
+        return found
+
+    def step(self) -> None:
+        """Write, inside of the loop, that a turn begins."""
+        self.body.put(f"{self.turns} += 1.0")
+        self.body.put(f"{self.share} = 1.0 / {self.turns}")
+        self.body.put(f"{self.weight} = {self.turns} / tl.maximum({self.turns} - 1.0, 1.0)")
+
+    def turn(self, squares: Accumulator, total: Accumulator, x: Value, inside: str) -> None:
+        """Write what an element does to the squares, after it was added to the total. inside: whether there is one."""
+        away = self.body.name("away")
+        text = f"{x.within(SUM + 1)} - {total.name} * {self.share}"
+        self.body.put(f"{away} = " + (f"tl.where({inside}, {text}, 0.0)" if inside else text))
+        self.body.put(f"{squares.name} += {away} * {away} * {self.weight}")
+
+    def of_lanes(self, squares: Accumulator, total: Accumulator, whole: Value, left: str, lanes: str) -> str:
+        """What each lane adds to the squares of the part.
+
+        whole: the part's sum. left: how many elements the part has, lanes: how many of them each lane, as text.
+        """
+        body = self.body
+        away, each = body.name("away"), self._number(lanes, "each")
+        body.put(f"{away} = {total.name} - {each} * ({whole.text} / {self._number(left, 'left')})")
+        return f"{squares.name} + {away} * {away} / {each if lanes.isdigit() else f'tl.maximum({each}, 1.0)'}"
+
+    def _number(self, text: str, name: str) -> str:
+        """A whole number, by its text, in the type of the squares."""
+        if text.isdigit():
+            return f"{text}.0"
+        name = self.body.name(name)
+        self.body.put(f"{name} = ({text}).to({TYPES[self.dtype]})")
+        return name

@@ -1,0 +1,110 @@
+"""Hints for other frameworks' names: each says something that netc has."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from build_texts import file_of
+
+from netc.compiler import foreign
+from netc.compiler.build import load
+from netc.compiler.build.train import KEYS
+from netc.compiler.fillers import FILLERS
+from netc.compiler.layers import LAYERS
+from netc.compiler.schema import public, signature_of
+from netc.compiler.solvers import SCHEDULES, SOLVERS
+from netc.compiler.sources import SOURCES
+from netc.compiler.types import LANGUAGE_DTYPES
+from netc.grammar.source import SourceErrors
+
+TABLES = (LAYERS, SOLVERS, SCHEDULES, FILLERS, SOURCES)
+CALL = re.compile(r"(\w+)\(([^()]*)\)")
+
+
+def settings(name: str) -> set[str]:
+    """All that may stand before a colon in a call of this name."""
+    found: set[str] = set()
+    for table in TABLES:
+        if name in table:
+            entry = table[name]
+            found |= {public(key) for key in signature_of(entry).parameters}
+            if table is LAYERS and LAYERS[name].params:
+                found |= {*LAYERS[name].params, "lr", "decay", "share"}
+    return found
+
+
+ALL_SETTINGS = set().union(*(settings(name) for table in TABLES for name in table))
+CALLABLE = {name for table in TABLES for name in table}
+
+
+def exists(code: str) -> bool:
+    """Whether a piece of code in a hint is of names that netc has."""
+    call = CALL.search(code)
+    if call is not None:
+        named = re.findall(r"(\w+):", call[2])
+        known = call[1] in CALLABLE and set(named) <= settings(call[1])
+        return known and exists(code[: call.start()]) if call.start() else known
+    if code.startswith(("|> ", "as ")):
+        return code.startswith("as ") or code.removeprefix("|> ") in LAYERS
+    key = code.partition(":")[0].strip()
+    return not key or key in {*KEYS, *ALL_SETTINGS} or key.startswith("loss ")
+
+
+def test_the_judge_itself_refuses() -> None:
+    assert exists("avg_pool(global: true)")
+    assert exists("solver: sgd(lr: 0.01)")
+    assert not exists("avg_pool(globl: true)")
+    assert not exists("|> relou")
+    assert not exists("optimizer: sgd(lr: 0.01)")
+    assert not exists("stepz")
+
+
+@pytest.mark.parametrize("word", foreign.SETTINGS)
+def test_settings_are_settings(word: str) -> None:
+    # `dilate`, `steps` are such as the blocks of a user have.
+    assert foreign.SETTINGS[word][0] in ALL_SETTINGS
+
+
+@pytest.mark.parametrize("word", foreign.CALLS)
+def test_calls_are_layers(word: str) -> None:
+    assert word == foreign.plain(word), "as `plain` writes it, or it is never found"
+    code = foreign.CALLS[word]
+    assert code in LAYERS or exists(code)
+    assert word not in map(foreign.plain, LAYERS), "the layer itself is found before"
+
+
+def test_remarks_are_of_layers_that_are_suggested() -> None:
+    assert set(foreign.OPERANDS) <= set(foreign.CALLS.values()) & set(LAYERS)
+
+
+@pytest.mark.parametrize("word", foreign.USES)
+def test_uses_are_in_a_table(word: str) -> None:
+    assert word == foreign.plain(word)
+    assert set(foreign.USES[word]) <= {*SOLVERS, *SCHEDULES, *FILLERS, *SOURCES}
+
+
+@pytest.mark.parametrize("word", foreign.TYPES)
+def test_types_are_types(word: str) -> None:
+    assert foreign.TYPES[word] in LANGUAGE_DTYPES
+    assert word not in LANGUAGE_DTYPES
+
+
+@pytest.mark.parametrize("word", foreign.KEYS)
+def test_keys_are_keys(word: str) -> None:
+    name, more = foreign.KEYS[word]
+    assert word not in KEYS
+    assert name in KEYS or (not name and more)
+    assert all(exists(code) for code in re.findall(r"`([^`]+)`", more))
+
+
+@pytest.mark.parametrize("word", foreign.INSTEAD)
+def test_what_is_written_instead_is_known(word: str) -> None:
+    assert all(exists(code) for code in re.findall(r"`([^`]+)`", foreign.INSTEAD[word]))
+
+
+@pytest.mark.parametrize("word", ["MaxPool2d", "maxpool", "MAX_POOL"])
+def test_spelling_does_not_matter(word: str) -> None:
+    with pytest.raises(SourceErrors) as caught:
+        load(file_of(f"output y = image |> {word}(2)"))
+    assert [error.hint for error in caught.value.errors] == ["here it is called `max_pool`"]
