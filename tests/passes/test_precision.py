@@ -150,9 +150,20 @@ def test_losses_and_gradients_near_those_of_f32(name: str, number: Precision) ->
     loss, change = moved(step_of(name, "f32"), feeds)
     near, close = moved(step_of(name, number), feeds)
     assert (close != change).any()
-    # A few roundings a layer; and some maxima of pools are others, which moves a gradient elsewhere.
     assert abs(near - loss) <= 2 * EPS[number] * max(1.0, abs(loss))
-    assert np.linalg.norm(close - change) <= 32 * EPS[number] * np.linalg.norm(change)
+    # A few roundings a layer. Some choose otherwise in a relu or a pool, which moves a gradient elsewhere: in f32 too.
+    allowed = max(32 * EPS[number] * np.linalg.norm(change), 3 * np.linalg.norm(shifted(name, feeds, number) - change))
+    assert np.linalg.norm(close - change) <= allowed
+
+
+def shifted(name: str, feeds: dict[str, Array], number: Precision) -> Array:
+    """How a step in f32 moves the parameters when what is fed has an error like that of rounding it."""
+    rng = np.random.default_rng(1)
+    noisy = dict(feeds)
+    for key, x in feeds.items():
+        if x.dtype == np.float32:
+            noisy[key] = x + x * (EPS[number] / 4) * rng.standard_normal(x.shape, np.float32)
+    return moved(step_of(name, "f32"), noisy)[1]
 
 
 @pytest.mark.parametrize("number", MIXED)
