@@ -88,6 +88,11 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "train": ("split",),
 }
 
+# Settings that are not the same number here.
+OTHERWISE: dict[tuple[str, str], str] = {
+    ("momentum", "moving_average_fraction"): "it is the share that is kept: 0.9 for PyTorch's 0.1",
+}
+
 # Settings that netc has not, and what is written in their place.
 INSTEAD: dict[str, str] = {
     "activation": "an activation is a layer of its own, such as `|> relu`",
@@ -207,6 +212,7 @@ TYPES: dict[str, str] = {
     "int": "i32",
     "long": "i64",
     "byte": "u8",
+    "uint8": "u8",
     "boolean": "bool",
 }
 
@@ -288,7 +294,8 @@ def then(hint: str, names: str) -> str:
 def use(word: str, known: Iterable[str]) -> str:
     """A hint for the name of a solver, schedule, filler or source that there is not."""
     names = list(known)
-    meant = [name for name in USES.get(plain(word), ()) if name in names]
+    same = [name for name in names if plain(name) == plain(word)]
+    meant = [name for name in (*USES.get(plain(word), ()), *same) if name in names]
     return f"did you mean `{meant[0]}`?" if meant else suggest(word, names)
 
 
@@ -302,7 +309,9 @@ def setting(word: str, takes: Iterable[str]) -> str:
     """A hint for a setting that is not taken."""
     names = list(takes)
     meant = [name for name in SETTINGS.get(word, ()) if name in names]
-    return f"did you mean `{meant[0]}`?" if meant else INSTEAD.get(word) or suggest(word, names)
+    if not meant:
+        return INSTEAD.get(word) or suggest(word, names)
+    return f"did you mean `{meant[0]}`? {OTHERWISE.get((word, meant[0]), '')}".strip()
 
 
 def key(word: str, keys: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from .ranges import AtLeastOne, Count, NotNegative, Part, Positive, Share
+from .ranges import AtLeastOne, Count, NotNegative, Part, Share
 
 Regularization = Literal["l2", "l1"]
 
@@ -122,12 +122,12 @@ def fixed(*, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
 
 
 @_schedule
-def step(*, gamma: Positive, every: AtLeastOne, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
+def step(*, gamma: NotNegative, every: AtLeastOne, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b gamma^floor(i / every)   (Caffe: step)"""
 
 
 @_schedule
-def exp(*, gamma: Positive, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
+def exp(*, gamma: NotNegative, warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b gamma^i   (Caffe: exp)"""
 
 
@@ -137,7 +137,7 @@ def inv(*, gamma: NotNegative, power: float, warmup: Count = 0, warmup_from: Par
 
 
 @_schedule
-def multistep(*, gamma: Positive, at: tuple[Count, ...], warmup: Count = 0, warmup_from: Part = 0.0) -> None:
+def multistep(*, gamma: NotNegative, at: tuple[Count, ...], warmup: Count = 0, warmup_from: Part = 0.0) -> None:
     """b gamma^k after the k-th of the steps `at`   (Caffe: multistep)"""
 
 

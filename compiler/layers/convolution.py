@@ -21,7 +21,7 @@ def _folded(x: Node, axis: int) -> tuple[Node, tuple[int, ...]]:
     return expr.reshape(x, (math.prod(batch), *x.shape[channel:])), batch
 
 
-def _finished(y: Node, out: AtLeastOne, bias: bool, batch: tuple[int, ...]) -> Node:
+def _finished(y: Node, out: int, bias: bool, batch: tuple[int, ...]) -> Node:
     if bias:
         y = y + along(parameter("bias", (out,), constant()), len(y.shape), 1)
     return y if len(batch) == 1 else expr.reshape(y, (*batch, *y.shape[1:]))

@@ -103,6 +103,16 @@ def test_what_is_written_instead_is_known(word: str) -> None:
     assert all(exists(code) for code in re.findall(r"`([^`]+)`", foreign.INSTEAD[word]))
 
 
+@pytest.mark.parametrize(("word", "name"), foreign.OTHERWISE)
+def test_other_numbers_are_of_settings_that_are_suggested(word: str, name: str) -> None:
+    assert name in foreign.SETTINGS[word]
+    assert foreign.setting(word, [name]) == f"did you mean `{name}`? {foreign.OTHERWISE[word, name]}"
+
+
+def test_a_solver_of_another_spelling_is_no_other_solver() -> None:
+    assert foreign.use("AdamW", SOLVERS) == "did you mean `adamw`?"
+
+
 @pytest.mark.parametrize("word", ["MaxPool2d", "maxpool", "MAX_POOL"])
 def test_spelling_does_not_matter(word: str) -> None:
     with pytest.raises(SourceErrors) as caught:

@@ -116,6 +116,33 @@ def test_kernels_of_norms(net: Path, precision: Precision) -> None:
     assert sum(len(one.functions) > 1 for one in ran) == 3, "each kind of sums has a finishing launch"
 
 
+SPREAD = """
+net spread {
+    input image: f32[N, 8]
+    param w: f32[8192] = gaussian(std: 0.1)
+    t = tanh(w)
+    away = t - mean(t)
+    metric variance = mean(away * away)
+    loss size = mean(t) + mean(image)
+}
+data noise = synthetic(shape: [8], records: 16, batch: 4)
+train spread { from: noise
+    solver: sgd(lr: 0.1)
+    steps: 1
+}
+"""
+
+
+def test_a_parameter_is_written_over_where_its_variance_is_summed_in_parts(tmp_path: Path) -> None:
+    """What is written in that kernel waits for no second way through the elements, since there is none."""
+    file = tmp_path / "spread.net"
+    file.write_text(SPREAD, encoding="utf-8")
+    program = made(file, "train", BATCH, arch=GPU)
+    check_step(program)
+    (update,) = [launch for launch in program.program.launches if launch.arguments.count(".parameters") > 1]
+    assert update.grid[1] > 1, "rows are cut"
+
+
 PARTS = [
     ((4, 16, 16, 16), (0, 2, 3), "f32"),  # parts of one length
     ((5, 20, 13, 17), (0, 2, 3), "f32"),  # the last part and the last turn have fewer elements, the last program rows

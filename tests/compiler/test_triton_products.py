@@ -235,11 +235,12 @@ def test_rows_of_a_table_as_an_operand() -> None:
     check(Graph({"out0": ops.dot(ops.gather(leaf(0, (6, 20)), rows), leaf(1, (20, 7)))}))
 
 
-@pytest.mark.parametrize("split", [2, 3, 100])
-def test_a_split_product_is_finished_in_order(split: int) -> None:
+@pytest.mark.parametrize(("split", "parts"), [(2, 2), (3, 2), (100, 4)])
+def test_a_split_product_is_finished_in_order(split: int, parts: int) -> None:
+    """In four steps; parts have as many each."""
     graph = convolutions((2, 3, 7, 7), (5, 3, 3, 3))[2]
     kernel = check(graph, Blocks(rows=16, columns=32, depth=16, split=split), in0=LAST, in1=LAST)
-    assert kernel.grid[2] == min(split, 4)
+    assert kernel.grid[2] == parts
     y = relu(biased(ops.dot(leaf(0, (20, 90)), leaf(1, (90, 10))), 2))
     check(Graph({"out0": y}), Blocks(rows=32, columns=16, depth=16, split=split))
 
@@ -262,3 +263,11 @@ def test_many_tiles() -> None:
     for rows in (16 * 8, 16 * 11 - 3):
         kernel = check(Graph({"out0": ops.dot(leaf(0, (rows, 4)), leaf(1, (4, 40)))}), Blocks(16, 16, 16))
         assert kernel.grid == (math.ceil(rows / 16) * 3,)
+
+
+def test_parts_of_which_fewer_do_and_a_single_column() -> None:
+    """13 steps in parts of 2 are 7 parts, not the 8 asked for; a sum of one column takes no more room than itself."""
+    kernel = check(Graph({"out0": ops.dot(leaf(0, (20, 208)), leaf(1, (208, 1)))}), Blocks(16, 16, 16, 8))
+    assert kernel.grid[-1] == 7
+    assert kernel.scratch is not None
+    assert kernel.scratch.count == 7 * 20

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from test_triton import NET, needs_triton
 
 from netc.__main__ import cli
 from netc.compiler.codegen.numpy import body, pointwise
@@ -18,22 +18,7 @@ from netc.grammar.source import UserError
 from netc.verify import Wanted, verify
 from netc.verify.crash import Crash
 
-NET = """net tiny {
-    input image: f32[N, 1, 6, 6]
-    input label: i32[N]
-    x = image |> conv(2, 3) as conv1 |> tanh |> max_pool(2)
-    logits = x |> linear(3) as score
-    loss nll = softmax_loss(logits, label)
-    output prob = softmax(logits)
-}
-data points = npz("points.npz", arrays: [image, label], batch: 4)
-train tiny { from: points
-    solver: sgd(lr: 0.01, momentum: 0.9)
-    steps: 10
-}
-"""
 TEST = Wanted(modes=("test",), budget=0)
-needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
 
 @pytest.fixture

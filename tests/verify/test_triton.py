@@ -11,7 +11,8 @@ from netc.compiler.codegen.triton import spelling
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault
 
-pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+pytestmark = needs_triton
 
 NET = """net tiny {
     input image: f32[N, 1, 6, 6]

@@ -16,6 +16,16 @@ def write_kernel(
     graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
 ) -> Written:
     """The function of a kernel's body. kind: how the kernel is called."""
+    written = _write(graph, kind, blocks, operands, results)
+    stored = {argument.name for argument in written.arguments if argument.written}
+    left = written.finish.outputs if written.finish is not None else {}
+    for (name, node), place in zip(graph.outputs.items(), results, strict=True):
+        if node.type.count and place.name not in stored and name not in left:
+            raise AssertionError(f"a {kind} kernel of {node.scope} stores no {name}")
+    return written
+
+
+def _write(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]) -> Written:
     form = form_of(graph)
     if form.kind in ("dot", "conv"):
         from .product import write_product

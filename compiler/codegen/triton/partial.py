@@ -22,7 +22,7 @@ def partial_sums(form: Contraction, split: int, wide: int, dtype: str) -> tuple[
     columns, axes = size_of(form.columns), frozenset(form.columns)
     inner = [not i.vars.isdisjoint(axes) for i in (Expr.of(0), *form.result)]
     alone = all(i.vars <= axes for i, found in zip(form.result, inner[1:], strict=True) if found)
-    room = alone and math.prod(n for n, found in zip(shape, inner, strict=True) if found) == columns
+    room = columns > 1 and alone and math.prod(n for n, found in zip(shape, inner, strict=True) if found) == columns
     count = math.prod(shape)
     if room:
         padded = math.ceil(columns / wide) * wide

@@ -52,7 +52,9 @@ class _Product:
         self.body = Body(graph, operands, results, ("ROWS", "COLUMNS"))
         self.form = contraction(root)
         self.order = self._order()
-        self.split = min(blocks.split, self._steps())
+        # Parts have as many steps each, so that fewer than were asked for may do.
+        steps = self._steps()
+        self.split = math.ceil(steps / math.ceil(steps / min(blocks.split, steps)))
         self.dtype = "f64" if root.dtype == "f64" else "f32"
         self.kind = "dot" if root.op is ops.dot else "conv"
         self.body.again = self._read_by_taps()

@@ -74,7 +74,7 @@ class _Reduce(Rows):
             self.squares = {}
 
     def _splits(self) -> bool:
-        """Whether rows can be cut into parts: reductions are of one phase and type, and no element waits for them."""
+        """Whether rows can be cut into parts: sums of one type, found in one way, and no element waits for them."""
         waiting = any(need for need, level in zip(self.needs, self.levels, strict=True) if level == "full")
         chooses = any(n.op is ops.argmax for n in self.reductions)
         late = any(self.phase[n] and n not in self.squares for n in self.reductions)
@@ -321,7 +321,7 @@ class _Reduce(Rows):
         partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), held(self.reductions[0]))
         part = Var("program", self.split)
         body.bind(part, "tl.program_id(1)")
-        self.phase = dict.fromkeys(self.reductions, 0)
+        self.phase, self.phases = dict.fromkeys(self.reductions, 0), 1
         self._reduce(0)
         row = Expr.of(self.row) if self.rows > 1 else Expr.of(0)
         for t, node in enumerate(self.reductions):
