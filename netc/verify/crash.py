@@ -141,6 +141,10 @@ def _line(error: Exception) -> str:
 
 
 def _signature(error: Exception) -> tuple[Any, ...]:
-    """What two errors of one cause have in common: the numbers and names in their texts may differ."""
-    last = ([line for line in str(error).splitlines() if line.strip()] or [""])[-1]
-    return type(error), last.partition(":")[0] if len(str(error).splitlines()) > 1 else ""
+    """What two errors of one cause have in common: the numbers and names in their texts may differ.
+
+    The last line says what was raised inside where the first one ends in a colon. Else it is whatever a process that
+    ended has ever written, which may be a warning from long before.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return type(error), lines[-1].partition(":")[0] if lines[0].endswith(":") else ""

@@ -15,7 +15,8 @@ from netc.compiler.codegen.numpy import body, pointwise
 from netc.compiler.codegen.triton import spelling
 from netc.driver import Compilation
 from netc.grammar.source import UserError
-from netc.verify import Wanted, verify
+from netc.runtime.triton.interpreter import InterpreterError
+from netc.verify import Wanted, crash, verify
 from netc.verify.crash import Crash
 
 TEST = Wanted(modes=("test",), budget=0)
@@ -96,6 +97,13 @@ def test_what_a_user_does_is_no_finding(tiny: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Compilation, "lower", lower)
     with pytest.raises(UserError, match="not installed"):
         verify(tiny, TEST)
+
+
+def test_a_process_that_ended_may_have_written_something_else_before() -> None:
+    ended = "the process of Triton's interpreter ended with status 3"
+    assert crash._signature(InterpreterError(ended)) == crash._signature(InterpreterError(f"{ended}\nWarning: old"))
+    first, second = (f"a kernel failed in Triton's interpreter:\n{name}Error: no" for name in ("Type", "Value"))
+    assert crash._signature(InterpreterError(first)) != crash._signature(InterpreterError(second))
 
 
 @needs_triton
