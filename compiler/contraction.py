@@ -141,23 +141,29 @@ class _Windows:
             found.append(at)
         return tuple(found), guards_that_tell(guards)
 
+    def elements(self) -> tuple[Index, tuple[Guard, ...], Index, Index]:
+        """What meets in each product: an element of the data with its guards, of the weights, of the result."""
+        group, image, channel, feature, positions, taps = self.axes
+        g, n, c, o = _each((group, image, channel, feature))
+        at, guards = self.covered(_each(positions), _each(taps))
+        whole = g * feature.size + o
+        return (n, g * channel.size + c, *at), guards, (whole, c, *_each(taps)), (n, whole, *_each(positions))
+
 
 def _conv(root: Node) -> Contraction:
     x, w = root.inputs
     windows = _Windows.of(root, x.shape, w.shape, root.shape)
     group, image, channel, feature, positions, taps = windows.axes
-    g, n, c, o = _each((group, image, channel, feature))
-    at, guards = windows.covered(_each(positions), _each(taps))
-    whole = g * feature.size + o
+    data, guards, weight, result = windows.elements()
     return Contraction(
         root,
         (group,) if group.size > 1 else (),
         (image, *positions),
         (feature,),
         (*taps, channel),
-        Pulled(x, (n, g * channel.size + c, *at), guards),
-        Pulled(w, (whole, c, *_each(taps))),
-        (n, whole, *_each(positions)),
+        Pulled(x, data, guards),
+        Pulled(w, weight),
+        result,
     )
 
 
@@ -165,18 +171,16 @@ def _weight_grad(root: Node) -> Contraction:
     x, gradient = root.inputs
     windows = _Windows.of(root, x.shape, root.shape, gradient.shape)
     group, image, channel, feature, positions, taps = windows.axes
-    g, n, c, o = _each((group, image, channel, feature))
-    at, guards = windows.covered(_each(positions), _each(taps))
-    whole = g * feature.size + o
+    data, guards, weight, result = windows.elements()
     return Contraction(
         root,
         (group,) if group.size > 1 else (),
         (feature,),
         (*taps, channel),
         (image, *positions),
-        Pulled(gradient, (n, whole, *_each(positions))),
-        Pulled(x, (n, g * channel.size + c, *at), guards),
-        (whole, c, *_each(taps)),
+        Pulled(gradient, result),
+        Pulled(x, data, guards),
+        weight,
     )
 
 

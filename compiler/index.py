@@ -42,16 +42,13 @@ class _Digit:
     __slots__ = ("_hash", "bounds", "divisor", "key", "of", "vars")
     sign = ""
 
-    def __init__(self, of: Expr, divisor: int) -> None:
+    def __init__(self, of: Expr, divisor: int, bounds: tuple[int, int]) -> None:
         self.of = of
         self.divisor = divisor
         self.vars: frozenset[Var] = of.vars
-        self.bounds: tuple[int, int] = self._range()
+        self.bounds = bounds
         self.key: str = f"({of.key}){self.sign}{divisor}"
         self._hash = hash(self.key)
-
-    def _range(self) -> tuple[int, int]:
-        raise NotImplementedError
 
     def __hash__(self) -> int:
         return self._hash
@@ -73,9 +70,9 @@ class Floor(_Digit):
     __slots__ = ()
     sign = "//"
 
-    def _range(self) -> tuple[int, int]:
-        low, high = self.of.bounds
-        return low // self.divisor, high // self.divisor
+    def __init__(self, of: Expr, divisor: int) -> None:
+        low, high = of.bounds
+        super().__init__(of, divisor, (low // divisor, high // divisor))
 
 
 class Mod(_Digit):
@@ -84,8 +81,8 @@ class Mod(_Digit):
     __slots__ = ()
     sign = "%"
 
-    def _range(self) -> tuple[int, int]:
-        return 0, min(self.divisor - 1, self.of.bounds[1])
+    def __init__(self, of: Expr, divisor: int) -> None:
+        super().__init__(of, divisor, (0, min(divisor - 1, of.bounds[1])))
 
 
 Term = Union[Var, Floor, Mod]  # noqa: UP007
