@@ -134,7 +134,7 @@ def missing(*, tests: bool, python: tuple[int, int] = sys.version_info[:2]) -> s
 def installed(name: str) -> str:
     """The version of a package; of Triton whatever package brings it."""
     if name == "triton":
-        from netc.runtime.triton.version import triton_version
+        from netc.runtime.triton.compile.version import triton_version
 
         return triton_version()
     try:

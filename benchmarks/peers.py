@@ -38,7 +38,7 @@ def netc_step(net: str, mode: str, threads: int, fused: bool = True) -> Callable
     import numpy as np
 
     from netc.driver import compilation
-    from netc.profiling import made_up_feeds
+    from netc.report.profiling import made_up_feeds
     from netc.runtime.state import State
 
     outputs = ["prob"] if mode == "test" else None

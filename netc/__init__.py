@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import check, compile, export, profile, summary, test, train
-    from .checking import Problem
+    from .api.checking import Problem
+    from .api.functions import check, compile, export, profile, summary, test, train
     from .grammar.source import SourceError, SourceErrors, UserError
 
 __version__ = "0.1.0"
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOMES.get(name, 'api')}", __name__), name)
+    value = getattr(import_module(f".{_HOMES.get(name, 'api.functions')}", __name__), name)
     globals()[name] = value
     return value
 

@@ -24,17 +24,17 @@ from .grammar.source import UserError, suggest
 from .machine import cores, memory
 from .numbers import Numbers
 from .passes import manager, pipeline
-from .passes.flatten import flat_layout, learned
-from .passes.fuse import Fused
-from .passes.lower import Choices, kernels_of, program_of
-from .passes.precision import Types, types_of
-from .passes.scaling import Scaling
-from .passes.update import apply, solver_state
+from .passes.fusion.fuse import Fused
+from .passes.lowering.lower import Choices, kernels_of, program_of
+from .passes.training.flatten import flat_layout, learned
+from .passes.training.precision import Types, types_of
+from .passes.training.scaling import Scaling
+from .passes.training.update import apply, solver_state
 from .schedules import Schedules, in_use
 from .targets import Choice, check_threads
 
 if TYPE_CHECKING:
-    from .passes.blocks.choice import Measured
+    from .passes.lowering.choice import Measured
     from .runtime.executable import Executable
     from .runtime.state import State
 
@@ -219,7 +219,7 @@ class Compilation:
         want = self.request
         if want.target != "triton" or not want.fused:
             return None
-        from .passes.blocks.choice import Measured
+        from .passes.lowering.choice import Measured
 
         # A program for another GPU than this machine's is written for its architecture, whatever its name.
         cuda = Choice(want.target, want.device).open() if not want.arch else None

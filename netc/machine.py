@@ -27,7 +27,7 @@ class Device:
 
 def devices() -> list[Device]:
     """The devices that netc knows, each with the targets that it can use on this machine, and what the others lack."""
-    from .runtime.triton.version import REMEDY
+    from .runtime.triton.compile.version import REMEDY
 
     found = []
     for name in DEVICES:
@@ -40,14 +40,14 @@ def devices() -> list[Device]:
 
 
 def _lacks(way: Way) -> bool:
-    from .runtime.triton.version import unusable_triton
+    from .runtime.triton.compile.version import unusable_triton
 
     return way.target == "triton" and bool(unusable_triton())
 
 
 def _gpu() -> tuple[str, str]:
     """The GPU's name and memory, or what is missing so that it cannot be used."""
-    from .runtime.triton.opening import driver_present, open_cuda
+    from .runtime.triton.run.opening import driver_present, open_cuda
 
     if not driver_present():  # told without importing torch, which takes seconds
         return "", "there is no driver for a GPU on this machine"

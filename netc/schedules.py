@@ -1,7 +1,7 @@
 """The schedule files that programs are compiled with: the committed ones, the user's own, and one that is named.
 
 `using(file, frozen=True)` says it for all that is compiled inside; the command line's --schedules and --frozen do that.
-Committed files lie beside the cost model (`passes/blocks/schedules/*.json`), the user's in the user's cache folder.
+Committed files lie beside the cost model (`passes/lowering/schedules/*.json`), the user's in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from . import passes
 from .grammar.source import UserError
 
 if TYPE_CHECKING:
-    from .passes.blocks.table import Table
+    from .passes.lowering.measured import Table
 
-COMMITTED = Path(passes.__file__).parent / "blocks" / "schedules"
+COMMITTED = Path(passes.__file__).parent / "lowering" / "schedules"
 OWN = "schedules.json"
 
 
@@ -66,7 +66,7 @@ def in_use() -> Schedules:
 
 def read_file(path: Path) -> Table:
     """The table of a file; UserError, in a line, where it cannot be read or is no schedule file."""
-    from .passes.blocks.table import LARGEST_FILE, read_table
+    from .passes.lowering.measured import LARGEST_FILE, read_table
 
     try:
         if not path.is_file():
@@ -94,7 +94,7 @@ def own_file() -> Path | None:
     """The user's file (there or not): in `NETC_CACHE`, or the user's cache folder; None without a home folder."""
     if chosen := os.environ.get("NETC_CACHE"):
         return Path(chosen) / OWN
-    from .runtime.triton.compiling import cache_folder
+    from .runtime.triton.compile.compiling import cache_folder
 
     folder = cache_folder()
     return folder.parent / OWN if folder is not None else None
@@ -102,7 +102,7 @@ def own_file() -> Path | None:
 
 @cache
 def _committed() -> Table:
-    from .passes.blocks.table import Table
+    from .passes.lowering.measured import Table
 
     table = Table()
     for path in sorted(COMMITTED.glob("*.json")) if COMMITTED.is_dir() else ():

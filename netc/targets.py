@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .grammar.source import UserError, suggest
 
 if TYPE_CHECKING:
-    from .runtime.triton.device import Cuda
+    from .runtime.triton.run.device import Cuda
 
 AUTO = "auto"
 
@@ -67,7 +67,7 @@ class Choice:
         """The GPU, if this runs on one; UserError that says what is missing."""
         if self.device != "cuda":
             return None
-        from .runtime.triton.opening import open_cuda
+        from .runtime.triton.run.opening import open_cuda
 
         return open_cuda()
 
@@ -113,7 +113,7 @@ def choose(target: str = AUTO, device: str = AUTO, *, notify: Callable[[str], No
         other = " or ".join(way.target for way in WAYS if way.device == device)
         raise UserError(f"the target {target} does not run on {device}; use --device {fit}, or --target {other}")
     if device == AUTO and found[0].device == "cuda":
-        from .runtime.triton.opening import driver_present
+        from .runtime.triton.run.opening import driver_present
 
         found = found if driver_present() else found[1:]
     choice = Choice(found[0].target, found[0].device)

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from ..compiler.graph import Graph
 from ..compiler.net import OBJECTIVE
 from ..compiler.program import StateInfo, Use
-from .flatten import flatten, learned
-from .gradient import erase_surrogate, gradient
 from .manager import Pipeline
-from .precision import Types, precision
-from .scaling import Scaling, fixed_scale, scale_of, unscale
-from .simplify import simplify
-from .update import accumulate, update
-from .weights import fold_weights
+from .rules.fold_weights import fold_weights
+from .rules.simplify import simplify
+from .training.flatten import flatten, learned
+from .training.gradient import erase_surrogate, gradient
+from .training.precision import Types, precision
+from .training.scaling import Scaling, fixed_scale, scale_of, unscale
+from .training.update import accumulate, update
 
 
 def train(

@@ -148,7 +148,7 @@ def engine_of(program: Program, state: State, device: str) -> Engine:
     if program.target == "numpy" and device == "cpu":
         return ArrayEngine(program, state)
     if program.target == "triton":
-        from .triton.opening import open_engine
+        from .triton.run.opening import open_engine
 
         return open_engine(program, state, device)
     raise UserError(f"target {program.target} does not run on device {device}")

@@ -1,6 +1,6 @@
 """The rate of a step: Caffe's policies (`GetLearningRate` in src/caffe/solvers/sgd_solver.cpp), cosine, and warm-up.
 
-What each takes stands in `compiler/solvers.py`. Rates are double precision; the program is fed them as f32.
+What each takes stands in `compiler/schema/solvers.py`. Rates are double precision; the program is fed them as f32.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from netc.compiler.program import Program, StateInfo
 from netc.runtime.state import State
-from netc.runtime.triton.engine import Engine
-from netc.runtime.triton.interpreter import Interpreter
-from netc.runtime.triton.mirror import mirror_of
-from netc.runtime.triton.opening import open_interpreter
+from netc.runtime.triton.interpreter.process import Interpreter
+from netc.runtime.triton.run.engine import Engine
+from netc.runtime.triton.run.mirror import mirror_of
+from netc.runtime.triton.run.opening import open_interpreter
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]

@@ -17,15 +17,15 @@ import numpy as np
 from interpreted import run_interpreted
 
 from netc.compiler import ops
-from netc.compiler.codegen.triton.module import Module, Stored
+from netc.compiler.codegen.loops.storage import Module, Stored
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.plan import aligned
 from netc.compiler.program import Function, Launch, Program
 from netc.compiler.types import TensorType
-from netc.passes.fuse import Fused
-from netc.passes.lower import TARGETS
-from netc.runtime.triton.storage import STORED, packed, size_of, unpacked
+from netc.passes.fusion.fuse import Fused
+from netc.passes.lowering.lower import TARGETS
+from netc.runtime.triton.run.storage import STORED, packed, size_of, unpacked
 from netc.verify.budget import Arithmetic, Bounded, analyse
 from netc.verify.compare import Compared, compare
 

@@ -12,8 +12,9 @@ import pytest
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.program import Program, StateInfo
-from netc.passes import fuse, layout
-from netc.passes.lower import lower
+from netc.passes.fusion import fuse
+from netc.passes.lowering import tiling as layout
+from netc.passes.lowering.lower import lower
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
 

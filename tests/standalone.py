@@ -13,11 +13,11 @@ import numpy as np
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node, at
-from netc.compiler.kinds import Mismatch, kind_of
 from netc.compiler.layers import LAYERS, building
 from netc.compiler.net import SEED, STEP
 from netc.compiler.ops import TypeRuleError
 from netc.compiler.program import Filler
+from netc.compiler.schema.settings import Mismatch, kind_of
 
 
 class Standalone:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.compiled import Step
+from netc.api.compiled import Step
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LENET = EXAMPLES / "lenet.net"

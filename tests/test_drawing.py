@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from netc.compiler.build import build, load
-from netc.drawing import Box, layer_boxes, svg
-from netc.layered import layout
+from netc.report.drawing import Box, layer_boxes, svg
+from netc.report.layered import layout
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SVG = "{http://www.w3.org/2000/svg}"

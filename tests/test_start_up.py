@@ -10,9 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "triton", "matplotlib", "rich", "PIL", "pooch", "safetensors", "scipy", "threadpoolctl")
-GPU = ("netc.compiler.codegen.triton", "netc.passes.blocks", "netc.runtime.triton", "netc.ahead", "torch", "triton")
+GPU = (
+    "netc.compiler.codegen.triton",
+    "netc.passes.fusion.nests",
+    "netc.runtime.triton",
+    "netc.export.ahead",
+    "torch",
+    "triton",
+)
 # What makes programs, and what runs them.
-BACK = ("netc.driver", "netc.passes", "netc.compiler.codegen", "netc.runtime", "netc.verify", "netc.tables")
+BACK = ("netc.driver", "netc.passes", "netc.compiler.codegen", "netc.runtime", "netc.verify", "netc.report.tables")
 
 NET = """net tiny {
     input image: f32[N, 1, 4, 4]

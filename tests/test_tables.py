@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 
 import netc
-from netc import exporting, launchers
 from netc import numbers as numbers_module
-from netc.passes.blocks.devices import DEVICES
-from netc.passes.scaling import Scaling
-from netc.runtime.triton import standalone
-from netc.runtime.triton.architectures import KNOWN
+from netc.export import exporting, launchers, standalone
+from netc.passes.lowering.machines import DEVICES
+from netc.passes.training.scaling import Scaling
+from netc.runtime.triton.compile.architectures import KNOWN
 
 
 def test_every_architecture_is_in_every_table_with_the_same_figures() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from netc import UserError
 from netc.machine import devices
-from netc.runtime.triton import device, opening
+from netc.runtime.triton.run import device, opening
 from netc.targets import WAYS, Choice, check_device, check_target, choose
 
 

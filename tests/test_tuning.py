@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from interpreted import run_interpreted
 
 from netc.__main__ import cli
+from netc.api.tuning import Tuned, tuned
 from netc.compiler.program import Program
 from netc.driver import Compilation, compilation
 from netc.grammar.source import UserError
-from netc.passes.blocks.choice import kernel_keys, near
-from netc.passes.blocks.devices import device
-from netc.passes.blocks.table import Table
-from netc.profiling import made_up_feeds
+from netc.passes.lowering.choice import kernel_keys, near
+from netc.passes.lowering.machines import device
+from netc.passes.lowering.measured import Table
+from netc.report.profiling import made_up_feeds
 from netc.schedules import using, write_file
-from netc.tuning import Tuned, tuned
 
 ROOT = Path(__file__).parents[1]
 GPU = "NVIDIA H100 80GB HBM3"
@@ -133,7 +133,7 @@ def _has_batch(made: Compilation, key: str) -> bool:
 
 @pytest.mark.parametrize("arch", ["cuda:80", "cuda:90", "hip:gfx942"])
 def test_candidates_fit_the_device(net: Path, arch: str) -> None:
-    from netc.compiler.form import form_of
+    from netc.compiler.loops.domain import form_of
 
     on = device(arch)
     for kernel in kernel_keys(made(net).on(arch).fused.graph):

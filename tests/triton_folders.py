@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import tiny_net
 
-from netc.ahead import Pixels, deploy_ahead
+from netc.export.ahead import Pixels, deploy_ahead
 from netc.runtime.state import State
-from netc.runtime.triton.architectures import architectures
+from netc.runtime.triton.compile.architectures import architectures
 
 FAKE = Path(__file__).parent / "c" / "fake_cuda.c"
 STRICT = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-g")

@@ -11,13 +11,14 @@ import pytest
 from interpreted import run_interpreted
 from numpy_program import made_up
 
-from netc.compiler.form import Form
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
+from netc.compiler.loops.domain import Form
 from netc.compiler.program import Program
-from netc.passes.blocks import fuse, schedule
-from netc.passes.lower import lower
+from netc.passes.fusion import fuse_nests as fuse
+from netc.passes.lowering import schedule
+from netc.passes.lowering.lower import lower
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]

@@ -7,9 +7,9 @@ from typing import Any
 from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from ..graph import Node
-from ..kinds import UNKNOWN, describe
 from ..net import LayerInfo
-from ..schema import Argument, unknown_setting
+from ..schema.schema import Argument, unknown_setting
+from ..schema.settings import UNKNOWN, describe
 from . import body, calls
 from .expressions import Results, evaluate
 from .frame import Binding, Frame, Use

@@ -10,9 +10,9 @@ from ...grammar.source import SourceError, Span, suggest
 from .. import ops
 from ..expr import reshape
 from ..graph import Node, at
-from ..kinds import UNKNOWN, describe, show_type
 from ..program import Filler, StateInfo
-from ..schema import read_filler
+from ..schema.schema import read_filler
+from ..schema.settings import UNKNOWN, describe, show_type
 from ..types import TensorType
 from . import calls, constants
 from .dims import read_type

@@ -11,11 +11,11 @@ from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
-from ..fillers import FILLERS
 from ..graph import Node
-from ..kinds import UNKNOWN
 from ..layers import LAYERS
-from ..schema import Argument, arguments_of
+from ..schema.fillers import FILLERS
+from ..schema.schema import Argument, arguments_of
+from ..schema.settings import UNKNOWN
 from . import blocks, expressions
 from . import layers as layer_calls
 from .frame import Frame

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Node
-from ..kinds import show_type
+from ..schema.settings import show_type
 
 MAX_STEPS = 12
 

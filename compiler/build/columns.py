@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...grammar.source import SourceError, Span
 from ..program import DataSpec, TensorType
-from ..sources import SOURCES
+from ..schema.sources import SOURCES
 from ..types import Dim
 from .frame import Frame
 

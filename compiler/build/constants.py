@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..kinds import describe
+from ..schema.settings import describe
 from .limits import MAX_WHOLE
 
 Constant = bool | int | float | str | tuple[Any, ...] | None

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from ...grammar import tree
 from ...grammar.source import SourceError, suggest
-from .. import foreign
 from ..graph import Node
-from ..kinds import UNKNOWN, describe
+from ..schema import synonyms as foreign
+from ..schema.settings import UNKNOWN, describe
 from ..types import LANGUAGE_DTYPES, TensorType
 from . import constants, expressions
 from .frame import Frame

@@ -13,10 +13,10 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import expr as arithmetic
 from ..graph import Node, at
-from ..kinds import UNKNOWN, describe
 from ..net import LayerInfo
 from ..ops.base import TypeRuleError
-from ..schema import Argument
+from ..schema.schema import Argument
+from ..schema.settings import UNKNOWN, describe
 from . import calls, constants
 from .frame import Frame
 from .limits import MAX_LIST, MAX_TEXT, OPERATION_WORK, limit

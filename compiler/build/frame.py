@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
-from .. import foreign
-from ..kinds import UNKNOWN
 from ..layers import LAYERS
+from ..schema import synonyms as foreign
+from ..schema.settings import UNKNOWN
 from .module import EVERYTHING, Function, Module
 from .names import Scope
 from .problems import Problems

@@ -9,12 +9,12 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, TooManyNodes, at
-from ..kinds import UNKNOWN, describe, kind_of
 from ..layers import Layer, building
 from ..net import LayerInfo
 from ..ops.base import TypeRuleError
 from ..program import Filler, StateInfo
-from ..schema import Argument, Bound, bind, public, read_word
+from ..schema.schema import Argument, Bound, bind, public, read_word
+from ..schema.settings import UNKNOWN, describe, kind_of
 from ..types import TensorType
 from . import calls, constants
 from .chain import label_of

@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 from ...grammar import tree
 from ...grammar.parse import parse, read_source
 from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError, suggest
-from .. import foreign
 from ..layers import LAYERS
 from ..program import DataSpec
-from ..schema import arguments_of, bind, signature_of
-from ..solvers import SOLVERS
-from ..sources import SOURCES
+from ..schema import synonyms as foreign
+from ..schema.schema import arguments_of, bind, signature_of
+from ..schema.solvers import SOLVERS
+from ..schema.sources import SOURCES
 from . import calls
 from .check import check_nets
 from .experiment import Experiment

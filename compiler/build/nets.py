@@ -9,8 +9,8 @@ from typing import Any, Literal
 from ...grammar import tree
 from ...grammar.source import SourceError, SourceErrors, UserError, suggest
 from ..graph import Graph, Node, TooManyNodes, at, node_limit
-from ..kinds import UNKNOWN
 from ..net import OBJECTIVE, Net
+from ..schema.settings import UNKNOWN
 from . import body
 from .dims import symbols
 from .experiment import Experiment

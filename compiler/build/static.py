@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from ...grammar import tree
 from ...grammar.source import SourceError
-from ..fillers import FILLERS
-from ..kinds import BareName, kind_of
 from ..layers import LAYERS, Layer
-from ..schema import means_filler, public, unknown_setting
+from ..schema.fillers import FILLERS
+from ..schema.schema import means_filler, public, unknown_setting
+from ..schema.settings import BareName, kind_of
 from .calls import allowed_in_op
 from .frame import Binding, Frame, assigned, ends_with_return
 from .layers import COMMON

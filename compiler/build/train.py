@@ -8,11 +8,11 @@ from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, UserError, suggest
-from .. import foreign
-from ..kinds import UNKNOWN, describe
 from ..program import DataSpec, TestSpec, TrainSpec, Use
-from ..schema import read_use
-from ..solvers import SCHEDULES, SOLVERS
+from ..schema import synonyms as foreign
+from ..schema.schema import read_use
+from ..schema.settings import UNKNOWN, describe
+from ..schema.solvers import SCHEDULES, SOLVERS
 from . import calls, constants
 from .check import Trial, Trials
 from .columns import check_columns

@@ -7,8 +7,8 @@ for the backward pass; it stands second where the gradient there is 1.
 from __future__ import annotations
 
 from .. import expr, ops
-from ..fillers import constant
 from ..graph import Node
+from ..schema.fillers import constant
 from .axes import along, refuse
 from .base import layer, parameter
 

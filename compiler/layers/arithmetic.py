@@ -13,7 +13,7 @@ import numpy as np
 from .. import expr, ops
 from ..graph import Node
 from ..ops.base import TypeRuleError
-from ..ranges import Positive
+from ..schema.ranges import Positive
 from .axes import refuse
 from .base import PerAxis, layer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from .. import expr, ops
-from ..fillers import constant, xavier
 from ..graph import Node
-from ..ranges import AtLeastOne
+from ..schema.fillers import constant, xavier
+from ..schema.ranges import AtLeastOne
 from .axes import along, per_axis, refuse, sizes, spatial
 from .base import PerAxis, layer, parameter
 

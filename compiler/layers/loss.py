@@ -10,7 +10,7 @@ from typing import Literal
 
 from .. import expr, ops
 from ..graph import Node
-from ..ranges import NotNegative
+from ..schema.ranges import NotNegative
 from .activation import softplus
 from .axes import refuse, rows
 from .base import layer

@@ -6,9 +6,9 @@ import math
 from typing import Literal
 
 from .. import expr, ops
-from ..fillers import constant
 from ..graph import Node
-from ..ranges import AtLeastOne, NotNegative, Part
+from ..schema.fillers import constant
+from ..schema.ranges import AtLeastOne, NotNegative, Part
 from .axes import along, refuse
 from .base import commit, layer, parameter, statistic, training
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import expr, ops
 from ..graph import Node
 from ..ops.base import TypeRuleError
-from ..ranges import AtLeastOne
+from ..schema.ranges import AtLeastOne
 from .axes import per_axis, refuse, sizes, spatial
 from .base import PerAxis, layer
 from .shape import concat, flatten

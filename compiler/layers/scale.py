@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .. import expr
-from ..fillers import constant
 from ..graph import Node
-from ..ranges import Share
+from ..schema.fillers import constant
+from ..schema.ranges import Share
 from .axes import along, refuse
 from .base import layer, parameter, random_bits, training
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from .. import expr, ops
 from ..graph import Node
-from ..ranges import AtLeastOne
+from ..schema.ranges import AtLeastOne
 from .axes import per_axis, refuse
 from .base import PerAxis, layer
 

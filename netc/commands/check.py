@@ -25,7 +25,7 @@ def command(
 
     Exit status 0: no error (there may be warnings). 2: errors.
     """
-    from ..checking import check
+    from ..api.checking import check
 
     given, sizes = settings_of(settings), dimensions(batch, dims)
     problems = [problem for file in files for problem in check(file, net=net, dims=sizes, settings=given)]

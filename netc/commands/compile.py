@@ -73,8 +73,8 @@ def command(
     With --target triton the folder holds kernels for each --arch, compiled on any machine, and launchers in Python
     (`netc_program.py`) and C (`main.c`), which need the GPU's driver; its README.md says how they are used.
     """
-    from ..api import export
-    from ..exporting import kernel_progress
+    from ..api.functions import export
+    from ..export.exporting import kernel_progress
 
     if mode == "train" and not update:
         note = "--mode train alone is the net as it is in training, dropout included; a step that learns is --train"

@@ -27,7 +27,7 @@ def list_(data_dir: Path | None, json_: bool) -> None:
             [{"name": d.name, "what": d.what, "where": d.where, "bytes": d.size, "terms": d.terms} for d in found]
         )
         return
-    from ..tables import Table, size
+    from ..report.tables import Table, size
 
     rows = [[d.name, d.what, d.where or f"not here: netc data fetch {d.name} ({size(d.size)})", d.terms] for d in found]
     Table("", ["name", "what", "where", "terms"], rows).show()

@@ -17,7 +17,7 @@ def command(json_: bool) -> None:
     if json_:
         print_json([{"device": d.name, "what": d.what, "targets": list(d.targets), "how": d.targets} for d in found])
         return
-    from ..tables import Table
+    from ..report.tables import Table
 
     rows = []
     for d in found:

@@ -61,7 +61,7 @@ def command(
         _code(what, json_)
         return
     from ..driver import compilation
-    from ..ledger import ledger_table
+    from ..report.ledger import ledger_table
 
     made = compilation(
         Path(what),
@@ -78,7 +78,7 @@ def command(
         threads=threads,
     )
     if arch:
-        from ..kernels import compiled_for, kernel_rows, kernel_table
+        from ..report.kernels import compiled_for, kernel_rows, kernel_table
 
         program, binaries = compiled_for(made, arch)
         if json_:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..exporting import ARCHS
+from ..export.exporting import ARCHS
 from ..grammar.source import UserError
 from ..numbers import PRECISIONS, numbers
 from ..targets import AUTO, DEVICES, TARGETS, Choice, check_device, check_target, check_threads, choose
@@ -178,7 +178,7 @@ def shown_for(target: str, device: str) -> str:
 
     if device != "cuda":
         return ARCH
-    from ..runtime.triton.device import NoGpu
+    from ..runtime.triton.run.device import NoGpu
 
     try:
         Choice(target, device).open()

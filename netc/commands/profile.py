@@ -53,7 +53,7 @@ def command(
 
     Inputs are made up. A training step includes the solver's update, with a rate of 0.
     """
-    from ..api import profile
+    from ..api.functions import profile
 
     ready(target, device)
     report = profile(

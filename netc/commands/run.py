@@ -63,7 +63,7 @@ def command(
     The inputs are one .npz with an array for each input of the net, or image files. Without --output all outputs of the
     net are computed; --out keeps them, else the best classes of each record are printed.
     """
-    from ..inference import Runner, is_image, ranked, read_arrays, read_images, read_labels, run_rows, write_arrays
+    from ..api.inference import Runner, is_image, ranked, read_arrays, read_images, read_labels, run_rows, write_arrays
 
     ready(target, device)
     runner = Runner(

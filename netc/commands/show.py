@@ -63,13 +63,13 @@ def command(
     if stage == "ast":
         if svg is not None:
             raise UserError("--svg draws the stages graph, gradient, fused and kernels, not ast")
-        from ..show import ast
+        from ..report.show import ast
 
         nothing_beside("--stage ast", "file", "stage")
         click.echo(ast(file), nl=False)
         return
     from ..driver import compilation
-    from ..show import TEXTS, picture
+    from ..report.show import TEXTS, picture
 
     made = compilation(
         file,
@@ -89,7 +89,7 @@ def command(
     if arch:
         if stage != "kernels" or svg is not None:
             raise UserError("--arch is for --stage kernels as text")
-        from ..kernels import compiled_for, kernel_table
+        from ..report.kernels import compiled_for, kernel_table
 
         kernel_table(*compiled_for(made, arch), arch).show()
         return

@@ -32,7 +32,7 @@ def command(
     With --output prob only what that value needs is counted: the net as it is deployed.
     """
     from ..driver import compilation
-    from ..overview import summarize
+    from ..report.overview import summarize
 
     made = compilation(
         file,

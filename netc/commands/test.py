@@ -49,7 +49,7 @@ def command(
     json_: bool,
 ) -> None:
     """Test a trained net on the data of its `test:` lines; each record counts once."""
-    from ..training import Options, open_experiment, test_experiment
+    from ..api.training import Options, open_experiment, test_experiment
 
     ready(target, device)
     options = Options(

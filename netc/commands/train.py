@@ -62,9 +62,9 @@ def command(
 
     Ctrl-C finishes the step and saves; --resume goes on from there, to the same bits as without the stop.
     """
+    from ..api.training import Options, blocks, open_experiment, train_experiment
     from ..runtime.folder import last_run, new_run
     from ..runtime.train import Interrupted
-    from ..training import Options, blocks, open_experiment, train_experiment
 
     ready(target, device)
     options = Options(

@@ -57,7 +57,7 @@ def command(
     The results go into a schedule file, which may be committed; without -o into the user's own, which every later call
     of netc reads. With --frozen nothing is tuned: it is an error if a kernel is in no file.
     """
-    from ..tuning import frozen_or_tuned
+    from ..api.tuning import frozen_or_tuned
 
     found = frozen_or_tuned(
         file,

@@ -83,7 +83,7 @@ def command(
     if smaller is not None and not smaller.absolute().parent.is_dir():
         raise UserError(f"{smaller.parent}: there is no such folder for {smaller.name}")
     if arch:
-        from ..runtime.triton.architectures import limits
+        from ..runtime.triton.compile.architectures import limits
 
         if (target, device) != ("triton", "cpu"):
             raise UserError("--arch is for Triton's interpreter: --target triton --device cpu")

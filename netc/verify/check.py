@@ -24,7 +24,7 @@ from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..compiler.program import Program
 from ..driver import Compilation
-from ..passes.fuse import Fused
+from ..passes.fusion.fuse import Fused
 from .budget import Arithmetic, Array, Bounded, analyse, measured
 from .compare import Compared, compare, differing
 from .crash import Crash, guarded

@@ -16,7 +16,7 @@ from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..driver import Compilation
 from ..grammar.source import SourceError, SourceErrors, UserError
-from ..passes.fuse import Fused
+from ..passes.fusion.fuse import Fused
 from ..targets import Choice
 from .target import Array, execute, kernels_of
 

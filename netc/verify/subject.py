@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..api.labels import label_ranges
 from ..compiler import ops
 from ..compiler.graph import Graph, Node
 from ..compiler.net import OBJECTIVE, RATE, SEED, STEP
 from ..compiler.program import StateInfo
 from ..driver import Compilation
 from ..grammar.source import UserError
-from ..labels import label_ranges
 from ..machine import memory
 from ..passes import manager, pipeline
-from ..passes.flatten import learned
-from ..passes.gradient import GRADIENT, cotangents, erase_surrogate
-from ..passes.scaling import SCALE, fixed_scale, scale_of
-from ..passes.update import apply
+from ..passes.training.flatten import learned
+from ..passes.training.gradient import GRADIENT, cotangents, erase_surrogate
+from ..passes.training.scaling import SCALE, fixed_scale, scale_of
+from ..passes.training.update import apply
 from ..runtime.state import State
 from .compare import Kind
 

@@ -19,12 +19,12 @@ from ..compiler import ops
 from ..compiler.graph import Graph, Node
 from ..compiler.program import Program
 from ..driver import Compilation
-from ..passes.fuse import Fused
+from ..passes.fusion.fuse import Fused
 from ..runtime.executable import Executable
 from ..runtime.state import State
 
 if TYPE_CHECKING:
-    from ..runtime.triton.accesses import AccessFault
+    from ..runtime.triton.interpreter.accesses import AccessFault
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -69,7 +69,7 @@ def execute(made: Compilation, program: Program, feeds: Mapping[str, Array]) -> 
         executable = Executable(program, state, device)
         outputs, differing = executable.twice(given) if device in REPLAYING else (executable.run(given), [])
         return Results(outputs, _written(program, state), unwatched=why, differing=tuple(differing))
-    from ..runtime.triton.opening import open_engine
+    from ..runtime.triton.run.opening import open_engine
 
     engine = open_engine(program, state, device, watched=True)
     outputs = engine.run(given)
@@ -80,7 +80,7 @@ def _unwatched(made: Compilation) -> str:
     """Why the accesses of a program's kernels are not looked at; empty where they are."""
     if made.request.target != "triton" or made.request.device != "cpu":
         return "only Triton's interpreter (--target triton --device cpu) shows them"
-    from ..runtime.triton.opening import open_interpreter
+    from ..runtime.triton.run.opening import open_interpreter
 
     return open_interpreter().unwatched
 

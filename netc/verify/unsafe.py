@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .target import Results
 
 if TYPE_CHECKING:
-    from ..runtime.triton.accesses import AccessFault
+    from ..runtime.triton.interpreter.accesses import AccessFault
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..tables import Table
+from ..report.tables import Table
 from .budget import UNITS, Arithmetic
 from .check import UNFUSED, Fault, KernelFault, PassFault
 from .compare import PASS_TOLERANCE, Compared

@@ -1,6 +1,6 @@
 """From a `data` form to a stream: the sources by name, their settings taken apart.
 
-The schemas are those of `compiler/sources.py`; a test holds the two together.
+The schemas are those of `compiler/schema/sources.py`; a test holds the two together.
 """
 
 from __future__ import annotations

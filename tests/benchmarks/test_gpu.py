@@ -265,7 +265,7 @@ def test_an_old_python_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_oldest_triton_is_that_of_the_runtime() -> None:
-    from netc.runtime.triton.version import OLDEST
+    from netc.runtime.triton.compile.version import OLDEST
 
     assert gpu.NEEDED["triton"] == OLDEST
 

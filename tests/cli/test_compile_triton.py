@@ -16,13 +16,13 @@ from tiny_net import STATE, TINY
 from triton_folders import build, kernel_cache, launches, needs_triton, settings, tiny_folder
 
 from netc.__main__ import cli
-from netc.ahead import deploy_ahead
+from netc.export.ahead import deploy_ahead
 from netc.grammar.source import UserError
-from netc.kernels import kernel_rows, kernel_table
+from netc.report.kernels import kernel_rows, kernel_table
 from netc.runtime.state import State
-from netc.runtime.triton.ahead import job_of
-from netc.runtime.triton.architectures import architectures
-from netc.runtime.triton.compiling import compile_jobs
+from netc.runtime.triton.compile.ahead import job_of
+from netc.runtime.triton.compile.architectures import architectures
+from netc.runtime.triton.compile.compiling import compile_jobs
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 BOTH = ("cuda:90", "hip:gfx942")

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 import netc as api
 from netc.__main__ import MISTAKE, cli
-from netc.runtime.triton import device
+from netc.runtime.triton.run import device
 
 NET = """net tiny {
     input image: f32[N, 1, 4, 4]

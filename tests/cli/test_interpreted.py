@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from netc.__main__ import cli
 from netc.runtime.tensors import read_tensors
-from netc.runtime.triton import device
+from netc.runtime.triton.run import device
 
 pytest.importorskip("triton")
 

@@ -16,8 +16,9 @@ from netc.compiler.codegen.numpy import pointwise
 from netc.compiler.graph import Graph, Node
 from netc.grammar.format import format_file
 from netc.grammar.source import Source
-from netc.passes import memory, simplify
-from netc.passes.rewrite import Match, Rule, constant, of, var
+from netc.passes.lowering import memory
+from netc.passes.rules import simplify
+from netc.passes.rules.rewrite import Match, Rule, constant, of, var
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault, MemoryFault
 

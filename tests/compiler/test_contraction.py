@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netc.compiler import ops
-from netc.compiler.contraction import Contraction, contraction, size_of
 from netc.compiler.graph import Node
-from netc.compiler.view import Expr, Pulled, Var, unflat
+from netc.compiler.loops.contraction import Contraction, contraction, size_of
+from netc.compiler.loops.view import Expr, Pulled, Var, unflat
 
 Sizes = tuple[int, ...]
 

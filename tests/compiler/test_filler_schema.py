@@ -7,8 +7,8 @@ import inspect
 import numpy as np
 import pytest
 
-from netc.compiler.fillers import FILLERS, signature
 from netc.compiler.program import StateInfo
+from netc.compiler.schema.fillers import FILLERS, signature
 from netc.compiler.types import TensorType
 from netc.runtime.state import State
 

@@ -7,14 +7,14 @@ import re
 import pytest
 from build_texts import file_of
 
-from netc.compiler import foreign
 from netc.compiler.build import load
 from netc.compiler.build.train import KEYS
-from netc.compiler.fillers import FILLERS
 from netc.compiler.layers import LAYERS
-from netc.compiler.schema import public, signature_of
-from netc.compiler.solvers import SCHEDULES, SOLVERS
-from netc.compiler.sources import SOURCES
+from netc.compiler.schema import synonyms as foreign
+from netc.compiler.schema.fillers import FILLERS
+from netc.compiler.schema.schema import public, signature_of
+from netc.compiler.schema.solvers import SCHEDULES, SOLVERS
+from netc.compiler.schema.sources import SOURCES
 from netc.compiler.types import LANGUAGE_DTYPES
 from netc.grammar.source import SourceErrors
 

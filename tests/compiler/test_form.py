@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netc.compiler import expr, ops
-from netc.compiler.digits import Digits, composed, is_order, joined, projection, same, through
-from netc.compiler.form import Form, form_of
 from netc.compiler.graph import Graph, Node
+from netc.compiler.loops.digits import Digits, composed, is_order, joined, projection, same, through
+from netc.compiler.loops.domain import Form, form_of
 
 CONV: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
 

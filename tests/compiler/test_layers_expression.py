@@ -14,7 +14,7 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import interpret
 from netc.compiler.layers import LAYERS
 from netc.compiler.ops import TypeRuleError
-from netc.passes.gradient import gradient
+from netc.passes.training.gradient import gradient
 
 Array = np.ndarray[Any, Any]
 

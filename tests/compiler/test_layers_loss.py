@@ -11,7 +11,7 @@ from standalone import Standalone, normal, tensor
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import interpret
 from netc.compiler.ops import TypeRuleError
-from netc.passes.gradient import gradient
+from netc.passes.training.gradient import gradient
 
 Array = np.ndarray[Any, Any]
 

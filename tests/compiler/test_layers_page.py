@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from netc.catalogue import page
 from netc.compiler.layers import LAYERS
+from netc.report.catalogue import page
 
 PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
 

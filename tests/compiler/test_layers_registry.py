@@ -15,12 +15,12 @@ from standalone import Standalone
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
-from netc.compiler.kinds import ANY, kind_of
 from netc.compiler.layers import LAYERS
 from netc.compiler.layers.base import PerAxis
 from netc.compiler.ops import TypeRuleError
+from netc.compiler.schema.settings import ANY, kind_of
 from netc.compiler.text import print_graph, read_graph
-from netc.passes.gradient import cotangents, erase_surrogate
+from netc.passes.training.gradient import cotangents, erase_surrogate
 
 # No gradient flows through these (or only to parameters).
 FLAT = {"accuracy", "threshold", "floor", "detach"}

@@ -13,7 +13,7 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate, interpret
 from netc.compiler.net import SEED, STEP
 from netc.compiler.ops import TypeRuleError
-from netc.passes.gradient import cotangents, erase_surrogate
+from netc.passes.training.gradient import cotangents, erase_surrogate
 
 
 def dropped(step: int, ratio: float = 0.3, count: int = 20_000) -> np.ndarray[Any, Any]:

@@ -11,7 +11,7 @@ from numpy_program import assert_like_oracle, program_of, small_tiles
 from netc.compiler import expr, ops
 from netc.compiler.codegen.numpy import columns, convolution
 from netc.compiler.graph import Graph, Node
-from netc.passes import layout
+from netc.passes.lowering import tiling as layout
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"size": (9, 8), "kernel": (3, 3), "stride": (1, 1), "pad": (0, 0), "dilation": (1, 1), "groups": 1},

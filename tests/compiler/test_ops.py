@@ -16,7 +16,7 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import interpret
 from netc.compiler.ops import OPS, TypeRuleError
 from netc.compiler.types import NUMPY_DTYPES, TensorType, TupleType
-from netc.passes.gradient import cotangents, erase_surrogate
+from netc.passes.training.gradient import cotangents, erase_surrogate
 
 # Ops through which no gradient flows. Any other has a rule, and the test below asks it.
 FLAT = {"input", "param", "const", "iota", "random", "floor", "less", "equal", "argmax", "kernel", "item", "host"}

@@ -12,10 +12,10 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.program import Program
 from netc.compiler.types import TensorType
-from netc.passes.lower import lower
-from netc.runtime.triton.ahead import Binary, job_of
-from netc.runtime.triton.architectures import KNOWN
-from netc.runtime.triton.compiling import compile_jobs
+from netc.passes.lowering.lower import lower
+from netc.runtime.triton.compile.ahead import Binary, job_of
+from netc.runtime.triton.compile.architectures import KNOWN
+from netc.runtime.triton.compile.compiling import compile_jobs
 
 STRIDE = {"stride": (1, 1), "pad": (2, 2), "dilation": (1, 1), "groups": 1}
 # Of the others a default run sees LeNet's kernels (tests/cli/test_compile_triton.py).

@@ -30,7 +30,7 @@ from netc.compiler.interpret import evaluate
 from netc.compiler.program import Program, StateInfo
 from netc.driver import Compilation, compilation
 from netc.numbers import Numbers, Precision
-from netc.passes.lower import Choices, kernels_of
+from netc.passes.lowering.lower import Choices, kernels_of
 from netc.verify.budget import UNITS, Arithmetic
 from netc.verify.subject import Subject
 

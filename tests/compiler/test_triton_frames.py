@@ -14,8 +14,8 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
 from netc.compiler.net import OBJECTIVE
-from netc.passes.gradient import gradient
-from netc.passes.simplify import simplify
+from netc.passes.rules.simplify import simplify
+from netc.passes.training.gradient import gradient
 
 WHOLE = Blocks(rows=4, depth=1 << 12)
 # Blocks in which rows and elements are left over, of one row and of several.

@@ -16,10 +16,10 @@ from triton_folders import kernel_cache, needs_triton
 
 from netc.driver import compilation
 from netc.numbers import numbers
-from netc.runtime.triton.ahead import Binary, Job, job_of
-from netc.runtime.triton.architectures import KNOWN, limits
-from netc.runtime.triton.compiling import compile_jobs
-from netc.runtime.triton.options import SPARE
+from netc.runtime.triton.compile.ahead import Binary, Job, job_of
+from netc.runtime.triton.compile.architectures import KNOWN, limits
+from netc.runtime.triton.compile.compiling import compile_jobs
+from netc.runtime.triton.compile.options import SPARE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BATCH = {"lenet": 64, "cifar10_quick": 100, "cifar10_full": 100, "caffenet": 256}

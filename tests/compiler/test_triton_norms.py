@@ -16,16 +16,16 @@ from test_triton_examples import GPU, check_step, made, run_all
 from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler import ops
-from netc.compiler.deviations import deviations
-from netc.compiler.form import form_of
 from netc.compiler.graph import Graph, Node
+from netc.compiler.loops.deviations import deviations
+from netc.compiler.loops.domain import form_of
 from netc.driver import Compilation
 from netc.numbers import Precision
-from netc.passes.blocks.devices import DEVICES
-from netc.passes.lower import Choices, kernels_of
-from netc.runtime.triton.ahead import job_of
-from netc.runtime.triton.compiling import compile_jobs
-from netc.runtime.triton.options import SPARE
+from netc.passes.lowering.lower import Choices, kernels_of
+from netc.passes.lowering.machines import DEVICES
+from netc.runtime.triton.compile.ahead import job_of
+from netc.runtime.triton.compile.compiling import compile_jobs
+from netc.runtime.triton.compile.options import SPARE
 from netc.verify.budget import Arithmetic
 
 NET = """

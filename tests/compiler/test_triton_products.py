@@ -12,14 +12,14 @@ import pytest
 from interpreted import run_interpreted
 
 from netc.compiler import ops
+from netc.compiler.codegen.loops.place import Place
 from netc.compiler.codegen.strides import strides_of
 from netc.compiler.codegen.triton.kernel import Written
-from netc.compiler.codegen.triton.place import Place
 from netc.compiler.codegen.triton.product import write_product
-from netc.compiler.form import form_of
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
+from netc.compiler.loops.domain import form_of
 from netc.compiler.program import Buffer, Function, Launch, Program
 from netc.compiler.types import Literal, TensorType
 

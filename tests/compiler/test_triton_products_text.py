@@ -90,8 +90,8 @@ def test_machine_code(
 ) -> None:
     """Loads run ahead of the products that need them, and nothing is spilled."""
     needs_triton()
-    from netc.runtime.triton.ahead import job_of
-    from netc.runtime.triton.compiling import compile_jobs
+    from netc.runtime.triton.compile.ahead import job_of
+    from netc.runtime.triton.compile.compiling import compile_jobs
 
     monkeypatch.setenv("NETC_CACHE", str(kernel_cache()))
     kernel = make()

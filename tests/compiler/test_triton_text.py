@@ -19,9 +19,9 @@ from netc.compiler.kernel import Blocks
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.program import Program
 from netc.compiler.types import SIZES
-from netc.passes.gradient import gradient
-from netc.passes.lower import lower
-from netc.passes.simplify import simplify
+from netc.passes.lowering.lower import lower
+from netc.passes.rules.simplify import simplify
+from netc.passes.training.gradient import gradient
 
 GOLDEN = Path(__file__).parent / "golden" / "triton"
 

@@ -22,8 +22,8 @@ from triton_folders import needs_triton
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.numbers import Numbers
-from netc.runtime.triton.engine import Engine
-from netc.runtime.triton.mirror import mirror_of
+from netc.runtime.triton.run.engine import Engine
+from netc.runtime.triton.run.mirror import mirror_of
 from netc.verify.budget import Arithmetic
 from netc.verify.subject import Subject
 

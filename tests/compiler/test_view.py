@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from netc.compiler import ops
 from netc.compiler.graph import Node
-from netc.compiler.view import (
+from netc.compiler.loops.view import (
     Expr,
     Floor,
     Guard,

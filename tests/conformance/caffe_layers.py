@@ -12,8 +12,8 @@ from prototxt import Message
 from standalone import Standalone
 
 from netc.compiler import expr, ops
-from netc.compiler.fillers import constant
 from netc.compiler.graph import Node
+from netc.compiler.schema.fillers import constant
 
 Settings = dict[str, Any]
 

@@ -17,7 +17,7 @@ from standalone import Standalone
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.program import Filler
-from netc.passes.gradient import cotangents, erase_surrogate
+from netc.passes.training.gradient import cotangents, erase_surrogate
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]

@@ -18,9 +18,9 @@ from netc.compiler.interpret import evaluate
 from netc.compiler.net import OBJECTIVE, RATE, STEP
 from netc.compiler.program import Filler, StateInfo, Use
 from netc.passes import pipeline
-from netc.passes.flatten import flat_layout, length
 from netc.passes.manager import run
-from netc.passes.update import apply, solver_state
+from netc.passes.training.flatten import flat_layout, length
+from netc.passes.training.update import apply, solver_state
 from netc.runtime.schedules import rate
 
 Arrays = dict[str, np.ndarray[Any, Any]]

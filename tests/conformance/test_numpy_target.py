@@ -11,8 +11,8 @@ from test_layers import COVERED, FOLDER, OVERWRITTEN, TOLERANCE
 
 from netc.compiler.graph import Graph
 from netc.compiler.program import StateInfo
-from netc.passes.lower import lower
-from netc.passes.simplify import simplify
+from netc.passes.lowering.lower import lower
+from netc.passes.rules.simplify import simplify
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
 

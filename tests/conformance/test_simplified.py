@@ -12,8 +12,8 @@ from cases import Arrays, Built, Case, build, run
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.ops import TypeRuleError
-from netc.passes.simplify import simplify
-from netc.passes.weights import fold_weights
+from netc.passes.rules.fold_weights import fold_weights
+from netc.passes.rules.simplify import simplify
 
 SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[2] / ".." / "shared")
 CASES = sorted((SHARED / "conformance" / "layers").glob("*.npz"))

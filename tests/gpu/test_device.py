@@ -12,10 +12,10 @@ from interpreted import state_of
 
 import netc
 from netc.compiler.program import Constant
-from netc.profiling import made_up_feeds
+from netc.report.profiling import made_up_feeds
 from netc.runtime.executable import Executable
-from netc.runtime.triton.mirror import mirror_of
-from netc.runtime.triton.opening import driver_present, open_cuda, open_engine
+from netc.runtime.triton.run.mirror import mirror_of
+from netc.runtime.triton.run.opening import driver_present, open_cuda, open_engine
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"

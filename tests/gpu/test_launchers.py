@@ -13,8 +13,8 @@ import pytest
 from triton_folders import STRICT, include
 
 import netc
-from netc.runtime.triton.architectures import KNOWN
-from netc.runtime.triton.opening import driver_present, open_cuda
+from netc.runtime.triton.compile.architectures import KNOWN
+from netc.runtime.triton.run.opening import driver_present, open_cuda
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 pytestmark = pytest.mark.gpu

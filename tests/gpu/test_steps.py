@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import netc
+from netc.api.tuning import frozen_or_tuned
 from netc.driver import compilation
-from netc.profiling import made_up_feeds
-from netc.runtime.triton.opening import driver_present, open_cuda
-from netc.runtime.triton.tune import GAIN
+from netc.report.profiling import made_up_feeds
+from netc.runtime.triton.compile.tune import GAIN
+from netc.runtime.triton.run.opening import driver_present, open_cuda
 from netc.schedules import read_file, using
-from netc.tuning import frozen_or_tuned
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"

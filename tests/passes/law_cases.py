@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
-from netc.passes.rewrite import merge_equal
+from netc.passes.rules.rewrite import merge_equal
 
 
 def x(*shape: int, name: str = "x", dtype: str = "f32") -> Node:

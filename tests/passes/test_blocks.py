@@ -13,10 +13,10 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.text import print_graph
 from netc.driver import compilation
-from netc.passes.blocks.fuse import fuse_blocks
-from netc.passes.fuse import Fused
-from netc.passes.gradient import erase_surrogate, gradient
-from netc.passes.simplify import simplify
+from netc.passes.fusion.fuse import Fused
+from netc.passes.fusion.fuse_nests import fuse_blocks
+from netc.passes.rules.simplify import simplify
+from netc.passes.training.gradient import erase_surrogate, gradient
 
 FOLDER = Path(__file__).parent / "golden"
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -15,16 +15,16 @@ from test_fuse import graphs
 from test_fuse_nets import training_step
 
 from netc.compiler import ops
-from netc.compiler.form import form_of
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
+from netc.compiler.loops.domain import form_of
 from netc.passes import pipeline
-from netc.passes.blocks import layout
-from netc.passes.blocks.fuse import fuse_blocks
-from netc.passes.flatten import flat_layout
+from netc.passes.fusion.fuse_nests import fuse_blocks
+from netc.passes.lowering import layout
+from netc.passes.lowering.memory import plan
 from netc.passes.manager import run
-from netc.passes.memory import plan
+from netc.passes.training.flatten import flat_layout
 
 
 def check_kernels(graph: Graph) -> None:

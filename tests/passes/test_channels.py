@@ -9,7 +9,7 @@ from triton_program import assert_like_oracle
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
-from netc.passes.blocks.channels import padded_channels
+from netc.passes.lowering.pad_channels import padded_channels
 
 CONV = {"stride": (2, 2), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
 

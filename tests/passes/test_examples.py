@@ -13,9 +13,9 @@ from netc.compiler.graph import Graph
 from netc.compiler.net import Net
 from netc.compiler.program import StateInfo, TrainSpec, Use
 from netc.passes import pipeline
-from netc.passes.flatten import PARAMETERS, flat_layout
 from netc.passes.manager import Pipeline, Stage, run
-from netc.passes.update import solver_state
+from netc.passes.training.flatten import PARAMETERS, flat_layout
+from netc.passes.training.update import solver_state
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = {"caffenet", "googlenet", "resnet18"}

@@ -16,7 +16,7 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import TOTAL
-from netc.passes.fuse import fuse
+from netc.passes.fusion.fuse import fuse
 
 
 def value(name: str, *shape: int) -> Node:

@@ -14,7 +14,7 @@ from numpy_program import assert_like_oracle, made_up, small_tiles
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
-from netc.passes.gradient import erase_surrogate, gradient
+from netc.passes.training.gradient import erase_surrogate, gradient
 
 Make = Callable[..., Node]
 

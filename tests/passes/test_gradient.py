@@ -17,9 +17,9 @@ from netc.compiler.interpret import interpret
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.text import print_graph
 from netc.grammar.source import Source
-from netc.passes.gradient import erase_surrogate, gradient
-from netc.passes.rewrite import merge_equal
-from netc.passes.simplify import simplify
+from netc.passes.rules.rewrite import merge_equal
+from netc.passes.rules.simplify import simplify
+from netc.passes.training.gradient import erase_surrogate, gradient
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -13,9 +13,9 @@ from equality import check_passes, feeds_for
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph
 from netc.compiler.text import print_graph, read_graph
-from netc.passes import weights
-from netc.passes.rewrite import SHARED, Ledger, Rule, rewrite
-from netc.passes.simplify import RULES, simplify
+from netc.passes.rules import fold_weights as weights
+from netc.passes.rules.rewrite import SHARED, Ledger, Rule, rewrite
+from netc.passes.rules.simplify import RULES, simplify
 
 Golden = Callable[[Path, str], None]
 FOLDER = Path(__file__).parent / "golden"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.plan import ALIGN, pack
-from netc.passes.fuse import fuse
-from netc.passes.memory import plan
+from netc.passes.fusion.fuse import fuse
+from netc.passes.lowering.memory import plan
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 9), st.integers(0, 9)), max_size=30))

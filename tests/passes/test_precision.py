@@ -12,7 +12,7 @@ import pytest
 from equality import check_passes, feeds_for
 
 import netc
-from netc.compiled import Step
+from netc.api.compiled import Step
 from netc.compiler import expr, ops
 from netc.compiler.build import load
 from netc.compiler.graph import Graph
@@ -23,8 +23,8 @@ from netc.compiler.text import print_graph
 from netc.compiler.types import round_bf16
 from netc.driver import Compilation, Request, compilation
 from netc.numbers import Numbers, Precision
-from netc.passes.flatten import PARAMETERS
-from netc.passes.precision import LAYERS, NARROW, POLICY, Types, precision, types_of
+from netc.passes.training.flatten import PARAMETERS
+from netc.passes.training.precision import LAYERS, NARROW, POLICY, Types, precision, types_of
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parents[2]

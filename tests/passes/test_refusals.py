@@ -9,9 +9,9 @@ from law_cases import Build, cond, conv, cut, graph, number, pad, w, wide, x, y
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph
-from netc.passes.rewrite import Ledger
-from netc.passes.simplify import simplify
-from netc.passes.weights import fold_weights
+from netc.passes.rules.fold_weights import fold_weights
+from netc.passes.rules.rewrite import Ledger
+from netc.passes.rules.simplify import simplify
 
 
 def _large() -> np.ndarray:

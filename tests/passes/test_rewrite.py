@@ -11,10 +11,10 @@ import pytest
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, GraphError, Node, at
 from netc.compiler.text import print_graph
-from netc.passes.gradient import erase_surrogate
 from netc.passes.manager import Stage, run
-from netc.passes.rewrite import Ledger, Match, Refuse, Rule, constant, merge_equal, number, of, rewrite, var
-from netc.passes.simplify import simplify
+from netc.passes.rules.rewrite import Ledger, Match, Refuse, Rule, constant, merge_equal, number, of, rewrite, var
+from netc.passes.rules.simplify import simplify
+from netc.passes.training.gradient import erase_surrogate
 
 
 def _x(name: str = "x", *shape: int) -> Node:

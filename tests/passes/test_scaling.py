@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import netc
-from netc.compiled import Step
+from netc.api.compiled import Step
 from netc.compiler import ops
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.numbers import Precision
-from netc.passes.flatten import PARAMETERS
-from netc.passes.scaling import GOOD, LARGEST, LEAST, SCALE, Guard, Scaling
+from netc.passes.training.flatten import PARAMETERS
+from netc.passes.training.scaling import GOOD, LARGEST, LEAST, SCALE, Guard, Scaling
 from netc.runtime.tensors import read_tensors
 
 Array = np.ndarray[Any, Any]

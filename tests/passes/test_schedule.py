@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from netc.compiler import expr, ops
-from netc.compiler.form import form_of
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
+from netc.compiler.loops.domain import form_of
 from netc.driver import compilation
-from netc.passes.blocks import layout
-from netc.passes.blocks.devices import DEVICES, device
-from netc.passes.blocks.fuse import fuse_blocks
-from netc.passes.blocks.rows import Rows, fastest, rows_of, waiting
-from netc.passes.blocks.schedule import blocks_of
-from netc.passes.blocks.tiles import candidates, product_of
-from netc.passes.blocks.weights import packed_weights
-from netc.passes.memory import plan
+from netc.passes.fusion.fuse_nests import fuse_blocks
+from netc.passes.lowering import layout
+from netc.passes.lowering.cost.products import candidates, product_of
+from netc.passes.lowering.cost.reductions import Rows, fastest, rows_of, waiting
+from netc.passes.lowering.machines import DEVICES, device
+from netc.passes.lowering.memory import plan
+from netc.passes.lowering.pack_weights import packed_weights
+from netc.passes.lowering.schedule import blocks_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GPUS = [name for name, gpu in DEVICES.items() if not gpu.large]

@@ -10,7 +10,7 @@ import pytest
 
 from netc.compiler.kernel import Blocks
 from netc.grammar.source import UserError
-from netc.passes.blocks.table import LARGEST_FILE, Entry, Place, Table, plain, read_table
+from netc.passes.lowering.measured import LARGEST_FILE, Entry, Place, Table, plain, read_table
 from netc.schedules import own_file, read_file, using, write_file
 
 H100 = "NVIDIA H100 80GB HBM3"

@@ -9,9 +9,9 @@ from random_graphs import graphs
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
-from netc.passes.rewrite import merge_equal
-from netc.passes.simplify import simplify
-from netc.passes.weights import fold_weights
+from netc.passes.rules.fold_weights import fold_weights
+from netc.passes.rules.rewrite import merge_equal
+from netc.passes.rules.simplify import simplify
 
 
 @settings(max_examples=300, deadline=None)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from netc.compiler import ops
-from netc.compiler.form import form_of
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
-from netc.passes.blocks.devices import device
-from netc.passes.blocks.tiles import Product, candidates, product_of
+from netc.compiler.loops.domain import form_of
+from netc.passes.lowering.cost.products import Product, candidates, product_of
+from netc.passes.lowering.machines import device
 
 H100 = device("cuda:90")
 CONV: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}

@@ -16,15 +16,15 @@ from netc.compiler.graph import Graph, GraphError
 from netc.compiler.interpret import evaluate
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.program import StateInfo, Use
-from netc.compiler.solvers import SOLVERS
+from netc.compiler.schema.solvers import SOLVERS
 from netc.compiler.text import print_graph
 from netc.compiler.types import TensorType
 from netc.passes import pipeline
-from netc.passes.flatten import FROZEN, PARAMETERS, flat_layout, flatten, learned, ranges
-from netc.passes.formulas import FORMULAS
-from netc.passes.gradient import gradient
 from netc.passes.manager import run
-from netc.passes.update import accumulate, apply, solver_state, update
+from netc.passes.training.flatten import FROZEN, PARAMETERS, flat_layout, flatten, learned, ranges
+from netc.passes.training.formulas import FORMULAS
+from netc.passes.training.gradient import gradient
+from netc.passes.training.update import accumulate, apply, solver_state, update
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -25,8 +25,8 @@ from interpreted import state_of
 from netc.compiler.program import UserError
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
-from netc.runtime.triton import device, opening
-from netc.runtime.triton.launch import Launcher
+from netc.runtime.triton.run import device, opening
+from netc.runtime.triton.run.launch import Launcher
 
 X = np.ones((2, 3), np.float32)
 recording: list[Launcher] | None = None

@@ -17,12 +17,12 @@ from tiny_net import FUNCTIONS, SOURCE, TINY
 from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler.program import Argument, Function, UserError
-from netc.runtime.triton import ahead
-from netc.runtime.triton.ahead import Binary, Job, compile_function, job_of, packed, unit_of, unpacked
-from netc.runtime.triton.architectures import KNOWN, architectures, limits
-from netc.runtime.triton.compiling import compile_jobs
-from netc.runtime.triton.options import options_of
-from netc.runtime.triton.resources import Resources
+from netc.runtime.triton.compile import ahead
+from netc.runtime.triton.compile.ahead import Binary, Job, compile_function, job_of, packed, unit_of, unpacked
+from netc.runtime.triton.compile.architectures import KNOWN, architectures, limits
+from netc.runtime.triton.compile.compiling import compile_jobs
+from netc.runtime.triton.compile.options import options_of
+from netc.runtime.triton.compile.resources import Resources
 
 SCORE = next(function for function in FUNCTIONS if function.name == "score")
 
@@ -76,8 +76,8 @@ def test_the_same_bytes_in_another_folder_and_environment(tmp_path: Path) -> Non
     code = (
         "import sys, hashlib; from pathlib import Path\n"
         "from tiny_net import FUNCTIONS, SOURCE\n"
-        "from netc.runtime.triton.ahead import job_of, packed\n"
-        "from netc.runtime.triton.compiling import compile_jobs\n"
+        "from netc.runtime.triton.compile.ahead import job_of, packed\n"
+        "from netc.runtime.triton.compile.compiling import compile_jobs\n"
         "jobs = [job_of(FUNCTIONS[2], SOURCE, arch) for arch in ('cuda:90', 'hip:gfx942')]\n"
         "print([hashlib.sha256(packed(b)).hexdigest() for b in compile_jobs(jobs).values()])\n"
     )

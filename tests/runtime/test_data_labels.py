@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import netc
+from netc.api.labels import label_ranges
 from netc.driver import compilation
 from netc.grammar.source import UserError
-from netc.labels import label_ranges
 from netc.runtime.data.labels import LabelRange, check_labels
 
 NET = """

@@ -10,7 +10,7 @@ import pytest
 from data_files import first
 
 from netc.compiler.program import UserError
-from netc.compiler.sources import SOURCES, SourceSchema
+from netc.compiler.schema.sources import SOURCES, SourceSchema
 from netc.runtime.data.opening import LATER, OPENERS
 from netc.runtime.data.reader import Batching
 from netc.runtime.data.transform import Pixels

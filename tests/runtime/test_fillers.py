@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netc.compiler.fillers import FILLERS as SCHEMAS
 from netc.compiler.program import Filler, StateInfo, TensorType, UserError
+from netc.compiler.schema.fillers import FILLERS as SCHEMAS
 from netc.runtime.fillers import FILLERS, fill
 
 CONV, IP = (64, 8, 5, 5), (200, 300)

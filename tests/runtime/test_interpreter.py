@@ -20,9 +20,9 @@ from netc.compiler.program import Buffer, Constant, TensorType
 
 pytest.importorskip("triton")
 
-from netc.runtime.triton.engine import WrongWrite
-from netc.runtime.triton.interpreter import Interpreter, InterpreterError
-from netc.runtime.triton.storage import packed, unpacked
+from netc.runtime.triton.interpreter.process import Interpreter, InterpreterError
+from netc.runtime.triton.run.engine import WrongWrite
+from netc.runtime.triton.run.storage import packed, unpacked
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -156,8 +156,8 @@ def test_a_kernel_that_fails_is_shown() -> None:
 
 def test_a_write_beside_a_memory_is_found() -> None:
     worker = Interpreter(timeout=60)
-    from netc.runtime.triton.engine import Engine
-    from netc.runtime.triton.mirror import mirror_of
+    from netc.runtime.triton.run.engine import Engine
+    from netc.runtime.triton.run.mirror import mirror_of
 
     program = scale(SCALE.replace("tl.store(y + at, found, mask=within)", "tl.store(y + at + 64, found)"))
     state = state_of(program, {})
@@ -202,8 +202,8 @@ ENDLESS = SCALE.replace("    found =", "    while tl.load(x) == 0:\n        pass
 
 def test_a_kernel_that_does_not_end_is_ended() -> None:
     worker = Interpreter(timeout=2)
-    from netc.runtime.triton.engine import Engine
-    from netc.runtime.triton.mirror import mirror_of
+    from netc.runtime.triton.run.engine import Engine
+    from netc.runtime.triton.run.mirror import mirror_of
 
     program = scale(ENDLESS)
     state = state_of(program, {})
@@ -214,7 +214,7 @@ def test_a_kernel_that_does_not_end_is_ended() -> None:
 def test_the_worker_ends_with_its_parent() -> None:
     code = (
         "import os, signal\n"
-        "from netc.runtime.triton.interpreter import Interpreter\n"
+        "from netc.runtime.triton.interpreter.process import Interpreter\n"
         "print(Interpreter().process_id, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -11,7 +11,7 @@ import pytest
 from hand_written import copy, scale
 
 from netc.compiler.program import Program
-from netc.runtime.triton.launch import Launcher, Layout, Pointer, functions_of
+from netc.runtime.triton.run.launch import Launcher, Layout, Pointer, functions_of
 
 pytest.importorskip("triton")
 

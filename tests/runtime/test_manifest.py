@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from triton_folders import fake_library, settings, tiny_folder
 
-from netc.runtime.triton.manifest import check_architecture, read_file, read_manifest
+from netc.export.manifest import check_architecture, read_file, read_manifest
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from interpreted import interpreter, state_of
 from netc.compiler.program import Program
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
-from netc.runtime.triton.engine import Engine
-from netc.runtime.triton.interpreter import Interpreter
-from netc.runtime.triton.mirror import mirror_of
+from netc.runtime.triton.interpreter.process import Interpreter
+from netc.runtime.triton.run.engine import Engine
+from netc.runtime.triton.run.mirror import mirror_of
 
 X = np.ones((2, 3), np.float32)
 

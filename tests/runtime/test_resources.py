@@ -9,9 +9,9 @@ import pytest
 from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler.program import Argument, Function
-from netc.runtime.triton.ahead import Binary, job_of
-from netc.runtime.triton.compiling import compile_jobs
-from netc.runtime.triton.resources import instructions, resources
+from netc.runtime.triton.compile.ahead import Binary, job_of
+from netc.runtime.triton.compile.compiling import compile_jobs
+from netc.runtime.triton.compile.resources import instructions, resources
 
 SOURCE = """import triton
 import triton.language as tl
@@ -137,7 +137,7 @@ def test_no_machine_code() -> None:
 
 
 def test_the_tool_is_packaged() -> None:
-    from netc.runtime.triton.resources import packaged_tool
+    from netc.runtime.triton.compile.resources import packaged_tool
 
     needs_triton()
     tool = packaged_tool("cuobjdump")

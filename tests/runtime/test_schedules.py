@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netc.compiler.program import Use
-from netc.compiler.solvers import SCHEDULES
+from netc.compiler.schema.solvers import SCHEDULES
 from netc.runtime.schedules import RULES, rate
 
 

@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from netc.runtime.triton.contents import Contents
-from netc.runtime.triton.shadow import Lanes, Now, Shadow
-from netc.runtime.triton.spans import Span
+from netc.runtime.triton.interpreter.contents import Contents
+from netc.runtime.triton.interpreter.shadow import Lanes, Now, Shadow
+from netc.runtime.triton.interpreter.spans import Span
 
 CELLS = 6
 # (cell, program, turn, whether it writes, lane)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from netc import UserError
-from netc.exporting import needs_triton
+from netc.export.exporting import needs_triton
 from netc.machine import devices
-from netc.runtime.triton import device
-from netc.runtime.triton import version as versions
-from netc.runtime.triton.interpreter import Interpreter
+from netc.runtime.triton.compile import version as versions
+from netc.runtime.triton.interpreter.process import Interpreter
+from netc.runtime.triton.run import device
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +83,8 @@ def test_the_oldest_is_the_one_that_the_package_asks_for() -> None:
 
 def test_the_version_is_told_without_importing() -> None:
     pytest.importorskip("triton")
-    code = "import sys; from netc.runtime.triton.version import *; print(triton_version(), 'triton' in sys.modules)"
+    code = "import sys; from netc.runtime.triton.compile.version import *; "
+    code += "print(triton_version(), 'triton' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     import triton
 

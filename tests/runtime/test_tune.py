@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from netc.compiler.program import Function, Launch, Program
-from netc.runtime.triton.tune import Site, tune
+from netc.runtime.triton.compile.tune import Site, tune
 
 
 def program(chosen: Mapping[str, int]) -> Program:

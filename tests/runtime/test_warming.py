@@ -10,10 +10,10 @@ from test_jit import Driver, _driver  # noqa: F401  (the fixture puts the driver
 
 from netc.compiler.program import Program
 from netc.driver import compilation
-from netc.runtime.triton.ahead import job_of
-from netc.runtime.triton.bench import DeviceBench, SharingCuda
-from netc.runtime.triton.launch import Launcher, Layout, functions_of
-from netc.runtime.triton.warming import compile_together
+from netc.runtime.triton.compile.ahead import job_of
+from netc.runtime.triton.compile.bench import DeviceBench, SharingCuda
+from netc.runtime.triton.compile.warming import compile_together
+from netc.runtime.triton.run.launch import Launcher, Layout, functions_of
 
 LOGREG = Path(__file__).parents[2] / "examples" / "logreg.net"
 

@@ -15,7 +15,7 @@ from netc.compiler.program import Argument, Buffer, Function, Launch, Program, T
 
 pytest.importorskip("triton")
 
-from netc.runtime.triton.accesses import AccessFault
+from netc.runtime.triton.interpreter.accesses import AccessFault
 
 EIGHT = TensorType((8,))
 X = np.arange(8, dtype=np.float32)

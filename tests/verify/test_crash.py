@@ -15,7 +15,7 @@ from netc.compiler.codegen.numpy import body, pointwise
 from netc.compiler.codegen.triton import spelling
 from netc.driver import Compilation
 from netc.grammar.source import UserError
-from netc.runtime.triton.interpreter import InterpreterError
+from netc.runtime.triton.interpreter.process import InterpreterError
 from netc.verify import Wanted, crash, verify
 from netc.verify.crash import Crash
 

@@ -15,8 +15,8 @@ from netc.compiler.codegen.triton import map as maps
 from netc.compiler.codegen.triton import product
 from netc.compiler.codegen.triton.kernel import Written, function
 from netc.compiler.graph import Graph, Node
-from netc.passes import memory
-from netc.runtime.triton.opening import open_interpreter
+from netc.passes.lowering import memory
+from netc.runtime.triton.run.opening import open_interpreter
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault, MemoryFault
 from netc.verify.unsafe import UnsafeFault

@@ -23,7 +23,7 @@ def emit_triton(
     ledger: tuple[Decision, ...],
 ) -> Program:
     """The program of a graph of kernels (`passes.blocks`) as a module of Triton functions."""
-    from .module import Module
+    from ..loops.storage import Module
     from .text import module_text
 
     module = Module(graph, plan)

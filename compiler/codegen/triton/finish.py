@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ... import expr, ops
 from ...graph import Graph, Node, at
-from .place import Place
+from ..loops.place import Place
 
 
 @dataclass(frozen=True)

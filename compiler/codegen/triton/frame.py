@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...form import form_of
 from ...graph import Graph
 from ...kernel import Blocks
+from ...loops.domain import form_of
+from ..loops.place import Place
 from .kernel import Written
 from .map import write_map
-from .place import Place
 
 
 def write_kernel(

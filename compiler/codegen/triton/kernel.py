@@ -10,8 +10,8 @@ from ...graph import Graph
 from ...kernel import Blocks
 from ...program import Argument
 from ...types import Literal
-from .body import Body
-from .place import Place
+from ..loops.body import Body
+from ..loops.place import Place
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from ...graph import Graph, Node
 from ...kernel import Blocks
-from ...view import Expr, Index, Var, unflat
+from ...loops.view import Expr, Index, Var, unflat
+from ..loops.body import Body
+from ..loops.place import Place
 from ..strides import Ints
-from .body import Body
 from .kernel import Written, function
-from .place import Place
 
 
 def in_order(number: Expr, shape: Sequence[int], order: Sequence[int]) -> Index:
@@ -56,7 +56,7 @@ def write_map(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place]
 
 def index_of(node: Node, shape: Ints, index: Index) -> Index:
     """The index at which a result is computed: that of the space, or the same element of another shape."""
-    from ...view import reindex
+    from ...loops.view import reindex
 
     own = tuple(map(int, node.shape))
     return index if own == shape else reindex(index, shape, own)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ...contraction import Contraction, size_of
-from ...view import Expr
+from ...loops.contraction import Contraction, size_of
+from ...loops.view import Expr
+from ..loops.place import Place
 from ..strides import strides_of
-from .place import Place
 
 
 def partial_sums(form: Contraction, split: int, wide: int, dtype: str) -> tuple[Place, bool]:

@@ -11,15 +11,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ... import ops
-from ...contraction import Axes, contraction, replaced, size_of
-from ...form import Form
 from ...graph import Graph, Node
 from ...kernel import Blocks
-from ...view import Expr, Guard, Index, Var, pull, push, reindex, unflat
-from .body import Body
+from ...loops.contraction import Axes, contraction, replaced, size_of
+from ...loops.domain import Form
+from ...loops.view import Expr, Guard, Index, Var, pull, push, reindex, unflat
+from ..loops.body import Body
+from ..loops.place import TYPES, Bound, Place, Value
 from .kernel import Written, function
 from .partial import partial_sums
-from .place import TYPES, Bound, Place, Value
 
 # tl.dot takes no smaller sides.
 LEAST = 16

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ... import ops
-from ...deviations import deviations
-from ...form import Form
 from ...graph import Graph, Node
 from ...kernel import Blocks
+from ...loops.deviations import deviations
+from ...loops.domain import Form
+from ...loops.view import Expr, Index, Var, flat
 from ...types import FLOATS, least
-from ...view import Expr, Index, Var, flat
+from ..loops.place import Place, Value, number, number_text
+from ..loops.windows import Accumulator, held, start, turn
 from .finish import Cut, finishing
 from .kernel import Written, function
-from .place import Place, Value, number, number_text
 from .rows import Rows
 from .squares import Squares
-from .windows import Accumulator, held, start, turn
 
 # Its number, the index at which it is computed, and its value.
 Output = tuple[int, Index, Value]

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ... import ops
-from ...form import Form
 from ...graph import Graph, Node
 from ...kernel import Blocks
-from ...view import Expr, Index, Var, reindex
-from .body import Body
+from ...loops.domain import Form
+from ...loops.view import Expr, Index, Var, reindex
+from ..loops.body import Body
+from ..loops.place import Place
 from .map import in_order
-from .place import Place
 
 
 class Rows:

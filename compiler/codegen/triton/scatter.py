@@ -9,16 +9,16 @@ import math
 from collections.abc import Sequence
 
 from ... import ops
-from ...form import Form
 from ...graph import Graph
 from ...kernel import Blocks
-from ...view import Expr, Var, push, unflat
-from .body import Body
-from .indexing import row_of
+from ...loops.domain import Form
+from ...loops.view import Expr, Var, push, unflat
+from ..loops.body import Body
+from ..loops.indexing import row_of
+from ..loops.place import TYPES, Place, Value
+from ..loops.windows import held
 from .kernel import Written, function
 from .map import write_map
-from .place import TYPES, Place, Value
-from .windows import held
 
 
 def write_scatter(

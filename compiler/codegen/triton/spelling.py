@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from ...graph import Node
 from ...ops.source import splat
-from .place import ATOM, OTHER, PRODUCT, SIGN, SUM, WIDE, Value, number
+from ..loops.place import ATOM, OTHER, PRODUCT, SIGN, SUM, WIDE, Value, number
 
 if TYPE_CHECKING:
-    from .body import Body
+    from ..loops.body import Body
 
 Spelling = Callable[["Body", Node, Sequence[Value]], Value]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...graph import Node
-from .body import Body
-from .place import SUM, TYPES, Value
-from .windows import Accumulator, block, zeros
+from ..loops.body import Body
+from ..loops.place import SUM, TYPES, Value
+from ..loops.windows import Accumulator, block, zeros
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ...program import Buffer, Function
 from ..names import printable
 
 if TYPE_CHECKING:
-    from .module import Module
+    from ..loops.storage import Module
 
 # Of a function that many layers share, so many are named above it.
 MOST_NOTES = 6

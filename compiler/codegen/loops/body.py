@@ -1,0 +1,271 @@
+"""The evaluator: it writes the statements that compute a value of a kernel's body at an index.
+
+A frame binds loop variables to names in the text; then every value is computed at an index over them. Movement ops only
+change the index, pointwise ops compute their operands at the same one, and an operand of the kernel is a masked load.
+Statements that do not depend on a loop are written in front of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from ... import ops
+from ...graph import Graph, Node
+from ...loops.view import Index, Var, flat, pull, pull_concat
+from ...types import Literal
+from ..triton.spelling import SPELL
+from .place import PRODUCT, TYPES, Condition, Number, Place, Value, number
+from .statements import Statements
+
+# Longer expressions get a name.
+LONGEST = 90
+LONGEST_ADDRESS = 70
+# What was read through a pointer is called after it: x0 through in0, c0 through const0.
+LOADED = re.compile(r"(in|const)(?=[0-9])")
+# (node, index, conditions under which it is needed, what the reader wants outside of them)
+Wanted = tuple[Node, Index, tuple[Condition, ...], "Number | None"]
+
+
+class Body(Statements):
+    """The statements of one kernel. sizes: the names of the dimensions of its block."""
+
+    def __init__(
+        self, graph: Graph, operands: Sequence[Place], results: Sequence[Place], sizes: Sequence[str] = ("BLOCK",)
+    ) -> None:
+        super().__init__(sizes)
+        self.graph = graph
+        self.operands = tuple(operands)
+        self.results = tuple(results)
+        # The places that were read, or (True) written.
+        self.used: dict[Place, bool] = {}
+        self.constants: dict[Literal, Place] = {}
+        # Names of places whose elements a program reads again soon: they are kept in the cache of its multiprocessor,
+        # past which asynchronous copies go else.
+        self.again: frozenset[str] = frozenset()
+        self._uses: dict[Node, int] = {}
+        for node in graph.order:
+            for x in node.inputs:
+                self._uses[x] = self._uses.get(x, 0) + 1
+        for node in graph.outputs.values():
+            self._uses[node] = self._uses.get(node, 0) + 1
+
+    # Values.
+
+    def value(self, node: Node, index: Index, conditions: Sequence[Condition] = ()) -> str:
+        """The text of a node's value at an index, in the node's type, right wherever the conditions hold."""
+        return self.narrow(self.at(node, index, tuple(conditions)), node.dtype).text
+
+    def masked(self, node: Node, index: Index, fill: Number, conditions: Sequence[Condition]) -> Value:
+        """A node's value at an index where all conditions hold, elsewhere `fill`."""
+        wanted = tuple(c for c in dict.fromkeys(conditions) if self.condition(c) is not None)
+        value = self.at(node, index, wanted, fill)
+        missing = [c for c in wanted if not (c in value.filled and value.fill == fill)]
+        return self.choose(missing, value, number(fill, node.dtype)).but(hint=value.hint) if missing else value
+
+    def choose(self, conditions: Sequence[Condition], value: Value, other: Value) -> Value:
+        """`value` where all conditions hold, else `other`."""
+        wanted = frozenset(conditions)
+        mask = self._stricter(wanted, value) or self.mask(conditions)
+        if mask is None:
+            return value
+        value, other = self.floating(value), self.floating(other)
+        if value.number is not None and other.number is not None:
+            value = self.typed(value)
+        axes, level = mask.axes | value.axes | other.axes, max(mask.level, value.level, other.level)
+        text = f"tl.where({mask.text}, {self.outside(value, level).text}, {self.outside(other, level).text})"
+        return Value(text, value.dtype, axes, level, hint=value.hint)
+
+    def _stricter(self, wanted: frozenset[Condition], value: Value) -> Value | None:
+        """A mask that is there already and asks, beside these conditions, only that no variable is beyond its end."""
+        for scope in reversed(self.scopes):
+            for key, mask in scope.memo.items():
+                if not (isinstance(key, tuple) and key[0] == "mask" and wanted < key[1] and mask.axes <= value.axes):
+                    continue
+                if all(isinstance(condition, Var) for condition in key[1] - wanted):
+                    return mask
+        return None
+
+    def preset(self, node: Node, index: Index, value: Value) -> None:
+        """This node at this index is already computed: a product's accumulator, a phase's result."""
+        self.scopes[-1].memo[node, index] = value
+
+    def at(self, node: Node, index: Index, conditions: tuple[Condition, ...] = (), fill: Number | None = None) -> Value:
+        """A node's value at an index, right wherever the conditions hold; `Value.filled` says what it is elsewhere.
+
+        Operands are computed before their readers, so that a long chain of nodes is no deep recursion.
+        """
+        stack: list[Wanted] = [(node, index, conditions, fill)]
+        while True:
+            wanted = stack[-1]
+            found = self._known(wanted)
+            if found is None:
+                missing = [w for w in self._needs(wanted) if self._known(w) is None]
+                if missing:
+                    stack.extend(reversed(missing))
+                    continue
+                found = self.remember(wanted[:3], self._named(wanted[0], self._compute(wanted)))
+            stack.pop()
+            if not stack:
+                return found
+
+    def _known(self, wanted: Wanted) -> Value | None:
+        return self.memo(wanted[:2]) or self.memo(wanted[:3])
+
+    def _get(self, wanted: Wanted) -> Value:
+        found = self._known(wanted)
+        return self.at(*wanted) if found is None else found
+
+    def _needs(self, wanted: Wanted) -> list[Wanted]:
+        node, index, conditions, _ = wanted
+        if node.op.family == "pointwise":
+            operands = node.inputs[:1] if node.op is ops.surrogate else node.inputs
+            return [(x, index, conditions, None) for x in operands]
+        if node.op is ops.concat:
+            parts = pull_concat(node, index)
+            return [(x, i, (*conditions, guard), None) for x, i, guard in parts if not guard.never]
+        if node.op.family == "movement" and node.op is not ops.unwindow:
+            return self._pulled(wanted)
+        return []
+
+    @staticmethod
+    def _pulled(wanted: Wanted) -> list[Wanted]:
+        """The element of the operand that a movement op reads; none where it is outside of the operand everywhere."""
+        node, index, conditions, fill = wanted
+        pulled = pull(node, index)
+        if any(guard.never for guard in pulled.guards):
+            return []
+        inner = pulled.fill if pulled.guards else fill
+        return [(pulled.node, pulled.index, (*conditions, *pulled.guards), inner)]
+
+    def _named(self, node: Node, value: Value) -> Value:
+        """Under a name if it is used more than once, or long."""
+        moved = node.op.family == "movement" and node.op is not ops.unwindow
+        if len(value.text) > LONGEST or (self._uses.get(node, 0) > 1 and not moved):
+            return self.settle(value)
+        return value
+
+    def _compute(self, wanted: Wanted) -> Value:
+        from .indexing import gathered, random
+        from .windows import reduction
+
+        node, index, conditions, fill = wanted
+        family = node.op.family
+        if family == "pointwise":
+            values = [self._get(w) for w in self._needs(wanted)]
+            return SPELL[node.op.name](self, node, values)
+        if node.op is ops.input_:
+            return self.load(self.operands[int(node.attrs["name"][2:])], index, conditions, fill, node.dtype)
+        if node.op is ops.const:
+            return self._constant(node, index, conditions, fill)
+        if node.op is ops.iota:
+            axes = node.attrs["axes"]
+            e = self.expr(flat(tuple(index[a] for a in axes), [node.shape[a] for a in axes]))
+            return e if e.number is None and node.dtype == "i32" else self.cast(e, node.dtype)
+        if node.op.name == "random":
+            return random(self, node, index)
+        if node.op is ops.gather:
+            return gathered(self, node, index, conditions)
+        if node.op is ops.concat:
+            return self._joined(wanted)
+        if family == "reduce" or node.op is ops.unwindow:
+            return reduction(self, node, index, conditions)
+        if family == "movement":
+            return self._moved(wanted)
+        raise ValueError(f"{node.op.name} is not computed element by element")
+
+    def _moved(self, wanted: Wanted) -> Value:
+        needs = self._pulled(wanted)
+        pulled = pull(wanted[0], wanted[1])
+        if not needs:
+            return number(pulled.fill, wanted[0].dtype)
+        value = self._get(needs[0])
+        if not pulled.guards:
+            return value
+        same = value.fill is not None and value.fill == pulled.fill
+        filled = value.filled if same else frozenset[Condition]()
+        missing = [guard for guard in pulled.guards if guard not in filled]
+        if missing:
+            value = self.choose(missing, value, number(pulled.fill, wanted[0].dtype))
+        return value.but(filled=filled | frozenset(pulled.guards), fill=pulled.fill)
+
+    def _joined(self, wanted: Wanted) -> Value:
+        """An element of a concat, from whichever operand it comes."""
+        node, index, conditions, _ = wanted
+        parts = [part for part in pull_concat(node, index) if not part[2].never]
+        value = self.at(parts[-1][0], parts[-1][1], (*conditions, parts[-1][2]))
+        for x, inner, guard in reversed(parts[:-1]):
+            value = self.choose([guard], self.at(x, inner, (*conditions, guard)), value)
+        return value.but(hint="joined")
+
+    def _constant(self, node: Node, index: Index, conditions: tuple[Condition, ...], fill: Number | None) -> Value:
+        held = node.attrs["value"]
+        if not isinstance(held, Literal):
+            return number(held, node.dtype)
+        if math.prod(held.shape) == 1:
+            return number(held.array().item(), node.dtype)
+        if held not in self.constants:
+            shape = tuple(map(int, held.shape))
+            strides = tuple(math.prod(shape[a + 1 :]) for a in range(len(shape)))
+            name = f"const{len(self.constants)}"
+            self.constants[held] = Place(name, shape, strides, node.dtype, count=math.prod(shape))
+        return self.load(self.constants[held], index, conditions, fill, node.dtype)
+
+    # Memory.
+
+    def load(
+        self,
+        place: Place,
+        index: Index,
+        conditions: Sequence[Condition] = (),
+        fill: Number | None = None,
+        dtype: str = "",
+    ) -> Value:
+        """An element of a place. It is `fill` outside of those conditions that the load itself can check."""
+        self.used.setdefault(place, False)
+        e = place.address(index)
+        address = self.expr(e)
+        own = self.overhang(e)
+        covered = []
+        for condition in conditions:
+            axes, level = self.reach([condition])
+            if axes <= address.axes and level <= address.level:
+                covered.append(condition)
+        # A second reader of the same elements takes what the first one has read, and chooses for itself.
+        key = ("load", place.name, index, frozenset((*own, *covered)), dtype)
+        found = self.memo(key)
+        if found is not None:
+            return found
+        mask = self.mask([*own, *covered])
+        text = f"tl.load({self.pointer(place, address)}"
+        if mask is not None:
+            text += f", mask={mask.text}"
+            if fill is not None:
+                text += f", other={number(fill, place.dtype).text}"
+        text += ', cache_modifier=".ca")' if place.name in self.again else ")"
+        if dtype and place.dtype != dtype:
+            text += f".to({TYPES[dtype]})"
+        name = self.name(LOADED.sub(lambda found: "c" if found[1] == "const" else "x", place.name))
+        self.put(f"{name} = {text}", address.level)
+        filled = frozenset((*own, *covered)) if fill is not None and mask is not None else frozenset[Condition]()
+        axes, level = address.axes, address.level
+        value = Value(name, dtype or place.dtype, axes, level, filled=filled, fill=fill, hint=name)
+        return self.remember(key, value)
+
+    def pointer(self, place: Place, address: Value) -> str:
+        if address.number == 0:
+            return place.name
+        if len(address.text) > LONGEST_ADDRESS:
+            address = self.settle(address, "at")
+        return f"{place.name} + {address.text if address.tight >= PRODUCT else f'({address.text})'}"
+
+    def store(self, place: Place, index: Index, value: Value | str, conditions: Sequence[Condition] = ()) -> None:
+        """Write an element, under the conditions and where no variable of its index is beyond its end."""
+        self.used[place] = True
+        e = place.address(index)
+        address = self.expr(e)
+        text = value if isinstance(value, str) else value.text
+        mask = self.mask([*self.overhang(e), *conditions])
+        shown = f", mask={mask.text}" if mask is not None else ""
+        self.put(f"tl.store({self.pointer(place, address)}, {text}{shown})")

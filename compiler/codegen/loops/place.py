@@ -1,0 +1,134 @@
+"""Where a kernel's values lie in memory, and what stands for a value in its text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ...loops.view import Expr, Guard, Index, Var
+from ..strides import Ints, order_of
+
+Number = float | int | bool
+# A condition under which an element exists: a guard of a view, or a loop variable that may run over its end.
+Condition = Guard | Var
+
+TYPES = {
+    "f32": "tl.float32",
+    "f64": "tl.float64",
+    "f16": "tl.float16",
+    "bf16": "tl.bfloat16",
+    "i32": "tl.int32",
+    "i64": "tl.int64",
+    "u8": "tl.uint8",
+    "u32": "tl.uint32",
+    "bool": "tl.int1",
+}
+# Arithmetic on half-precision numbers is done in single precision; only what is stored is rounded.
+WIDE = {"f16": "f32", "bf16": "f32"}
+FAR = 2**31
+
+# How tightly the text of a value binds: what is looser than its surroundings is put in parentheses.
+OTHER, SUM, PRODUCT, SIGN, ATOM = range(5)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Memory of an operand or a result.
+
+    name: of the pointer. strides: in elements, for each axis. dtype: of the elements in memory. aligned: the pointer is
+    a multiple of 16 bytes. count: elements of the buffer from the pointer on. memory: equal for two that overlap.
+    """
+
+    name: str
+    shape: Ints
+    strides: Ints
+    dtype: str
+    aligned: bool = True
+    count: int = 0
+    memory: str = ""
+
+    def address(self, index: Index) -> Expr:
+        """The number of an element in the buffer."""
+        total = Expr.of(0)
+        for i, n, stride in zip(index, self.shape, self.strides, strict=True):
+            if n != 1:
+                total += i * stride
+        return total
+
+    @property
+    def far(self) -> bool:
+        """Whether numbers of elements do not fit 32 bits."""
+        return max(self.count, math.prod(self.shape), self.reach) >= FAR
+
+    @property
+    def reach(self) -> int:
+        return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True) if n)
+
+    @property
+    def dense(self) -> bool:
+        """Whether its elements fill the memory that they span."""
+        return self.reach == math.prod(self.shape)
+
+    @property
+    def order(self) -> Ints:
+        """The axes from the outermost to the innermost; those of size 1 stay in front of what they stood before."""
+        return order_of(self.shape, self.strides)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A loop variable in the text.
+
+    axes: the dimensions of the block along which it varies. inside: the text that says whether it is below its end;
+    empty where it cannot pass it. level: the depth of the loop that sets it.
+    """
+
+    text: str
+    axes: frozenset[int]
+    inside: str
+    level: int
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value in the text.
+
+    dtype: in which it is held (half precision is computed in f32). axes: the dimensions of the block along which it
+    varies. level: the depth of the innermost loop on which it depends. number: a number, not a tensor. filled: the
+    conditions outside of which it is `fill` already. hint: what it is called when it gets a name.
+    """
+
+    text: str
+    dtype: str
+    axes: frozenset[int] = frozenset()
+    level: int = 0
+    tight: int = ATOM
+    number: Number | None = None
+    filled: frozenset[Condition] = frozenset()
+    fill: Number | None = None
+    hint: str = "v"
+
+    def within(self, least: int) -> str:
+        """The text as part of something that binds at least so tightly."""
+        return self.text if self.tight >= least else f"({self.text})"
+
+    def but(self, **changes: object) -> Value:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def number_text(value: Number, dtype: str) -> str:
+    """A number as Triton reads it."""
+    if dtype == "bool":
+        return str(bool(value))
+    if dtype[0] in "iu":
+        return str(int(value))
+    value = float(value)
+    if math.isinf(value):
+        return 'float("inf")' if value > 0 else '-float("inf")'
+    return 'float("nan")' if math.isnan(value) else repr(value)
+
+
+def number(value: Number, dtype: str) -> Value:
+    """A number as a value."""
+    text = number_text(value, dtype)
+    return Value(text, WIDE.get(dtype, dtype), tight=SIGN if text.startswith("-") else ATOM, number=value)

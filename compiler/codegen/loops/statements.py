@@ -1,0 +1,228 @@
+"""The statements of a kernel as they are written: lines in loops, names, integer expressions, conditions, types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ...loops.view import Expr, Floor, Mod, Var
+from .place import ATOM, OTHER, PRODUCT, SUM, TYPES, WIDE, Bound, Condition, Value, number
+
+# What a value is called that would else hide a function.
+SPOKEN = {"max": "larger", "min": "smaller", "abs": "size", "pow": "raised", "tanh": "bent", "exp": "e", "sum": "total"}
+
+
+@dataclass
+class Scope:
+    """Lines of one depth of loops, and what was computed there."""
+
+    lines: list[str] = field(default_factory=list)
+    memo: dict[object, Value] = field(default_factory=dict)
+
+
+class Statements:
+    """Statements in the loops that are open. sizes: the names of the dimensions of the kernel's block."""
+
+    def __init__(self, sizes: Sequence[str]) -> None:
+        self.sizes = tuple(sizes)
+        self.scopes = [Scope()]
+        self.bounds: dict[Var, Bound] = {}
+        self.helpers: dict[str, str] = {}
+        # What numbers are called, where a frame knows more of them than that they are digits, or are compared.
+        self.hints: dict[object, str] = {}
+        self._names: dict[str, int] = {}
+        self._digits = 0
+
+    # Lines, names, loops.
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the innermost open loop."""
+        return self.scopes[-1].lines
+
+    @property
+    def level(self) -> int:
+        return len(self.scopes) - 1
+
+    def put(self, line: str, level: int | None = None) -> None:
+        """Write a line, in front of the loops that are deeper than `level`."""
+        self.scopes[-1 if level is None else level].lines.append(line)
+
+    @contextmanager
+    def loop(self, header: str) -> Iterator[None]:
+        """What is written inside stands in the loop; what does not depend on it, in front."""
+        self.scopes.append(Scope())
+        yield
+        inner = self.scopes.pop()
+        self.put(header)
+        self.lines.extend(f"    {line}" for line in inner.lines)
+
+    def name(self, wanted: str) -> str:
+        """A name that nothing else has: `wanted`, `wanted_2`, …"""
+        wanted = SPOKEN.get(wanted, wanted)
+        count = self._names.get(wanted, 0) + 1
+        self._names[wanted] = count
+        return wanted if count == 1 else f"{wanted}_{count}"
+
+    def bind(self, var: Var, text: str, axis: int | None = None, inside: str = "") -> Expr:
+        """A loop variable under its name in the text, set at the current depth.
+
+        axis: the dimension of the block along which it runs, None if it is one number at a time. See `Bound`.
+        """
+        self.bounds[var] = Bound(text, frozenset(() if axis is None else (axis,)), inside, self.level)
+        return Expr.of(var)
+
+    def settle(self, value: Value, hint: str = "") -> Value:
+        """The value under a name of its own, computed as far outside as possible."""
+        if value.number is not None or value.text.isidentifier():
+            return value
+        name = self.name(hint or value.hint)
+        self.put(f"{name} = {value.text}", value.level)
+        return value.but(text=name, tight=ATOM)
+
+    def memo(self, key: object) -> Value | None:
+        for scope in reversed(self.scopes):
+            if key in scope.memo:
+                return scope.memo[key]
+        return None
+
+    def remember(self, key: object, value: Value) -> Value:
+        self.scopes[value.level].memo[key] = value
+        return value
+
+    # Numbers of elements, and conditions.
+
+    def expr(self, e: Expr) -> Value:
+        """An integer expression over bound variables; quotients and remainders get names."""
+        return self._expr(e, named=True)
+
+    def _expr(self, e: Expr, *, named: bool) -> Value:
+        if e.constant is not None:
+            return number(e.constant, "i32")
+        # Terms that vary along the same dimensions of the block are added first, and what is outside of a loop before
+        # what is inside: a sum over the whole block is made once, and the compiler finds what it can hoist.
+        groups: dict[tuple[int, tuple[int, ...]], list[tuple[str, str]]] = {}
+        for factor, term in e.terms:
+            part = self._term(term, named=named)
+            shown = part.text if abs(factor) == 1 else f"{part.within(PRODUCT)} * {abs(factor)}"
+            groups.setdefault((part.level, tuple(sorted(part.axes))), []).append(("-" if factor < 0 else "+", shown))
+        keys = sorted(groups)
+        if e.offset:
+            groups[keys[0]].append(("-" if e.offset < 0 else "+", str(abs(e.offset))))
+        sums: list[str] = []
+        for key in keys:
+            # What is added first: in 0 - (b - k) nobody sees that neighbours along k lie side by side.
+            (sign, first), *more = sorted(groups[key], key=lambda pair: pair[0])
+            terms = [(other if sign == "+" else "+-"[other == "+"], shown) for other, shown in more]
+            inner = first + "".join(f" {other} {shown}" for other, shown in terms)
+            sums.append(f"{sign} {f'({inner})' if terms and (sums or sign == '-') else inner}")
+        text = " ".join(sums)
+        text = text[2:] if text[0] == "+" else f"-{text[2:]}"
+        axes, level = frozenset(a for key in keys for a in key[1]), keys[-1][0]
+        single = len(e.terms) == 1 and not e.offset and e.terms[0][0] > 0
+        tight = ATOM if text.isidentifier() else PRODUCT if single else SUM
+        return Value(text, "i32", axes, level, tight, hint="i")
+
+    def _term(self, term: Var | Floor | Mod, *, named: bool) -> Value:
+        if isinstance(term, Var):
+            bound = self.bounds[term]
+            return Value(bound.text, "i32", bound.axes, bound.level)
+        found = self.memo(term)
+        if found is None:
+            of = self._expr(term.of, named=False)
+            text = f"{of.within(PRODUCT)} {'//' if isinstance(term, Floor) else '%'} {term.divisor}"
+            found = of.but(text=text, tight=PRODUCT)
+            if named:
+                hint = self.hints.get(term, "")
+                if not hint:
+                    self._digits += 1
+                    hint = f"{next(iter(term.vars)).name if len(term.vars) == 1 else 'i'}{self._digits}"
+                found = self.remember(term, self.settle(found, hint))
+        return found
+
+    def condition(self, condition: Condition) -> Value | None:
+        """Whether a condition holds, as text; None for a variable that cannot pass its end."""
+        if isinstance(condition, Var):
+            bound = self.bounds[condition]
+            tight = ATOM if bound.inside.isidentifier() else OTHER
+            return Value(bound.inside, "bool", bound.axes, bound.level, tight) if bound.inside else None
+        e = self.expr(condition.expr)
+        low, high = condition.expr.bounds
+        if e.tight < PRODUCT and not (condition.low <= low and high < condition.high):
+            e = self._memoized(condition.expr, e)
+        parts = []
+        if low < condition.low:
+            parts.append(f"({e.text} >= {condition.low})")
+        if high >= condition.high:
+            parts.append(f"({e.text} < {condition.high})")
+        if condition.step > 1:
+            start = e.within(SUM) if not condition.low else f"({e.text} - {condition.low})"
+            start = start if start.isidentifier() or start.startswith("(") else f"({start})"
+            parts.append(f"({start} % {condition.step} == 0)")
+        if not parts:
+            return None
+        return Value(" & ".join(parts), "bool", e.axes, e.level, OTHER)
+
+    def _memoized(self, key: object, value: Value) -> Value:
+        return self.memo(key) or self.remember(key, self.settle(value, self.hints.get(key, "")))
+
+    def mask(self, conditions: Iterable[Condition]) -> Value | None:
+        """All of the conditions, under a name; None if they always hold."""
+        wanted = tuple(dict.fromkeys(conditions))
+        key = ("mask", frozenset(wanted))
+        found = self.memo(key)
+        if found is not None:
+            return found
+        parts = [part for c in wanted if (part := self.condition(c)) is not None]
+        if not parts:
+            return None
+        if len(parts) == 1:
+            return self.remember(key, self.settle(parts[0], "inside"))
+        texts = [p.text if p.text.startswith("(") or p.tight == ATOM else f"({p.text})" for p in parts]
+        axes = frozenset(a for p in parts for a in p.axes)
+        whole = Value(" & ".join(texts), "bool", axes, max(p.level for p in parts), OTHER)
+        return self.remember(key, self.settle(whole, "inside"))
+
+    def overhang(self, e: Expr | Iterable[Var]) -> tuple[Var, ...]:
+        """Those variables of an expression that may run over their ends."""
+        variables = e.vars if isinstance(e, Expr) else e
+        return tuple(sorted((v for v in variables if self.bounds[v].inside), key=lambda v: v.name))
+
+    def reach(self, conditions: Iterable[Condition]) -> tuple[frozenset[int], int]:
+        """The dimensions and the depth of the variables in some conditions."""
+        bounds = [self.bounds[v] for c in conditions for v in ((c,) if isinstance(c, Var) else c.expr.vars)]
+        return frozenset(a for b in bounds for a in b.axes), max((b.level for b in bounds), default=0)
+
+    # Types.
+
+    def outside(self, value: Value, level: int) -> Value:
+        """A value to be written at some depth: under a name if it is computed further outside, the same each time."""
+        if value.level >= level or value.number is not None or value.text.isidentifier():
+            return value
+        key = ("named", value.text)
+        found = self.memo(key)
+        return self.remember(key, self.settle(value)) if found is None else value.but(text=found.text, tight=ATOM)
+
+    def floating(self, value: Value) -> Value:
+        """A half-precision value in single precision; others as they are."""
+        return self.cast(value, WIDE[value.dtype]) if value.dtype in WIDE else value
+
+    def narrow(self, value: Value, dtype: str) -> Value:
+        """A value in the type of its node."""
+        return value if value.dtype == dtype or value.number is not None else self.cast(value, dtype)
+
+    def cast(self, value: Value, dtype: str) -> Value:
+        """A value converted; a number stays one."""
+        if value.number is not None:
+            return number(value.number, dtype)
+        if value.dtype == dtype:
+            return value
+        shown = f"{value.within(ATOM)}.to({TYPES[dtype]})" if value.axes else f"tl.cast({value.text}, {TYPES[dtype]})"
+        return value.but(text=shown, dtype=dtype, tight=ATOM, filled=frozenset(), fill=None)
+
+    def typed(self, value: Value) -> Value:
+        """A number as a tensor without dimensions; anything else as it is."""
+        if value.number is None:
+            return value
+        return value.but(text=f"tl.full((), {value.text}, {TYPES[value.dtype]})", number=None, tight=ATOM)

@@ -1,0 +1,345 @@
+"""A module being written: which buffers there are, which functions, and how functions are launched on buffers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ... import ops
+from ...graph import Graph, Node
+from ...kernel import Blocks, narrow
+from ...plan import Plan, pack
+from ...program import Buffer, Function, Launch
+from ...types import SIZES, Literal, TensorType
+from ..names import Names, below_reshapes, kind_name, origins
+from ..strides import order_of, reshaped, strides_of
+from ..triton.frame import write_kernel
+from ..triton.kernel import Written, renamed
+from .place import Place
+
+# Names that generated functions use themselves.
+RESERVED = ("triton", "tl", "tanh", "tanh64", "power", "random_bits", "launches")
+# A function that does the work of many layers is named after the first ones.
+MOST_LAYERS = 3
+ALIGNED = 16
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A value in memory. block: its piece of the arena, None for inputs, state and constants. start: bytes into it."""
+
+    buffer: Buffer
+    place: Place
+    block: int | None
+    start: int
+
+
+@dataclass
+class Module:
+    """What has been written so far."""
+
+    graph: Graph
+    plan: Plan
+    values: dict[Node, Stored] = field(default_factory=dict)
+    names: Names = field(default_factory=lambda: Names(RESERVED))
+    written: dict[str, tuple[str, Written]] = field(default_factory=dict)
+    comments: dict[str, list[str]] = field(default_factory=dict)
+    launches: list[Launch] = field(default_factory=list)
+    stored: dict[str, Stored] = field(default_factory=dict)
+    constants: dict[str, Literal] = field(default_factory=dict)
+    blocks: list[tuple[int, int, int]] = field(default_factory=list)
+    outputs: dict[Node, str] = field(default_factory=dict)
+    pointers: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, node in self.graph.outputs.items():
+            self.outputs.setdefault(node, name)
+        self.names.taken.update(self.graph.outputs, self.graph.inputs, self.graph.params, self.graph.updates)
+
+    # Memory.
+
+    def enter(self, stored: Stored) -> Stored:
+        self.stored[stored.buffer.name] = stored
+        return stored
+
+    def buffer_name(self, wanted: str) -> str:
+        """`wanted` itself unless another buffer or an output has that name."""
+        return wanted if wanted not in self.stored and wanted not in self.graph.outputs else self.names.fresh(wanted)
+
+    def value(self, node: Node) -> Stored:
+        """A value that is there already: fed, state, written before, or a view of one of these."""
+        if node not in self.values:
+            if node.op is ops.input_:
+                self.values[node] = self._outside(node.type, str(node.attrs["name"]), "input")
+            elif node.op is ops.param:
+                self.values[node] = self._state(node.type, str(node.attrs["name"]))
+            elif node.op is ops.concat:
+                self.values[node] = self.allocate(node)
+            elif node.op in (ops.reshape, ops.slice_, ops.transpose):
+                self.values[node] = self._view(node)
+            else:
+                raise AssertionError(f"{node.op.name} is read before it is written")
+        return self.values[node]
+
+    def _outside(self, type_: TensorType, key: str, space: str) -> Stored:
+        """An input or a state, which lies row-major in memory of its own."""
+        shape = tuple(map(int, type_.shape))
+        order = tuple(range(len(shape)))
+        name = self.buffer_name(key)
+        base = "" if name == key else key
+        buffer = Buffer(name, type_, space, 0, order, base)  # type: ignore[arg-type]
+        place = Place(name, shape, strides_of(shape, order), type_.dtype, True, type_.count, f"{space}:{key}")
+        return self.enter(Stored(buffer, place, None, 0))
+
+    def _state(self, type_: TensorType, key: str) -> Stored:
+        """A state, whether it is read or written."""
+        for stored in self.stored.values():
+            if stored.place.memory == f"state:{key}" and stored.buffer.type == type_ and not stored.start:
+                return stored
+        return self._outside(type_, key, "state")
+
+    def _view(self, node: Node) -> Stored:
+        """A part of a stored value, or the same elements in another shape."""
+        below = self.value(node.inputs[0])
+        place, shape = below.place, tuple(map(int, node.shape))
+        first = 0
+        if node.op is ops.reshape:
+            strides = reshaped(place.shape, place.strides, shape)
+        elif node.op is ops.transpose:
+            strides = tuple(place.strides[p] for p in node.attrs["perm"])
+        else:
+            first = sum(int(a) * t for a, t in zip(node.attrs["start"], place.strides, strict=True))
+            strides = tuple(t * s for t, s in zip(place.strides, node.attrs["step"], strict=True))
+        if strides is None:
+            raise AssertionError(f"{node} is no view of {below.buffer.name}")
+        return self._part(below, node, shape, strides, first, node.scope)
+
+    def _part(
+        self, below: Stored, node: Node, shape: tuple[int, ...], strides: tuple[int, ...], first: int, scope: str
+    ) -> Stored:
+        """A value that lies `first` elements into another."""
+        whole, place = below.buffer, below.place
+        start = below.start + first * SIZES[place.dtype]
+        base = whole.base or whole.name
+        read = any(user.op is ops.kernel for user in self.graph.users[node])
+        known = self.plan.parts.get((base, start, node.type.nbytes)) if read else None
+        what = kind_name(node) if node.op is ops.item else base.strip(".")
+        name = self._name_of(node, known or (what if what.startswith(scope) else f"{scope}_{what}"))
+        order = order_of(shape, strides)
+        plain = strides_of(shape, order)
+        apart = strides if any(n > 1 and a != b for n, a, b in zip(shape, strides, plain, strict=True)) else ()
+        buffer = Buffer(name, node.type, whole.space, start, order, base, whole.stored, apart)
+        memory = f"{place.memory}+{start}" if first else place.memory
+        aligned = start % ALIGNED == 0
+        return self.enter(
+            Stored(buffer, Place(name, shape, strides, place.dtype, aligned, place.count, memory), below.block, start)
+        )
+
+    def _name_of(self, node: Node, wanted: str) -> str:
+        """An output's own name, or one like `wanted`."""
+        output = self.outputs.get(node, "")
+        return output if output and output not in self.stored else self.names.fresh(wanted)
+
+    def allocate(self, node: Node) -> Stored:
+        """The memory of an item or a concat."""
+        home = self.plan.homes[node]
+        shape = tuple(map(int, node.shape))
+        if home.space == "state":
+            return self._state(node.type, home.name)
+        if home.space == "part":
+            return self._in_concat(node)
+        dtype = "u8" if node.op is ops.item and narrow(_result(node)) else node.dtype
+        order = self.plan.orders.get(node, tuple(range(len(shape))))
+        name = self._name_of(node, f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
+        stored = dtype if dtype != node.dtype else ""
+        buffer = Buffer(name, node.type, "arena", 0, tuple(order), "", stored)
+        place = Place(name, shape, strides_of(shape, order), dtype, True, node.type.count, f"arena:{name}")
+        return self.enter(Stored(buffer, place, self._block(place, *self.plan.lives[node]), 0))
+
+    def _block(self, place: Place, first: int, last: int) -> int:
+        """A piece of the arena that is needed during some launches."""
+        self.blocks.append((max(place.count, math.prod(place.shape)) * SIZES[place.dtype], first, last))
+        return len(self.blocks) - 1
+
+    def _in_concat(self, node: Node) -> Stored:
+        """A value that lies inside of a concat."""
+        home = self.plan.homes[node]
+        assert home.parent is not None
+        outer = self.value(home.parent)
+        axis = home.parent.attrs["axis"]
+        at, found = 0, node
+        for operand in home.parent.inputs:
+            if at == home.start and below_reshapes(operand) is node:
+                found = operand
+            at += int(operand.shape[axis])
+        shape = tuple(map(int, node.shape))
+        strides = reshaped(found.shape, outer.place.strides, shape)
+        if strides is None:
+            raise AssertionError(f"{node} does not lie in one piece inside of its concat")
+        return self._part(outer, node, shape, strides, home.start * outer.place.strides[axis], node.scope)
+
+    def constant(self, literal: Literal) -> Stored:
+        """A constant array, once for all that read it."""
+        for name, other in self.constants.items():
+            if other == literal:
+                return self.stored[name]
+        name = self.names.fresh("constant")
+        self.constants[name] = literal
+        return self._outside(TensorType(literal.shape, literal.dtype), name, "constant")
+
+    # Kernels.
+
+    def kernel(self, kernel: Node) -> None:
+        """Write a kernel, its launch, and the launch that finishes a split one."""
+        body: Graph = kernel.attrs["body"]
+        blocks: Blocks = kernel.attrs["schedule"]
+        operands = [self.value(x) for x in kernel.inputs]
+        items = {n.attrs["index"]: n for n in self.graph.users[kernel]}
+        results = []
+        for k, node in enumerate(body.outputs.values()):
+            if k not in items:
+                raise AssertionError(f"nobody reads result {k} of a kernel of {node.scope}")
+            if items[k] not in self.values:
+                self.values[items[k]] = self.allocate(items[k])
+            results.append(self.values[items[k]])
+        if not any(node.type.count for node in body.outputs.values()):
+            return
+        now = self.plan.kernels.index(kernel)
+        written = self._launch(kernel, body, blocks, operands, results, kernel.attrs["kind"], now)
+        of = dict(zip(body.outputs, results, strict=True))
+        while written.finish is not None and written.scratch is not None:
+            partial = self.stored[self.launches[-1].arguments[written.places.index(written.scratch)]]
+            operands = [*operands, partial]
+            left = [of[name] for name in written.finish.outputs]
+            written = self._launch(kernel, written.finish, blocks, operands, left, "finish", now)
+
+    def _launch(
+        self,
+        kernel: Node,
+        body: Graph,
+        blocks: Blocks,
+        operands: Sequence[Stored],
+        results: Sequence[Stored],
+        kind: str,
+        now: int,
+    ) -> Written:
+        written = write_kernel(
+            body, kind, blocks, renamed([x.place for x in operands], "in"), renamed([x.place for x in results], "out")
+        )
+        layers, places = origins(kernel.attrs["body"])
+        note = ", ".join(layers) or written.kind
+        note += f"  ({', '.join(places)})" if places else ""
+        if written.key not in self.written:
+            named = computing(kernel.attrs["body"]) or layers
+            if not named and all(x.buffer.space == "state" for x in results):
+                named = ("update",)
+            self.written[written.key] = (self.names.fresh(_title(named, kind)), written)
+        name = self.written[written.key][0]
+        seen = self.comments.setdefault(name, [])
+        if note not in seen:
+            seen.append(note)
+        # Equal functions may name their pointers' places differently only in what is not in their text.
+        pointers = {place.name: x.buffer.name for place, x in zip(renamed_all(operands, "in"), operands, strict=True)}
+        pointers |= {place.name: x.buffer.name for place, x in zip(renamed_all(results, "out"), results, strict=True)}
+        pointers |= {place: self.constant(literal).buffer.name for place, literal in written.literals}
+        if written.scratch is not None:
+            pointers[written.scratch.name] = self._scratch(written.scratch, name, now)
+        if name not in self.pointers:
+            self.pointers[name] = pointer_names([(place.name, pointers[place.name]) for place in written.places])
+        operation = kernel.attrs["body"]
+        moved = sum(n.type.nbytes for n in operation.outputs.values()) + sum(x.type.nbytes for x in kernel.inputs)
+        finishing = kind == "finish"
+        self.launches.append(
+            Launch(
+                name,
+                tuple(pointers[place.name] for place in written.places),
+                layers,
+                places,
+                0 if finishing else kernel.op.flops(kernel.result, **kernel.attrs),
+                0 if finishing else moved,
+                "prepare" if kernel in self.plan.prepare else "step",
+                written.grid,
+                blocks.key,
+            )
+        )
+        return written
+
+    def _scratch(self, place: Place, function: str, now: int) -> str:
+        name = self.names.fresh(f"{function}_partial")
+        count = max(place.count, math.prod(place.shape))
+        buffer = Buffer(name, TensorType((count,), place.dtype), "arena", 0, (0,))
+        held = replace(place, name=name, count=count, memory=f"arena:{name}")
+        self.enter(Stored(buffer, held, self._block(held, now, now), 0))
+        return name
+
+    # Tables.
+
+    def tables(self) -> tuple[tuple[Function, ...], tuple[Buffer, ...], int]:
+        """Functions, buffers with their offsets, and the bytes of the arena."""
+        offsets, size = pack(self.blocks)
+        buffers = []
+        for stored in self.stored.values():
+            offset = stored.start + (offsets[stored.block] if stored.block is not None else 0)
+            buffers.append(replace(stored.buffer, offset=offset))
+        found = {buffer.name: buffer for buffer in buffers}
+        for name, node in self.graph.outputs.items():
+            if name not in found:
+                there = found[self.values[node].buffer.name]
+                base = there.base or (there.name if there.space in ("input", "state") else "")
+                buffers.append(replace(there, name=name, base=base))
+        functions = tuple(
+            Function(
+                name,
+                one.kind,
+                with_names(one.text.replace("NAME", name, 1), self.pointers[name]),
+                key,
+                tuple(replace(a, name=self.pointers[name][a.name]) for a in one.arguments),
+                one.constants,
+                one.warps,
+                one.stages,
+            )
+            for key, (name, one) in self.written.items()
+        )
+        return functions, tuple(buffers), size
+
+
+def pointer_names(bound: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """For a function's own names of its pointers (`in0`), names after the buffers that it is first launched on."""
+    names = Names()
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for pointer, buffer in bound:
+        found[pointer] = names.fresh(f"new_{buffer}_ptr" if buffer in seen else f"{buffer}_ptr")
+        seen.add(buffer)
+    return found
+
+
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """A function's text with its pointers renamed."""
+    return re.sub(rf"\b(?:{'|'.join(names)})\b", lambda found: names[found[0]], text) if names else text
+
+
+def renamed_all(stored: Sequence[Stored], prefix: str) -> tuple[Place, ...]:
+    return renamed([x.place for x in stored], prefix)
+
+
+def computing(body: Graph) -> tuple[str, ...]:
+    """The layers that compute something in a kernel, rather than move what another one has computed."""
+    scopes = [o.scope for n in body.order if n.op.family not in ("source", "movement") for o in body.origins(n)]
+    return tuple(dict.fromkeys(scope for scope in scopes if scope))
+
+
+def _title(layers: Sequence[str], kind: str) -> str:
+    """A function's name: the layers that it computes, and its kind where that says more."""
+    named = "_".join(layers[:MOST_LAYERS])
+    if len(layers) > MOST_LAYERS:
+        named += "_etc"
+    return f"{named}_{kind}" if named else f"{kind}_kernel"
+
+
+def _result(item: Node) -> Node:
+    body: Graph = item.inputs[0].attrs["body"]
+    index: int = item.attrs["index"]
+    return list(body.outputs.values())[index]

@@ -1,0 +1,1 @@
+"""Loop nests over index expressions: which element a reader takes of its operand, what a kernel iterates over."""

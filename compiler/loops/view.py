@@ -1,0 +1,224 @@
+"""Which element of an operand a movement op's result is, at an index: reads go through views, and nothing is moved.
+
+`pull` goes from an element of a result to that of the operand; `push` goes from the operand to the result, where each
+element is moved to one place. Where a result has elements that no operand has (padding), a guard says which they are.
+Indices are canonical (`compiler.index`), so that a way there and back is no way at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import ops
+from ..graph import Node
+from .index import ZERO, Expr, Floor, Mod, Term, Var
+
+__all__ = [
+    "ZERO",
+    "Expr",
+    "Floor",
+    "Guard",
+    "Index",
+    "Mod",
+    "Pulled",
+    "Term",
+    "Var",
+    "flat",
+    "pull",
+    "pull_concat",
+    "pull_unwindow",
+    "push",
+    "reindex",
+    "unflat",
+]
+
+Index = tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """low <= expr < high, and expr is a whole number of steps above low."""
+
+    expr: Expr
+    low: int
+    high: int
+    step: int = 1
+
+    @property
+    def always(self) -> bool:
+        """Whether it holds for all values of its variables, as far as their ranges tell."""
+        low, high = self.expr.bounds
+        return self.low <= low and high < self.high and ((self.expr - self.low) % self.step).constant == 0
+
+    @property
+    def never(self) -> bool:
+        low, high = self.expr.bounds
+        return high < self.low or low >= self.high or bool(((self.expr - self.low) % self.step).bounds[0])
+
+    def replace(self, values: Mapping[Var, Expr]) -> Guard:
+        return Guard(self.expr.replace(values), self.low, self.high, self.step)
+
+    def value(self, values: Mapping[Var, Any]) -> Any:
+        """Whether it holds for these values."""
+        e = self.expr.value(values)
+        return (self.low <= e) & (e < self.high) & ((e - self.low) % self.step == 0)
+
+    def __str__(self) -> str:
+        text = f"{self.low} <= {self.expr} < {self.high}"
+        return text if self.step == 1 else f"{text} by {self.step}"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """An element of `node`: at `index` where all guards hold, else `fill`."""
+
+    node: Node
+    index: Index
+    guards: tuple[Guard, ...] = ()
+    fill: float | int = 0
+
+
+def flat(index: Index, shape: Sequence[int]) -> Expr:
+    """The row-major number of an element."""
+    total = ZERO
+    for i, n in zip(index, shape, strict=True):
+        total = total * n + i
+    return total
+
+
+def unflat(number: Expr, shape: Sequence[int]) -> Index:
+    """The index of the element with this row-major number, which is inside of the shape."""
+    digits: list[Expr] = []
+    axes = [a for a, n in enumerate(shape) if n > 1]
+    found: dict[int, Expr] = {}
+    for a in reversed(axes):
+        if a == axes[0]:
+            found[a] = number
+        else:
+            found[a], number = number % shape[a], number // shape[a]
+    for a in range(len(shape)):
+        digits.append(found.get(a, ZERO))
+    return tuple(digits)
+
+
+def reindex(index: Index, shape: Sequence[int], other: Sequence[int]) -> Index:
+    """The index into `other` of the element that `index` is in `shape`; both have as many elements.
+
+    Axes are matched in groups of equal products, so that an axis which both have keeps its index as it is.
+    """
+    ours = [a for a, n in enumerate(shape) if n != 1]
+    theirs = [a for a, n in enumerate(other) if n != 1]
+    result = [ZERO] * len(other)
+    if math.prod(shape) == 0:
+        return tuple(result)
+    i = j = 0
+    while i < len(ours):
+        end_i, end_j = i + 1, j + 1
+        a, b = shape[ours[i]], other[theirs[j]]
+        while a != b:
+            if a < b:
+                a *= shape[ours[end_i]]
+                end_i += 1
+            else:
+                b *= other[theirs[end_j]]
+                end_j += 1
+        group, target = ours[i:end_i], theirs[j:end_j]
+        number = flat(tuple(index[x] for x in group), [shape[x] for x in group])
+        for x, digit in zip(target, unflat(number, [other[x] for x in target]), strict=True):
+            result[x] = digit
+        i, j = end_i, end_j
+    return tuple(result)
+
+
+def pull(node: Node, index: Index) -> Pulled:
+    """Which element of its operand a movement op's result is at `index`.
+
+    Of reshape, transpose, broadcast, pad, slice and window; ValueError for others.
+    """
+    (x,) = node.inputs
+    attrs = node.attrs
+    if node.op is ops.reshape:
+        return Pulled(x, reindex(index, node.shape, x.shape))
+    if node.op is ops.transpose:
+        moved = dict(zip(attrs["perm"], index, strict=True))
+        return Pulled(x, tuple(moved[a] for a in range(len(index))))
+    if node.op is ops.broadcast:
+        return Pulled(x, _inside(index, x.shape))
+    if node.op is ops.slice_:
+        steps = zip(index, attrs["start"], attrs["step"], strict=True)
+        return Pulled(x, _inside(tuple(i * step + start for i, start, step in steps), x.shape))
+    if node.op is ops.pad:
+        return _pull_pad(node, index)
+    if node.op is ops.window:
+        rank = len(x.shape)
+        found = list(index[:rank])
+        offsets = zip(attrs["axes"], index[rank:], attrs["strides"], attrs["dilations"], strict=True)
+        for axis, offset, stride, dilation in offsets:
+            found[axis] = index[axis] * stride + offset * dilation
+        return Pulled(x, _inside(tuple(found), x.shape))
+    raise ValueError(f"{node.op.name} does not read one element of one operand")
+
+
+def _inside(index: Index, shape: Sequence[int]) -> Index:
+    return tuple(ZERO if n == 1 else i for i, n in zip(index, shape, strict=True))
+
+
+def _pull_pad(node: Node, index: Index) -> Pulled:
+    (x,) = node.inputs
+    attrs = node.attrs
+    found: list[Expr] = []
+    guards: list[Guard] = []
+    axes = zip(index, x.shape, attrs["low"], attrs["high"], attrs["interior"], strict=True)
+    for i, n, low, high, interior in axes:
+        step = interior + 1 if n > 1 else 1
+        if low or high or step > 1 or n == 0:
+            guard = Guard(i, low, low + max(n - 1, 0) * step + min(n, 1), step)
+            if not guard.always:
+                guards.append(guard)
+        found.append((i - low) // step)
+    return Pulled(x, _inside(tuple(found), x.shape), tuple(guards), attrs["value"])
+
+
+def pull_concat(node: Node, index: Index) -> list[tuple[Node, Index, Guard]]:
+    """For each operand of a `concat`: which element the result has at `index`, and when that is this operand's."""
+    axis = node.attrs["axis"]
+    parts: list[tuple[Node, Index, Guard]] = []
+    at = 0
+    for x in node.inputs:
+        n = x.shape[axis]
+        inside = _inside((*index[:axis], index[axis] - at, *index[axis + 1 :]), x.shape)
+        parts.append((x, inside, Guard(index[axis], at, at + n)))
+        at += n
+    return parts
+
+
+def pull_unwindow(node: Node, index: Index, offset: Index) -> Pulled:
+    """What position `offset` of the windows adds to element `index` of an `unwindow`: an element of the operand, or 0.
+
+    The element is the sum of these over all positions; a window covers it at `offset` if the window that would exists.
+    """
+    (x,) = node.inputs
+    attrs = node.attrs
+    found = list(index)
+    guards: list[Guard] = []
+    for axis, o, stride, dilation in zip(attrs["axes"], offset, attrs["strides"], attrs["dilations"], strict=True):
+        first = index[axis] - o * dilation
+        guard = Guard(first, 0, max(x.shape[axis] - 1, 0) * stride + min(x.shape[axis], 1), stride)
+        if not guard.always:
+            guards.append(guard)
+        found[axis] = first // stride
+    return Pulled(x, _inside((*found, *offset), x.shape), tuple(guards), 0)
+
+
+def push(node: Node, index: Index) -> Index:
+    """Where element `index` of its operand is in the result of a reshape, a transpose or an op on single elements."""
+    if node.op is ops.reshape:
+        return reindex(index, node.inputs[0].shape, node.shape)
+    if node.op is ops.transpose:
+        return tuple(index[p] for p in node.attrs["perm"])
+    if node.op.family == "pointwise":
+        return index
+    raise ValueError(f"{node.op.name} does not keep each element of its operand at one place")

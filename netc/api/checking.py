@@ -1,0 +1,94 @@
+"""Every problem of a `.net` file, as data: what `netc check` prints and `netc.check` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..grammar.source import Severity, SourceError, SourceErrors
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One error, warning or note. line and column count from 1; text is what a terminal shows, with the caret."""
+
+    severity: Severity
+    code: str
+    message: str
+    file: str
+    line: int
+    column: int
+    hint: str
+    notes: tuple[str, ...]
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of `netc check --json`."""
+        return {
+            "severity": self.severity,
+            "code": self.code,
+            "message": self.message,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "hint": self.hint,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def problem(error: SourceError) -> Problem:
+    """A source error as data."""
+    span = error.span
+    return Problem(
+        error.severity,
+        error.code,
+        error.message,
+        span.file,
+        span.line,
+        span.column,
+        error.hint,
+        error.notes,
+        error.render(),
+    )
+
+
+def check(
+    path: str | Path,
+    *,
+    net: str | None = None,
+    dims: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Problem]:
+    """All problems of a `.net` file, in the order of their places; none if it is right.
+
+    dims and settings are as in `netc.compile`; with dims the net is checked at those sizes as well, otherwise sizes are
+    made up. Raises UserError for a file that cannot be read, and for a net, dimension or setting that it has not.
+
+    >>> import netc
+    >>> netc.check("examples/lenet.net")
+    []
+    """
+    from ..compiler.build import build, load
+
+    try:
+        experiment = load(Path(path), settings=settings or {}, dims=dims)
+        found = list(experiment.warnings)
+        # `load` has run every net with sizes of its own; what is asked for here is run as asked.
+        for name in [net] if net is not None else [experiment.default_net()] if dims else []:
+            for mode in ("train", "test"):
+                built = build(experiment, name, mode=mode, dims=dims or {})
+                found.extend(built.warnings)
+    except SourceErrors as errors:
+        return _unique(errors.errors)
+    return _unique(found)
+
+
+def _unique(errors: Iterable[SourceError]) -> list[Problem]:
+    """The same problem, found in both modes, once."""
+    ordered = sorted(errors, key=lambda error: error.sort_key)
+    return list(dict.fromkeys(problem(error) for error in ordered))

@@ -1,0 +1,202 @@
+"""Tuning: the blocks of a program's kernels measured on the GPU that runs them, and put into a schedule file.
+
+Joins what the compiler knows of blocks (`passes/lowering/choice.py`: which are near) with the tuner that tries them
+(`runtime/triton/compile/tune.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compiler import ops
+from ..compiler.graph import Node
+from ..compiler.kernel import Blocks
+from ..compiler.loops.domain import form_of
+from ..compiler.program import Program
+from ..driver import Compilation, compilation
+from ..grammar.source import UserError
+from ..passes.fusion.fuse import Fused
+from ..passes.lowering.choice import layers_of, near
+from ..passes.lowering.machines import device
+from ..passes.lowering.measured import Entry, Place, Table, plain, shape_text
+from ..report.tables import Table as Shown
+from ..schedules import in_use, own_file, read_file, write_file
+from ..targets import Choice
+
+if TYPE_CHECKING:
+    from ..runtime.triton.compile.tune import Bench, Site
+
+SETS = 3  # of made-up inputs, in turn
+Told = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel that was tuned: microseconds of its launches in a step, as the cost model or a file had it, and now."""
+
+    layers: str
+    kind: str
+    space: str
+    start: Blocks
+    blocks: Blocks
+    before: float
+    us: float
+    tried: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was measured. table: an entry for every kernel that has a choice."""
+
+    net: str
+    gpu: str
+    rows: tuple[Row, ...]
+    table: Table
+
+    def totals(self) -> tuple[float, float]:
+        """Microseconds of all tuned kernels in a step, before and now."""
+        return sum(row.before for row in self.rows), sum(row.us for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of `netc tune --json`."""
+        before, now = self.totals()
+        rows = [{**asdict(row), "start": numbers(row.start), "blocks": numbers(row.blocks)} for row in self.rows]
+        return {"net": self.net, "gpu": self.gpu, "us_before": before, "us": now, "kernels": rows}
+
+    def shown(self, most: int | None = None) -> Shown:
+        """The kernels, the slowest first."""
+        rows = [
+            [row.layers, row.kind, row.space, f"{row.before:.1f}", f"{row.us:.1f}", numbers(row.blocks), f"{row.tried}"]
+            for row in sorted(self.rows, key=lambda row: -row.before)[:most]
+        ]
+        head = ["layers", "kind", "shape", ">us before", ">us now", "blocks", ">tried"]
+        return Shown(f"{self.net} on {self.gpu}", head, rows)
+
+
+def numbers(b: Blocks) -> str:
+    """Blocks in a few words."""
+    parts = f" in {b.split} parts" if b.split > 1 else ""
+    return f"{b.rows}x{b.columns}x{b.depth}{parts}, {b.warps} warps, {b.stages} stages"
+
+
+def tuned(
+    made: Compilation,
+    gpu: str,
+    bench: Bench | None = None,
+    *,
+    budget: float = 300.0,
+    told: Told | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Tuned:
+    """Measure the kernels of a program, and of the update where several batches make one.
+
+    gpu: its name. bench: what times; without it the GPU. budget: seconds, of each of the two.
+    """
+    if made.request.target != "triton":
+        raise UserError("schedules are of the target triton: there is nothing to tune on numpy")
+    step = _tuned(made, made.fused, lambda m: m.program, gpu, bench, budget, told, clock)
+    if made.apply_fused is None:
+        return step
+
+    def update(made: Compilation) -> Program:
+        program = made.apply_program
+        assert program is not None
+        return program
+
+    then = _tuned(made, made.apply_fused, update, gpu, bench, budget, told, clock)
+    return replace(step, rows=(*step.rows, *then.rows), table=step.table.over(then.table))
+
+
+def _tuned(
+    made: Compilation,
+    fused: Fused,
+    program_of: Callable[[Compilation], Program],
+    gpu: str,
+    bench: Bench | None,
+    budget: float,
+    told: Told | None,
+    clock: Callable[[], float],
+) -> Tuned:
+    from ..runtime.triton.compile.tune import tune
+
+    kernels = _kernels(fused)
+    sites = [site for key, node in kernels.items() if (site := _site(key, node, made)).near(site.start)]
+
+    def build(chosen: Mapping[str, Blocks]) -> Program:
+        return program_of(made.trying(chosen))
+
+    timer = bench if bench is not None else _bench(made, program_of(made))
+    found = tune(sites, build, timer, budget=budget, clock=clock, told=told)
+    rows, entries = [], {}
+    for site in sites:
+        node, best = kernels[site.key], found[site.key]
+        form = form_of(node.attrs["body"])
+        layers, space, us = layers_of(node), shape_text(form.space), best.seconds * 1e6
+        rows.append(Row(layers, form.kind, space, site.start, best.choice, best.before * 1e6, us, best.tried))
+        place = Place(made.arch, plain(gpu), site.key)
+        entries[place] = Entry(form.kind, space, replace(best.choice, precision="ieee"), us, layers[:200])
+    return Tuned(made.net.name, gpu, tuple(rows), Table(entries))
+
+
+def _kernels(fused: Fused) -> dict[str, Node]:
+    """The kernels of a program by what they compute."""
+    found: dict[str, Node] = {}
+    for node in fused.graph.order:
+        if node.op is ops.kernel and node.attrs["schedule"].key:
+            found.setdefault(node.attrs["schedule"].key, node)
+    return found
+
+
+def _site(key: str, node: Node, made: Compilation) -> Site[Blocks]:
+    from ..runtime.triton.compile.tune import Site
+
+    form, on = form_of(node.attrs["body"]), device(made.arch)
+    return Site(key, node.attrs["schedule"], lambda blocks: near(blocks, form, on))
+
+
+def _bench(made: Compilation, program: Program) -> Bench:
+    from ..report.profiling import made_up_feeds
+    from ..runtime.triton.compile.bench import DeviceBench
+
+    return DeviceBench(made.new_state(), [made_up_feeds(program.inputs, seed) for seed in range(SETS)])
+
+
+def frozen_or_tuned(
+    file: Path, out: Path | None, *, seconds: float, tell: Callable[[str], None], **wish: Any
+) -> Tuned | None:
+    """Tune a program of a file, and put the results into a schedule file (without `out` the user's own).
+
+    Where schedules are frozen (`schedules.using`) nothing is tuned: None, or UserError for what no file has. wish: as
+    `driver.compilation` takes it. The file is written whole at the end, or not at all.
+    """
+    from ..runtime.triton.run.device import NoGpu
+
+    made = compilation(file, **wish)
+    if made.request.target != "triton" or made.request.device != "cuda":
+        raise UserError("schedules are measured on a GPU: use --device cuda")
+    try:
+        cuda = Choice(made.request.target, made.request.device).open()
+    except NoGpu as error:
+        raise error.instead("tune on one that has a GPU") from None
+    if in_use().frozen:
+        _ = made.program, made.apply_program
+        return None
+    assert cuda is not None
+    path = out if out is not None else own_file()
+    if path is None:
+        raise UserError("there is no home folder for the user's schedules: name a file by -o")
+    if out is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    before = read_file(path) if path.exists() else Table()  # before the work, so that a damaged file is said now
+
+    def told(number: int, moved: int, left: int) -> None:
+        tell(f"round {number}: {moved} kernels became faster, {left} are not settled")
+
+    found = tuned(made, cuda.gpu, budget=seconds, told=told)
+    write_file(path, found.table.over(before))
+    tell(f"{len(found.table.entries)} schedules: {path}")
+    return found

@@ -1,0 +1,1 @@
+"""Deployment: a compiled net as a folder that runs without netc."""

@@ -1,0 +1,378 @@
+"""A net compiled ahead of time for GPUs, as a folder: kernels, a manifest of how they are launched, weights, launchers.
+
+The folder needs nothing of netc, and no triton: `netc_program.py` runs it with numpy and the GPU's driver, and
+`netc_program.c` without Python. All of a program's memory is one allocation, so an address is a byte offset in it:
+weights first, as they lie in `weights.bin`, then inputs, then the arena.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import __version__
+from ..compiler.program import Launch, Program, StateInfo, TensorType
+from ..grammar.source import UserError
+from ..runtime.triton.compile.ahead import Binary, Job, job_of
+from ..runtime.triton.compile.architectures import Architecture
+from ..runtime.triton.compile.compiling import compile_jobs
+from ..runtime.triton.compile.version import triton_version
+from ..runtime.triton.run.launch import ARENA, Layout, strides_of
+from ..runtime.triton.run.storage import packed, size_of
+from .deployed import FORMAT, write_folder, write_manifest
+
+if TYPE_CHECKING:
+    from ..runtime.state import State
+
+UNIT = 256  # bytes: where each memory begins, as an allocation of the driver's does
+WEIGHTS = "weights.bin"
+# The launchers' files, and what those in Python are called in netc.
+LAUNCHER = {
+    "netc_program.py": "standalone.py",
+    "netc_manifest.py": "manifest.py",
+    "netc_program.h": "",
+    "netc_program.c": "",
+    "main.c": "",
+}
+TABLES = "netc_tables.h"
+README = "README.md"
+ASSEMBLY = {"cubin": "ptx", "hsaco": "amdgcn"}
+
+Told = Callable[[int, int, str], None]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How the data that a net was tested on makes numbers of pixels: (pixel - mean of its channel) * scale."""
+
+    scale: float
+    mean: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program for one architecture: its kernels by name, and where its memories begin in the one allocation."""
+
+    arch: Architecture
+    program: Program
+    layout: Layout
+    module: str
+    kernels: Mapping[str, Binary]
+    starts: Mapping[str, int]
+    scratch: int
+    nbytes: int
+
+
+def deploy_ahead(
+    programs: Mapping[Architecture, Program],
+    infos: Sequence[StateInfo],
+    state: State,
+    folder: Path,
+    *,
+    pixels: Pixels | None = None,
+    told: Told | None = None,
+) -> list[Path]:
+    """Compile a program for each architecture (they differ in schedules only) and write all into a new folder.
+
+    infos: where each tensor of the state lies. pixels: what the C launcher does to images of bytes. told: see
+    `compile_jobs`. Returns the paths of the files. UserError for a folder that holds other files, or a kernel that
+    triton refuses or that takes more shared memory than the architecture has.
+    """
+    first = next(iter(programs.values()))
+    stem = _stem(first.name)
+    modules = _modules(programs, stem)
+    binaries = _binaries(programs, told)
+    weights = _Weights(programs.values(), state)
+    compiled = [_placed(arch, program, modules[arch], binaries[arch], weights) for arch, program in programs.items()]
+
+    def write(part: Path) -> None:
+        for arch, program in programs.items():
+            (part / modules[arch]).write_text(program.source, encoding="utf-8")
+        for one in compiled:
+            (part / one.arch.folder).mkdir()
+            for name, binary in one.kernels.items():
+                (part / one.arch.folder / f"{name}.{binary.kind}").write_bytes(binary.code)
+                (part / one.arch.folder / f"{name}.{ASSEMBLY[binary.kind]}").write_text(binary.assembly)
+        state.save(part / f"{stem}.safetensors")
+        weights.write(part / WEIGHTS)
+        for name in LAUNCHER:
+            (part / name).write_text(_shipped(name), encoding="utf-8")
+        from .launchers import readme, tables
+
+        manifest = _manifest(compiled, infos, weights, pixels)
+        (part / TABLES).write_text(tables(manifest, part), encoding="ascii")
+        (part / README).write_text(readme(manifest), encoding="utf-8")
+        files = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
+        manifest["files"] = {
+            name: {"bytes": (part / name).stat().st_size, "sha256": _sha256(part / name)} for name in files
+        }
+        write_manifest(part, manifest)
+
+    write_folder(folder, write)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _stem(net: str) -> str:
+    """The name of the module; not that of a module which it, or the launcher, imports."""
+    taken = {*sys.stdlib_module_names, "numpy", "triton", "netc_program", "netc_manifest"}
+    return f"net_{net}" if net.lower() in taken else net
+
+
+def own(manifest: Mapping[str, Any], name: str) -> bool:
+    """Whether a file of a folder is one that `deploy_ahead` writes for the net of its manifest."""
+    stem = _stem(manifest["net"])
+    if "/" in name:
+        return bool(re.fullmatch(r"(cuda_\d+|hip_gfx\w+)/\w+\.(cubin|ptx|hsaco|amdgcn)", name))
+    fixed = {*LAUNCHER, TABLES, README, WEIGHTS, f"{stem}.safetensors", f"{stem}.py"}
+    return name in fixed or bool(re.fullmatch(rf"{re.escape(stem)}_(cuda_\d+|hip_gfx\w+)\.py", name))
+
+
+def _shipped(name: str) -> str:
+    """A launcher's file, as it lies in netc; those in Python are modules of the package there."""
+    here = Path(__file__).parent
+    if not name.endswith(".py"):
+        return (here / "c" / name).read_text(encoding="ascii")
+    text = (here / LAUNCHER[name]).read_text(encoding="utf-8")
+    return text.replace("from .manifest import", "from netc_manifest import")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _modules(programs: Mapping[Architecture, Program], stem: str) -> dict[Architecture, str]:
+    """The file of each architecture's module: one for all where the texts are equal."""
+    if len({program.source for program in programs.values()}) == 1:
+        return dict.fromkeys(programs, f"{stem}.py")
+    return {arch: f"{stem}_{arch.folder}.py" for arch in programs}
+
+
+def _binaries(programs: Mapping[Architecture, Program], told: Told | None) -> dict[Architecture, dict[str, Binary]]:
+    """Every function that is launched, compiled."""
+    jobs: dict[Architecture, dict[str, Job]] = {}
+    for arch, program in programs.items():
+        launched = {launch.function for launch in program.launches}
+        jobs[arch] = {f.name: job_of(f, program.source, arch.name) for f in program.functions if f.name in launched}
+    made = compile_jobs([job for table in jobs.values() for job in table.values()], told=told)
+    found = {arch: {name: made[job] for name, job in table.items()} for arch, table in jobs.items()}
+    for arch, table in found.items():
+        for name, binary in table.items():
+            if binary.shared > arch.shared or binary.threads > arch.threads:
+                raise UserError(
+                    f"{name} takes {binary.shared:,} bytes of shared memory and {binary.threads} threads, "
+                    f"{arch.name} has {arch.shared:,} and {arch.threads}"
+                )
+    return found
+
+
+class _Weights:
+    """State and constants end to end, as `weights.bin` and the device hold them."""
+
+    def __init__(self, programs: Iterable[Program], state: State) -> None:
+        self.sections: dict[str, tuple[int, Bytes]] = {}
+        self.nbytes = 0
+        for program in programs:
+            for name, type_ in program.state.items():
+                self._add(f"state:{name}", packed(state.buffers[name], type_.dtype))
+            for name, constant in program.constants.items():
+                self._add(self.constant(name, constant.data), packed(constant.array(), constant.dtype))
+
+    @staticmethod
+    def constant(name: str, data: bytes) -> str:
+        """A constant's section: programs of several architectures may give a name to several constants."""
+        return f"constant:{name}:{hashlib.sha256(data).hexdigest()[:16]}"
+
+    def _add(self, key: str, array: npt.NDArray[Any]) -> None:
+        if key not in self.sections:
+            data = array.reshape(-1).view(np.uint8)
+            self.sections[key] = (self.nbytes, data)
+            self.nbytes += _up(len(data))
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        with path.open("wb") as file:
+            for start, data in self.sections.values():
+                file.write(b"\0" * (start - file.tell()))
+                file.write(data.data)
+            file.write(b"\0" * (self.nbytes - file.tell()))
+
+    @property
+    def crc32(self) -> int:
+        """The checksum of the file, as zlib computes it."""
+        found = 0
+        for start, data in self.sections.values():
+            found = zlib.crc32(b"\0" * (_up(start + len(data)) - start - len(data)), zlib.crc32(data.data, found))
+        return found
+
+
+def _up(size: int) -> int:
+    return -(-size // UNIT) * UNIT
+
+
+def _placed(
+    arch: Architecture, program: Program, module: str, kernels: Mapping[str, Binary], weights: _Weights
+) -> Compiled:
+    """Where each memory of a program begins."""
+    layout = Layout(program)
+    starts: dict[str, int] = {}
+    at = weights.nbytes
+    for memory, size in layout.memories.items():
+        space, _, name = memory.partition(":")
+        if space == "state":
+            starts[memory] = weights.sections[memory][0]
+        elif space == "constant":
+            starts[memory] = weights.sections[weights.constant(name, program.constants[name].data)][0]
+        elif space == "input":
+            starts[memory] = at
+            at += _up(size)
+    starts[ARENA] = at
+    at += _up(layout.memories[ARENA])
+    scratch = 0
+    for launch in program.launches:
+        binary = kernels[launch.function]
+        grid = _grid(launch)
+        scratch = max(scratch, binary.scratch * grid[0] * grid[1] * grid[2])
+    return Compiled(arch, program, layout, module, kernels, starts, at, max(UNIT, at + _up(scratch)))
+
+
+def _grid(launch: Launch) -> tuple[int, int, int]:
+    grid = (*(int(n) for n in launch.grid), 1, 1, 1)
+    return grid[0], grid[1], grid[2]
+
+
+def _manifest(
+    compiled: Sequence[Compiled], infos: Sequence[StateInfo], weights: _Weights, pixels: Pixels | None
+) -> dict[str, Any]:
+    """Everything about the folder but its files, as JSON holds it."""
+    program = compiled[0].program
+    return {
+        "format": FORMAT,
+        "netc": __version__,
+        "triton": triton_version(),
+        "net": program.name,
+        "mode": program.mode,
+        "target": program.target,
+        "dims": {name: int(size) for name, size in program.dims.items()},
+        "pixels": {"scale": pixels.scale, "mean": list(pixels.mean)} if pixels else None,
+        "weights": {
+            "file": WEIGHTS,
+            "bytes": weights.nbytes,
+            "crc32": weights.crc32,
+            "sections": {key: {"offset": start, "bytes": len(data)} for key, (start, data) in weights.sections.items()},
+        },
+        "archs": {one.arch.name: _architecture(one, infos) for one in compiled},
+    }
+
+
+def _architecture(one: Compiled, infos: Sequence[StateInfo]) -> dict[str, Any]:
+    program, layout = one.program, one.layout
+    calls = {"prepare": iter(layout.prepare), "step": iter(layout.step)}
+    lines = {
+        found[1]: number
+        for number, line in enumerate(program.source.splitlines(), 1)
+        if (found := re.match(r"def (\w+)\(", line))
+    }
+    launches = []
+    for launch in program.launches:
+        call = next(calls[launch.phase])
+        launches.append(
+            {
+                "kernel": launch.function,
+                "phase": launch.phase,
+                "grid": list(_grid(launch)),
+                "arguments": [
+                    {"buffer": name, "base": address.memory, "offset": address.offset}
+                    for name, address in zip(launch.arguments, call.addresses, strict=True)
+                ],
+                "layers": list(launch.layers),
+                "places": list(launch.places),
+                "flops": int(launch.flops),
+                "bytes": int(launch.bytes),
+            }
+        )
+    functions = {function.name: function for function in program.functions}
+    kernels = {}
+    for name, binary in one.kernels.items():
+        function, used = functions[name], binary.resources
+        kernels[name] = {
+            "symbol": binary.name,
+            "kind": function.kind,
+            "code": f"{one.arch.folder}/{name}.{binary.kind}",
+            "assembly": f"{one.arch.folder}/{name}.{ASSEMBLY[binary.kind]}",
+            "line": lines[name],
+            "arguments": [vars(argument) for argument in function.arguments],
+            "constants": dict(function.constants),
+            "options": dict(binary.options),
+            "threads": binary.threads,
+            "warps": binary.warps,
+            "shared": binary.shared,
+            "scratch": binary.scratch,
+            "registers": used.registers,
+            "spills": used.spills,
+            "local": used.local,
+            "async_copies": used.copies,
+            "matrix": list(used.matrix),
+        }
+    return {
+        "module": one.module,
+        "memory": {
+            "bytes": one.nbytes,
+            "scratch": one.scratch,
+            "bases": {name: {"start": start, "bytes": layout.memories[name]} for name, start in one.starts.items()},
+        },
+        "inputs": {name: value(one, "input", name) for name in program.inputs},
+        "outputs": {name: value(one, "output", name) for name in program.outputs},
+        "state": {
+            **{info.name: _tensor(one, info) for info in infos if (info.buffer or info.name) in program.state},
+            **{name: value(one, "state", name) for name in program.state},
+        },
+        "updates": list(program.updates),
+        "kernels": kernels,
+        "launches": launches,
+        "buffers": [
+            {
+                "name": buffer.name,
+                "space": buffer.space,
+                "base": buffer.base,
+                "offset": buffer.offset,
+                "dtype": buffer.type.dtype,
+                "stored": buffer.stored or buffer.type.dtype,
+                "shape": [int(size) for size in buffer.type.shape],
+                "order": list(buffer.order or range(buffer.type.rank)),
+            }
+            for buffer in program.buffers
+        ],
+    }
+
+
+def value(one: Compiled, kind: str, name: str) -> dict[str, Any]:
+    """A value that users set or get: element type and shape, and where it lies: start in bytes, strides in elements."""
+    if kind == "output":
+        result = one.layout.results[name]
+        start = one.starts[result.address.memory] + result.address.offset
+        return _entry(result.type, result.address.dtype, start, result.strides)
+    type_ = (one.program.inputs if kind == "input" else one.program.state)[name]
+    return _entry(type_, type_.dtype, one.starts[f"{kind}:{name}"], strides_of(type_.shape, ()))
+
+
+def _tensor(one: Compiled, info: StateInfo) -> dict[str, Any]:
+    """The same for a tensor of state, a part of a buffer."""
+    start = one.starts[f"state:{info.buffer or info.name}"] + info.offset * size_of(info.type.dtype)
+    return _entry(info.type, info.type.dtype, start, strides_of(info.type.shape, ()))
+
+
+def _entry(type_: TensorType, stored: str, start: int, strides: Sequence[int]) -> dict[str, Any]:
+    shape = [int(size) for size in type_.shape]
+    entry = {"dtype": type_.dtype, "stored": stored, "shape": shape, "start": start}
+    return {**entry, "strides": list(strides), "element": size_of(stored)}

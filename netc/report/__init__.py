@@ -1,0 +1,1 @@
+"""Reports: graphs, kernels, profiles and tables as text, pictures and JSON."""

@@ -1,0 +1,111 @@
+"""The stations of a compilation as text or picture: what `netc show --stage` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..compiler.graph import Graph
+from ..compiler.program import Program
+from ..driver import Compilation
+from ..grammar import tree
+from ..grammar.source import UserError
+
+
+def ast(path: Path) -> str:
+    """The syntax tree of a file, an item a line."""
+    from ..grammar.parse import parse, read_source
+
+    return "\n".join(_tree(parse(read_source(path)), "", 0)) + "\n"
+
+
+def _tree(value: object, name: str, depth: int) -> list[str]:
+    pad = "  " * depth
+    label = f"{name}: " if name else ""
+    if isinstance(value, tree.Node):
+        fields = [field for field in value.__dataclass_fields__ if field != "span"]
+        inner = [(field, getattr(value, field)) for field in fields]
+        plain = [(f, v) for f, v in inner if not isinstance(v, tree.Node | tuple)]
+        nested = [(f, v) for f, v in inner if isinstance(v, tree.Node) or (isinstance(v, tuple) and v)]
+        words = " ".join(f"{f}={v!r}" for f, v in plain if v is not None)
+        line = f"{pad}{label}{type(value).__name__} {words}".rstrip()
+        place = f"  # {value.span.line}:{value.span.column}" if value.span.source.text else ""
+        return [line + place, *(text for f, v in nested for text in _tree(v, f, depth + 1))]
+    if isinstance(value, tuple):
+        return [f"{pad}{label}", *(text for item in value for text in _tree(item, "", depth + 1))]
+    return [f"{pad}{label}{value!r}"]
+
+
+def graph(made: Compilation) -> str:
+    return str(made.net.graph)
+
+
+def gradient(made: Compilation) -> str:
+    """The graph with gradients and update, before it is simplified; in test mode there is nothing to add."""
+    return str(made.stations.get("update") or made.stations.get("accumulate") or made.stations.get("gradient") or "")
+
+
+def fused(made: Compilation) -> str:
+    return str(made.fused.graph)
+
+
+def kernels(made: Compilation) -> str:
+    """The launches in order, each with its layers, lines, operations and bytes, and the buffers they are bound to."""
+    return _launches(made.program)
+
+
+def _launches(program: Program) -> str:
+    count = len({launch.function for launch in program.launches})
+    lines = [
+        f"# {program.name} ({program.mode}) for {program.target}: "
+        f"{len(program.launches)} launches of {count} functions, {program.arena_bytes:,} bytes of arena"
+    ]
+    for launch in program.launches:
+        once = "once " if launch.phase == "prepare" else ""
+        places = "  # " + "; ".join(", ".join(part) for part in (launch.layers or ("no layer",), launch.places) if part)
+        lines.append(f"{once}{launch.function}({', '.join(launch.arguments)}){places}")
+        lines.append(f"    {launch.flops:,} operations, {launch.bytes:,} bytes")
+    lines.append("")
+    for buffer in program.buffers:
+        where = f"arena at {buffer.offset:,}" if buffer.space == "arena" else buffer.space
+        order = f", axes {list(buffer.order)}" if buffer.order and buffer.order != tuple(sorted(buffer.order)) else ""
+        lines.append(f"{buffer.name}: {buffer.type} in {where}{order}")
+    return "\n".join(lines) + "\n"
+
+
+def source(made: Compilation) -> str:
+    return made.program.source
+
+
+TEXTS: Mapping[str, Callable[[Compilation], str]] = {
+    "graph": graph,
+    "gradient": gradient,
+    "fused": fused,
+    "kernels": kernels,
+    "source": source,
+}
+STAGES = ("ast", *TEXTS)
+
+
+def picture(made: Compilation, stage: str) -> str:
+    """A stage as SVG; UserError for those that are no graph."""
+    from .drawing import kernel_boxes, layer_boxes, svg
+
+    kinds = {layer.name: layer.kind for layer in made.net.layers}
+    title = f"{made.net.name} ({made.net.mode})"
+    if stage == "graph":
+        return svg(layer_boxes(made.net.graph, kinds), title)
+    if stage == "gradient":
+        found = _differentiated(made)
+        forward = Graph({name: node for name, node in found.outputs.items() if name in made.net.graph.outputs})
+        return svg(layer_boxes(found, kinds, forward), f"{title}, with gradients")
+    if stage in ("fused", "kernels"):
+        return svg(kernel_boxes(made.fused.graph), f"{title}: {made.request.target} kernels")
+    raise UserError(f"--svg draws the stages graph, gradient, fused and kernels, not {stage}")
+
+
+def _differentiated(made: Compilation) -> Graph:
+    found = made.stations.get("gradient")
+    if found is None:
+        raise UserError("there are no gradients in test mode; use --mode train")
+    return found

@@ -1,1 +1,0 @@
-"""Kernels for GPUs: what is computed together (`fuse`), how values lie (`layout`), in which blocks (`schedule`)."""

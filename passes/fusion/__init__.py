@@ -1,0 +1,1 @@
+"""Operator fusion: which nodes become one kernel, what is stored, what is computed again by its readers."""

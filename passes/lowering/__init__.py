@@ -1,0 +1,1 @@
+"""Lowering: from fused kernels to schedules, layouts and a memory plan."""

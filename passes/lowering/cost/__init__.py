@@ -1,0 +1,1 @@
+"""Cost models: the time of a kernel's candidates from a machine's figures."""

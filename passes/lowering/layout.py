@@ -1,0 +1,71 @@
+"""Orders of axes on a GPU: activations lie as N,H,W,C, so that a product's innermost run is channels.
+
+State lies as it is fed, row-major; so does a value whose axes behind the batch a reader joins (a linear layer after the
+convolutions): then that reader's runs are whole rows, and the writer's are one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...compiler import ops
+from ...compiler.graph import Graph, Node
+from ...compiler.kernel import HEAVY
+from ...compiler.plan import Home
+from ...compiler.program import Decision
+from .memory import flattened
+
+CONVOLUTIONS = HEAVY - {"dot"}
+
+
+def orders(graph: Graph, homes: Mapping[Node, Home]) -> dict[Node, tuple[int, ...]]:
+    """The order of the axes, outermost first, of each item and concat of a graph of kernels."""
+    rows = {node for node, _ in flattened(graph, inner=False)}
+    ranks = _convolved(graph)
+    found: dict[Node, tuple[int, ...]] = {}
+    for node in graph.order:
+        if node not in homes:
+            continue
+        home = homes[node]
+        rank = len(node.shape)
+        base = ranks.get(rank, 0) if home.space == "arena" and node not in rows and not _weights(node) else 0
+        found[node] = (0, *range(2, base), 1, *range(base, rank)) if base else tuple(range(rank))
+    for node in graph.order:
+        parent = homes[node].parent if node in homes else None
+        if parent is not None and len(node.shape) == len(parent.shape):
+            found[node] = found[parent]
+    return found
+
+
+def decisions(graph: Graph) -> Iterator[Decision]:
+    """For the ledger: values of convolutional nets that lie row-major, and what that costs their writers."""
+    ranks, seen = _convolved(graph), set[Node]()
+    for node, _ in flattened(graph, inner=False):
+        base = ranks.get(len(node.shape), 0)
+        if node in seen or not base or int(node.shape[1]) == 1 or node.op is not ops.item:
+            continue
+        seen.add(node)
+        run = int(node.shape[base - 1])
+        reason = (
+            f"lies as N,C,H,W since a reader joins these axes: written in runs of {run} elements, "
+            f"not of {int(node.shape[1])} channels"
+        )
+        yield Decision(node.scope or "value", "its readers", (node.scope,) if node.scope else (), False, reason, 0)
+
+
+def _convolved(graph: Graph) -> dict[int, int]:
+    """The ranks of activations (also with the axes of a window that was reduced), and where their spatial axes end."""
+    found: set[int] = set()
+    for kernel in graph.order:
+        if kernel.op is ops.kernel:
+            body: Graph = kernel.attrs["body"]
+            found |= {len(node.shape) for node in body.order if node.op.name in CONVOLUTIONS}
+    return {2 * rank - 2: rank for rank in found} | {rank: rank for rank in found}
+
+
+def _weights(node: Node) -> bool:
+    """Whether an item is the gradient of a convolution's weights."""
+    if node.op is not ops.item:
+        return False
+    body: Graph = node.inputs[0].attrs["body"]
+    return any(n.op is ops.conv_weight_grad for n in body.order)

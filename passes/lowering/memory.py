@@ -1,0 +1,237 @@
+"""The memory plan: the order of launches, where values lie, and how long each is needed.
+
+Concats hold their operands; next values of state are written over the old ones, after all their readers; all else lies
+in one arena. The target adds the scratch of its kernels and packs all of it (`compiler.plan.pack`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ...compiler import ops
+from ...compiler.graph import Graph, GraphError, Node
+from ...compiler.kernel import narrow
+from ...compiler.plan import Home, Plan
+from ..fusion.materialize import Span, base_of, state_span
+
+Orders = Callable[[Graph, dict[Node, Home]], dict[Node, tuple[int, ...]]]
+
+
+def plan(graph: Graph, *, threads: int, inner: bool, layout: Orders | None = None) -> Plan:
+    """The plan of a graph of kernels (see `fuse`). layout: gives the order of each value's axes; else some are free."""
+    homes = _homes(graph)
+    edges = _edges(graph, homes)
+    prepare = _prepared(graph, homes)
+    kernels = _launch_order(graph, edges, prepare)
+    orders = layout(graph, homes) if layout else _orders(graph, homes, inner)
+    lives = _lives(graph, homes, kernels, prepare)
+    return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner)
+
+
+def size_of(node: Node) -> int:
+    """The bytes of a stored value."""
+    if node.op is ops.item and narrow(_result(node)):
+        return node.type.count
+    return node.type.numpy_dtype.itemsize * node.type.count
+
+
+def _result(item: Node) -> Node:
+    body: Graph = item.inputs[0].attrs["body"]
+    index: int = item.attrs["index"]
+    return [*body.outputs.values()][index]
+
+
+def _homes(graph: Graph) -> dict[Node, Home]:
+    """The memory of each item and concat."""
+    homes: dict[Node, Home] = {}
+    for name, value in graph.updates.items():
+        homes[value] = Home("state", name)
+    for node in graph.order:
+        if node.op is ops.concat:
+            homes.setdefault(node, Home("arena"))
+            start = 0
+            for x in node.inputs:
+                base = base_of(x)
+                if state_span(base) is None:
+                    homes[base] = Home("part", parent=node, start=start)
+                start += int(x.shape[node.attrs["axis"]])
+        elif node.op is ops.item:
+            homes.setdefault(node, Home("arena"))
+    return homes
+
+
+def stored_below(node: Node) -> Iterator[Node]:
+    """The items, inputs and states that an operand of a kernel is a view of, through concats."""
+    stack = [node]
+    while stack:
+        x = stack.pop()
+        if x.op is ops.item or not x.inputs:
+            yield x
+        else:
+            stack.extend(x.inputs)
+
+
+def _edges(graph: Graph, homes: dict[Node, Home]) -> dict[Node, dict[Node, None]]:
+    """Which kernels must run before each kernel: the makers of its operands, the readers of what it overwrites."""
+    kernels = [n for n in graph.order if n.op is ops.kernel]
+    before: dict[Node, dict[Node, None]] = {k: {} for k in kernels}
+    readers: dict[str, list[tuple[Node, Span]]] = {}
+    for kernel in kernels:
+        for x in kernel.inputs:
+            span = state_span(x)
+            if span is not None:
+                readers.setdefault(span.state, []).append((kernel, span))
+            for below in stored_below(x):
+                if below.op is ops.item:
+                    before[kernel][below.inputs[0]] = None
+    for node, home in homes.items():
+        if node.op is not ops.item:
+            continue
+        span = written_span(node, home, homes)
+        for reader, read in readers.get(span.state, ()) if span else ():
+            apart = span is not None and (read.stop <= span.start or span.stop <= read.start)
+            if reader is not node.inputs[0] and not apart:
+                before[node.inputs[0]][reader] = None
+    return before
+
+
+def written_span(node: Node, home: Home, homes: dict[Node, Home]) -> Span | None:
+    """The part of a state that a value is written over, or None."""
+    if home.space == "state":
+        return Span(home.name, 0, node.type.count)
+    if home.space == "part" and home.parent is not None:
+        outer = homes[home.parent]
+        if outer.space == "state":
+            return Span(outer.name, home.start, home.start + node.type.count)
+    return None
+
+
+def _prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
+    """The kernels that only unchanging state decides: they run when the state was set, not at each call."""
+    found: set[Node] = set()
+    placed = {n.inputs[0] for n, home in homes.items() if n.op is ops.item and home.space != "arena"}
+    for node in graph.order:
+        if node.op is not ops.kernel:
+            continue
+        below = [b for x in node.inputs for b in stored_below(x)]
+        makers = [b.inputs[0] for b in below if b.op is ops.item]
+        states = [b for b in below if b.op is ops.param]
+        if (
+            node not in placed
+            and all(m in found for m in makers)
+            and all(b.op in (ops.param, ops.item) for b in below)
+            and not any(s.attrs["name"] in graph.updates for s in states)
+            and not any(n.op.name == "random" for n in node.attrs["body"].order)
+        ):
+            found.add(node)
+    return found
+
+
+def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: set[Node]) -> list[Node]:
+    """Of the kernels that are ready, the one that frees most; of equals the first in the graph's order."""
+    place = {k: i for i, k in enumerate(before)}
+    waiting = {k: len(needs) for k, needs in before.items()}
+    after: dict[Node, list[Node]] = {k: [] for k in before}
+    users: dict[Node, int] = {}
+    made: dict[Node, int] = dict.fromkeys(before, 0)
+    for k, needs in before.items():
+        for need in needs:
+            after[need].append(k)
+    for node in graph.order:
+        if node.op is ops.item:
+            made[node.inputs[0]] += size_of(node)
+    for needs in before.values():
+        for need in needs:
+            users[need] = users.get(need, 0) + 1
+    ready = [k for k, n in waiting.items() if not n]
+    order: list[Node] = []
+    while ready:
+
+        def cost(k: Node) -> tuple[bool, int, int]:
+            freed = sum(made[need] for need in before[k] if users[need] == 1)
+            grows = made[k] - freed
+            return k not in prepare, min(grows, 0), place[k]
+
+        best = min(ready, key=cost)
+        ready.remove(best)
+        order.append(best)
+        for need in before[best]:
+            users[need] -= 1
+        for k in after[best]:
+            waiting[k] -= 1
+            if not waiting[k]:
+                ready.append(k)
+    if len(order) < len(before):
+        raise GraphError("kernels wait for each other: a state would be overwritten before it is read")
+    return order
+
+
+def _orders(graph: Graph, homes: dict[Node, Home], inner: bool) -> dict[Node, tuple[int, ...]]:
+    """The orders of axes that are decided before any kernel is written: state, views of parts, concats."""
+    orders: dict[Node, tuple[int, ...]] = {}
+    for node in graph.order:
+        if node.op is ops.concat:
+            rank = len(node.shape)
+            plain = all(base_of(x) is x for x in node.inputs)
+            if rank >= 3 and plain and homes[node].space == "arena":
+                orders[node] = (*range(1, rank), 0) if inner else (1, 0, *range(2, rank))
+            else:
+                orders[node] = tuple(range(rank))
+        elif node in homes and homes[node].space == "state":
+            orders[node] = tuple(range(len(node.shape)))
+    for node, wanted in flattened(graph, inner):
+        if node in homes and homes[node].space == "arena":
+            orders.setdefault(node, wanted)
+    return orders
+
+
+def flattened(graph: Graph, inner: bool) -> Iterator[tuple[Node, tuple[int, ...]]]:
+    """Values whose readers join or split their axes behind the batch, and the order in which that is a view."""
+    for kernel in graph.order:
+        if kernel.op is not ops.kernel:
+            continue
+        body: Graph = kernel.attrs["body"]
+        for node in body.order:
+            if node.op is not ops.reshape or node.inputs[0].op is not ops.input_:
+                continue
+            x = node.inputs[0]
+            operand = kernel.inputs[int(x.attrs["name"][2:])]
+            rank = len(x.shape)
+            joins = [n for n in x.shape if n != 1] != [n for n in node.shape if n != 1]
+            if operand.op is ops.item and joins and rank >= 2:
+                same_batch = node.shape[:1] == x.shape[:1]
+                yield operand, (*range(1, rank), 0) if inner and same_batch else tuple(range(rank))
+
+
+def _lives(
+    graph: Graph, homes: dict[Node, Home], kernels: list[Node], prepare: set[Node]
+) -> dict[Node, tuple[int, int]]:
+    """The first and last launch that needs each value in the arena; what is prepared or an output stays."""
+    when = {k: i for i, k in enumerate(kernels)}
+    end = len(kernels)
+    lives: dict[Node, tuple[int, int]] = {}
+
+    def owner(node: Node) -> Node | None:
+        home = homes[node]
+        while home.space == "part" and home.parent is not None:
+            node, home = home.parent, homes[home.parent]
+        return node if home.space == "arena" else None
+
+    def extend(node: Node, at: int) -> None:
+        for below in stored_below(node):
+            if below.op is ops.item and (held := owner(below)) is not None:
+                low, high = lives.get(held, (at, at))
+                lives[held] = min(low, at), max(high, at)
+
+    for node in graph.order:
+        if node.op is ops.item:
+            extend(node, when[node.inputs[0]])
+        elif node.op is ops.kernel:
+            for x in node.inputs:
+                extend(x, when[node])
+                if node not in prepare and any(b.op is ops.item and b.inputs[0] in prepare for b in stored_below(x)):
+                    extend(x, 0)
+                    extend(x, end)
+    for value in graph.outputs.values():
+        extend(value, end)
+    return lives

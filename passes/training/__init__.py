@@ -1,0 +1,1 @@
+"""Automatic differentiation and optimizers as graph transformations: gradient, update, flat state, precision."""

@@ -1,0 +1,193 @@
+"""Runs a program of the triton target on a device: feeds go in, the step runs, outputs come out, state stays there.
+
+The same for a GPU and for Triton's interpreter; what differs is behind `Device`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from ....compiler.program import Program, UserError
+from ...state import State
+from ..interpreter.accesses import AccessFault, faults_of
+from .launch import ARENA, Call, Layout, Result
+from .mirror import Memory, Mirror, MirrorDevice
+from .storage import packed, unpacked
+
+Array = npt.NDArray[Any]
+POISON = 0xFF  # as a float of any size NaN, as a whole number -1
+
+
+class WrongWrite(Exception):
+    """A program wrote what it only reads."""
+
+
+class Loaded(Protocol):
+    """A program whose calls are bound to memories."""
+
+    def prepare(self) -> None: ...
+
+    def step(self) -> None: ...
+
+    def timed(self) -> list[float]: ...
+
+    def repeated(self, times: int) -> float: ...
+
+
+@runtime_checkable
+class Watched(Loaded, Protocol):
+    """A program whose accesses to memory can be looked at; `found` is what was wrong with them since it was emptied."""
+
+    found: list[dict[str, Any]]
+    accesses: int
+
+    def watch(self, layout: Layout) -> None: ...
+
+
+class Device(MirrorDevice, Protocol):
+    """Something with memory that runs kernels."""
+
+    def load(
+        self, source: str, memories: Mapping[str, Any], prepare: Sequence[Call], step: Sequence[Call]
+    ) -> Loaded: ...
+
+    def check(self) -> None: ...
+
+
+class Engine:
+    """A program on a device, with the state's copy there.
+
+    checked: the arena is filled with NaN before each run, so that what is read before it was written shows; inputs,
+    constants and state that is no update must stay as they are (WrongWrite), and so must what lies beside them.
+    watched: every access is looked at, see `faults`; in the interpreter only, elsewhere UserError.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        state: State,
+        device: Device,
+        mirror: Mirror,
+        *,
+        checked: bool = False,
+        watched: bool = False,
+    ) -> None:
+        self.program = program
+        self._state = state
+        self._device = device
+        self._mirror = mirror
+        self._checked = checked
+        self._layout = Layout(program)
+        self._memories: dict[str, Memory] = {}
+        for name, size in self._layout.memories.items():
+            space, _, key = name.partition(":")
+            if space == "state":
+                self._memories[name] = mirror.memory(key, program.state[key])
+            else:
+                self._memories[name] = device.allocate(f"{program.name}, {name}", size, fed=space == "input")
+        for name, constant in program.constants.items():
+            self._memories[f"constant:{name}"].write(packed(constant.array(), constant.dtype))
+        self._loaded = device.load(program.source, self._memories, self._layout.prepare, self._layout.step)
+        self._watched = self._watch() if watched else None
+        self._prepared: int | None = None
+        written = {ARENA, *(f"state:{name}" for name in program.updates)}
+        self._constant = [name for name in self._memories if name not in written]
+        self._before: list[Array] = []
+
+    def _watch(self) -> Watched:
+        if not isinstance(self._loaded, Watched):
+            raise UserError(f"accesses to memory are only looked at in Triton's interpreter, not by {self.where}")
+        self._loaded.watch(self._layout)
+        return self._loaded
+
+    @property
+    def where(self) -> str:
+        """What runs it, with its versions."""
+        return self._device.told
+
+    def faults(self) -> list[AccessFault]:
+        """What was wrong with accesses since the last call; nothing if they are not watched."""
+        if self._watched is None:
+            return []
+        found, self._watched.found = self._watched.found, []
+        return faults_of(self._layout, found)
+
+    @property
+    def accesses(self) -> int:
+        """How many elements were read and written so far, if they are watched."""
+        return 0 if self._watched is None else self._watched.accesses
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """A step: the outputs by name; the state has its updates."""
+        self._begin(feeds)
+        self._loaded.step()
+        self._committed()
+        return self._fetch()
+
+    def timed(self, feeds: Mapping[str, Array]) -> list[float]:
+        """A step: the seconds of each launch."""
+        self._begin(feeds)
+        found = self._loaded.timed()
+        self._committed()
+        return found
+
+    def seconds(self, feeds: Mapping[str, Array], times: int) -> float:
+        """So many steps on the same feeds, one after the other: the seconds of one, without the ways in and out."""
+        self._begin(feeds)
+        found = self._loaded.repeated(times)
+        self._committed()
+        return found
+
+    def spoil(self) -> None:
+        """Fill what the program computes into with NaN, so that what a step reads or returns unwritten shows."""
+        self._memories[ARENA].fill(POISON)
+        self._prepared = None
+
+    def _begin(self, feeds: Mapping[str, Array]) -> None:
+        for name, array in feeds.items():
+            self._memories[f"input:{name}"].write(packed(array, self.program.inputs[name].dtype))
+        self._mirror.upload(self._state)
+        if self._checked:
+            self.spoil()
+            self._before = self._constants()
+        version = self._mirror.version
+        if self._layout.prepare and self._prepared != version:
+            self._loaded.prepare()
+            self._prepared = version
+
+    def _committed(self) -> None:
+        """Tell others that the state was written; what this program prepared does not depend on what it writes."""
+        fresh = self._prepared == self._mirror.version
+        if self.program.updates:
+            self._mirror.committed(self._state, self.program.updates)
+        self._prepared = self._mirror.version if fresh else None
+        if self._checked:
+            self._device.check()
+            for name, before, after in zip(self._constant, self._before, self._constants(), strict=True):
+                if not np.array_equal(before, after):
+                    raise WrongWrite(f"{self.program.name} wrote {name}, which it only reads")
+
+    def _constants(self) -> list[Array]:
+        """The bytes of what a program only reads."""
+        sizes = self._layout.memories
+        parts = [(self._memories[name], 0, sizes[name]) for name in self._constant]
+        return [part.copy() for part in self._device.read(parts)]
+
+    def _fetch(self) -> dict[str, Array]:
+        results = self._layout.results
+        parts = [(self._memories[r.address.memory], r.address.offset, r.nbytes) for r in results.values()]
+        found = self._device.read(parts)
+        return {name: logical(data, result) for (name, result), data in zip(results.items(), found, strict=True)}
+
+
+def logical(data: Array, result: Result) -> Array:
+    """An output as users see it, row-major, from the bytes that it lies in."""
+    shape = tuple(map(int, result.type.shape))
+    flat = unpacked(data, result.address.dtype)
+    strides = [stride * flat.itemsize for stride in result.strides]
+    view = np.lib.stride_tricks.as_strided(flat, shape, strides) if result.type.count else np.empty(shape, flat.dtype)
+    return np.array(view, result.type.numpy_dtype, order="C", copy=True)

@@ -1,0 +1,98 @@
+"""The copy of a state on a device: all programs of one state on one device share it, so that a test follows a step.
+
+The host's `State` is the truth. It is copied over when it was written, and what programs wrote on the device is copied
+back when somebody asks the state for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ....compiler.program import TensorType
+from ...state import State
+from .launch import stored_bytes
+from .storage import packed, unpacked
+
+Array = npt.NDArray[Any]
+
+
+class Memory(Protocol):
+    """Bytes on a device."""
+
+    def write(self, data: Array, /) -> None: ...
+
+    def fill(self, value: int, /) -> None: ...
+
+
+class MirrorDevice(Protocol):
+    """What a device does with memory."""
+
+    @property
+    def told(self) -> str: ...
+
+    def allocate(self, name: str, size: int, *, fed: bool = False) -> Any: ...
+
+    def copy(self, source: Any, to: Any) -> None: ...
+
+    def read(self, parts: Sequence[tuple[Any, int, int]]) -> list[Array]: ...
+
+
+class Mirror:
+    """The buffers of a state on a device, those that its programs use. version: of the state that they hold."""
+
+    def __init__(self, device: MirrorDevice) -> None:
+        self._device = device
+        self._held: dict[str, tuple[Memory, TensorType]] = {}
+        self._kept: dict[str, Memory] = {}
+        self.version: int | None = None
+
+    def memory(self, name: str, type_: TensorType) -> Memory:
+        """The memory of a buffer."""
+        if name not in self._held:
+            self._held[name] = self._device.allocate(f"state {name}", stored_bytes(type_)), type_
+            self.version = None
+        return self._held[name][0]
+
+    def upload(self, state: State) -> None:
+        """Copy what was written on the host, or by programs elsewhere."""
+        version = state.version
+        if version == self.version:
+            return
+        for name, (memory, type_) in self._held.items():
+            if state.newer(name) is not self:
+                memory.write(packed(state.buffers[name], type_.dtype))
+        self.version = version
+
+    def committed(self, state: State, names: Collection[str]) -> None:
+        """Say that programs wrote these buffers here."""
+        state.written(self, names)
+        self.version = state.version
+
+    def keep(self, name: str) -> None:
+        """Remember a buffer as it is here."""
+        memory, type_ = self._held[name]
+        if name not in self._kept:
+            self._kept[name] = self._device.allocate(f"state {name}, kept", stored_bytes(type_))
+        self._device.copy(memory, self._kept[name])
+
+    def undo(self, name: str) -> None:
+        """Bring back what `keep` remembered."""
+        self._device.copy(self._kept[name], self._held[name][0])
+
+    def fetch(self, name: str, into: Array) -> None:
+        """Copy a buffer to the host."""
+        memory, type_ = self._held[name]
+        (data,) = self._device.read([(memory, 0, stored_bytes(type_))])
+        np.copyto(into, unpacked(data, type_.dtype).reshape(into.shape))
+
+
+def mirror_of(state: State, device: MirrorDevice) -> Mirror:
+    """The one copy of a state on a device."""
+    found = state.copies.get(id(device))
+    if not isinstance(found, Mirror):
+        found = state.copies[id(device)] = Mirror(device)
+    return found
