@@ -60,8 +60,8 @@ class Driver:
 
 driver.set_active(Driver())
 from hand_written import scale
-from netc.runtime.triton.launch import Launcher, Layout, functions_of
-from netc.runtime.triton.warming import compile_together
+from netc.runtime.triton.run.launch import Launcher, Layout, functions_of
+from netc.runtime.triton.compile.warming import compile_together
 program = scale()
 layout, functions = Layout(program), functions_of(program.source)
 starts = {name: number << 33 for number, name in enumerate(("input:x", "state:w", "arena"), 1)}
