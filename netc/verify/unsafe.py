@@ -1,8 +1,8 @@
 """Faults that the numbers of a run do not show: kernels that the interpreter runs well, and a GPU, which runs them at
 once, may not; and steps that a GPU launches well and replays wrong.
 
-Triton's interpreter lets every access to memory be looked at (`runtime/triton/interpreter/watch.py`); on a GPU, and for the numpy
-target, nobody looks.
+Triton's interpreter lets every access to memory be looked at (`runtime/triton/interpreter/watch.py`); on a GPU, and
+for the numpy target, nobody looks.
 """
 
 from __future__ import annotations
