@@ -171,7 +171,7 @@ class _Levels:
                 if self.levels.get(node, level) != level and node.type.count > 1:
                     raise ValueError(f"{node.op.name} has the level {self.levels[node]}, it is read as {level}")
                 continue
-            if node.op.family == "movement" and node.op is not ops.unwindow:
+            if node.op.family == "movement":
                 # An output or the operand of a reduction: what it reads is at its own number.
                 self.levels.setdefault(node, level)
                 self._read(node, level, same(node.type.count), stack)
@@ -186,7 +186,7 @@ class _Levels:
 
     def _read(self, x: Node, level: Level, digits: Digits | None, stack: list[tuple[Node, Level]]) -> None:
         """Follow views from a value at a level down to what computes them."""
-        while x.op.family == "movement" and x.op is not ops.unwindow:
+        while x.op.family == "movement":
             if digits is not None:
                 step = through(x) if len(x.inputs) == 1 else None
                 digits = None if step is None else composed(digits, step)
@@ -216,7 +216,7 @@ class _Levels:
 
 def computed(node: Node) -> bool:
     """Whether a node is work: no operand, constant or movement."""
-    return node.op.family not in ("movement", "source", "group") or node.op in (ops.random, ops.unwindow)
+    return node.op.family not in ("movement", "source", "group") or node.op is ops.random
 
 
 def window(node: Node) -> tuple[int, ...]:

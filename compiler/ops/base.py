@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Infer = Callable[..., TensorType | TupleType]
 Vjp = Callable[..., Sequence[Node | None]]
-Family = Literal["source", "pointwise", "reduce", "movement", "contract", "index", "group"]
+Family = Literal["source", "pointwise", "reduce", "movement", "contract", "index", "overlap", "group"]
 
 
 class TypeRuleError(Exception):

@@ -241,5 +241,5 @@ def _unwindow_vjp(
     return (window(g, axes=axes, sizes=sizes, strides=strides, dilations=dilations),)
 
 
-# The adjoint of `window`: elements that several windows share are summed.
-unwindow: Op = movement("unwindow", _unwindow_type, _unwindow, _unwindow_vjp)
+# Overlap-add, the adjoint of `window`: elements that several windows share are summed.
+unwindow: Op = register(Op("unwindow", "overlap", _unwindow_type, _unwindow, _unwindow_vjp, no_flops))

@@ -36,7 +36,7 @@ def pull(node: Node, axis: int) -> tuple[Axis, ...] | None:
         return (axis,) * len(node.inputs)
     if family == "reduce":
         return None if axis in node.attrs["axes"] else (axis,)
-    if family == "movement":
+    if family in ("movement", "overlap"):
         return _pull_movement(node, axis)
     if name in ("const", "iota"):
         return ()

@@ -72,7 +72,7 @@ class Stores:
         """Whether a kernel writes this node; else it is read through, or is an input, state or a concat."""
         known = self._computed.get(node)
         if known is None:
-            inline = (node.op.family == "movement" and node.op is not ops.unwindow) or node.op.name in (
+            inline = node.op.family == "movement" or node.op.name in (
                 *SOURCES,
                 "const",
                 "iota",

@@ -43,7 +43,7 @@ def _first(node: Node) -> Digits | None:
         return same(node.type.count)
     if node.op.family == "reduce" and not window_axes(node):
         return same(node.inputs[0].type.count)
-    if node.op.family == "movement" and node.op is not ops.unwindow:
+    if node.op.family == "movement":
         return through(node)
     return None
 

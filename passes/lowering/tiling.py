@@ -70,7 +70,7 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
     columns = 0
     widest = 1
     for node, axis in along.items():
-        if axis is not None and axis != TOTAL and node.op.family not in ("movement", "source"):
+        if axis is not None and axis != TOTAL and node.op.family not in ("movement", "overlap", "source"):
             widest = max(widest, node.type.nbytes // length)
         if node.op.name in CONVOLUTIONS:
             shape = node.inputs[1].shape if node.op.name != "conv_weight_grad" else node.shape

@@ -283,7 +283,7 @@ def _moves(node: Node) -> bool:
     """Whether a node moves numbers of 16 bits as well as any."""
     if node.op is ops.pad:
         return node.attrs["value"] in (0.0, math.inf, -math.inf)
-    return node.op.family == "movement" and node.op is not ops.unwindow
+    return node.op.family == "movement"
 
 
 def _fed(graph: Graph) -> set[Node]:

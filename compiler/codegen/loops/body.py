@@ -125,7 +125,7 @@ class Body(Statements):
         if node.op is ops.concat:
             parts = pull_concat(node, index)
             return [(x, i, (*conditions, guard), None) for x, i, guard in parts if not guard.never]
-        if node.op.family == "movement" and node.op is not ops.unwindow:
+        if node.op.family == "movement":
             return self._pulled(wanted)
         return []
 
@@ -141,7 +141,7 @@ class Body(Statements):
 
     def _named(self, node: Node, value: Value) -> Value:
         """Under a name if it is used more than once, or long."""
-        moved = node.op.family == "movement" and node.op is not ops.unwindow
+        moved = node.op.family == "movement"
         if len(value.text) > LONGEST or (self._uses.get(node, 0) > 1 and not moved):
             return self.settle(value)
         return value

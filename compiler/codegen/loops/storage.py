@@ -327,7 +327,9 @@ def renamed_all(stored: Sequence[Stored], prefix: str) -> tuple[Place, ...]:
 
 def computing(body: Graph) -> tuple[str, ...]:
     """The layers that compute something in a kernel, rather than move what another one has computed."""
-    scopes = [o.scope for n in body.order if n.op.family not in ("source", "movement") for o in body.origins(n)]
+    scopes = [
+        o.scope for n in body.order if n.op.family not in ("source", "movement", "overlap") for o in body.origins(n)
+    ]
     return tuple(dict.fromkeys(scope for scope in scopes if scope))
 
 

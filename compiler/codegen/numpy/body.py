@@ -114,7 +114,7 @@ class Body:
         """Whether a node is written somewhere, rather than read through."""
         if node in self.result_of:
             return True
-        inline = (node.op.family == "movement" and node.op is not ops.unwindow) or node.op.name in (
+        inline = node.op.family == "movement" or node.op.name in (
             "input",
             "const",
             "iota",
@@ -349,7 +349,7 @@ class Body:
             if node in self.values:
                 continue
             if self.computed(node):
-                if (node.op.family == "movement" and node.op is not ops.unwindow) or node.op.family == "source":
+                if node.op.family == "movement" or node.op.family == "source":
                     self.copy(node)
                 elif not self.skipped(node):
                     SPELL[node.op.name](self, node)

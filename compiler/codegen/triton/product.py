@@ -83,7 +83,7 @@ class _Product:
         while source.op is not ops.input_:
             if source.op.family == "pointwise":
                 source = max(source.inputs, key=_weight)
-            elif source.op.family == "movement" and len(source.inputs) == 1 and source.op is not ops.unwindow:
+            elif source.op.family == "movement" and len(source.inputs) == 1:
                 pulled = pull(source, index)
                 source, index = pulled.node, pulled.index
             else:
