@@ -22,11 +22,12 @@ from ..compiler.program import UserError
 from .atomic import sweep, write_text
 from .data.files import check_regular
 from .state import State
-from .tensors import file_hash, printable, read_tensors, write_tensors
+from .tensors import entries, file_hash, printable, read_tensors, write_tensors
 
 FORMAT = 1
 MAX_JSON = 1 << 22  # bytes; the loss window is the longest part of it
 NAME = re.compile(r"step-(\d{6,})\.json")
+ASIDE = ".damaged"  # the end of the names of files that are no snapshot any more and are left to the user
 KEEP = 3  # snapshots left on disk, unless the caller wants another number
 
 
@@ -119,7 +120,7 @@ def differences(snapshot: Snapshot, current: Mapping[str, Any]) -> list[str]:
 def save(folder: Path, snapshot: Snapshot, state: State, *, keep: int = KEEP) -> Snapshot:
     """Write a snapshot into a folder and remove all but the last `keep` (0: all stay); returns it with its names.
 
-    A `UserError` if it cannot be written; those that were there before are then still whole.
+    A `UserError` if it cannot be written, or could not be read again; those that were there before are still whole.
     """
     name = f"step-{snapshot.step:06d}"
     tensors = folder / f"{name}.safetensors"
@@ -131,17 +132,27 @@ def save(folder: Path, snapshot: Snapshot, state: State, *, keep: int = KEEP) ->
     known = asdict(snapshot) | {"tensors": tensors.name, "sha256": file_hash(tensors), "format": FORMAT}
     del known["path"]
     path = folder / f"{name}.json"
-    write_text(path, json.dumps(known, indent=1) + "\n")
+    text = json.dumps(known, indent=1) + "\n"
+    _fields(path, text.encode())
+    write_text(path, text)
     if keep > 0:
-        prune(folder, keep)
+        prune(folder, keep, path)
     return Snapshot(**known | {"path": path})
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all snapshots of a folder but the last `keep`, and what killed processes left there."""
+def prune(folder: Path, keep: int, newest: Path) -> None:
+    """Remove all snapshots of a folder but the last `keep`, and what killed processes left there.
+
+    newest: the one that was written last; it stays. What cannot be read counts for nothing: it gets another name. So
+    does a later step than the newest: the run went on from an earlier one because that could not be used.
+    """
     kept: set[str] = set()
-    for number, path in enumerate(_listed(folder)):
-        if number < keep:
+    for path in _listed(folder):
+        if path != newest and (_step(path) > _step(newest) or not _looks_whole(path)):
+            for damaged in (path, path.with_suffix(".safetensors")):
+                if damaged.exists():
+                    damaged.replace(damaged.with_name(damaged.name + ASIDE))
+        elif len(kept) < keep:
             kept.add(path.stem)
         else:
             path.unlink(missing_ok=True)  # first, so that no JSON ever names what is gone
@@ -149,6 +160,15 @@ def prune(folder: Path, keep: int) -> None:
         if tensors.stem not in kept:
             tensors.unlink(missing_ok=True)
     sweep(folder)
+
+
+def _looks_whole(path: Path) -> bool:
+    """Whether a snapshot can be read, as far as that is told without reading all of its tensors."""
+    try:
+        entries(path.parent / _json(path)["tensors"])
+    except UserError:
+        return False
+    return True
 
 
 def latest(folder: Path) -> tuple[Snapshot | None, list[str]]:
@@ -166,8 +186,6 @@ def read(path: Path) -> Snapshot:
     """The snapshot of a JSON file, its tensors checked against their hash; a `UserError` if anything is wrong."""
     known = _json(path)
     tensors = known["tensors"]
-    if tensors != f"{path.stem}.safetensors" or known["step"] < 0 or path.stem != f"step-{known['step']:06d}":
-        raise UserError(f"{path}: step and tensors are not those that its name says")
     try:
         if file_hash(path.parent / tensors) != known.get("sha256"):
             raise UserError(f"{path.parent / tensors}: is not as it was written (its sha256 differs)")
@@ -198,11 +216,22 @@ def _json(path: Path) -> dict[str, Any]:
     """The fields of a snapshot's JSON, each of its type."""
     check_regular(path)
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise UserError(f"{path}: not a snapshot: it has more than {MAX_JSON:,} bytes")
-        known = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MAX_JSON + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    known = _fields(path, text)
+    if known["tensors"] != f"{path.stem}.safetensors" or known["step"] < 0 or path.stem != f"step-{known['step']:06d}":
+        raise UserError(f"{path}: step and tensors are not those that its name says")
+    return known
+
+
+def _fields(path: Path, text: bytes) -> dict[str, Any]:
+    """The fields of a snapshot from the text of its JSON, read or about to be written."""
+    if len(text) > MAX_JSON:
+        raise UserError(f"{path}: not a snapshot: it has more than {MAX_JSON:,} bytes")
+    try:
+        known = json.loads(text)
     except (ValueError, RecursionError):
         raise UserError(f"{path}: not a snapshot: it is no JSON") from None
     if not isinstance(known, dict):
@@ -227,7 +256,11 @@ def _json(path: Path) -> dict[str, Any]:
 def _listed(folder: Path) -> Sequence[Path]:
     """The JSON files of snapshots, the last step first."""
     try:
-        found = [(int(match[1]), path) for path in folder.iterdir() if (match := NAME.fullmatch(path.name))]
+        return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), key=_step, reverse=True)
     except OSError:
         return []
-    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _step(path: Path) -> int:
+    """The step that a snapshot's name says."""
+    return int(path.stem.removeprefix("step-"))

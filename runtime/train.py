@@ -35,6 +35,7 @@ from .tensors import printable
 OBJECTIVE = ".objective"
 RATE = ".rate"
 WINDOW = 20  # steps behind the averaged loss where no lines are displayed
+MOST = 10_000  # steps behind it at most: each snapshot keeps their losses
 Diagnose = Callable[[Mapping[str, Array], State], str]
 
 
@@ -144,7 +145,7 @@ class _Run:
         self.losses = dict(losses)
         self.names = [*losses, *(name for name in metrics if name not in losses)]
         self.state = step.state
-        self.window = spec.display or WINDOW
+        self.window = min(spec.display or WINDOW, MOST)
         self.recent: deque[float] = deque(maxlen=self.window)
         self.seconds: deque[float] = deque(maxlen=self.window)
         self.history = History()

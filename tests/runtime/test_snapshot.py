@@ -26,6 +26,7 @@ from netc.runtime.folder import last_run, locked, new_run
 from netc.runtime.log import read_log
 from netc.runtime.snapshot import TYPES, Snapshot, environment, latest
 from netc.runtime.state import State
+from netc.runtime.train import MOST
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
@@ -71,6 +72,46 @@ def test_what_is_saved_comes_back(state: State, tmp_path: Path) -> None:
 
 def test_the_fields_of_the_json_are_those_of_the_snapshot() -> None:
     assert set(TYPES) == {field.name for field in fields(Snapshot)} - {"path"}
+
+
+def test_what_could_not_be_read_again_is_not_written(state: State, tmp_path: Path) -> None:
+    snapshots.save(tmp_path, made(5), state)
+    with pytest.raises(UserError, match="more than"):
+        snapshots.save(tmp_path, made(6, losses=(0.5,) * snapshots.MAX_JSON), state)
+    found, notes = latest(tmp_path)
+    assert found is not None
+    assert (found.step, notes) == (5, [])
+
+
+def test_the_longest_window_of_losses_fits() -> None:
+    losses = ("-1.2345678901234567e-300,\n  " * MOST).encode()
+    assert len(losses) < snapshots.MAX_JSON / 4
+
+
+def test_a_snapshot_that_cannot_be_read_counts_for_nothing(state: State, tmp_path: Path) -> None:
+    """It keeps no good one from staying, and is left to the user under another name."""
+    for step in (1, 2, 3):
+        snapshots.save(tmp_path, made(step), state)
+    (tmp_path / "step-000002.json").write_text("{")
+    (tmp_path / "step-000003.safetensors").write_bytes(b"cut")
+    snapshots.save(tmp_path, made(4), state, keep=2)
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert [name for name in found if not name.endswith(".damaged")] == [
+        f"step-00000{step}.{end}" for step in (1, 4) for end in ("json", "safetensors")
+    ]
+    assert [name for name in found if name.endswith(".damaged")] == [
+        f"step-00000{step}.{end}.damaged" for step in (2, 3) for end in ("json", "safetensors")
+    ]
+
+
+def test_the_newest_stays_below_later_steps_that_were_given_up(state: State, tmp_path: Path) -> None:
+    for step in (7, 8, 9):
+        snapshots.save(tmp_path, made(step), state, keep=0)
+    new = snapshots.save(tmp_path, made(5), state, keep=1).path
+    found, notes = latest(tmp_path)
+    assert found is not None
+    assert (found.path, notes) == (new, [])
+    assert len([*tmp_path.glob("*.damaged")]) == 6
 
 
 def test_only_the_last_ones_stay(state: State, tmp_path: Path) -> None:
