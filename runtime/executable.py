@@ -9,15 +9,20 @@ from __future__ import annotations
 import hashlib
 import linecache
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from types import CodeType
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..compiler.program import Launch, Program, UserError
 from .pool import pool_of
+from .sharing import Turn
 from .state import State
 
 Array = npt.NDArray[Any]
@@ -30,8 +35,14 @@ def load_module(program: Program) -> dict[str, Any]:
     name = f"<netc {program.name} {program.mode} {digest}>"
     linecache.cache[name] = (len(program.source), None, program.source.splitlines(keepends=True), name)
     names: dict[str, Any] = {"__name__": f"netc_program_{digest}"}
-    exec(compile(program.source, name, "exec"), names)
+    exec(_code(program.source, name), names)
     return names
+
+
+@lru_cache(maxsize=16)
+def _code(source: str, name: str) -> CodeType:
+    """A module's text, compiled once for all clones of an executable."""
+    return compile(source, name, "exec")
 
 
 class Engine(Protocol):
@@ -53,8 +64,9 @@ class Executable:
     """A program on a state. `executable(image=x)` runs it and returns its outputs, which are the caller's to keep.
 
     state: holds every buffer that the program reads; several executables may share one. device: `cpu` or `cuda`; a
-    program of the triton target runs on the CPU in Triton's interpreter, slowly. Calls from several threads at once are
-    not allowed. Raises UserError for feeds that do not fit, and for a device that is not there.
+    program of the triton target runs on the CPU in Triton's interpreter, slowly. Threads may call it at the same time:
+    it serves one after the other, and a program that writes the state waits for those that read it. To compute side by
+    side each thread takes a `clone`. Raises UserError for feeds that do not fit, and for a device that is not there.
     """
 
     def __init__(self, program: Program, state: State, device: str = "cpu") -> None:
@@ -66,6 +78,21 @@ class Executable:
             if held is None or held.shape != tuple(type_.shape) or held.dtype != type_.numpy_dtype:
                 raise ValueError(f"the program {program.name} reads {name} as {type_}, the state does not hold that")
         self._engine = engine_of(program, state, device)
+        self._turn = Turn()
+
+    def clone(self) -> Self:
+        """The same program on the same state with memory of its own, for another thread."""
+        other = copy(self)
+        other._engine = engine_of(self.program, self.state, self.device)
+        other._turn = Turn()
+        return other
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """The context of a call: nobody else uses this memory, or the state in a way that does not go with it."""
+        held = self.state.sharing.writing() if self.program.updates else self.state.sharing.reading()
+        with self._turn, held:
+            yield
 
     def __call__(self, /, **feeds: npt.ArrayLike) -> dict[str, Array]:
         """Run the program on arrays given by name."""
@@ -73,12 +100,16 @@ class Executable:
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         """Run the program: the outputs by name, as copies; the state holds the updates."""
-        return self._engine.run(self._checked(feeds))
+        arrays = self._checked(feeds)
+        with self._using():
+            return self._engine.run(arrays)
 
     def timed(self, feeds: Mapping[str, npt.ArrayLike]) -> list[tuple[Launch, float]]:
         """Run the program once: each launch of the step with its seconds."""
         launches = [launch for launch in self.program.launches if launch.phase == "step"]
-        return list(zip(launches, self._engine.timed(self._checked(feeds)), strict=True))
+        arrays = self._checked(feeds)
+        with self._using():
+            return list(zip(launches, self._engine.timed(arrays), strict=True))
 
     def seconds(self, feeds: Mapping[str, npt.ArrayLike], times: int = 1) -> float:
         """Run the program so many times on the same feeds: the seconds of one run.
@@ -86,7 +117,9 @@ class Executable:
         On a GPU the feeds are there already and the outputs stay there; on the CPU their copies count. A GPU's first
         run of all, which its host launches kernel by kernel, is run but counts only where it is the only one.
         """
-        return self._engine.seconds(self._checked(feeds), times)
+        arrays = self._checked(feeds)
+        with self._using():
+            return self._engine.seconds(arrays, times)
 
     def twice(self, feeds: Mapping[str, npt.ArrayLike]) -> tuple[dict[str, Array], list[str]]:
         """Run the program, and again from the state that it had: the first outputs, and what has other bits then.

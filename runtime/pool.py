@@ -1,19 +1,23 @@
 """A few threads that run calls side by side; the caller's own thread takes the first.
 
 numpy frees the interpreter while it computes, so the calls of a kernel's ranges run on several cores. BLAS must use one
-thread meanwhile: two pools on the same cores slow each other down several times.
+thread meanwhile: two pools on the same cores slow each other down several times. Threads of the caller may run programs
+at the same time: a pool serves one program after the other.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from ..compiler.program import UserError
+from .sharing import Turn
 
 Call = Callable[[], Any]
 
@@ -58,7 +62,13 @@ class _Worker:
     def stop(self) -> None:
         self.call = None
         self._go.release()
-        self._thread.join()
+        if self._thread is not threading.current_thread():  # a pool may be forgotten on any thread
+            self._thread.join()
+
+
+def _stop(workers: list[_Worker]) -> None:
+    while workers:
+        workers.pop().stop()
 
 
 def _ended(worker: _Worker) -> BaseException | None:
@@ -74,11 +84,48 @@ def _ended(worker: _Worker) -> BaseException | None:
             return error
 
 
+class _OneThread:
+    """BLAS on one thread as long as any program runs: the number is the process's, so the last one out puts it back.
+
+    threadpoolctl finds the libraries. From version 3.8 on its own contexts only act in one thread of the caller at a
+    time, and programs of the others would run on all cores each; so the numbers are set here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Turn()
+        self._inside = 0
+        self._libraries: list[Any] | None = None
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                if self._libraries is None:
+                    from threadpoolctl import ThreadpoolController
+
+                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+                self._before = [library.num_threads for library in self._libraries]
+                for library in self._libraries:
+                    _set_threads(library, 1)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for library, number in zip(self._libraries or (), self._before, strict=True):
+                    _set_threads(library, number)
+
+
+def _set_threads(library: Any, number: int) -> None:
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
+
+
 class Pool:
     """`pool(calls)` runs calls on the threads of the pool, one each, and returns when all are done.
 
-    As many calls as threads at most. An exception of a call is raised after all have ended. One pool runs one list of
-    calls at a time, within `running`.
+    As many calls as threads at most. An exception of a call is raised after all have ended. Lists of calls run within
+    `running`, which one thread of the caller enters at a time. In a child process the threads are started anew.
     """
 
     def __init__(self, threads: int) -> None:
@@ -88,14 +135,24 @@ class Pool:
         # numpy takes buffers of so many elements for each strided call: all threads together no more than two would.
         self._buffer = max(1024, 16384 // max(2, threads) // 16 * 16)
         self._workers: list[_Worker] = []
+        self._turn = Turn()
+        self._start()
+        weakref.finalize(self, _stop, self._workers).atexit = False  # at the exit they end with the process
+        _alive.add(self)
+
+    def _start(self) -> None:
+        """Start the threads that are not there."""
         try:
-            for number in range(1, threads):
+            for number in range(len(self._workers) + 1, self.threads):
                 self._workers.append(_Worker(number, self._buffer))
         except (RuntimeError, MemoryError):
             started = len(self._workers) + 1
             self.close()
-            raise UserError(f"this machine lets netc start {started} threads, not {threads}; use fewer") from None
-        self._blas: Any = None
+            raise UserError(f"this machine lets netc start {started} threads, not {self.threads}; use fewer") from None
+
+    def forked(self) -> None:
+        """In a child process, which has only the thread that forked: forget the others."""
+        self._workers.clear()
 
     def __call__(self, calls: Sequence[Call]) -> None:
         busy = self._workers[: len(calls) - 1]
@@ -111,11 +168,9 @@ class Pool:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The context in which a program runs: BLAS on one thread, no warnings of infinities, small buffers."""
-        if self._blas is None:
-            from threadpoolctl import ThreadpoolController
-
-            self._blas = ThreadpoolController()
-        with self._blas.limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+        # Programs of one thread have nothing to share.
+        with self._turn if self.threads > 1 else nullcontext(), _one_thread, np.errstate(all="ignore"):
+            self._start()
             before = np.setbufsize(self._buffer)
             try:
                 yield
@@ -123,17 +178,29 @@ class Pool:
                 np.setbufsize(before)
 
     def close(self) -> None:
-        """End the threads; the pool cannot be used afterwards."""
-        for worker in self._workers:
-            worker.stop()
-        self._workers = []
+        """End the threads; they are started anew when a program runs."""
+        _stop(self._workers)
 
 
-_pools: dict[int, Pool] = {}
+_one_thread = _OneThread()
+_alive: weakref.WeakSet[Pool] = weakref.WeakSet()
+_pools: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()
+_made = Turn()
 
 
 def pool_of(threads: int) -> Pool:
-    """The process's pool of so many threads; programs share it."""
-    if threads not in _pools:
-        _pools[threads] = Pool(threads)
-    return _pools[threads]
+    """The process's pool of so many threads, which programs share; it ends with the last of them."""
+    with _made:
+        pool = _pools.get(threads)
+        if pool is None:
+            pool = _pools[threads] = Pool(threads)
+        return pool
+
+
+def _in_child() -> None:
+    for pool in _alive:
+        pool.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

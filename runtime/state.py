@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
 from .fillers import fill
+from .sharing import ReadersWriter
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +84,7 @@ class State(MutableMapping[str, Array]):
     Histories and counters (names that begin with a point) can be asked for too, but are not listed. `buffers` is the
     memory by physical name; to read it is free, whoever writes to it calls `touch`. `copies` holds those on devices: an
     array from `buffers` is asked for again after a program ran there; one from the state itself follows by itself, at
-    the price of a copy a run.
+    the price of a copy a run. `sharing` is held by a program while it runs, so that threads do not disturb each other.
     """
 
     def __init__(self, infos: Sequence[StateInfo]) -> None:
@@ -95,6 +96,7 @@ class State(MutableMapping[str, Array]):
         self._views = {info.name: self._view(info) for info in infos}
         # What `keep` remembered: a copy here, or the source that has it.
         self._kept: dict[str, Array | Source] = {}
+        self.sharing = ReadersWriter()
         self._version = 0
         self._handed: list[tuple[str, weakref.ref[Array]]] = []
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..compiler.net import RATE, STEP
 from ..runtime.executable import Executable
+from ..runtime.sharing import Turn
 
 if TYPE_CHECKING:
     from ..driver import Compilation
@@ -70,16 +71,22 @@ class Step(Compiled):
         self.spec = made.training
         update = made.apply_program
         self._update = Executable(update, state, made.request.device) if update is not None else None
+        self._whole = Turn()  # the rate goes by the counter, and an update follows its last batch
+
+    def clone(self) -> Self:
+        other = super().clone()
+        other._update = self._update.clone() if self._update is not None else None
+        return other  # with the same turn: steps on one state come one after the other
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-        if self._update is None:
-            outputs = super().run(self._with_rate(self, feeds))
-        else:
+        with self._whole:
+            if self._update is None:
+                return super().run(self._with_rate(self, feeds))
             outputs = super().run({name: array for name, array in feeds.items() if name != RATE})
             if self._batches % self.spec.accumulate == 0:
                 given = {RATE: feeds[RATE]} if RATE in feeds else {}
                 self._update.run(self._with_rate(self._update, given))
-        return outputs
+            return outputs
 
     @property
     def _batches(self) -> int:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import numpy.typing as npt
 
 from ....compiler.program import UserError
+from ...sharing import Turn
 from ..compile.version import REMEDY, unusable_triton
 from ..run.launch import Call, Layout
 from .contents import PHASES
@@ -40,6 +41,8 @@ class Interpreter:
 
     def __init__(self, timeout: float | None = None) -> None:
         self.timeout = timeout
+        self._turn = Turn()
+        self._owner = os.getpid()
         self._numbers = 0
         self._names: dict[int, str] = {}
         self._left: deque[dict[str, Any]] = deque()  # requests to give back what nobody holds any more
@@ -76,8 +79,8 @@ class Interpreter:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker answers."""
-        return self._process.poll() is None
+        """Whether the worker answers this process; the child of a fork starts its own."""
+        return os.getpid() == self._owner and self._process.poll() is None
 
     def allocate(self, name: str, size: int, *, fed: bool = False) -> Memory:
         """Memory of so many bytes, zero; the name is for messages. fed: it is written before every step."""
@@ -121,10 +124,13 @@ class Interpreter:
             raise InterpreterError(f"a kernel wrote beside {', '.join(self._names[number] for number in found)}")
 
     def ask(self, message: Mapping[str, Any], blobs: Sequence[Array] = ()) -> tuple[dict[str, Any], list[Array]]:
-        """One request and its answer."""
-        while self._left:
-            self._ask(self._left.popleft())
-        return self._ask(message, blobs)
+        """One request and its answer; requests of several threads come one after the other."""
+        if os.getpid() != self._owner:
+            raise InterpreterError("this program was made before the process forked: compile it in the child")
+        with self._turn:
+            while self._left:
+                self._ask(self._left.popleft())
+            return self._ask(message, blobs)
 
     def _ask(self, message: Mapping[str, Any], blobs: Sequence[Array] = ()) -> tuple[dict[str, Any], list[Array]]:
         process = self._process
@@ -171,7 +177,9 @@ class Interpreter:
         )
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, if it is this process's."""
+        if os.getpid() != self._owner:
+            return
         process = self._process
         for stream in (process.stdin, process.stdout):
             if stream is not None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....compiler.program import Program, UserError
+from ...sharing import Turn
 from ...state import State
 from ..interpreter.accesses import AccessFault, faults_of
 from .launch import ARENA, Call, Layout, Result
@@ -20,6 +21,7 @@ from .storage import packed, unpacked
 
 Array = npt.NDArray[Any]
 POISON = 0xFF  # as a float of any size NaN, as a whole number -1
+_turn = Turn()  # programs share devices, streams and copies of states: one runs at a time
 
 
 class WrongWrite(Exception):
@@ -123,24 +125,27 @@ class Engine:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """A step: the outputs by name; the state has its updates."""
-        self._begin(feeds)
-        self._loaded.step()
-        self._committed()
-        return self._fetch()
+        with _turn:
+            self._begin(feeds)
+            self._loaded.step()
+            self._committed()
+            return self._fetch()
 
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
         """A step: the seconds of each launch."""
-        self._begin(feeds)
-        found = self._loaded.timed()
-        self._committed()
-        return found
+        with _turn:
+            self._begin(feeds)
+            found = self._loaded.timed()
+            self._committed()
+            return found
 
     def seconds(self, feeds: Mapping[str, Array], times: int) -> float:
         """So many steps on the same feeds, one after the other: the seconds of one, without the ways in and out."""
-        self._begin(feeds)
-        found = self._loaded.repeated(times)
-        self._committed()
-        return found
+        with _turn:
+            self._begin(feeds)
+            found = self._loaded.repeated(times)
+            self._committed()
+            return found
 
     def spoil(self) -> None:
         """Fill what the program computes into with NaN, so that what a step reads or returns unwritten shows."""
