@@ -6,7 +6,7 @@ of state; whatever they do not reach does not exist. networkx holds the index; p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -191,6 +191,7 @@ class Graph:
         self.updates: dict[str, Node] = dict(updates or {})
         # Only nodes that stand for several places are listed; any other has the one origin it was made with.
         self._origins: dict[Node, tuple[Origin, ...]] = dict(origins or {})
+        self._verified = False
 
     @property
     def roots(self) -> list[Node]:
@@ -257,6 +258,19 @@ class Graph:
         """Other outputs over (partly) the same nodes; origins are kept."""
         return Graph(outputs, self.updates if updates is None else updates, self._origins)
 
+    def mapped(self, make: Callable[[Node, tuple[Node, ...]], Node]) -> Graph:
+        """The graph with each node made again by `make`, given it and its new inputs; itself if all nodes stay."""
+        made: dict[Node, Node] = {}
+        for node in self.order:
+            made[node] = make(node, tuple(made[x] for x in node.inputs))
+        if all(new is node for node, new in made.items()):
+            return self
+        return Graph(
+            {k: made[v] for k, v in self.outputs.items()},
+            {k: made[v] for k, v in self.updates.items()},
+            {made[n]: places for n, places in self._origins.items()},
+        )
+
     def rebuild(self, replace: Mapping[Node, Node]) -> Graph:
         """The graph with nodes replaced; their users are made again. Replacements stand for what they replace."""
         made: dict[Node, Node] = {}
@@ -272,7 +286,12 @@ class Graph:
         )
 
     def verify(self) -> Graph:
-        """Itself, or `GraphError`: asks each op's own type rule again; there is no second truth."""
+        """Itself, or `GraphError`: asks each op's own type rule again, in kernels too; there is no second truth.
+
+        What was found valid stays so, as nodes do not change, and is not looked at again.
+        """
+        if self._verified:
+            return self
         named: dict[tuple[str, str], Node] = {}
         for node in self.order:
             again = node.op.infer(*(x.result for x in node.inputs), **node.attrs)
@@ -283,6 +302,11 @@ class Graph:
                     hash(value)
                 except TypeError:
                     raise GraphError(f"{node.op.name}: attribute {key} cannot be hashed") from None
+                if isinstance(value, Graph):
+                    try:
+                        value.verify()
+                    except GraphError as error:
+                        raise GraphError(f"in a kernel of {node.scope or 'no layer'}: {error}") from None
             if node.op.name in ("input", "param"):
                 other = named.setdefault((node.op.name, node.attrs["name"]), node)
                 if other is not node:
@@ -291,6 +315,7 @@ class Graph:
             state = self.params.get(name)
             if state is not None and state.result != value.result:
                 raise GraphError(f"update of {name} is {value.result}, the state is {state.result}")
+        self._verified = True
         return self
 
     def __str__(self) -> str:

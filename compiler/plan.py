@@ -22,6 +22,10 @@ class Home:
     start: int = 0
 
 
+# Of each value the order of its axes in memory, outermost first.
+Orders = Mapping[Node, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class Plan:
     """kernels: in launch order; prepare: those of them that only state decides. orders: axes where they are not free.
@@ -33,7 +37,7 @@ class Plan:
     kernels: tuple[Node, ...]
     prepare: frozenset[Node]
     homes: dict[Node, Home]
-    orders: dict[Node, tuple[int, ...]]
+    orders: Orders
     lives: dict[Node, tuple[int, int]]
     threads: int
     inner: bool

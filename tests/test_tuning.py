@@ -13,10 +13,12 @@ from interpreted import run_interpreted
 
 from netc.__main__ import cli
 from netc.api.tuning import Tuned, tuned
+from netc.compiler import ops
+from netc.compiler.graph import Node
 from netc.compiler.program import Program
 from netc.driver import Compilation, compilation
 from netc.grammar.source import UserError
-from netc.passes.lowering.choice import kernel_keys, near
+from netc.passes.lowering.choice import near
 from netc.passes.lowering.machines import device
 from netc.passes.lowering.measured import Table
 from netc.report.profiling import made_up_feeds
@@ -117,18 +119,23 @@ def test_frozen_fails_for_what_is_in_no_file(net: Path, found: Tuned, tmp_path: 
         assert unfused.program.launches  # what is compared with is never tuned
 
 
+def keys_of(made: Compilation) -> dict[str, Node]:
+    """The kernels of a program by their hashes."""
+    kernels = [node for node in made.fused.graph.order if node.op is ops.kernel]
+    return {node.attrs["schedule"].key: node for node in kernels if node.attrs["schedule"].key}
+
+
 def test_a_kernel_is_known_by_what_it_computes_not_by_its_blocks(net: Path, found: Tuned) -> None:
     first = made(net)
-    keys = list(kernel_keys(first.fused.graph).values())
+    keys = list(keys_of(first))
     tried = first.trying({row: row_blocks.blocks for row, row_blocks in zip(keys, found.rows, strict=False)})
-    assert list(kernel_keys(tried.fused.graph).values()) == keys
+    assert list(keys_of(tried)) == keys
     other = compilation(net, mode="train", dims={"N": 4}, target="triton", device="cpu", arch="cuda:90", update=None)
-    assert not set(kernel_keys(other.fused.graph).values()) & {k for k in keys if _has_batch(first, k)}
+    assert not keys_of(other).keys() & {k for k in keys if _has_batch(first, k)}
 
 
 def _has_batch(made: Compilation, key: str) -> bool:
-    body = next(n.attrs["body"] for n, k in kernel_keys(made.fused.graph).items() if k == key)
-    return any("N" in str(x.type) for x in body.inputs.values())
+    return any("N" in str(x.type) for x in keys_of(made)[key].attrs["body"].inputs.values())
 
 
 @pytest.mark.parametrize("arch", ["cuda:80", "cuda:90", "hip:gfx942"])
@@ -136,7 +143,7 @@ def test_candidates_fit_the_device(net: Path, arch: str) -> None:
     from netc.compiler.loops.domain import form_of
 
     on = device(arch)
-    for kernel in kernel_keys(made(net).on(arch).fused.graph):
+    for kernel in keys_of(made(net).on(arch)).values():
         start, form = kernel.attrs["schedule"], form_of(kernel.attrs["body"])
         candidates = near(start, form, on)
         assert len(candidates) == len(set(candidates)) < 30

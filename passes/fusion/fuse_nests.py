@@ -16,6 +16,7 @@ from ..lowering import layout
 from ..lowering.join_ranges import whole_buffers
 from ..lowering.machines import device as figures
 from ..lowering.pack_weights import packed_weights
+from ..lowering.pad_channels import padded_channels
 from ..lowering.schedule import blocks_of
 from .fuse import Fused, attempt, kernels_from, name_of, pairs
 from .groups import Group, Option
@@ -38,7 +39,7 @@ def fuse_blocks(
 ) -> Fused:
     """The graph as kernels for a GPU. nofuse: layers (scopes) whose nodes stay apart from other layers'."""
     on = figures(device)
-    graph = packed_weights(graph, precision)
+    graph = packed_weights(padded_channels(graph, precision), precision)
     stores = placed(whole_buffers(graph) if enabled else graph)
     if not enabled:
         return Fused(_kernels(BlockGroups(stores, on), device, precision), (), inner=False, threads=1)

@@ -15,14 +15,13 @@ from ...compiler.graph import Graph, Node, at
 from ...compiler.kernel import Blocks
 from ...compiler.loops.contraction import contraction, size_of
 from ...compiler.loops.domain import Form, form_of
+from ...compiler.plan import Orders
 from ...compiler.text import print_graph
 from ...grammar.source import UserError
-from ..fusion.fuse import Fused
-from . import layout
 from .cost.products import SIMPLE_SUMS, power
 from .machines import Device, device
 from .measured import Table
-from .memory import plan
+from .memory import homes_of, prepared
 
 SHOWN = 4  # kernels that a message names
 TILE = (16, 256)  # sides of a product's tile
@@ -49,25 +48,22 @@ class Measured:
     trial: Mapping[str, Blocks] = field(default_factory=dict)
 
 
-def scheduled(fused: Fused, measured: Measured, arch: str) -> Fused:
-    """The kernels with their hashes, and with measured blocks where there are any."""
-    graph = fused.graph
-    keys = kernel_keys(graph)
-    made: dict[Node, Node] = {}
+def scheduled(graph: Graph, orders: Orders, measured: Measured, arch: str) -> Graph:
+    """The kernels with their hashes, and with measured blocks where there are any. orders: of the axes of values."""
+    keys = kernel_keys(graph, orders)
     missing: list[Node] = []
-    for node in graph.order:
-        inputs = [made[x] for x in node.inputs]
-        if node in keys:
-            blocks = _blocks(node, keys[node], measured, arch, missing)
-            with at(node.span, node.scope):
-                made[node] = ops.kernel(*inputs, **{**node.attrs, "schedule": blocks})
-        else:
-            made[node] = node.with_inputs(inputs)
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node not in keys:
+            return node.with_inputs(inputs)
+        blocks = _blocks(node, keys[node], measured, arch, missing)
+        with at(node.span, node.scope):
+            return ops.kernel(*inputs, **{**node.attrs, "schedule": blocks})
+
+    made = graph.mapped(make)
     if missing:
         raise UserError(_missed(missing, measured, arch))
-    origins = {made[n]: places for n, places in graph.merged_origins.items()}
-    outputs, updates = ({k: made[v] for k, v in d.items()} for d in (graph.outputs, graph.updates))
-    return replace(fused, graph=Graph(outputs, updates, origins))
+    return made
 
 
 def _blocks(node: Node, key: str, measured: Measured, arch: str, missing: list[Node]) -> Blocks:
@@ -103,15 +99,14 @@ def layers_of(kernel: Node) -> str:
     return ", ".join([*names][:SHOWN]) + (" …" if len(names) > SHOWN else "")
 
 
-def kernel_keys(graph: Graph) -> dict[Node, str]:
+def kernel_keys(graph: Graph, orders: Orders) -> dict[Node, str]:
     """A hash of what each kernel of a step computes: its body with all types, how operands and results lie, how it
     rounds. What is computed only when the state was set has none.
     """
-    placed = plan(graph, threads=1, inner=False, layout=layout.orders)
-    orders = placed.orders
+    once = prepared(graph, homes_of(graph))
     found = {}
     for kernel in graph.order:
-        if kernel.op is not ops.kernel or kernel in placed.prepare:
+        if kernel.op is not ops.kernel or kernel in once:
             continue
         told = [kernel.attrs["kind"], kernel.attrs["schedule"].precision]
         told += [print_graph(kernel.attrs["body"], comments=False)]
@@ -122,7 +117,7 @@ def kernel_keys(graph: Graph) -> dict[Node, str]:
     return found
 
 
-def _lies(node: Node, orders: Mapping[Node, tuple[int, ...]]) -> str:
+def _lies(node: Node, orders: Orders) -> str:
     """How an operand lies in memory, behind views."""
     told = []
     while node not in orders and len(node.inputs) == 1:

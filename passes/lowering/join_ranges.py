@@ -22,23 +22,18 @@ MOST_NODES = 200
 
 def whole_buffers(graph: Graph) -> Graph:
     """The graph with flat concats of pointwise work replaced by the same work over whole arrays, where that can be."""
-    made: dict[Node, Node] = {}
     joined: dict[tuple[int, ...], _Whole] = {}
-    for node in graph.order:
-        new = node.with_inputs(made[x] for x in node.inputs)
-        if node.op is ops.concat and len(node.shape) == 1 and all(x.op.family == "pointwise" for x in new.inputs):
-            sizes = tuple(int(x.type.count) for x in new.inputs)
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op is ops.concat and len(node.shape) == 1 and all(x.op.family == "pointwise" for x in inputs):
+            sizes = tuple(int(x.type.count) for x in inputs)
             whole = joined.setdefault(sizes, _Whole(sizes))
             with at(node.span, node.scope), suppress(_Apart):
-                whole.find(new.inputs)
-                new = whole.of(new.inputs)
-        made[node] = new
-    if all(made[node] is node for node in graph.order):
-        return graph
-    origins = {made[n]: places for n, places in graph.merged_origins.items()}
-    return Graph(
-        {k: made[v] for k, v in graph.outputs.items()}, {k: made[v] for k, v in graph.updates.items()}, origins
-    )
+                whole.find(inputs)
+                return whole.of(inputs)
+        return node.with_inputs(inputs)
+
+    return graph.mapped(make)
 
 
 class _Apart(Exception):

@@ -6,20 +6,20 @@ convolutions): then that reader's runs are whole rows, and the writer's are one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import HEAVY
-from ...compiler.plan import Home
 from ...compiler.program import Decision
-from .memory import flattened
+from .memory import flattened, homes_of
 
 CONVOLUTIONS = HEAVY - {"dot"}
 
 
-def orders(graph: Graph, homes: Mapping[Node, Home]) -> dict[Node, tuple[int, ...]]:
+def orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
     """The order of the axes, outermost first, of each item and concat of a graph of kernels."""
+    homes = homes_of(graph)
     rows = {node for node, _ in flattened(graph, inner=False)}
     ranks = _convolved(graph)
     found: dict[Node, tuple[int, ...]] = {}

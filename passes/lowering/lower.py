@@ -12,6 +12,7 @@ from ...compiler.plan import Plan
 from ...compiler.program import Program, StateInfo
 from ...compiler.types import SIZES
 from ..fusion.fuse import Fused, fuse
+from . import layout
 from .memory import plan
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def _for_triton(graph: Graph, how: Choices) -> Fused:
     from .choice import Measured, scheduled
 
     fused = fuse_blocks(graph, enabled=how.fused, nofuse=how.nofuse, device=how.arch, precision=how.precision)
-    return scheduled(fused, how.measured or Measured(), how.arch)
+    orders = layout.orders(fused.graph)
+    return replace(fused, graph=scheduled(fused.graph, orders, how.measured or Measured(), how.arch))
 
 
 def _on_cpu(kernels: Fused) -> Plan:
@@ -52,9 +54,7 @@ def _on_cpu(kernels: Fused) -> Plan:
 
 
 def _on_gpu(kernels: Fused) -> Plan:
-    from . import layout
-
-    return plan(kernels.graph, threads=1, inner=False, layout=layout.orders)
+    return plan(kernels.graph, threads=1, inner=False, orders=layout.orders(kernels.graph))
 
 
 # Of each target: how nodes become kernels, and how these are placed in memory.

@@ -6,24 +6,22 @@ in one arena. The target adds the scratch of its kernels and packs all of it (`c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node
 from ...compiler.kernel import narrow
-from ...compiler.plan import Home, Plan
+from ...compiler.plan import Home, Orders, Plan
 from ..fusion.materialize import Span, base_of, state_span
 
-Orders = Callable[[Graph, dict[Node, Home]], dict[Node, tuple[int, ...]]]
 
-
-def plan(graph: Graph, *, threads: int, inner: bool, layout: Orders | None = None) -> Plan:
-    """The plan of a graph of kernels (see `fuse`). layout: gives the order of each value's axes; else some are free."""
-    homes = _homes(graph)
+def plan(graph: Graph, *, threads: int, inner: bool, orders: Orders | None = None) -> Plan:
+    """The plan of a graph of kernels (see `fuse`). orders: as `layout` chose them; without, some axes are free."""
+    homes = homes_of(graph)
     edges = _edges(graph, homes)
-    prepare = _prepared(graph, homes)
+    prepare = prepared(graph, homes)
     kernels = _launch_order(graph, edges, prepare)
-    orders = layout(graph, homes) if layout else _orders(graph, homes, inner)
+    orders = orders if orders is not None else _orders(graph, homes, inner)
     lives = _lives(graph, homes, kernels, prepare)
     return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner)
 
@@ -41,7 +39,7 @@ def _result(item: Node) -> Node:
     return [*body.outputs.values()][index]
 
 
-def _homes(graph: Graph) -> dict[Node, Home]:
+def homes_of(graph: Graph) -> dict[Node, Home]:
     """The memory of each item and concat."""
     homes: dict[Node, Home] = {}
     for name, value in graph.updates.items():
@@ -106,7 +104,7 @@ def written_span(node: Node, home: Home, homes: dict[Node, Home]) -> Span | None
     return None
 
 
-def _prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
+def prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
     """The kernels that only unchanging state decides: they run when the state was set, not at each call."""
     found: set[Node] = set()
     placed = {n.inputs[0] for n, home in homes.items() if n.op is ops.item and home.space != "arena"}

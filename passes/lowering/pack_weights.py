@@ -12,7 +12,7 @@ from typing import Literal
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
-from .pad_channels import HALF, padded_channels
+from .pad_channels import HALF
 
 # With fewer channels there is no run worth a copy.
 FEWEST_CHANNELS = 8
@@ -20,24 +20,18 @@ FEWEST_CHANNELS = 8
 
 def packed_weights(graph: Graph, precision: Literal["ieee", "tf32"]) -> Graph:
     """The graph with weights that matrix units read as values of their own."""
-    graph = padded_channels(graph, precision)
-    made: dict[Node, Node] = {}
     packed: dict[Node, Node] = {}
-    for node in graph.order:
-        inputs = [made[x] for x in node.inputs]
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op in (ops.conv, ops.conv_data_grad):
-            weight = inputs[1]
+            x, weight, *rest = inputs
             if math.prod(weight.shape[2:]) > 1 and weight.shape[1] >= FEWEST_CHANNELS:
                 if weight not in packed:
                     packed[weight] = _packed(weight, precision)
-                inputs[1] = packed[weight]
-        made[node] = node.with_inputs(inputs)
-    if all(made[node] is node for node in graph.order):
-        return graph
-    origins = {made[n]: places for n, places in graph.merged_origins.items()}
-    return Graph(
-        {k: made[v] for k, v in graph.outputs.items()}, {k: made[v] for k, v in graph.updates.items()}, origins
-    )
+                inputs = (x, packed[weight], *rest)
+        return node.with_inputs(inputs)
+
+    return graph.mapped(make)
 
 
 def _packed(weight: Node, precision: Literal["ieee", "tf32"]) -> Node:

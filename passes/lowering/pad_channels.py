@@ -24,32 +24,23 @@ MOST = 1.5
 def padded_channels(graph: Graph, precision: Literal["ieee", "tf32"]) -> Graph:
     """The graph whose convolutions of images have channels in multiples of four."""
     images = dict(_images(graph, precision))
-    if not images:
-        return graph
-    made: dict[Node, Node] = {}
     padded: dict[Node, Node] = {}
-    for node in graph.order:
-        inputs = [made[x] for x in node.inputs]
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
         x = node.inputs[0] if node.op in (ops.conv, ops.conv_weight_grad) else None
         if x is None or x not in images:
-            made[node] = node.with_inputs(inputs)
-            continue
+            return node.with_inputs(inputs)
         more = images[x] - int(x.shape[1])
         if x not in padded:
-            padded[x] = _padded(made[x], more)
-        inputs[0] = padded[x]
+            padded[x] = _padded(inputs[0], more)
         with at(node.span, node.scope):
             if node.op is ops.conv:
-                inputs[1] = _padded(inputs[1], more)
-                made[node] = ops.conv(*inputs, **node.attrs)
-            else:
-                whole = ops.conv_weight_grad(*inputs, **node.attrs)
-                stop = tuple(map(int, node.shape))
-                made[node] = ops.slice_(whole, start=(0,) * len(stop), stop=stop, step=(1,) * len(stop))
-    origins = {made[n]: places for n, places in graph.merged_origins.items()}
-    return Graph(
-        {k: made[v] for k, v in graph.outputs.items()}, {k: made[v] for k, v in graph.updates.items()}, origins
-    )
+                return ops.conv(padded[x], _padded(inputs[1], more), **node.attrs)
+            whole = ops.conv_weight_grad(padded[x], *inputs[1:], **node.attrs)
+            stop = tuple(map(int, node.shape))
+            return ops.slice_(whole, start=(0,) * len(stop), stop=stop, step=(1,) * len(stop))
+
+    return graph.mapped(make)
 
 
 def _images(graph: Graph, precision: Literal["ieee", "tf32"]) -> list[tuple[Node, int]]:

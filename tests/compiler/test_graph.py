@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,30 @@ def test_the_verifier_asks_each_type_rule_again() -> None:
     unhashable = Node(ops.reshape, (a,), {"shape": [3, 2]}, TensorType((3, 2)), Origin())
     with pytest.raises(GraphError):
         Graph({"y": unhashable}).verify()
+
+
+def test_the_verifier_looks_into_kernels_and_says_in_which() -> None:
+    inside = ops.input_(name="in0", shape=(2, 3), dtype="f32")
+    wrong = Node(ops.neg, (ops.exp(inside),), {}, TensorType((2, 3), "f64"), Origin())
+    with at(None, "score"):
+        kernel = ops.kernel(x(), kind="map", body=Graph({"out0": wrong}))
+    with pytest.raises(GraphError, match=r"in a kernel of score: neg has type f64\[2,3\], its rule says f32"):
+        Graph({"y": ops.item(kernel, index=0)}).verify()
+
+
+def test_a_kernel_is_verified_once_however_many_graphs_hold_it() -> None:
+    asked = []
+
+    def infer(type_: TensorType) -> TensorType:
+        asked.append(type_)
+        return type_
+
+    inside = ops.input_(name="in0", shape=(2, 3), dtype="f32")
+    body = Graph({"out0": replace(ops.exp, infer=infer)(inside)})
+    asked.clear()
+    for _ in range(3):  # as after each stage
+        Graph({"y": ops.item(ops.kernel(x(), kind="map", body=body), index=0)}).verify()
+    assert len(asked) == 1
 
 
 def test_the_text_form_reads_back_to_the_same_text() -> None:

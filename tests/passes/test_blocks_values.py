@@ -35,7 +35,7 @@ def check_kernels(graph: Graph) -> None:
             assert form.kind == kernel.attrs["kind"]
             assert all(node in form.levels for node in kernel.attrs["body"].outputs.values())
             assert isinstance(kernel.attrs["schedule"], Blocks)
-    placed = plan(graph, threads=1, inner=False, layout=layout.orders)
+    placed = plan(graph, threads=1, inner=False, orders=layout.orders(graph))
     assert all(sorted(placed.orders[n]) == list(range(len(n.shape))) for n in placed.homes)
 
 

@@ -19,7 +19,6 @@ from netc.passes.lowering import layout
 from netc.passes.lowering.cost.products import candidates, product_of
 from netc.passes.lowering.cost.reductions import Rows, fastest, rows_of, waiting
 from netc.passes.lowering.machines import DEVICES, device
-from netc.passes.lowering.memory import plan
 from netc.passes.lowering.pack_weights import packed_weights
 from netc.passes.lowering.schedule import blocks_of
 
@@ -173,17 +172,13 @@ def test_other_devices_are_like_the_nearest_older_one() -> None:
     assert device("hip:gfx90a") is DEVICES["hip:gfx942"]
 
 
-def orders_of(graph: Graph) -> dict[Node, tuple[int, ...]]:
-    return plan(graph, threads=1, inner=False, layout=layout.orders).orders
-
-
 def test_channels_are_innermost_except_where_a_reader_joins_the_axes() -> None:
     x, w = value("x", 4, 3, 8, 8), value("w", 16, 3, 3, 3)
     first = ops.conv(x, w, **CONV)
     second = ops.conv(ops.tanh(first), value("v", 8, 16, 3, 3), **CONV)
     flat = ops.dot(expr.reshape(ops.tanh(second), (4, 512)), value("u", 512, 10))
     fused = fuse_blocks(Graph({"y": flat}))
-    orders = orders_of(fused.graph)
+    orders = layout.orders(fused.graph)
     found = {n.shape[1]: order for n, order in orders.items() if len(n.shape) == 4}
     assert found == {16: (0, 2, 3, 1), 8: (0, 1, 2, 3)}
     assert any("lies as N,C,H,W" in d.reason for d in fused.ledger)
@@ -193,7 +188,7 @@ def test_concats_and_their_parts_lie_alike() -> None:
     x = value("x", 4, 8, 6, 6)
     parts = [ops.conv(x, value(f"w{i}", 8, 8, 3, 3), **CONV) for i in range(2)]
     joined = ops.concat(*parts, axis=1)
-    orders = orders_of(fuse_blocks(Graph({"y": ops.conv(joined, value("v", 4, 16, 3, 3), **CONV)})).graph)
+    orders = layout.orders(fuse_blocks(Graph({"y": ops.conv(joined, value("v", 4, 16, 3, 3), **CONV)})).graph)
     assert set(orders.values()) == {(0, 2, 3, 1)}
 
 
@@ -206,7 +201,7 @@ def flat_weight(dtype: str) -> Node:
 
 def test_weights_for_matrix_units_are_values_with_channels_innermost() -> None:
     y = ops.conv(value("x", 4, 16, 6, 6, dtype="bf16"), flat_weight("bf16"), **CONV)
-    orders = orders_of(fuse_blocks(Graph({"y": y})).graph)
+    orders = layout.orders(fuse_blocks(Graph({"y": y})).graph)
     assert {n.shape: order for n, order in orders.items()}[8, 16, 3, 3] == (0, 2, 3, 1)
 
 
