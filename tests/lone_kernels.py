@@ -17,7 +17,8 @@ import numpy as np
 from interpreted import run_interpreted
 
 from netc.compiler import ops
-from netc.compiler.codegen.loops.storage import Module, Stored
+from netc.compiler.codegen.loops.storage import Storage, Stored
+from netc.compiler.codegen.triton.frame import write_kernel
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.plan import aligned
@@ -67,13 +68,13 @@ def run_each(
     feeds: for inputs and state by name. chosen: which kernels are run; for the others the oracle stands in.
     """
     graph, placed = kernels.graph, TARGETS["triton"][1](kernels)
-    module = Module(graph, placed)
+    storage = Storage(graph, placed, write_kernel)
     values = _Values(graph, feeds)
     seen: set[tuple[str, ...]] = set()
     for kernel in placed.kernels:
-        first = len(module.launches)
-        module.kernel(kernel)
-        launches = module.launches[first:]
+        first = len(storage.launches)
+        storage.kernel(kernel)
+        launches = storage.launches[first:]
         functions = tuple(launch.function for launch in launches)
         if not launches or functions in seen or not chosen(kernel):
             values.skip(kernel)
@@ -82,7 +83,7 @@ def run_each(
         wanted = values.judge(kernel, arithmetic)
         items = values.items(kernel)
         began = time.perf_counter()
-        got = _Alone(module, kernel, launches, values).run(list(items.values()))
+        got = _Alone(storage, kernel, launches, values).run(list(items.values()))
         seconds = time.perf_counter() - began
         results = [
             compare(node, wanted[k], got[items[k]], arithmetic, name=node.op.name, layer=node.scope, kind="kernel")
@@ -145,20 +146,20 @@ def rounded(array: Array, dtype: str) -> Array:
 class _Alone:
     """The launches of one kernel, with memories that hold its operands and nothing else."""
 
-    def __init__(self, module: Module, kernel: Node, launches: Sequence[Launch], values: _Values) -> None:
-        self.module, self.kernel, self.launches, self.values = module, kernel, launches, values
+    def __init__(self, storage: Storage, kernel: Node, launches: Sequence[Launch], values: _Values) -> None:
+        self.storage, self.kernel, self.launches, self.values = storage, kernel, launches, values
         self.images: dict[str, Array] = {}
         self.written: set[str] = set()
 
     def run(self, items: Sequence[Node]) -> dict[Node, Array]:
         """The results, by item."""
         for node in self.kernel.inputs:
-            stored = self.module.value(node)
+            stored = self.storage.value(node)
             self.elements(stored)[...] = packed(self.values.of(node), stored.place.dtype)
-        for name, literal in self.module.constants.items():
-            stored = self.module.stored[name]
+        for name, literal in self.storage.constants.items():
+            stored = self.storage.stored[name]
             self.elements(stored)[...] = packed(literal.array(), stored.place.dtype)
-        places = {item: self.module.values[item] for item in items}
+        places = {item: self.storage.values[item] for item in items}
         for stored in places.values():
             self.image(stored)
             self.written.add(self.memory(stored))
@@ -190,7 +191,7 @@ class _Alone:
         name = self.memory(stored)
         if name not in self.images:
             if stored.block is not None:
-                size = self.module.blocks[stored.block][0]
+                size = self.storage.blocks[stored.block][0]
             else:
                 size = stored.place.count * size_of(stored.place.dtype)
             self.images[name] = np.full(max(size, 1), POISON, np.uint8)
@@ -208,7 +209,7 @@ class _Alone:
 
     def program(self) -> Program:
         """The launches as a program: what it writes is state, what it only reads are inputs, bytes all of them."""
-        written = dict(self.module.written.values())
+        written = dict(self.storage.written.values())
         used = {launch.function: written[launch.function] for launch in self.launches}
         functions = tuple(
             Function(
@@ -228,7 +229,7 @@ class _Alone:
         types = {name: TensorType((len(image),), "u8") for name, image in self.images.items()}
         buffers, end = [], 0
         for name in dict.fromkeys(name for launch in self.launches for name in launch.arguments):
-            stored = self.module.stored[name]
+            stored = self.storage.stored[name]
             memory = self.memory(stored)
             if memory in self.images:
                 space: Literal["state", "input"] = "state" if memory in self.written else "input"

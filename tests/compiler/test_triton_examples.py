@@ -24,6 +24,7 @@ from lone_kernels import Ran, run_each
 from triton_folders import needs_triton
 
 from netc.compiler import ops
+from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.triton import spelling
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
@@ -217,7 +218,7 @@ def part(buffers: dict[str, Any], info: StateInfo) -> np.ndarray[Any, Any]:
 
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(spelling.SPELL, "exp", spelling._call("tl.exp(1.0001 * {0})"))
+    monkeypatch.setitem(spelling.SPELL, "exp", call("tl.exp(1.0001 * {0})"))
     with pytest.raises(AssertionError, match="the budget is"):
         run_all(made(example("logreg"), "train", 2))
 

@@ -13,8 +13,8 @@ from interpreted import run_interpreted
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.place import Place
+from netc.compiler.codegen.loops.written import Written
 from netc.compiler.codegen.strides import strides_of
-from netc.compiler.codegen.triton.kernel import Written
 from netc.compiler.codegen.triton.product import write_product
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate

@@ -10,7 +10,7 @@ from test_triton_products import LAST, biased, convolutions, leaf, program_of, r
 from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler import ops
-from netc.compiler.codegen.triton.kernel import Written
+from netc.compiler.codegen.loops.written import Written
 from netc.compiler.graph import Graph
 from netc.compiler.kernel import Blocks
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from test_triton import NET, needs_triton
 
 from netc.__main__ import cli
+from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.numpy import body, pointwise
 from netc.compiler.codegen.triton import spelling
 from netc.driver import Compilation
@@ -115,7 +116,7 @@ def test_a_process_that_ended_may_have_written_something_else_before() -> None:
 def test_a_kernel_that_fails_in_the_interpreter_is_named(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
 ) -> None:
-    monkeypatch.setitem(spelling.SPELL, "tanh", spelling._call(text))
+    monkeypatch.setitem(spelling.SPELL, "tanh", call(text))
     found = crashes(tiny, Wanted(modes=("test",), target="triton", device="cpu", budget=0))
     assert {fault.program for fault in found} == {"fused", "unfused"}
     for fault in found:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.triton import spelling
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault
@@ -53,7 +54,7 @@ def test_a_training_step_is_right(tiny: Path) -> None:
 def test_a_wrong_spelling_is_found_named_and_reduced(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(spelling.SPELL, "exp", spelling._call("(1.001 * tl.exp({0}))"))
+    monkeypatch.setitem(spelling.SPELL, "exp", call("(1.001 * tl.exp({0}))"))
     verdict = verify(tiny, wanted("test", budget=8.0))
     assert not verdict.ok
     assert all(isinstance(fault, KernelFault) for fault in verdict.faults)

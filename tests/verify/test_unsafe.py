@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from netc.__main__ import cli
+from netc.compiler.codegen.loops.written import Written
 from netc.compiler.codegen.triton import map as maps
 from netc.compiler.codegen.triton import product
-from netc.compiler.codegen.triton.kernel import Written, function
+from netc.compiler.codegen.triton.kernel import function
 from netc.compiler.graph import Graph, Node
 from netc.passes.lowering import memory
 from netc.runtime.triton.run.opening import open_interpreter

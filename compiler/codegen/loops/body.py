@@ -15,8 +15,8 @@ from ... import ops
 from ...graph import Graph, Node
 from ...loops.view import Index, Var, flat, pull, pull_concat
 from ...types import Literal
-from ..triton.spelling import SPELL
-from .place import PRODUCT, TYPES, Condition, Number, Place, Value, number
+from .dialect import Dialect
+from .place import Condition, Number, Place, Value
 from .statements import Statements
 
 # Longer expressions get a name.
@@ -29,12 +29,20 @@ Wanted = tuple[Node, Index, tuple[Condition, ...], "Number | None"]
 
 
 class Body(Statements):
-    """The statements of one kernel. sizes: the names of the dimensions of its block."""
+    """The statements of one kernel in a language.
+
+    sizes: the names of the dimensions of its block; none where the language computes one element at a time.
+    """
 
     def __init__(
-        self, graph: Graph, operands: Sequence[Place], results: Sequence[Place], sizes: Sequence[str] = ("BLOCK",)
+        self,
+        graph: Graph,
+        operands: Sequence[Place],
+        results: Sequence[Place],
+        dialect: Dialect,
+        sizes: Sequence[str] = (),
     ) -> None:
-        super().__init__(sizes)
+        super().__init__(dialect, sizes)
         self.graph = graph
         self.operands = tuple(operands)
         self.results = tuple(results)
@@ -62,7 +70,7 @@ class Body(Statements):
         wanted = tuple(c for c in dict.fromkeys(conditions) if self.condition(c) is not None)
         value = self.at(node, index, wanted, fill)
         missing = [c for c in wanted if not (c in value.filled and value.fill == fill)]
-        return self.choose(missing, value, number(fill, node.dtype)).but(hint=value.hint) if missing else value
+        return self.choose(missing, value, self.number(fill, node.dtype)).but(hint=value.hint) if missing else value
 
     def choose(self, conditions: Sequence[Condition], value: Value, other: Value) -> Value:
         """`value` where all conditions hold, else `other`."""
@@ -74,7 +82,7 @@ class Body(Statements):
         if value.number is not None and other.number is not None:
             value = self.typed(value)
         axes, level = mask.axes | value.axes | other.axes, max(mask.level, value.level, other.level)
-        text = f"tl.where({mask.text}, {self.outside(value, level).text}, {self.outside(other, level).text})"
+        text = self.dialect.select(mask, self.outside(value, level), self.outside(other, level))
         return Value(text, value.dtype, axes, level, hint=value.hint)
 
     def _stricter(self, wanted: frozenset[Condition], value: Value) -> Value | None:
@@ -154,7 +162,7 @@ class Body(Statements):
         family = node.op.family
         if family == "pointwise":
             values = [self._get(w) for w in self._needs(wanted)]
-            return SPELL[node.op.name](self, node, values)
+            return self.dialect.spell(self, node, values)
         if node.op is ops.input_:
             return self.load(self.operands[int(node.attrs["name"][2:])], index, conditions, fill, node.dtype)
         if node.op is ops.const:
@@ -179,7 +187,7 @@ class Body(Statements):
         needs = self._pulled(wanted)
         pulled = pull(wanted[0], wanted[1])
         if not needs:
-            return number(pulled.fill, wanted[0].dtype)
+            return self.number(pulled.fill, wanted[0].dtype)
         value = self._get(needs[0])
         if not pulled.guards:
             return value
@@ -187,7 +195,7 @@ class Body(Statements):
         filled = value.filled if same else frozenset[Condition]()
         missing = [guard for guard in pulled.guards if guard not in filled]
         if missing:
-            value = self.choose(missing, value, number(pulled.fill, wanted[0].dtype))
+            value = self.choose(missing, value, self.number(pulled.fill, wanted[0].dtype))
         return value.but(filled=filled | frozenset(pulled.guards), fill=pulled.fill)
 
     def _joined(self, wanted: Wanted) -> Value:
@@ -202,9 +210,9 @@ class Body(Statements):
     def _constant(self, node: Node, index: Index, conditions: tuple[Condition, ...], fill: Number | None) -> Value:
         held = node.attrs["value"]
         if not isinstance(held, Literal):
-            return number(held, node.dtype)
+            return self.number(held, node.dtype)
         if math.prod(held.shape) == 1:
-            return number(held.array().item(), node.dtype)
+            return self.number(held.array().item(), node.dtype)
         if held not in self.constants:
             shape = tuple(map(int, held.shape))
             strides = tuple(math.prod(shape[a + 1 :]) for a in range(len(shape)))
@@ -238,34 +246,23 @@ class Body(Statements):
         if found is not None:
             return found
         mask = self.mask([*own, *covered])
-        text = f"tl.load({self.pointer(place, address)}"
-        if mask is not None:
-            text += f", mask={mask.text}"
-            if fill is not None:
-                text += f", other={number(fill, place.dtype).text}"
-        text += ', cache_modifier=".ca")' if place.name in self.again else ")"
-        if dtype and place.dtype != dtype:
-            text += f".to({TYPES[dtype]})"
+        other = "" if fill is None else self.dialect.number(fill, place.dtype)
+        dtype = dtype or place.dtype
+        text = self.dialect.load(place, self.short(address), mask, other, dtype, again=place.name in self.again)
         name = self.name(LOADED.sub(lambda found: "c" if found[1] == "const" else "x", place.name))
-        self.put(f"{name} = {text}", address.level)
-        filled = frozenset((*own, *covered)) if fill is not None and mask is not None else frozenset[Condition]()
         axes, level = address.axes, address.level
-        value = Value(name, dtype or place.dtype, axes, level, filled=filled, fill=fill, hint=name)
-        return self.remember(key, value)
+        self.put(self.dialect.define(name, Value(text, dtype, axes, level)), level)
+        filled = frozenset((*own, *covered)) if fill is not None and mask is not None else frozenset[Condition]()
+        return self.remember(key, Value(name, dtype, axes, level, filled=filled, fill=fill, hint=name))
 
-    def pointer(self, place: Place, address: Value) -> str:
-        if address.number == 0:
-            return place.name
-        if len(address.text) > LONGEST_ADDRESS:
-            address = self.settle(address, "at")
-        return f"{place.name} + {address.text if address.tight >= PRODUCT else f'({address.text})'}"
+    def short(self, address: Value) -> Value:
+        """The number of an element, under a name if it is long."""
+        return self.settle(address, "at") if len(address.text) > LONGEST_ADDRESS else address
 
-    def store(self, place: Place, index: Index, value: Value | str, conditions: Sequence[Condition] = ()) -> None:
+    def store(self, place: Place, index: Index, value: Value, conditions: Sequence[Condition] = ()) -> None:
         """Write an element, under the conditions and where no variable of its index is beyond its end."""
         self.used[place] = True
         e = place.address(index)
         address = self.expr(e)
-        text = value if isinstance(value, str) else value.text
         mask = self.mask([*self.overhang(e), *conditions])
-        shown = f", mask={mask.text}" if mask is not None else ""
-        self.put(f"tl.store({self.pointer(place, address)}, {text}{shown})")
+        self.put(self.dialect.store(place, self.short(address), value, mask))

@@ -12,23 +12,12 @@ Number = float | int | bool
 # A condition under which an element exists: a guard of a view, or a loop variable that may run over its end.
 Condition = Guard | Var
 
-TYPES = {
-    "f32": "tl.float32",
-    "f64": "tl.float64",
-    "f16": "tl.float16",
-    "bf16": "tl.bfloat16",
-    "i32": "tl.int32",
-    "i64": "tl.int64",
-    "u8": "tl.uint8",
-    "u32": "tl.uint32",
-    "bool": "tl.int1",
-}
 # Arithmetic on half-precision numbers is done in single precision; only what is stored is rounded.
 WIDE = {"f16": "f32", "bf16": "f32"}
 FAR = 2**31
 
 # How tightly the text of a value binds: what is looser than its surroundings is put in parentheses.
-OTHER, SUM, PRODUCT, SIGN, ATOM = range(5)
+OTHER, SUM, PRODUCT, UNARY, ATOM = range(5)
 
 
 @dataclass(frozen=True)
@@ -114,21 +103,3 @@ class Value:
 
     def but(self, **changes: object) -> Value:
         return replace(self, **changes)  # type: ignore[arg-type]
-
-
-def number_text(value: Number, dtype: str) -> str:
-    """A number as Triton reads it."""
-    if dtype == "bool":
-        return str(bool(value))
-    if dtype[0] in "iu":
-        return str(int(value))
-    value = float(value)
-    if math.isinf(value):
-        return 'float("inf")' if value > 0 else '-float("inf")'
-    return 'float("nan")' if math.isnan(value) else repr(value)
-
-
-def number(value: Number, dtype: str) -> Value:
-    """A number as a value."""
-    text = number_text(value, dtype)
-    return Value(text, WIDE.get(dtype, dtype), tight=SIGN if text.startswith("-") else ATOM, number=value)

@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ...loops.view import Expr, Floor, Mod, Var
-from .place import ATOM, OTHER, PRODUCT, SUM, TYPES, WIDE, Bound, Condition, Value, number
-
-# What a value is called that would else hide a function.
-SPOKEN = {"max": "larger", "min": "smaller", "abs": "size", "pow": "raised", "tanh": "bent", "exp": "e", "sum": "total"}
+from .dialect import Dialect
+from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, WIDE, Bound, Condition, Number, Value
 
 
 @dataclass
@@ -24,7 +22,8 @@ class Scope:
 class Statements:
     """Statements in the loops that are open. sizes: the names of the dimensions of the kernel's block."""
 
-    def __init__(self, sizes: Sequence[str]) -> None:
+    def __init__(self, dialect: Dialect, sizes: Sequence[str]) -> None:
+        self.dialect = dialect
         self.sizes = tuple(sizes)
         self.scopes = [Scope()]
         self.bounds: dict[Var, Bound] = {}
@@ -50,17 +49,16 @@ class Statements:
         self.scopes[-1 if level is None else level].lines.append(line)
 
     @contextmanager
-    def loop(self, header: str) -> Iterator[None]:
+    def loop(self, head: str, end: str = "") -> Iterator[None]:
         """What is written inside stands in the loop; what does not depend on it, in front."""
         self.scopes.append(Scope())
         yield
         inner = self.scopes.pop()
-        self.put(header)
-        self.lines.extend(f"    {line}" for line in inner.lines)
+        self.lines.extend([head, *(f"    {line}" for line in inner.lines), *([end] if end else [])])
 
     def name(self, wanted: str) -> str:
         """A name that nothing else has: `wanted`, `wanted_2`, …"""
-        wanted = SPOKEN.get(wanted, wanted)
+        wanted = self.dialect.renamed.get(wanted, wanted)
         count = self._names.get(wanted, 0) + 1
         self._names[wanted] = count
         return wanted if count == 1 else f"{wanted}_{count}"
@@ -78,8 +76,15 @@ class Statements:
         if value.number is not None or value.text.isidentifier():
             return value
         name = self.name(hint or value.hint)
-        self.put(f"{name} = {value.text}", value.level)
+        self.put(self.dialect.define(name, value), value.level)
         return value.but(text=name, tight=ATOM)
+
+    def variable(self, wanted: str, start: Value, axes: frozenset[int]) -> str:
+        """The name of a new running value, which varies along some dimensions of the block."""
+        name = self.name(wanted)
+        shape = [size if a in axes else "1" for a, size in enumerate(self.sizes)] if axes else ()
+        self.put(self.dialect.variable(name, start, shape))
+        return name
 
     def memo(self, key: object) -> Value | None:
         for scope in reversed(self.scopes):
@@ -99,7 +104,7 @@ class Statements:
 
     def _expr(self, e: Expr, *, named: bool) -> Value:
         if e.constant is not None:
-            return number(e.constant, "i32")
+            return self.number(e.constant, "i32")
         # Terms that vary along the same dimensions of the block are added first, and what is outside of a loop before
         # what is inside: a sum over the whole block is made once, and the compiler finds what it can hoist.
         groups: dict[tuple[int, tuple[int, ...]], list[tuple[str, str]]] = {}
@@ -131,7 +136,7 @@ class Statements:
         found = self.memo(term)
         if found is None:
             of = self._expr(term.of, named=False)
-            text = f"{of.within(PRODUCT)} {'//' if isinstance(term, Floor) else '%'} {term.divisor}"
+            text = f"{of.within(PRODUCT)} {self.dialect.quotient if isinstance(term, Floor) else '%'} {term.divisor}"
             found = of.but(text=text, tight=PRODUCT)
             if named:
                 hint = self.hints.get(term, "")
@@ -162,7 +167,7 @@ class Statements:
             parts.append(f"({start} % {condition.step} == 0)")
         if not parts:
             return None
-        return Value(" & ".join(parts), "bool", e.axes, e.level, OTHER)
+        return Value(self.dialect.conjunction.join(parts), "bool", e.axes, e.level, OTHER)
 
     def _memoized(self, key: object, value: Value) -> Value:
         return self.memo(key) or self.remember(key, self.settle(value, self.hints.get(key, "")))
@@ -181,7 +186,7 @@ class Statements:
             return self.remember(key, self.settle(parts[0], "inside"))
         texts = [p.text if p.text.startswith("(") or p.tight == ATOM else f"({p.text})" for p in parts]
         axes = frozenset(a for p in parts for a in p.axes)
-        whole = Value(" & ".join(texts), "bool", axes, max(p.level for p in parts), OTHER)
+        whole = Value(self.dialect.conjunction.join(texts), "bool", axes, max(p.level for p in parts), OTHER)
         return self.remember(key, self.settle(whole, "inside"))
 
     def overhang(self, e: Expr | Iterable[Var]) -> tuple[Var, ...]:
@@ -194,7 +199,12 @@ class Statements:
         bounds = [self.bounds[v] for c in conditions for v in ((c,) if isinstance(c, Var) else c.expr.vars)]
         return frozenset(a for b in bounds for a in b.axes), max((b.level for b in bounds), default=0)
 
-    # Types.
+    # Numbers and types.
+
+    def number(self, value: Number, dtype: str) -> Value:
+        """A number as a value."""
+        text = self.dialect.number(value, dtype)
+        return Value(text, WIDE.get(dtype, dtype), tight=UNARY if text.startswith("-") else ATOM, number=value)
 
     def outside(self, value: Value, level: int) -> Value:
         """A value to be written at some depth: under a name if it is computed further outside, the same each time."""
@@ -215,14 +225,12 @@ class Statements:
     def cast(self, value: Value, dtype: str) -> Value:
         """A value converted; a number stays one."""
         if value.number is not None:
-            return number(value.number, dtype)
+            return self.number(value.number, dtype)
         if value.dtype == dtype:
             return value
-        shown = f"{value.within(ATOM)}.to({TYPES[dtype]})" if value.axes else f"tl.cast({value.text}, {TYPES[dtype]})"
-        return value.but(text=shown, dtype=dtype, tight=ATOM, filled=frozenset(), fill=None)
+        text, tight = self.dialect.cast(value, dtype)
+        return value.but(text=text, dtype=dtype, tight=tight, filled=frozenset(), fill=None)
 
     def typed(self, value: Value) -> Value:
-        """A number as a tensor without dimensions; anything else as it is."""
-        if value.number is None:
-            return value
-        return value.but(text=f"tl.full((), {value.text}, {TYPES[value.dtype]})", number=None, tight=ATOM)
+        """A number as a value like any other; anything else as it is."""
+        return value if value.number is None else value.but(text=self.dialect.typed(value), number=None, tight=ATOM)

@@ -1,26 +1,28 @@
-"""A module being written: which buffers there are, which functions, and how functions are launched on buffers."""
+"""Buffer assignment: values to buffers, views and parts of concats; and which functions are launched on which buffers.
+
+The same for every target whose kernels the evaluator writes; how one kernel is written is handed in.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Blocks, narrow
 from ...plan import Plan, pack
-from ...program import Buffer, Function, Launch
+from ...program import Buffer, Decision, Function, Launch, Program
 from ...types import SIZES, Literal, TensorType
 from ..names import Names, below_reshapes, kind_name, origins
 from ..strides import order_of, reshaped, strides_of
-from ..triton.frame import write_kernel
-from ..triton.kernel import Written, renamed
 from .place import Place
+from .written import Written, renamed
 
-# Names that generated functions use themselves.
-RESERVED = ("triton", "tl", "tanh", "tanh64", "power", "random_bits", "launches")
+# Writes a kernel: its body, its kind, its blocks, and where its operands and its results are.
+WriteKernel = Callable[[Graph, str, Blocks, Sequence[Place], Sequence[Place]], Written]
 # A function that does the work of many layers is named after the first ones.
 MOST_LAYERS = 3
 ALIGNED = 16
@@ -37,13 +39,15 @@ class Stored:
 
 
 @dataclass
-class Module:
-    """What has been written so far."""
+class Storage:
+    """What has been written so far. reserved: names that the module's text uses itself."""
 
     graph: Graph
     plan: Plan
+    write_kernel: WriteKernel
+    reserved: Sequence[str] = ()
     values: dict[Node, Stored] = field(default_factory=dict)
-    names: Names = field(default_factory=lambda: Names(RESERVED))
+    names: Names = field(default_factory=Names)
     written: dict[str, tuple[str, Written]] = field(default_factory=dict)
     comments: dict[str, list[str]] = field(default_factory=dict)
     launches: list[Launch] = field(default_factory=list)
@@ -54,9 +58,10 @@ class Module:
     pointers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, node in self.graph.outputs.items():
+        graph = self.graph
+        for name, node in graph.outputs.items():
             self.outputs.setdefault(node, name)
-        self.names.taken.update(self.graph.outputs, self.graph.inputs, self.graph.params, self.graph.updates)
+        self.names.taken.update(self.reserved, graph.outputs, graph.inputs, graph.params, graph.updates)
 
     # Memory.
 
@@ -225,7 +230,7 @@ class Module:
         kind: str,
         now: int,
     ) -> Written:
-        written = write_kernel(
+        written = self.write_kernel(
             body, kind, blocks, renamed([x.place for x in operands], "in"), renamed([x.place for x in results], "out")
         )
         layers, places = origins(kernel.attrs["body"])
@@ -274,7 +279,35 @@ class Module:
         self.enter(Stored(buffer, held, self._block(held, now, now), 0))
         return name
 
-    # Tables.
+    # The program.
+
+    def program(
+        self, target: str, *, name: str, mode: str, dims: Mapping[str, int], ledger: tuple[Decision, ...]
+    ) -> Program:
+        """All kernels of the plan, written; the text of the module is left to the target."""
+        for kernel in self.plan.kernels:
+            self.kernel(kernel)
+        for node in (*self.graph.outputs.values(), *self.graph.updates.values()):
+            self.value(node)
+        state = {n.attrs["name"]: n.type for n in self.graph.params.values()}
+        functions, buffers, arena = self.tables()
+        return Program(
+            name=name,
+            mode=mode,
+            target=target,
+            dims=dict(dims),
+            inputs={n.attrs["name"]: n.type for n in self.graph.inputs.values()},
+            outputs={key: node.type for key, node in self.graph.outputs.items()},
+            state=state | {key: node.type for key, node in self.graph.updates.items()},
+            updates=tuple(self.graph.updates),
+            functions=functions,
+            launches=tuple(self.launches),
+            buffers=buffers,
+            arena_bytes=arena,
+            source="",
+            ledger=ledger,
+            constants=self.constants,
+        )
 
     def tables(self) -> tuple[tuple[Function, ...], tuple[Buffer, ...], int]:
         """Functions, buffers with their offsets, and the bytes of the arena."""

@@ -16,7 +16,7 @@ from ... import ops
 from ...graph import Node
 from ...loops.view import Expr, Guard, Index, Var, flat
 from ...types import least
-from .place import OTHER, TYPES, WIDE, Condition, Value, number_text
+from .place import WIDE, Condition, Value
 
 if TYPE_CHECKING:
     from .body import Body
@@ -42,51 +42,34 @@ def held(node: Node) -> str:
     return WIDE.get(node.dtype, node.dtype)
 
 
-def block(body: Body, axes: frozenset[int]) -> str:
-    """The shape of a value that varies along some dimensions of the block."""
-    if not axes:
-        return "()"
-    return f"[{', '.join(size if a in axes else '1' for a, size in enumerate(body.sizes))}]"
-
-
 def start(body: Body, node: Node, axes: frozenset[int], best: str = "") -> Accumulator:
     """Write the first values of a reduction. best: the running maximum of the same operand, if there is one."""
-    shape, name = block(body, axes), body.name(NAMES[node.op.name])
-    found = Accumulator(node, held(node), name, best)
+
+    def least_of(x: Node) -> Value:
+        return body.number(least(x.dtype), x.dtype)
+
+    hint = NAMES[node.op.name]
     if node.op is ops.max_reduce:
-        low = number_text(least(node.dtype), node.dtype)
-        body.put(f"{name} = tl.full({shape}, {low}, {TYPES[found.dtype]})")
-        found.best = name
-    elif node.op is ops.argmax:
-        body.put(f"{name} = {zeros(shape, 'i32')}")
-        if not best:
-            x = node.inputs[0]
-            found.best = body.name("best")
-            low = number_text(least(x.dtype), x.dtype)
-            body.put(f"{found.best} = tl.full({shape}, {low}, {TYPES[held(x)]})")
-    else:
-        body.put(f"{name} = {zeros(shape, found.dtype)}")
-    return found
-
-
-def zeros(shape: str, dtype: str) -> str:
-    return f"tl.zeros({shape}, {TYPES[dtype]})" if shape != "()" else f"tl.full((), 0, {TYPES[dtype]})"
+        name = body.variable(hint, least_of(node), axes)
+        return Accumulator(node, held(node), name, name)
+    name = body.variable(hint, Value("0", held(node), number=0), axes)
+    if node.op is ops.argmax and not best:
+        best = body.variable("best", least_of(node.inputs[0]), axes)
+    return Accumulator(node, held(node), name, best)
 
 
 def turn(body: Body, acc: Accumulator, value: Value, position: Expr, *, own: bool) -> None:
     """Write what one element does to a reduction. own: the choice keeps its own maximum."""
+    dialect = body.dialect
     if acc.node.op is ops.max_reduce:
-        joined = f"{acc.name} | {value.within(OTHER + 1)}" if acc.dtype == "bool" else ""
-        # What is not a number loses against any other.
-        body.put(f"{acc.name} = {joined or f'tl.maximum({acc.name}, {value.text})'}")
+        body.put(dialect.update(acc.name, dialect.larger(acc.name, value)))
     elif acc.node.op is ops.argmax:
-        better = f"{value.text} & ~{acc.best}" if value.dtype == "bool" else f"{value.text} > {acc.best}"
-        body.put(f"{acc.name} = tl.where({better}, {body.expr(position).text}, {acc.name})")
+        chosen = dialect.select(dialect.better(value, acc.best), body.expr(position), Value(acc.name, acc.dtype))
+        body.put(dialect.update(acc.name, chosen))
         if own:
-            more = f"{acc.best} | {value.text}" if value.dtype == "bool" else f"tl.maximum({acc.best}, {value.text})"
-            body.put(f"{acc.best} = {more}")
+            body.put(dialect.update(acc.best, dialect.larger(acc.best, value)))
     else:
-        body.put(f"{acc.name} += {value.text}")
+        body.put(dialect.update(acc.name, value.text, "+"))
 
 
 def reduction(body: Body, node: Node, index: Index, conditions: tuple[Condition, ...]) -> Value:
@@ -156,7 +139,7 @@ def _needs(node: Node, other: Node) -> bool:
 
 def _positions(body: Body, stack: ExitStack, sizes: Sequence[int]) -> list[Expr]:
     """Open a loop for each axis that is longer than 1; the variables."""
-    kind = "tl.static_range" if math.prod(sizes) <= UNROLLED else "range"
+    unrolled = math.prod(sizes) <= UNROLLED
     long = [n for n in sizes if n != 1]
     names = iter(POSITIONS.get(len(long)) or [f"k{i}" for i in range(len(long))])
     found = []
@@ -165,7 +148,7 @@ def _positions(body: Body, stack: ExitStack, sizes: Sequence[int]) -> list[Expr]
             found.append(Expr.of(0))
             continue
         name = body.name(next(names))
-        stack.enter_context(body.loop(f"for {name} in {kind}({n}):"))
+        stack.enter_context(body.loop(*body.dialect.loop(name, n, unrolled=unrolled)))
         found.append(body.bind(Var(name, n), name))
     return found
 

@@ -7,6 +7,7 @@ else has its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ...graph import Graph
 from ...plan import Plan
@@ -22,33 +23,11 @@ def emit_triton(
     dims: Mapping[str, int],
     ledger: tuple[Decision, ...],
 ) -> Program:
-    """The program of a graph of kernels (`passes.blocks`) as a module of Triton functions."""
-    from ..loops.storage import Module
-    from .text import module_text
+    """The program of a graph of kernels (`passes.fusion.fuse_nests`) as a module of Triton functions."""
+    from ..loops.storage import Storage
+    from .frame import write_kernel
+    from .text import RESERVED, module_text
 
-    module = Module(graph, plan)
-    for kernel in plan.kernels:
-        module.kernel(kernel)
-    for node in (*graph.outputs.values(), *graph.updates.values()):
-        module.value(node)
-    inputs = {n.attrs["name"]: n.type for n in graph.inputs.values()}
-    state = {n.attrs["name"]: n.type for n in graph.params.values()}
-    state |= {key: node.type for key, node in graph.updates.items()}
-    functions, buffers, arena = module.tables()
-    return Program(
-        name=name,
-        mode=mode,
-        target="triton",
-        dims=dict(dims),
-        inputs=inputs,
-        outputs={key: node.type for key, node in graph.outputs.items()},
-        state=state,
-        updates=tuple(graph.updates),
-        functions=functions,
-        launches=tuple(module.launches),
-        buffers=buffers,
-        arena_bytes=arena,
-        source=module_text(module, functions, buffers, name=name, mode=mode, dims=dims, arena=arena),
-        ledger=ledger,
-        constants=module.constants,
-    )
+    storage = Storage(graph, plan, write_kernel, RESERVED)
+    program = storage.program("triton", name=name, mode=mode, dims=dims, ledger=ledger)
+    return replace(program, source=module_text(storage, program))

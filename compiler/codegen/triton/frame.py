@@ -8,7 +8,7 @@ from ...graph import Graph
 from ...kernel import Blocks
 from ...loops.domain import form_of
 from ..loops.place import Place
-from .kernel import Written
+from ..loops.written import Written
 from .map import write_map
 
 

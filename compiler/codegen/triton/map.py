@@ -13,8 +13,10 @@ from ...kernel import Blocks
 from ...loops.view import Expr, Index, Var, unflat
 from ..loops.body import Body
 from ..loops.place import Place
+from ..loops.written import Written
 from ..strides import Ints
-from .kernel import Written, function
+from .dialect import TRITON
+from .kernel import function
 
 
 def in_order(number: Expr, shape: Sequence[int], order: Sequence[int]) -> Index:
@@ -26,7 +28,7 @@ def in_order(number: Expr, shape: Sequence[int], order: Sequence[int]) -> Index:
 
 def write_map(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]) -> Written:
     """Each result has the elements of the space; those with as many elements in another shape are written flat."""
-    body = Body(graph, operands, results)
+    body = Body(graph, operands, results, TRITON, ("BLOCK",))
     nodes = list(graph.outputs.values())
     shape = tuple(map(int, nodes[0].shape))
     count = math.prod(shape)

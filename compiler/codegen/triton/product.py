@@ -17,8 +17,10 @@ from ...loops.contraction import Axes, contraction, replaced, size_of
 from ...loops.domain import Form
 from ...loops.view import Expr, Guard, Index, Var, pull, push, reindex, unflat
 from ..loops.body import Body
-from ..loops.place import TYPES, Bound, Place, Value
-from .kernel import Written, function
+from ..loops.place import Bound, Place, Value
+from ..loops.written import Written
+from .dialect import TRITON, TYPES, pointer, stored
+from .kernel import function
 from .partial import partial_sums
 
 # tl.dot takes no smaller sides.
@@ -49,7 +51,7 @@ class _Product:
         self.graph, self.root, self.blocks = graph, root, blocks
         self.operands, self.results = tuple(operands), tuple(results)
         self.rows, self.columns, self.depth = (max(LEAST, n) for n in (blocks.rows, blocks.columns, blocks.depth))
-        self.body = Body(graph, operands, results, ("ROWS", "COLUMNS"))
+        self.body = Body(graph, operands, results, TRITON, ("ROWS", "COLUMNS"))
         self.form = contraction(root)
         self.order = self._order()
         # Parts have as many steps each, so that fewer than were asked for may do.
@@ -347,12 +349,12 @@ class _Product:
         body = self.body
         body.used[place] = True
         address = body.expr(place.address(index))
-        pointer = body.pointer(place, address)
+        where = pointer(place, body.short(address))
         if address.axes != BOTH:
-            pointer += " + tl.zeros((ROWS, COLUMNS), tl.int32)"
+            where += " + tl.zeros((ROWS, COLUMNS), tl.int32)"
         overhang = [v for v in body.overhang(self.tile) if v not in room]
         mask = body.mask([*overhang, *self.tiled.guards])
-        body.put(f"tl.store({pointer}, {value.text}{f', mask={mask.text}' if mask is not None else ''})")
+        body.put(stored(where, value, mask))
 
     def _finish(self, scratch: Place) -> Graph:
         """The body of a kernel that adds the partial sums in order and computes the results."""

@@ -18,10 +18,11 @@ from ...loops.deviations import deviations
 from ...loops.domain import Form
 from ...loops.view import Expr, Index, Var, flat
 from ...types import FLOATS, least
-from ..loops.place import Place, Value, number, number_text
+from ..loops.place import Place, Value
 from ..loops.windows import Accumulator, held, start, turn
+from ..loops.written import Written
 from .finish import Cut, finishing
-from .kernel import Written, function
+from .kernel import function
 from .rows import Rows
 from .squares import Squares
 
@@ -189,7 +190,7 @@ class _Reduce(Rows):
     def _at_once(self, node: Node) -> None:
         """A reduction of elements that are all there."""
         body = self.body
-        value = body.floating(self._masked(node)) if self.length else number(self._neutral(node), node.dtype)
+        value = body.floating(self._masked(node)) if self.length else self.body.number(self._neutral(node), node.dtype)
         if self.length <= 1:
             result = body.floating(value)
             if node.op is ops.argmax:
@@ -197,7 +198,7 @@ class _Reduce(Rows):
         elif node.op is ops.sum_:
             result = Value(self._across("sum", self._whole(value)), held(node))
         else:
-            low = number_text(least(node.inputs[0].dtype), node.inputs[0].dtype)
+            low = body.number(least(node.inputs[0].dtype), node.inputs[0].dtype).text
             x = body.settle(value.but(text=self._whole(value)))
             if node.op is ops.argmax and value.dtype in FLOATS:
                 # What is not a number is never chosen.

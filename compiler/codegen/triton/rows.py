@@ -13,6 +13,7 @@ from ...loops.domain import Form
 from ...loops.view import Expr, Index, Var, reindex
 from ..loops.body import Body
 from ..loops.place import Place
+from .dialect import TRITON
 from .map import in_order
 
 
@@ -43,7 +44,7 @@ class Rows:
         self.split = max(1, -(-self.length // self.share))
         self.one_pass = self.split == 1 and blocks.depth >= self.length
         self.flat = blocks.rows == 1 or self.rows == 1
-        self.body = Body(graph, operands, results, ("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
+        self.body = Body(graph, operands, results, TRITON, ("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
         for name in ("row", "k", "k_inside", "part", "start"):
             self.body.name(name)
         self.programs = -(-self.rows // blocks.rows)

@@ -15,9 +15,11 @@ from ...loops.domain import Form
 from ...loops.view import Expr, Var, push, unflat
 from ..loops.body import Body
 from ..loops.indexing import row_of
-from ..loops.place import TYPES, Place, Value
+from ..loops.place import Place, Value
 from ..loops.windows import held
-from .kernel import Written, function
+from ..loops.written import Written
+from .dialect import TRITON
+from .kernel import function
 from .map import write_map
 
 
@@ -33,8 +35,8 @@ def write_scatter(
     width = math.prod(root.shape[1:])
     columns = min(blocks.columns, 1 << max(0, width - 1).bit_length())
     rows = max(1, min(blocks.columns // columns, 1 << max(0, size - 1).bit_length()))
-    body = Body(graph, operands, results, ("ROWS", "COLUMNS"))
-    for name in ("row", "column", "total", "own"):
+    body = Body(graph, operands, results, TRITON, ("ROWS", "COLUMNS"))
+    for name in ("row", "column", "own"):
         body.name(name)
     body.put("first = tl.program_id(0) * ROWS")
     body.put("row = first + tl.arange(0, ROWS)[:, None]")
@@ -46,7 +48,7 @@ def write_scatter(
             inside = body.name(f"{var.name}_inside")
             body.put(f"{inside} = {var.name} < {var.size}")
         body.bind(var, var.name, axis, inside)
-    body.put(f"total = tl.zeros([ROWS, COLUMNS], {TYPES[held(root)]})")
+    body.variable("total", Value("0", held(root), number=0), frozenset({0, 1}))
     count = numbers.type.count
     with body.loop(f"for i in range({count}):"):
         body.name("i")

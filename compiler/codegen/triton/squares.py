@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from ...graph import Node
 from ..loops.body import Body
-from ..loops.place import SUM, TYPES, Value
-from ..loops.windows import Accumulator, block, zeros
+from ..loops.place import SUM, Value
+from ..loops.windows import Accumulator
+from .dialect import TYPES
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,14 @@ class Squares:
     @classmethod
     def start(cls, body: Body, dtype: str) -> Squares:
         """Write the count's first value."""
-        found = cls(body, dtype, body.name("turns"), body.name("share"), body.name("weight"))
-        body.put(f"{found.turns} = {zeros('()', dtype)}")
-        return found
+        turns = body.variable("turns", Value("0", dtype, number=0), frozenset())
+        return cls(body, dtype, turns, body.name("share"), body.name("weight"))
 
     def sum(self, node: Node) -> Accumulator:
         """Write the first value of a sum of squares."""
-        found = Accumulator(node, self.dtype, self.body.name("squares"))
-        shape = block(self.body, frozenset(range(len(self.body.sizes))))
-        self.body.put(f"{found.name} = {zeros(shape, self.dtype)}")
-        return found
+        everything = frozenset(range(len(self.body.sizes)))
+        name = self.body.variable("squares", Value("0", self.dtype, number=0), everything)
+        return Accumulator(node, self.dtype, name)
 
     def step(self) -> None:
         """Write, inside of the loop, that a turn begins."""

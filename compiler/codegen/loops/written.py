@@ -1,0 +1,68 @@
+"""A kernel as the text of a function, and what is to be known to launch it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...graph import Graph
+from ...program import Argument
+from ...types import Literal
+from .body import Body
+from .place import Place
+
+
+@dataclass(frozen=True)
+class Written:
+    """A function: its text with NAME for its name, the functions that it calls, and how it is launched.
+
+    places: what its pointers point to, in order. literals: the arrays behind those places that are constants. scratch:
+    memory for partial sums; finish: the body that adds them and computes the other results, which reads that memory as
+    its last operand. constants, grid, warps, stages: of a GPU's kernel.
+    """
+
+    kind: str
+    text: str
+    helpers: tuple[tuple[str, str], ...]
+    places: tuple[Place, ...]
+    arguments: tuple[Argument, ...]
+    literals: tuple[tuple[str, Literal], ...]
+    constants: tuple[tuple[str, int], ...] = ()
+    grid: tuple[int, ...] = ()
+    warps: int = 0
+    stages: int = 0
+    scratch: Place | None = None
+    finish: Graph | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the function by what it does."""
+        told = (self.text, self.helpers, self.arguments, self.constants, self.warps, self.stages)
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def pointers(body: Body, scratch: Place | None = None) -> tuple[Place, ...]:
+    """The places that a body's statements use, in the order of its function's arguments."""
+    order = [*body.operands, *body.constants.values(), *body.results, *((scratch,) if scratch else ())]
+    return tuple(place for place in dict.fromkeys(order) if place in body.used)
+
+
+def written(body: Body, kind: str, text: str, scratch: Place | None = None) -> Written:
+    """The function whose statements a body has; its text takes `pointers` as arguments."""
+    literals = {place: literal for literal, place in body.constants.items()}
+    places = pointers(body, scratch)
+    return Written(
+        kind,
+        text,
+        tuple(sorted(body.helpers.items())),
+        places,
+        tuple(Argument(p.name, p.dtype, p.aligned, body.used[p]) for p in places),
+        tuple((place.name, literals[place]) for place in places if place in literals),
+        scratch=scratch,
+    )
+
+
+def renamed(places: Sequence[Place], prefix: str) -> tuple[Place, ...]:
+    """Places under the names of a kernel's pointers: in0, in1, …"""
+    return tuple(replace(place, name=f"{prefix}{i}") for i, place in enumerate(places))
