@@ -133,9 +133,25 @@ def test_no_long_file() -> None:
     assert not long
 
 
+def test_tests_share_through_support() -> None:
+    """What several test files use is in `tests/support`; the others hold tests only, and no test imports another."""
+    tests = ROOT / "tests"
+    files = [path for path in sorted(tests.rglob("*.py")) if tests / "support" not in path.parents]
+    assert files
+    assert not [str(path) for path in files if path.name != "conftest.py" and not path.stem.startswith("test_")]
+    modules = {path.stem for path in files}
+    wrong = [
+        f"{path.relative_to(tests)} imports {name}"
+        for path in files
+        for name, _ in imports(path)
+        if name.split(".")[0] in modules or name.startswith("netc.tests.")
+    ]
+    assert not wrong
+
+
 def test_names_that_say_nothing() -> None:
     vague = {"utils", "helpers", "common", "misc", "util", "helper"}
-    assert not [path for path in python_files(*MAY_IMPORT) if path.stem in vague]
+    assert not [path for path in python_files(*MAY_IMPORT, "tests") if path.stem in vague]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from interpreted import run_interpreted
 
 from netc.__main__ import cli
 from netc.api.tuning import Tuned, tuned
@@ -23,6 +22,7 @@ from netc.passes.lowering.machines import device
 from netc.passes.lowering.measured import Table
 from netc.report.profiling import made_up_feeds
 from netc.schedules import using, write_file
+from support.interpreted import run_interpreted
 
 ROOT = Path(__file__).parents[1]
 GPU = "NVIDIA H100 80GB HBM3"

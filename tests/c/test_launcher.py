@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_folders import build, expected, fake_library, launches, settings, tiny_folder
 
 from netc.runtime.state import State
+from support.triton_folders import build, expected, fake_library, launches, settings, tiny_folder
 
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

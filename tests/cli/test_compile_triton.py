@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from tiny_net import STATE, TINY
-from triton_folders import build, kernel_cache, launches, needs_triton, settings, tiny_folder
 
 from netc.__main__ import cli
 from netc.export.ahead import deploy_ahead
@@ -23,6 +21,8 @@ from netc.runtime.state import State
 from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.architectures import architectures
 from netc.runtime.triton.compile.compiling import compile_jobs
+from support.tiny_net import STATE, TINY
+from support.triton_folders import build, kernel_cache, launches, needs_triton, settings, tiny_folder
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 BOTH = ("cuda:90", "hip:gfx942")

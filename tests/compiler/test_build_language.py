@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from build_texts import built, codes, file_of
 
 from netc.compiler.build import build, load, nets
 from netc.compiler.interpret import interpret
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.ops.source import splat
 from netc.grammar.source import Source, UserError
+from support.build_texts import built, codes, file_of
 
 X = np.linspace(-2, 2, 8).reshape(2, 4)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from build_texts import built, state_of
 
 from netc.compiler.build import build, load
+from support.build_texts import built, state_of
 
 STAGE = "block stage(x, c, k = 5) { return x |> conv(c, k, bias: none) |> max_pool(2) }"
 FC = "block fc(x, out) { return linear(x, out, bias: none) }"

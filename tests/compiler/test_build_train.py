@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from build_texts import codes, file_of
 
 from netc.compiler.build import build, load
 from netc.compiler.program import Use
 from netc.grammar.source import Source, SourceErrors, UserError
+from support.build_texts import codes, file_of
 
 NET = """
 net n(classes = 10, size = 5) {

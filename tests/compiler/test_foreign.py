@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from build_texts import file_of
 
 from netc.compiler.build import load
 from netc.compiler.build.train import KEYS
@@ -17,6 +16,7 @@ from netc.compiler.schema.solvers import SCHEDULES, SOLVERS
 from netc.compiler.schema.sources import SOURCES
 from netc.compiler.types import LANGUAGE_DTYPES
 from netc.grammar.source import SourceErrors
+from support.build_texts import file_of
 
 TABLES = (LAYERS, SOLVERS, SCHEDULES, FILLERS, SOURCES)
 CALL = re.compile(r"(\w+)\(([^()]*)\)")

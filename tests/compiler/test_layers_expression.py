@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standalone import Standalone, normal, tensor
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
@@ -15,6 +14,7 @@ from netc.compiler.interpret import interpret
 from netc.compiler.layers import LAYERS
 from netc.compiler.ops import TypeRuleError
 from netc.passes.training.gradient import gradient
+from support.standalone import Standalone, normal, tensor
 
 Array = np.ndarray[Any, Any]
 

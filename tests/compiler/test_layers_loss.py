@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standalone import Standalone, normal, tensor
 
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import interpret
 from netc.compiler.ops import TypeRuleError
 from netc.passes.training.gradient import gradient
+from support.standalone import Standalone, normal, tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_samples import CALLS, Call
-from standalone import Standalone
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
@@ -21,6 +19,8 @@ from netc.compiler.ops import TypeRuleError
 from netc.compiler.schema.settings import ANY, kind_of
 from netc.compiler.text import print_graph, read_graph
 from netc.passes.training.gradient import cotangents, erase_surrogate
+from support.layer_samples import CALLS, Call
+from support.standalone import Standalone
 
 # No gradient flows through these (or only to parameters).
 FLAT = {"accuracy", "threshold", "floor", "detach"}

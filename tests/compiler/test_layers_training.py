@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standalone import Standalone, normal, tensor
 
 from netc.compiler import expr
 from netc.compiler.graph import Graph, Node
@@ -14,6 +13,7 @@ from netc.compiler.interpret import evaluate, interpret
 from netc.compiler.net import SEED, STEP
 from netc.compiler.ops import TypeRuleError
 from netc.passes.training.gradient import cotangents, erase_surrogate
+from support.standalone import Standalone, normal, tensor
 
 
 def dropped(step: int, ratio: float = 0.3, count: int = 20_000) -> np.ndarray[Any, Any]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layer_samples import CALLS, Call
 
 from netc.verify import Wanted, verify
+from support.layer_samples import CALLS, Call
 
 CASES = [
     pytest.param(name, call, id=f"{name}-{i}", marks=[pytest.mark.slow] if i else [])

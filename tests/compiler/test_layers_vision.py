@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from standalone import Standalone, normal, tensor
 
 from netc.compiler.interpret import interpret
 from netc.compiler.ops import TypeRuleError
 from netc.compiler.types import Dim
+from support.standalone import Standalone, normal, tensor
 
 
 def shape(kind: str, *sizes: int, **keywords: Any) -> tuple[int, ...]:

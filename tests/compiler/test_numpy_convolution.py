@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy_program import assert_like_oracle, program_of, small_tiles
 
 from netc.compiler import expr, ops
 from netc.compiler.codegen.numpy import columns, convolution
 from netc.compiler.graph import Graph, Node
 from netc.passes.lowering import tiling as layout
+from support.numpy_program import assert_like_oracle, program_of, small_tiles
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"size": (9, 8), "kernel": (3, 3), "stride": (1, 1), "pad": (0, 0), "dilation": (1, 1), "groups": 1},

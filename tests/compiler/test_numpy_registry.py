@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy_program import assert_like_oracle, small_tiles
-from op_samples import SAMPLES, Sample
 
 from netc.compiler import ops
 from netc.compiler.codegen.numpy import kernel  # noqa: F401  (enters the spellings)
 from netc.compiler.codegen.numpy.body import SPELL
 from netc.compiler.graph import Graph, Node
 from netc.compiler.types import TensorType
+from support.numpy_program import assert_like_oracle, small_tiles
+from support.op_samples import SAMPLES, Sample
 
 # What is no computation in a kernel: operands, numbers, what is only read through; and ops that hold graphs.
 READ_THROUGH = {"input", "param", "const", "surrogate"}

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from numpy_program import program_of
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.program import Program
+from support.numpy_program import program_of
 
 GOLDEN = Path(__file__).parent / "golden" / "numpy"
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy_program import assert_like_oracle, made_up, program_of, small_tiles
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.types import Literal
+from support.numpy_program import assert_like_oracle, made_up, program_of, small_tiles
 
 
 def fed(name: str, *shape: int, dtype: str = "f32") -> Node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from op_samples import SAMPLES, Sample
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
@@ -12,6 +11,7 @@ from netc.compiler.interpret import evaluate
 from netc.verify.budget import Arithmetic, Bounded, analyse
 from netc.verify.compare import Compared, compare
 from netc.verify.rules import FRESH, SPREAD, TURNED
+from support.op_samples import SAMPLES, Sample
 
 GROUPS = {"kernel", "item", "host"}
 FED = {"input", "param"}

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from op_samples import SAMPLES, Array, Sample
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
@@ -17,6 +16,7 @@ from netc.compiler.interpret import interpret
 from netc.compiler.ops import OPS, TypeRuleError
 from netc.compiler.types import NUMPY_DTYPES, TensorType, TupleType
 from netc.passes.training.gradient import cotangents, erase_surrogate
+from support.op_samples import SAMPLES, Array, Sample
 
 # Ops through which no gradient flows. Any other has a rule, and the test below asks it.
 FLAT = {"input", "param", "const", "iota", "random", "floor", "less", "equal", "argmax", "kernel", "item", "host"}

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy_program import run
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import interpret
 from netc.compiler.types import NUMPY_DTYPES, Literal, round_bf16
+from support.numpy_program import run
 
 Array = np.ndarray[Any, Any]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from op_samples import SAMPLES
-from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
@@ -16,6 +14,8 @@ from netc.passes.lowering.lower import lower
 from netc.runtime.triton.compile.ahead import Binary, job_of
 from netc.runtime.triton.compile.architectures import KNOWN
 from netc.runtime.triton.compile.compiling import compile_jobs
+from support.op_samples import SAMPLES
+from support.triton_folders import kernel_cache, needs_triton
 
 STRIDE = {"stride": (1, 1), "pad": (2, 2), "dilation": (1, 1), "groups": 1}
 # Of the others a default run sees LeNet's kernels (tests/cli/test_compile_triton.py).

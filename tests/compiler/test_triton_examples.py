@@ -9,38 +9,33 @@ The large nets are run as they are, at batch 1; what `make test` takes of them h
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lone_kernels
 import numpy as np
 import pytest
-from interpreted import run_interpreted
-from lone_kernels import Ran, run_each
-from triton_folders import needs_triton
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.triton import spelling
 from netc.compiler.graph import Graph, Node
-from netc.compiler.interpret import evaluate
-from netc.compiler.program import Program, StateInfo
-from netc.driver import Compilation, compilation
-from netc.numbers import Numbers, Precision
+from netc.compiler.program import Program
+from netc.numbers import Precision
 from netc.passes.lowering.lower import Choices, kernels_of
-from netc.verify.budget import UNITS, Arithmetic
-from netc.verify.subject import Subject
+from netc.verify.budget import Arithmetic
+from support import lone_kernels
+from support.interpreted import run_interpreted
+from support.lone_kernels import run_each
+from support.triton_folders import needs_triton
+from support.triton_nets import GPU, check_step, made, run_all
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = ("caffenet", "googlenet", "resnet18")
 SMALL = tuple(sorted(file.stem for file in EXAMPLES.glob("*.net") if file.stem not in LARGE))
 SLOW = [pytest.mark.slow]
-# Blocks of a GPU, small enough that there are several and the last hang over, and a finishing launch after some.
-GPU = "cuda:90"
 
 
 @pytest.fixture(autouse=True)
@@ -48,33 +43,8 @@ def _triton() -> None:
     needs_triton()
 
 
-def made(
-    file: Path, mode: str, batch: int, *, arch: str = "", precision: Precision = "f32", **settings: Any
-) -> Compilation:
-    """A program of a net, for the interpreter (few large blocks) or with the blocks of a GPU."""
-    return compilation(
-        file,
-        mode=mode,
-        dims={"N": batch},
-        settings=settings,
-        target="triton",
-        device="cpu",
-        arch=arch,
-        numbers=Numbers(precision),
-    )
-
-
 def example(name: str) -> Path:
     return EXAMPLES / f"{name}.net"
-
-
-def run_all(program: Compilation, chosen: Callable[[Node], bool] = lambda kernel: True) -> list[Ran]:
-    """Each distinct kernel of a step, alone; all that are wrong in one message."""
-    ran = [*run_each(program.fused, Subject(program, 0).feeds, Arithmetic(), chosen)]
-    assert ran
-    wrong = [str(one) for one in ran if not one.ok]
-    assert not wrong, "\n".join(wrong)
-    return ran
 
 
 def once_each() -> Callable[[Node], bool]:
@@ -165,56 +135,6 @@ QUICK = ("cifar10_full", "lenet", "logreg", "user_op")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name not in QUICK else []) for name in SMALL])
 def test_steps_of_the_small_nets(name: str) -> None:
     check_step(made(example(name), "train", 2))
-
-
-def check_step(program: Compilation) -> None:
-    """The outputs of a training step, and by how much each tensor of state changes.
-
-    Of a tensor's largest value the errors of all sums that lead to it may be lost, u sqrt(n) for a sum of n terms; and
-    a unit of the narrow type, where a value stands between two of its numbers and one side rounds up.
-    """
-    subject = Subject(program, 0)
-    feeds, graph, precision = subject.feeds, subject.final, program.request.numbers.precision
-    whole = program.program
-    outputs, state = run_interpreted(
-        whole, {name: feeds[name] for name in whole.inputs}, {name: feeds[name] for name in whole.state}
-    )
-    wanted, updates = evaluate(graph, feeds, wide=precision == "f32")
-    assert outputs.keys() == wanted.keys()
-    assert state.keys() == updates.keys()
-    loss = UNITS["f32"] * sum(map(lengths, graph.order)) + (UNITS[precision] if precision != "f32" else 0.0)
-    for name, want in wanted.items():
-        limit = loss * largest(want)
-        np.testing.assert_allclose(outputs[name], want, rtol=0, atol=limit, err_msg=name)
-    changed = 0
-    for info in program.state:
-        if (info.buffer or info.name) not in updates:
-            continue
-        got, want, old = (part(buffers, info) for buffers in (state, updates, feeds))
-        limit = loss * largest(want - old) + 2 * UNITS["f32"] * largest(want)
-        np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=info.name)
-        changed += info.kind == "parameter" and bool(np.any(got != old))
-    assert changed == sum(info.kind == "parameter" for info in program.state)
-
-
-def lengths(node: Node) -> float:
-    """The square root of how many terms a sum has; 0 for what is no sum."""
-    if node.op.family == "reduce":
-        return math.sqrt(math.prod(node.inputs[0].shape[a] for a in node.attrs["axes"]))
-    if node.op.family == "contract":
-        flops = node.op.flops(node.result, *(x.result for x in node.inputs), **node.attrs)
-        return math.sqrt(flops / 2 / node.type.count)
-    return 0.0
-
-
-def largest(array: np.ndarray[Any, Any]) -> float:
-    return float(np.abs(array).max(initial=0.0))
-
-
-def part(buffers: dict[str, Any], info: StateInfo) -> np.ndarray[Any, Any]:
-    """A tensor of state in double precision, from the buffers that hold it."""
-    flat = np.asarray(buffers[info.buffer or info.name], np.float64).reshape(-1)
-    return flat[info.offset : info.offset + info.type.count]
 
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,48 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy_program import made_up
-from standalone import Standalone, tensor
-from triton_program import assert_like_oracle, in_blocks, program_of, run
 
 from netc.compiler import expr, ops
-from netc.compiler.graph import Graph, Node
+from netc.compiler.graph import Graph
 from netc.compiler.kernel import Blocks
 from netc.compiler.net import OBJECTIVE
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import gradient
+from support.numpy_program import made_up
+from support.standalone import Standalone, layer, softmax, tensor, with_gradient
+from support.triton_program import assert_like_oracle, in_blocks, program_of, run
 
 WHOLE = Blocks(rows=4, depth=1 << 12)
 # Blocks in which rows and elements are left over, of one row and of several.
 ROW, ROWS = Blocks(rows=1, depth=8), Blocks(rows=4, depth=16)
 SPLIT = Blocks(rows=2, depth=8, split=3)
-
-
-def with_gradient(context: Standalone, x: Node, y: Node, **more: Node) -> Graph:
-    """A result, and the gradients of its product with given numbers by the data and all parameters."""
-    weight = tensor("g", *map(int, y.shape))
-    total = ops.reshape(expr.sum(ops.mul(y, weight), tuple(range(len(y.shape)))), shape=())
-    graph = context.graph({"y": y, OBJECTIVE: total, **more})
-    graph = gradient([x.attrs["name"], *context.parameters])(graph)
-    return simplify(graph.with_roots({k: v for k, v in graph.outputs.items() if k != OBJECTIVE}))
-
-
-def layer(kind: str, *sizes: int, **settings: Any) -> Graph:
-    context, x = Standalone(), tensor("x", *sizes)
-    # A layer before it, so that the result of that may be stored in any order and fused with this one.
-    before = (
-        context.call("conv", x, layer="before", out=sizes[1], kernel=1, bias=False)
-        if settings.pop("after", False)
-        else x
-    )
-    return with_gradient(context, x, context.call(kind, before, **settings))
-
-
-def softmax(rows: int, length: int) -> Graph:
-    x = tensor("x", rows, length)
-    e = ops.exp(x - expr.max(x, 1, keepdims=True))
-    y = e / expr.sum(e, 1, keepdims=True)
-    return with_gradient(Standalone(), x, y)
 
 
 @pytest.mark.parametrize("blocks", [WHOLE, ROW, ROWS], ids=["whole", "row", "rows"])

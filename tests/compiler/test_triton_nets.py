@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from triton_folders import kernel_cache, needs_triton
 
 from netc.driver import compilation
 from netc.numbers import numbers
@@ -20,6 +19,7 @@ from netc.runtime.triton.compile.ahead import Binary, Job, job_of
 from netc.runtime.triton.compile.architectures import KNOWN, limits
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.options import SPARE
+from support.triton_folders import kernel_cache, needs_triton
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BATCH = {"lenet": 64, "cifar10_quick": 100, "cifar10_full": 100, "caffenet": 256}

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lone_kernels import Ran, run_each
-from test_triton_examples import GPU, check_step, made, run_all
-from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
@@ -27,6 +24,9 @@ from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.options import SPARE
 from netc.verify.budget import Arithmetic
+from support.lone_kernels import Ran, run_each
+from support.triton_folders import kernel_cache, needs_triton
+from support.triton_nets import GPU, check_step, made, run_all
 
 NET = """
 net normed(classes = 4) {

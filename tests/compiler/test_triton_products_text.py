@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_triton_products import LAST, biased, convolutions, leaf, program_of, relu, written
-from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.written import Written
 from netc.compiler.graph import Graph
 from netc.compiler.kernel import Blocks
+from support.lone_products import LAST, biased, convolutions, leaf, program_of, relu, written
+from support.triton_folders import kernel_cache, needs_triton
 
 GOLDEN = Path(__file__).parent / "golden" / "triton"
 TILE = Blocks(rows=64, columns=64, depth=16, stages=3)

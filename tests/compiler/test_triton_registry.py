@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_samples import SAMPLES, Sample
-from triton_program import assert_like_oracle, run
 
 from netc.compiler import ops
 from netc.compiler.codegen.triton.spelling import SPELL
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.types import FLOATS, NUMPY_DTYPES, TensorType
+from support.op_samples import SAMPLES, Sample
+from support.triton_program import assert_like_oracle, run
 
 GROUPS = {"kernel", "item", "host"}
 CASES = [

@@ -8,9 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from standalone import Standalone, tensor
-from test_triton_frames import layer, softmax
-from triton_program import in_blocks, program_of
 
 from netc.compiler import expr, ops
 from netc.compiler.codegen import TARGETS, emit
@@ -22,6 +19,8 @@ from netc.compiler.types import SIZES
 from netc.passes.lowering.lower import lower
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import gradient
+from support.standalone import Standalone, layer, softmax, tensor
+from support.triton_program import in_blocks, program_of
 
 GOLDEN = Path(__file__).parent / "golden" / "triton"
 

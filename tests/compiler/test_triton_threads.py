@@ -12,12 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lone_kernels
 import numpy as np
 import pytest
-from interpreted import interpreter, run_interpreted, state_of
-from lone_kernels import run_each
-from triton_folders import needs_triton
 
 from netc.compiler.program import Program
 from netc.driver import compilation
@@ -26,6 +22,10 @@ from netc.runtime.triton.run.engine import Engine
 from netc.runtime.triton.run.mirror import mirror_of
 from netc.verify.budget import Arithmetic
 from netc.verify.subject import Subject
+from support import lone_kernels
+from support.interpreted import interpreter, run_interpreted, state_of
+from support.lone_kernels import run_each
+from support.triton_folders import needs_triton
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NET = """net tiny {

@@ -1,24 +1,24 @@
 """Our layers against what the real Caffe computed, case by case: values, losses, gradients, statistics.
 
-The folder of cases is `../shared/conformance/layers`, or below NETC_SHARED; without it these tests are skipped.
+By the oracle in double and single precision, and by the numpy target fused, unfused and on two threads. The folder of
+cases is `../shared/conformance/layers`, or below NETC_SHARED; without it these tests are skipped.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import Array, Arrays, Case, Evaluate, build, run
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.ops import TypeRuleError
+from support.caffe import CONFORMANCE
+from support.caffe.cases import Array, Arrays, Case, Evaluate, build, on_numpy, run
 
-FOLDER = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[3] / "shared") / "conformance" / "layers"
+FOLDER = CONFORMANCE / "layers"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
 
 # Types that no layer stands for yet, or that need none, and why.
@@ -49,7 +49,16 @@ def float32(graph: Graph, feeds: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
 
 
 @pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
-@pytest.mark.parametrize("how", [pytest.param(evaluate, id="float64"), pytest.param(float32, id="float32")])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(evaluate, id="float64"),
+        pytest.param(float32, id="float32"),
+        pytest.param(on_numpy(fused=True), id="fused"),
+        pytest.param(on_numpy(fused=False), id="unfused"),
+        pytest.param(on_numpy(fused=True, threads=2), id="threads"),
+    ],
+)
 @pytest.mark.parametrize("name", COVERED)
 def test_case(name: str, how: Evaluate) -> None:
     case = Case.read(FOLDER / f"{name}.npz")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
-from cases import Array, Arrays, Case, Evaluate, build, run
-from prototxt import parse
-from test_numpy_target import on_numpy
 
 from netc.compiler.interpret import evaluate
+from support.caffe import CONFORMANCE
+from support.caffe.cases import Array, Arrays, Case, Evaluate, build, on_numpy, run
+from support.caffe.prototxt import parse
 
-FOLDER = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[3] / "shared") / "conformance" / "nets"
+FOLDER = CONFORMANCE / "nets"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
 
 # Sums of thousands of float32 terms in Caffe; relative to the norm or the largest value.

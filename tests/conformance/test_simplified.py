@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import Arrays, Built, Case, build, run
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.ops import TypeRuleError
 from netc.passes.rules.fold_weights import fold_weights
 from netc.passes.rules.simplify import simplify
+from support.caffe import CONFORMANCE
+from support.caffe.cases import Arrays, Built, Case, build, run
 
-SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[2] / ".." / "shared")
-CASES = sorted((SHARED / "conformance" / "layers").glob("*.npz"))
+CASES = sorted((CONFORMANCE / "layers").glob("*.npz"))
 
-pytestmark = pytest.mark.skipif(not CASES, reason="../shared/conformance is absent")
+pytestmark = pytest.mark.skipif(not CASES, reason=f"{CONFORMANCE} is absent")
 
 
 def _values(built: Built, graph: Graph) -> Arrays:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from solver_cases import Trajectory
 
-FOLDER = Path(os.environ.get("NETC_SHARED", Path(__file__).parents[2] / "../shared")) / "conformance/solvers"
+from support.caffe import CONFORMANCE
+from support.caffe.solver_cases import Trajectory
+
+FOLDER = CONFORMANCE / "solvers"
 CASES = sorted(FOLDER.glob("*.npz"))
 
-pytestmark = pytest.mark.skipif(not CASES, reason="../shared/conformance is absent")
+pytestmark = pytest.mark.skipif(not CASES, reason=f"{FOLDER} is absent")
 
 
 def _near(ours: np.ndarray, caffes: np.ndarray, what: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .blocks import Block, blocks_of
-from .running import environment_of, run
+from support.page_blocks import Block, blocks_of
+from support.page_commands import environment_of, run
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "extending.md"

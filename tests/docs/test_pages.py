@@ -14,9 +14,8 @@ from netc.compiler.build import Experiment, build, load
 from netc.compiler.build.nets import checked_sizes
 from netc.grammar.format import format_file
 from netc.grammar.source import Source, SourceErrors
-
-from .blocks import FENCE, Block, blocks_of, same, whole
-from .running import environment_of, run
+from support.page_blocks import FENCE, Block, blocks_of, same, whole
+from support.page_commands import environment_of, run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/decisions").glob("*.md"))]

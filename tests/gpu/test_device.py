@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_written import copy, scale
-from interpreted import state_of
 
 import netc
 from netc.compiler.program import Constant
@@ -16,6 +14,8 @@ from netc.report.profiling import made_up_feeds
 from netc.runtime.executable import Executable
 from netc.runtime.triton.run.mirror import mirror_of
 from netc.runtime.triton.run.opening import driver_present, open_cuda, open_engine
+from support.hand_written import copy, scale
+from support.interpreted import state_of
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"

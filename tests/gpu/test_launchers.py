@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_folders import STRICT, include
 
 import netc
 from netc.runtime.triton.compile.architectures import KNOWN
 from netc.runtime.triton.run.opening import driver_present, open_cuda
+from support.triton_folders import STRICT, include
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 pytestmark = pytest.mark.gpu

@@ -11,8 +11,7 @@ from netc.grammar.format import format_file
 from netc.grammar.layout import WIDTH
 from netc.grammar.parse import parse
 from netc.grammar.source import Source, SourceErrors
-
-from .texts import net_texts
+from support.net_texts import net_texts
 
 
 def formatted(text: str) -> str:

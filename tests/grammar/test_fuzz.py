@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from netc.grammar.parse import MAX_ERRORS, parse
 from netc.grammar.source import Source, SourceError, SourceErrors
-
-from .texts import net_texts
+from support.net_texts import net_texts
 
 VOCABULARY = """
     as block const else false for if import in net none op return true input param loss metric output data train every

@@ -6,13 +6,8 @@ from random import Random
 
 import numpy as np
 import pytest
-from equality import differences
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy_program import made_up
-from test_examples import CASES, SGD, _built, _feeds
-from test_fuse import graphs
-from test_fuse_nets import training_step
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph
@@ -25,6 +20,12 @@ from netc.passes.lowering import layout
 from netc.passes.lowering.memory import plan
 from netc.passes.manager import run
 from netc.passes.training.flatten import flat_layout
+from support.equality import differences
+from support.example_nets import CASES, SGD, built
+from support.example_nets import feeds as feeds_of
+from support.fused_graphs import graphs
+from support.numpy_program import made_up
+from support.random_steps import training_step
 
 
 def check_kernels(graph: Graph) -> None:
@@ -64,12 +65,12 @@ def test_random_training_steps(seed: int, enabled: bool) -> None:
 @pytest.mark.parametrize("mode", ["train", "test"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_examples_keep_their_values(name: str, mode: str) -> None:
-    net, spec = _built(name, mode)
+    net, spec = built(name, mode)
     solver = spec.solver if spec else SGD
     layout_ = flat_layout(net.state)
     passes = pipeline.train(net.graph, solver, layout_, clip=1.0) if mode == "train" else pipeline.test(layout_)
     graph = run(net.graph, passes)
-    feeds = _feeds(net.graph, layout_, solver)
+    feeds = feeds_of(net.graph, layout_, solver)
     fused = fuse_blocks(graph).graph.verify()
     check_kernels(fused)
     before, after = evaluate(graph, feeds), evaluate(fused, feeds)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from triton_program import assert_like_oracle
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.passes.lowering.pad_channels import padded_channels
+from support.triton_program import assert_like_oracle
 
 CONV = {"stride": (2, 2), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from equality import check_passes, feeds_for
 from hypothesis import given, settings
-from random_graphs import graphs
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, GraphError, Node, at
@@ -20,6 +18,8 @@ from netc.grammar.source import Source
 from netc.passes.rules.rewrite import merge_equal
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
+from support.equality import check_passes, feeds_for
+from support.random_graphs import graphs
 
 GOLDEN = Path(__file__).parent / "golden"
 

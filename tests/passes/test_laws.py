@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import law_cases
 import numpy as np
 import pytest
-from equality import check_passes, feeds_for
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph
@@ -16,6 +14,8 @@ from netc.compiler.text import print_graph, read_graph
 from netc.passes.rules import fold_weights as weights
 from netc.passes.rules.rewrite import SHARED, Ledger, Rule, rewrite
 from netc.passes.rules.simplify import RULES, simplify
+from support import law_cases
+from support.equality import check_passes, feeds_for
 
 Golden = Callable[[Path, str], None]
 FOLDER = Path(__file__).parent / "golden"

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from equality import check_passes, feeds_for
 
 import netc
 from netc.api.compiled import Step
@@ -25,6 +24,7 @@ from netc.driver import Compilation, Request, compilation
 from netc.numbers import Numbers, Precision
 from netc.passes.training.flatten import PARAMETERS
 from netc.passes.training.precision import LAYERS, NARROW, POLICY, Types, precision, types_of
+from support.equality import check_passes, feeds_for
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parents[2]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from equality import check_passes, feeds_for
-from law_cases import Build, cond, conv, cut, graph, number, pad, w, wide, x, y
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph
 from netc.passes.rules.fold_weights import fold_weights
 from netc.passes.rules.rewrite import Ledger
 from netc.passes.rules.simplify import simplify
+from support.equality import check_passes, feeds_for
+from support.law_cases import Build, cond, conv, cut, graph, number, pad, w, wide, x, y
 
 
 def _large() -> np.ndarray:

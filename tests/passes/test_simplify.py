@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from equality import check_passes, differences, feeds_for
 from hypothesis import given, settings
-from random_graphs import graphs
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.passes.rules.fold_weights import fold_weights
 from netc.passes.rules.rewrite import merge_equal
 from netc.passes.rules.simplify import simplify
+from support.equality import check_passes, differences, feeds_for
+from support.random_graphs import graphs
 
 
 @settings(max_examples=300, deadline=None)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy_program import made_up
-from test_fuse import graphs
-from test_fuse_nets import training_step
-from triton_program import assert_like_oracle, in_blocks
 
 from netc.compiler.graph import Graph
 from netc.compiler.kernel import Blocks
+from support.fused_graphs import graphs
+from support.numpy_program import made_up
+from support.random_steps import training_step
+from support.triton_program import assert_like_oracle, in_blocks
 
 BLOCKS = [Blocks(rows=2, depth=4, split=2), Blocks(rows=1, depth=8), Blocks(rows=4, depth=64)]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from equality import Array
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, GraphError
@@ -25,6 +24,7 @@ from netc.passes.training.flatten import FROZEN, PARAMETERS, flat_layout, flatte
 from netc.passes.training.formulas import FORMULAS
 from netc.passes.training.gradient import gradient
 from netc.passes.training.update import accumulate, apply, solver_state, update
+from support.equality import Array
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_net import FUNCTIONS, SOURCE, TINY
-from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler.program import Argument, Function, UserError
 from netc.runtime.triton.compile import ahead
@@ -23,6 +21,8 @@ from netc.runtime.triton.compile.architectures import KNOWN, architectures, limi
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.options import options_of
 from netc.runtime.triton.compile.resources import Resources
+from support.tiny_net import FUNCTIONS, SOURCE, TINY
+from support.triton_folders import kernel_cache, needs_triton
 
 SCORE = next(function for function in FUNCTIONS if function.name == "score")
 

@@ -1,4 +1,4 @@
-"""What drives a GPU, without one: `cuda_stand_in.py`, run in Triton's interpreter. The real one: `tests/gpu`."""
+"""What drives a GPU, without one: `support/cuda_stand_in.py`, in Triton's interpreter. The real one: `tests/gpu`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("triton")
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 CHECKS = [
     "steps_are_replayed",
     "nothing_waits_inside_a_step",
@@ -32,9 +32,9 @@ CHECKS = [
 def found() -> dict[str, str]:
     """How each check ended: nothing, or a traceback. One process for all, since it imports torch."""
     pytest.importorskip("torch")
-    path = os.pathsep.join([str(HERE.parents[1]), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, str(HERE / "cuda_stand_in.py")],
+        [sys.executable, "-m", "support.cuda_stand_in"],
         env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_run import run
 
 from netc.compiler.program import UserError
 from netc.runtime.curves import POINTS, figure, write_curves
 from netc.runtime.history import Floats, History
 from netc.runtime.progress import Bar, Lines, Silent, duration, open_progress
+from support.tiny_run import run
 
 
 def history(steps: int, **values: float) -> History:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import first, idx_bytes, pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from netc.compiler.program import UserError
+from support.data_files import first, idx_bytes, pixels
 
 IDX = idx_bytes(pixels(4, 6, 5))
 LABELS = idx_bytes(np.arange(4, dtype=np.uint8))

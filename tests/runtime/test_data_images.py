@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import first, pixels, stream
 from PIL import Image
 
 from netc.compiler.program import UserError
 from netc.runtime.data import images as module
 from netc.runtime.data.source import Array
+from support.data_files import first, pixels, stream
 
 
 def save(path: Path, array: Array) -> None:

@@ -7,13 +7,13 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
-from data_files import first
 
 from netc.compiler.program import UserError
 from netc.compiler.schema.sources import SOURCES, SourceSchema
 from netc.runtime.data.opening import LATER, OPENERS
 from netc.runtime.data.reader import Batching
 from netc.runtime.data.transform import Pixels
+from support.data_files import first
 
 EMPTY = inspect.Parameter.empty
 

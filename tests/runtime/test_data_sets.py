@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import first, idx_bytes, pixels, spec, write_idx
 
 from netc.compiler.program import UserError
 from netc.runtime.data import fetch, list_datasets, open_data, opening
@@ -22,6 +21,7 @@ from netc.runtime.data.catalogue import DATASETS, Dataset, RemoteFile, cache_fol
 from netc.runtime.data.make_digits import main as make_digits
 from netc.runtime.data.mnist import EMBEDDED, files_of
 from netc.runtime.data.source import Mode
+from support.data_files import first, idx_bytes, pixels, spec, write_idx
 
 SHARED = Path(os.environ.get("NETC_SHARED") or Path(__file__).parents[2] / "../shared")
 RAW_MD5 = {

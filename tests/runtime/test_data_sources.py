@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import first, idx_bytes, pixels, spec, stream, write_idx, write_npz
 
 from netc.compiler.program import UserError
 from netc.runtime.data import files, open_data
 from netc.runtime.data.source import Array
+from support.data_files import first, idx_bytes, pixels, spec, stream, write_idx, write_npz
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 

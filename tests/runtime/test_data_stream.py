@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import pixels, spec, stream, write_npz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from netc.compiler.program import UserError
 from netc.runtime.data import Stream, open_data
 from netc.runtime.data.prefetch import Prefetch
 from netc.runtime.data.source import Array
+from support.data_files import pixels, spec, stream, write_npz
 
 RECORDS = 23
 
@@ -221,12 +221,12 @@ def test_no_thread_outlives_its_stream(folder: Path) -> None:
 
 def test_the_program_ends_while_the_thread_is_at_work(tmp_path: Path) -> None:
     script = (
-        "import sys; from data_files import stream\n"
+        "import sys; from support.data_files import stream\n"
         "opened = stream('synthetic', shape=(3, 64, 64), records=64, batch=64, crop=32, mirror=True)\n"
         "opened.next()\n"
         "sys.exit(int(sys.argv[1]))"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     done = subprocess.run(
         [sys.executable, "-c", script, "7"], env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import first, pixels, stream, write_npz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netc.compiler.program import UserError
 from netc.runtime.data.order import below, draws, permutation, words
 from netc.runtime.data.source import Array, Mode
+from support.data_files import first, pixels, stream, write_npz
 
 IMAGES = pixels(12, 3, 9, 7)
 F32 = np.float32

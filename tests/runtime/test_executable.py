@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy_program import Array, assert_like_oracle, made_up, program_of, small_tiles, state_of
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.program import UserError
 from netc.runtime.executable import Executable
+from support.numpy_program import Array, assert_like_oracle, made_up, program_of, small_tiles, state_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

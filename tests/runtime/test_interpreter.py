@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_written import COPY, HEAD, SCALE, copy, scale
-from interpreted import engine_on, interpreter, run_interpreted, state_of
 
 from netc.compiler.program import Buffer, Constant, TensorType
+from support.hand_written import COPY, HEAD, SCALE, copy, scale
+from support.interpreted import engine_on, interpreter, run_interpreted, state_of
 
 pytest.importorskip("triton")
 

@@ -2,71 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hand_written import copy, scale
 
 from netc.compiler.program import Program
 from netc.runtime.triton.run.launch import Launcher, Layout, Pointer, functions_of
+from support.hand_written import copy, scale
+from support.jit_driver import jit_driver, launched
 
 pytest.importorskip("triton")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-launched: list[tuple[tuple[int, ...], list[Any]]] = []
-
-
-class Starter:
-    """What Triton makes for a compiled kernel to start it."""
-
-    def __init__(self, source: Any, metadata: Any) -> None:
-        self.constants = {path[0] for path in source.constants}
-
-    def __call__(self, x: int, y: int, z: int, stream: int, *rest: Any) -> None:
-        bound = rest[5:]  # after the function, two kinds of metadata, two hooks
-        launched.append(((x, y, z), [one for i, one in enumerate(bound) if i not in self.constants]))
-
-
-class Driver:
-    """Triton's driver of an H100."""
-
-    def __init__(self) -> None:
-        self.utils = self
-        self.launcher_cls = Starter
-
-    def load_binary(self, *_: Any) -> tuple[int, ...]:
-        return 1, 2, 32, 0, 1024
-
-    def unload_module(self, module: int) -> None:
-        pass
-
-    def get_device_properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": 232448, "max_num_regs": 65536, "multiprocessor_count": 132, "warpSize": 32}
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_current_target(self) -> Any:
-        from triton.backends.compiler import GPUTarget
-
-        return GPUTarget("cuda", 90, 32)
 
 
 @pytest.fixture(autouse=True)
-def _driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from triton.runtime import driver
-
-    monkeypatch.setattr(driver, "_active", Driver())
-    launched.clear()
-    yield
-    launched.clear()
-    gc.collect()  # kernels ask the driver to unload them
+def _driver() -> Iterator[None]:
+    with jit_driver():
+        yield
 
 
 def launch(program: Program) -> dict[str, int]:

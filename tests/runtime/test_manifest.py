@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from triton_folders import fake_library, settings, tiny_folder
 
 from netc.export.manifest import check_architecture, read_file, read_manifest
+from support.triton_folders import fake_library, settings, tiny_folder
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_written import scale
-from interpreted import interpreter, state_of
 
 from netc.compiler.program import Program
 from netc.runtime.executable import Executable
@@ -16,6 +14,8 @@ from netc.runtime.state import State
 from netc.runtime.triton.interpreter.process import Interpreter
 from netc.runtime.triton.run.engine import Engine
 from netc.runtime.triton.run.mirror import mirror_of
+from support.hand_written import scale
+from support.interpreted import interpreter, state_of
 
 X = np.ones((2, 3), np.float32)
 

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from triton_folders import kernel_cache, needs_triton
 
 from netc.compiler.program import Argument, Function
 from netc.runtime.triton.compile.ahead import Binary, job_of
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.resources import instructions, resources
+from support.triton_folders import kernel_cache, needs_triton
 
 SOURCE = """import triton
 import triton.language as tl

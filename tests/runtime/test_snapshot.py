@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_run import infos, run
 
 from netc.compiler.program import UserError
 from netc.runtime import snapshot as snapshots
@@ -27,9 +26,10 @@ from netc.runtime.log import read_log
 from netc.runtime.snapshot import TYPES, Snapshot, environment, latest
 from netc.runtime.state import State
 from netc.runtime.train import MOST
+from support.tiny_run import infos, run
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
 def made(step: int, **changed: Any) -> Snapshot:
@@ -230,7 +230,7 @@ def hook(event, args):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
-from tiny_run import run
+from support.tiny_run import run
 run(Path(folder), 12, snapshot=2)
 print(-left)
 """
@@ -289,7 +289,7 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bits(tmp_path: Path) -
     for number in range(3):
         folder = tmp_path / str(number)
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "tiny_run.py"), str(folder), "400", "1"],
+            [sys.executable, "-m", "support.tiny_run", str(folder), "400", "1"],
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             text=True,
@@ -315,7 +315,7 @@ def test_a_full_disk_during_a_run_is_one_error_and_the_run_can_go_on(tmp_path: P
     code = """
 import resource, sys
 from pathlib import Path
-import tiny_run
+from support import tiny_run
 from netc.compiler.program import UserError
 from netc.runtime.progress import Silent
 class Data(tiny_run.Data):

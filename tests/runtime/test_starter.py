@@ -59,7 +59,7 @@ class Driver:
     def get_current_target(self): return GPUTarget("cuda", 90, 32)
 
 driver.set_active(Driver())
-from hand_written import scale
+from support.hand_written import scale
 from netc.runtime.triton.run.launch import Launcher, Layout, functions_of
 from netc.runtime.triton.compile.warming import compile_together
 program = scale()

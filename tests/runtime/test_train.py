@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_run import BATCH, RECORDS, Data, Net, held_out, infos, run, spec
 
 from netc.compiler.program import Use, UserError
 from netc.runtime.evaluate import evaluate, numbers
@@ -21,6 +20,7 @@ from netc.runtime.schedules import rate
 from netc.runtime.snapshot import latest
 from netc.runtime.state import State
 from netc.runtime.train import Diverged, Interrupted, train
+from support.tiny_run import BATCH, RECORDS, Data, Net, held_out, infos, run, spec
 
 
 def same(a: State, b: State) -> bool:

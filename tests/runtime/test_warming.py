@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_jit import Driver, _driver  # noqa: F401  (the fixture puts the driver in place)
 
 from netc.compiler.program import Program
 from netc.driver import compilation
@@ -14,8 +14,17 @@ from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.bench import DeviceBench, SharingCuda
 from netc.runtime.triton.compile.warming import compile_together
 from netc.runtime.triton.run.launch import Launcher, Layout, functions_of
+from support.jit_driver import Driver, jit_driver
+
+pytest.importorskip("triton")
 
 LOGREG = Path(__file__).parents[2] / "examples" / "logreg.net"
+
+
+@pytest.fixture(autouse=True)
+def _driver() -> Iterator[None]:
+    with jit_driver():
+        yield
 
 
 def step(batch: int = 8) -> Program:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_written import HEAD
-from interpreted import engine_on, interpreter, run_interpreted, state_of
 
 from netc.compiler.program import Argument, Buffer, Function, Launch, Program, TensorType, UserError
+from support.hand_written import HEAD
+from support.interpreted import engine_on, interpreter, run_interpreted, state_of
 
 pytest.importorskip("triton")
 

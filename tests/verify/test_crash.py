@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_triton import NET, needs_triton
 
 from netc.__main__ import cli
 from netc.compiler.codegen.loops.pointwise import call
@@ -19,15 +18,15 @@ from netc.grammar.source import UserError
 from netc.runtime.triton.interpreter.process import InterpreterError
 from netc.verify import Wanted, crash, verify
 from netc.verify.crash import Crash
+from support.small_net import small_net
+from support.triton_folders import needs_triton
 
 TEST = Wanted(modes=("test",), budget=0)
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    file = tmp_path / "tiny.net"
-    file.write_text(NET, encoding="utf-8")
-    return file
+    return small_net(tmp_path)
 
 
 def crashes(file: Path, wanted: Wanted) -> list[Crash]:
@@ -107,7 +106,6 @@ def test_a_process_that_ended_may_have_written_something_else_before() -> None:
     assert crash._signature(InterpreterError(first)) != crash._signature(InterpreterError(second))
 
 
-@needs_triton
 @pytest.mark.parametrize(
     ("text", "told"),
     [("tl.no_such_function({0})", "no_such_function"), ("__import__('os')._exit(3)", "ended with status 3")],
@@ -116,6 +114,7 @@ def test_a_process_that_ended_may_have_written_something_else_before() -> None:
 def test_a_kernel_that_fails_in_the_interpreter_is_named(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
 ) -> None:
+    needs_triton()
     monkeypatch.setitem(spelling.SPELL, "tanh", call(text))
     found = crashes(tiny, Wanted(modes=("test",), target="triton", device="cpu", budget=0))
     assert {fault.program for fault in found} == {"fused", "unfused"}

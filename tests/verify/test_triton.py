@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,31 +10,18 @@ from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.triton import spelling
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault
+from support.small_net import small_net
+from support.triton_folders import needs_triton
 
-needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
-pytestmark = needs_triton
 
-NET = """net tiny {
-    input image: f32[N, 1, 6, 6]
-    input label: i32[N]
-    x = image |> conv(2, 3) as conv1 |> tanh |> max_pool(2)
-    logits = x |> linear(3) as score
-    loss nll = softmax_loss(logits, label)
-    output prob = softmax(logits)
-}
-data points = npz("points.npz", arrays: [image, label], batch: 4)
-train tiny { from: points
-    solver: sgd(lr: 0.01, momentum: 0.9)
-    steps: 10
-}
-"""
+@pytest.fixture(autouse=True)
+def _triton() -> None:
+    needs_triton()
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    file = tmp_path / "tiny.net"
-    file.write_text(NET, encoding="utf-8")
-    return file
+    return small_net(tmp_path)
 
 
 def wanted(mode: str, **more: float) -> Wanted:
@@ -64,7 +50,7 @@ def test_a_wrong_spelling_is_found_named_and_reduced(
     assert set(fault.layers) <= {"nll.softmax_loss", "prob.softmax"}
     assert verdict.reduced is not None
     assert "softmax" in verdict.reduced
-    assert len(verdict.reduced.split()) < len(NET.split())
+    assert len(verdict.reduced.split()) < len(tiny.read_text(encoding="utf-8").split())
     reduced = tmp_path / "reduced.net"
     reduced.write_text(verdict.reduced, encoding="utf-8")
     assert not verify(reduced, wanted("test", budget=0.0)).ok

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .blocks import Block, same
+from support.page_blocks import Block, same
 
 PROGRAMS = {"netc": ["-m", "netc"], "python": []}
 

@@ -1,4 +1,4 @@
-"""Running a layer without the builder: a context that makes parameters and statistics as `param` nodes.
+"""Layers without the builder: a context that makes parameters and statistics as `param` nodes.
 
 context = Standalone(training=True)
 y = context.call("conv", x, out=3, kernel=3)     # its parameters are l.weight and l.bias
@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler import ops
+from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.layers import LAYERS, building
-from netc.compiler.net import SEED, STEP
+from netc.compiler.net import OBJECTIVE, SEED, STEP
 from netc.compiler.ops import TypeRuleError
 from netc.compiler.program import Filler
 from netc.compiler.schema.settings import Mismatch, kind_of
+from netc.passes.rules.simplify import simplify
+from netc.passes.training.gradient import gradient
 
 
 class Standalone:
@@ -82,3 +84,32 @@ def tensor(name: str, *shape: int, dtype: str = "f32") -> Node:
 def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Seeded normal numbers."""
     return np.random.default_rng(seed).standard_normal(shape)
+
+
+def with_gradient(context: Standalone, x: Node, y: Node, **more: Node) -> Graph:
+    """A result, and the gradients of its product with given numbers by the data and all parameters."""
+    weight = tensor("g", *map(int, y.shape))
+    total = ops.reshape(expr.sum(ops.mul(y, weight), tuple(range(len(y.shape)))), shape=())
+    graph = context.graph({"y": y, OBJECTIVE: total, **more})
+    graph = gradient([x.attrs["name"], *context.parameters])(graph)
+    return simplify(graph.with_roots({k: v for k, v in graph.outputs.items() if k != OBJECTIVE}))
+
+
+def layer(kind: str, *sizes: int, **settings: Any) -> Graph:
+    """One layer and its gradients. after: behind a convolution."""
+    context, x = Standalone(), tensor("x", *sizes)
+    # A layer before it, so that the result of that may be stored in any order and fused with this one.
+    before = (
+        context.call("conv", x, layer="before", out=sizes[1], kernel=1, bias=False)
+        if settings.pop("after", False)
+        else x
+    )
+    return with_gradient(context, x, context.call(kind, before, **settings))
+
+
+def softmax(rows: int, length: int) -> Graph:
+    """Of each row, and its gradient."""
+    x = tensor("x", rows, length)
+    e = ops.exp(x - expr.max(x, 1, keepdims=True))
+    y = e / expr.sum(e, 1, keepdims=True)
+    return with_gradient(Standalone(), x, y)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from interpreted import run_interpreted
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.storage import Storage, Stored
@@ -29,6 +28,7 @@ from netc.passes.lowering.lower import TARGETS
 from netc.runtime.triton.run.storage import STORED, packed, size_of, unpacked
 from netc.verify.budget import Arithmetic, Bounded, analyse
 from netc.verify.compare import Compared, compare
+from support.interpreted import run_interpreted
 
 Array = np.ndarray[Any, Any]
 POISON = 0xFF

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from caffe_layers import blob_names, convert
-from prototxt import Message, parse
-from standalone import Standalone
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
@@ -22,6 +19,9 @@ from netc.passes.manager import run
 from netc.passes.training.flatten import flat_layout, length
 from netc.passes.training.update import apply, solver_state
 from netc.runtime.schedules import rate
+from support.caffe.layers import blob_names, convert
+from support.caffe.prototxt import Message, parse
+from support.standalone import Standalone
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

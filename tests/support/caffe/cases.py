@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from caffe_layers import blob_names, convert
-from prototxt import Message, parse
-from standalone import Standalone
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.program import Filler
+from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import cotangents, erase_surrogate
+from support import numpy_program
+from support.caffe.layers import blob_names, convert
+from support.caffe.prototxt import Message, parse
+from support.standalone import Standalone
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -164,3 +166,13 @@ def run(built: Built, evaluate: Evaluate) -> Arrays:
         outputs, updates = evaluate(built.graph, fed)
         state |= updates
     return {k: outputs[k] if k in outputs else state[k.removeprefix("update/")] for k in built.wanted}
+
+
+def on_numpy(*, fused: bool, threads: int = 1) -> Evaluate:
+    """A graph as a program of the numpy target."""
+
+    def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        graph = simplify(graph) if fused else graph
+        return numpy_program.run(graph, feeds, threads=threads, fused=fused)
+
+    return evaluate

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prototxt import Message
-from standalone import Standalone
-
 from netc.compiler import expr, ops
 from netc.compiler.graph import Node
 from netc.compiler.schema.fillers import constant
+from support.caffe.prototxt import Message
+from support.standalone import Standalone
 
 Settings = dict[str, Any]
 

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hand_written import scale
-from interpreted import state_of
 
 from netc.compiler.program import UserError
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
 from netc.runtime.triton.run import device, opening
 from netc.runtime.triton.run.launch import Launcher
+from support.hand_written import scale
+from support.interpreted import state_of
 
 X = np.ones((2, 3), np.float32)
 recording: list[Launcher] | None = None

@@ -16,13 +16,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import tiny_net
 
 from netc.export.ahead import Pixels, deploy_ahead
 from netc.runtime.state import State
 from netc.runtime.triton.compile.architectures import architectures
+from support import tiny_net
 
-FAKE = Path(__file__).parent / "c" / "fake_cuda.c"
+FAKE = Path(__file__).parents[1] / "c" / "fake_cuda.c"
 STRICT = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-g")
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from op_samples import Array, read
-from standalone import Standalone
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
+from support.op_samples import Array, read
+from support.standalone import Standalone
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from interpreted import run_interpreted
-from numpy_program import made_up
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
@@ -19,6 +17,8 @@ from netc.compiler.program import Program
 from netc.passes.fusion import fuse_nests as fuse
 from netc.passes.lowering import schedule
 from netc.passes.lowering.lower import lower
+from support.interpreted import run_interpreted
+from support.numpy_program import made_up
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
