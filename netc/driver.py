@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
+from .compiler.codegen.target import TARGETS
 from .compiler.graph import Graph
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["train", "test"]
 SOLVER = "(solver)"  # in the place of a layer: no layer has such a name
-ARCH = "cuda:90"  # what a program for a GPU is written for where there is none
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class Compilation:
     def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""
         want = self.request
-        if want.target != "triton" or not want.fused:
+        if not TARGETS[want.target].schedules or not want.fused:
             return None
         from .passes.lowering.choice import Measured
 
@@ -235,7 +235,8 @@ class Compilation:
     @property
     def arch(self) -> str:
         """The architecture of GPU that a program for one is written for."""
-        return self.request.arch or Choice(self.request.target, self.request.device).arch or ARCH
+        choice = Choice(self.request.target, self.request.device)
+        return self.request.arch or choice.arch or choice.row.arch
 
     @cached_property
     def program(self) -> Program:

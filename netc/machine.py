@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import targets
+from .compiler.codegen.target import TARGETS
 from .grammar.source import UserError
-from .targets import DEVICES, WAYS, Way
 
 
 @dataclass(frozen=True)
@@ -27,22 +28,14 @@ class Device:
 
 def devices() -> list[Device]:
     """The devices that netc knows, each with the targets that it can use on this machine, and what the others lack."""
-    from .runtime.triton.compile.version import REMEDY
-
     found = []
-    for name in DEVICES:
-        what, missing = (f"{processor()}, {cores()} cores, {blas()}", "") if name == "cpu" else _gpu()
-        ways = [way for way in WAYS if way.device == name and not missing]
-        usable = {way.target: way.what for way in ways if not _lacks(way)}
-        lacking = {way.target: f"not here: {REMEDY}" for way in ways if _lacks(way)}
+    for name in targets.devices():
+        what, missing = _gpu() if name == "cuda" else (f"{processor()}, {cores()} cores, {blas()}", "")
+        ways = {row: way.what for row in TARGETS.values() for way in row.ways if way.device == name and not missing}
+        usable = {row.name: how for row, how in ways.items() if not row.lacks()}
+        lacking = {row.name: f"not here: {remedy}" for row in ways if (remedy := row.lacks())}
         found.append(Device(name, what or missing, usable, lacking))
     return found
-
-
-def _lacks(way: Way) -> bool:
-    from .runtime.triton.compile.version import unusable_triton
-
-    return way.target == "triton" and bool(unusable_triton())
 
 
 def _gpu() -> tuple[str, str]:

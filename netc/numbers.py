@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .compiler.codegen.target import TARGETS, that
 from .grammar.source import UserError
 
 Precision = Literal["f32", "bf16", "f16"]
@@ -29,8 +30,11 @@ def numbers(precision: str = "f32", *, tf32: bool = False, growth: int = GROWTH,
     known = next((one for one in PRECISIONS if one == precision), None)
     if known is None:
         raise UserError(f"there is no precision `{precision}`; there are {', '.join(PRECISIONS)}")
-    if tf32 and target == "numpy":
-        raise UserError("TF32 is a way of GPUs to multiply: the target numpy has none; leave it out, or use triton")
+    if tf32 and not TARGETS[target].tf32:
+        those = that(lambda row: row.tf32)
+        raise UserError(
+            f"TF32 is a way of GPUs to multiply: the target {target} has none; leave it out, or use {those}"
+        )
     if growth < 1:
         raise UserError(f"the scale of the loss doubles after 1 good step or more, not {growth}")
     return Numbers(known, tf32, growth)

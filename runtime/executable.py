@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.codegen.target import TARGETS, imported
 from ..compiler.program import Launch, Program, UserError
 from .pool import pool_of
 from .sharing import Turn
@@ -177,22 +178,18 @@ class Executable:
 
 
 def engine_of(program: Program, state: State, device: str) -> Engine:
-    """What runs a program of this target on a device."""
-    if program.target == "numpy" and device == "cpu":
-        return ArrayEngine(program, state)
-    if program.target == "triton":
-        from .triton.run.opening import open_engine
-
-        return open_engine(program, state, device)
-    raise UserError(f"target {program.target} does not run on device {device}")
+    """What runs a program of its target on a device; UserError where nothing does."""
+    target = TARGETS[program.target]
+    target.way(device)
+    engine: Engine = imported(target.engine)(program, state, device)
+    return engine
 
 
 class ArrayEngine:
     """A program of the numpy target."""
 
-    where = "cpu"
-
-    def __init__(self, program: Program, state: State) -> None:
+    def __init__(self, program: Program, state: State, device: str = "cpu") -> None:
+        self.where = device
         self._program = program
         self._state = state
         self._inputs: dict[str, Array] = {

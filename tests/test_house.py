@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from netc.compiler.codegen.target import TARGETS
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("grammar", "compiler", "passes", "runtime")
 # Which modules of netc each folder may import, by prefix.
@@ -19,7 +21,7 @@ MAY_IMPORT = {
     "grammar": ("netc.grammar",),
     "compiler": ("netc.grammar", "netc.compiler"),
     "passes": ("netc.grammar.source", "netc.compiler", "netc.passes"),
-    "runtime": ("netc.compiler.program", "netc.runtime"),
+    "runtime": ("netc.compiler.program", "netc.compiler.codegen.target", "netc.runtime"),
     "netc": ("netc",),
 }
 # Libraries that only some folders know.
@@ -125,6 +127,48 @@ def test_heavy_libraries_are_imported_where_they_are_used() -> None:
         if top and name.split(".")[0] in LATE
     ]
     assert not wrong
+
+
+def test_only_the_table_knows_targets_by_name() -> None:
+    """Whatever depends on the target asks its row: no code asks which one it is."""
+    tables = ("compiler/codegen/target.py", "passes/pipeline.py", "passes/lowering/lower.py")
+    files = [path for path in python_files(*MAY_IMPORT) if str(path.relative_to(ROOT)) not in tables]
+    wrong = [f"{path.relative_to(ROOT)}:{line}" for path in files for line in names_compared(path.read_text())]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a == 'numpy'", [1]),
+        ("x\n'triton' != a.target", [2]),
+        ("(a, b) == ('triton', 'cpu')", [1]),
+        ("a in {'numpy', *others}", [1]),
+        ("match a:\n    case 'triton':\n        pass", [2]),
+        ("{'numpy': f, 'triton': g}[a]", [1]),
+        ("{'numpy': numpy.__version__}", []),
+        ("find_spec('triton')", []),
+    ],
+)
+def test_comparisons_with_names_are_seen(text: str, lines: list[int]) -> None:
+    assert names_compared(text) == lines
+
+
+def names_compared(text: str) -> list[int]:
+    """The lines that compare something with a target's name, or have a table by such names of their own."""
+
+    def named(node: ast.AST) -> bool:
+        return isinstance(node, ast.Constant) and node.value in TARGETS
+
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        sides += [node.value] if isinstance(node, ast.MatchValue) else []
+        inner = [x for side in sides for x in (side, *getattr(side, "elts", ()))]
+        keys = [key for key in node.keys if key is not None] if isinstance(node, ast.Dict) else []
+        if any(map(named, inner)) or len({key.value for key in keys if named(key)}) > 1:  # type: ignore[attr-defined]
+            found.append(node.lineno)  # type: ignore[attr-defined]
+    return found
 
 
 def test_no_long_file() -> None:

@@ -19,7 +19,14 @@ GPU = (
     "triton",
 )
 # What makes programs, and what runs them.
-BACK = ("netc.driver", "netc.passes", "netc.compiler.codegen", "netc.runtime", "netc.verify", "netc.report.tables")
+BACK = (
+    "netc.driver",
+    "netc.passes",
+    "netc.compiler.codegen.numpy",
+    "netc.runtime",
+    "netc.verify",
+    "netc.report.tables",
+)
 
 NET = """net tiny {
     input image: f32[N, 1, 4, 4]

@@ -6,14 +6,15 @@ import inspect
 
 import netc
 from netc import numbers as numbers_module
-from netc.export import exporting, launchers, standalone
+from netc.compiler.codegen.target import TARGETS
+from netc.export import launchers, standalone
 from netc.passes.lowering.machines import DEVICES
 from netc.passes.training.scaling import Scaling
 from netc.runtime.triton.compile.architectures import KNOWN
 
 
 def test_every_architecture_is_in_every_table_with_the_same_figures() -> None:
-    assert tuple(KNOWN) == exporting.ARCHS
+    assert tuple(KNOWN) == TARGETS["triton"].archs
     assert DEVICES.keys() - {"interpreter"} == KNOWN.keys()
     for name, known in KNOWN.items():
         assert (DEVICES[name].shared, DEVICES[name].width) == (known.shared, known.lanes), name

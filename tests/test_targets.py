@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+import netc
 from netc import UserError
+from netc.api.tuning import tuned
+from netc.compiler.codegen.target import TARGETS, Way
+from netc.compiler.program import Program
+from netc.driver import compilation
 from netc.machine import devices
+from netc.passes.lowering.lower import TARGETS as LOWER
+from netc.runtime.executable import ArrayEngine
+from netc.runtime.state import State
+from netc.runtime.triton.compile import version
 from netc.runtime.triton.run import device, opening
-from netc.targets import WAYS, Choice, check_device, check_target, choose
+from netc.targets import Choice, check_device, check_target, choose
+
+LENET = Path(__file__).parents[1] / "examples" / "lenet.net"
 
 
 @pytest.fixture(params=[False, True])
@@ -44,8 +58,9 @@ def test_triton_alone_takes_the_gpu_or_else_the_interpreter(gpu: bool) -> None:
 
 def test_the_interpreter_is_announced() -> None:
     told: list[str] = []
-    for way in WAYS:
-        choose(way.target, way.device, notify=told.append)
+    for target in TARGETS.values():
+        for way in target.ways:
+            choose(target.name, way.device, notify=told.append)
     assert told == ["triton on cpu is Triton's interpreter: slow, for checking kernels"]
 
 
@@ -84,7 +99,7 @@ def test_devices_say_what_is_missing(monkeypatch: pytest.MonkeyPatch, gpu: bool)
 
 
 def test_devices_say_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netc.machine._lacks", lambda way: way.target == "triton")
+    monkeypatch.setattr(version, "triton_version", lambda: "")
     cpu = devices()[0]
     assert list(cpu.targets) == ["numpy"]
     assert cpu.missing == {"triton": "not here: pip install 'triton>=3.4'"}
@@ -93,7 +108,7 @@ def test_devices_say_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
 def test_devices_name_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "driver_present", lambda: True)
     monkeypatch.setattr(opening, "open_cuda", lambda: SimpleNamespace(what="NVIDIA H100, 80 GB"))
-    monkeypatch.setattr("netc.machine._lacks", lambda way: False)
+    monkeypatch.setattr(version, "triton_version", lambda: "3.4.0")
     assert [(d.name, d.what, list(d.targets)) for d in devices()][1] == ("cuda", "NVIDIA H100, 80 GB", ["triton"])
 
 
@@ -140,6 +155,40 @@ def test_a_usable_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "driver_present", lambda: True)
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert device.usable_torch() is torch
+
+
+def test_a_row_is_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target of somebody else's (its text is numpy's, its engine says who it is) is a row here and one of stages."""
+    row = replace(
+        TARGETS["numpy"],
+        name="mine",
+        engine=f"{__name__}:engine",
+        ways=(Way("cpu", "as numpy, in a test"), Way("abacus", "by hand", slow=True)),
+        threads=False,
+    )
+    monkeypatch.setitem(TARGETS, "mine", row)
+    monkeypatch.setitem(LOWER, "mine", LOWER["numpy"])
+    notes: list[str] = []
+    assert choose("mine") == Choice("mine", "cpu")
+    assert choose(device="abacus", notify=notes.append) == Choice("mine", "abacus")
+    assert notes == ["mine on abacus is by hand"]
+    with pytest.raises(UserError, match="did you mean `mine`"):
+        choose("mines")
+    with pytest.raises(UserError, match="they are not for the target mine"):
+        netc.compile(LENET, target="mine", threads=2)
+    exe = netc.compile(LENET, target="mine", dims={"N": 1}, outputs=["prob"])
+    assert exe.program.source
+    assert exe.where == "mine on cpu"
+    assert exe(image=np.zeros((1, 1, 28, 28), np.float32))["prob"].shape == (1, 10)
+    assert {d.name: list(d.targets) for d in devices()}["abacus"] == ["mine"]
+    with pytest.raises(UserError, match="schedules are of the target triton: there is nothing to tune on mine"):
+        tuned(compilation(LENET, target="mine"), "")
+
+
+def engine(program: Program, state: State, device: str) -> ArrayEngine:
+    made = ArrayEngine(program, state)
+    made.where = f"{program.target} on {device}"
+    return made
 
 
 def test_choosing_imports_nothing_heavy() -> None:

@@ -1,16 +1,17 @@
-"""Targets: each is a folder that writes the kernels of a plan as text."""
+"""Code generation: each target is a folder that writes the kernels of a plan as text, and a row of `target.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..graph import Graph
-from ..plan import Plan
-from ..program import Decision, Program
+from .target import TARGETS, imported
 
-# What writes the program of a target: a function in a folder here, imported when it is asked for.
-TARGETS = {"numpy": "emit_numpy", "triton": "emit_triton"}
+if TYPE_CHECKING:
+    from ..graph import Graph
+    from ..plan import Plan
+    from ..program import Decision, Program
 
 
 def emit(
@@ -23,11 +24,9 @@ def emit(
     dims: Mapping[str, int] | None = None,
     ledger: Sequence[Decision] = (),
 ) -> Program:
-    """The program of a graph of kernels; `passes.lower.lower` fuses and places them before.
-
-    Raises ValueError for an unknown target.
-    """
+    """The program of a graph of kernels that was placed in memory. ValueError for an unknown target."""
     if target not in TARGETS:
         raise ValueError(f"no target {target}: there are {', '.join(TARGETS)}")
-    write: Callable[..., Program] = getattr(import_module(f".{target}", __name__), TARGETS[target])
-    return write(graph, plan, name=name, mode=mode, dims=dims or {}, ledger=tuple(ledger))
+    write = imported(TARGETS[target].emitter)
+    program: Program = write(graph, plan, name=name, mode=mode, dims=dims or {}, ledger=tuple(ledger))
+    return replace(program, target=target)

@@ -120,7 +120,8 @@ def export(
     it begins with first values where weights are not named. told: how many kernels are compiled, of how many, and a
     name.
     """
-    from ..export.exporting import Wish, export_ahead, export_numpy
+    from ..compiler.codegen.target import TARGETS, imported, that
+    from ..export.exporting import Wish
     from ..numbers import numbers
     from ..targets import choose
 
@@ -139,11 +140,12 @@ def export(
         seed=seed,
         notify=notify or (lambda text: None),
     )
-    if chosen == "triton":
-        return export_ahead(wish, Path(folder), (archs,) if isinstance(archs, str) else archs, told)
-    if archs or update:
-        raise UserError("--arch and --train compile for GPUs: use --target triton as well")
-    return export_numpy(wish, Path(folder))
+    if (archs or update) and not TARGETS[chosen].archs:
+        those = that(lambda row: row.archs)
+        raise UserError(f"--arch and --train compile for GPUs: use --target {those} as well")
+    write = imported(f"{TARGETS[chosen].folder}:export")
+    found: list[Path] = write(wish, Path(folder), (archs,) if isinstance(archs, str) else archs, told)
+    return found
 
 
 def train(

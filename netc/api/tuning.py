@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler import ops
+from ..compiler.codegen.target import TARGETS, that
 from ..compiler.graph import Node
 from ..compiler.kernel import Blocks
 from ..compiler.loops.domain import form_of
@@ -96,8 +97,10 @@ def tuned(
 
     gpu: its name. bench: what times; without it the GPU. budget: seconds, of each of the two.
     """
-    if made.request.target != "triton":
-        raise UserError("schedules are of the target triton: there is nothing to tune on numpy")
+    target = made.request.target
+    if not TARGETS[target].schedules:
+        those = that(lambda row: row.schedules)
+        raise UserError(f"schedules are of the target {those}: there is nothing to tune on {target}")
     step = _tuned(made, made.fused, lambda m: m.program, gpu, bench, budget, told, clock)
     if made.apply_fused is None:
         return step
@@ -176,7 +179,7 @@ def frozen_or_tuned(
     from ..runtime.triton.run.device import NoGpu
 
     made = compilation(file, **wish)
-    if made.request.target != "triton" or made.request.device != "cuda":
+    if not TARGETS[made.request.target].schedules or made.request.device != "cuda":
         raise UserError("schedules are measured on a GPU: use --device cuda")
     try:
         cuda = Choice(made.request.target, made.request.device).open()

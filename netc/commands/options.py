@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..export.exporting import ARCHS
+from ..compiler.codegen.target import TARGETS, that
 from ..grammar.source import UserError
 from ..numbers import PRECISIONS, numbers
-from ..targets import AUTO, DEVICES, TARGETS, Choice, check_device, check_target, check_threads, choose
+from ..targets import AUTO, Choice, check_device, check_target, check_threads, choose, devices
 
 F = TypeVar("F", bound=Callable[..., Any])
 Value = int | float | bool | str | tuple[Any, ...]
@@ -76,10 +76,10 @@ def choice_of_machine(*, threads: bool = True, seed: bool = True) -> Callable[[F
 
         options = [
             _named("--target", [*TARGETS, AUTO], AUTO, "What the net becomes.", callback=check_target),
-            _named("--device", [*DEVICES, AUTO], AUTO, "What runs it.", callback=check_device),
+            _named("--device", [*devices(), AUTO], AUTO, "What runs it.", callback=check_device),
         ]
         if threads:
-            said = "Of numpy; default: all cores."
+            said = f"Of {that(lambda row: row.threads)}; default: all cores."
             options.append(click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help=said))
         if seed:
             said = "Of fillers, order and dropout."
@@ -138,7 +138,7 @@ def choice_of_arch(function: F) -> F:
 def arch_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The architectures that may end a list of them."""
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in ARCHS if name.startswith(last)]
+    return [f"{before}{comma}{name}" for row in TARGETS.values() for name in row.archs if name.startswith(last)]
 
 
 def choice_of_schedules(*, ahead: bool = False) -> Callable[[F], F]:
@@ -151,8 +151,9 @@ def choice_of_schedules(*, ahead: bool = False) -> Callable[[F], F]:
         @functools.wraps(function)
         def call(*args: Any, schedules: Path | None, frozen: bool, **kwargs: Any) -> Any:
             target, device = kwargs["target"], kwargs["device"]
-            if (schedules is not None or frozen) and (target != "triton" or not (ahead or device == "cuda")):
-                flags = "--target triton" if ahead else "--device cuda"
+            takes = TARGETS[target].schedules and (ahead or device == "cuda")
+            if (schedules is not None or frozen) and not takes:
+                flags = f"--target {that(lambda row: row.schedules)}" if ahead else "--device cuda"
                 here = f"the target {target}" if ahead else f"{target} on {device}"
                 raise UserError(f"--schedules and --frozen are for kernels on a GPU, not for {here}: use {flags}")
             from ..schedules import using
@@ -174,16 +175,15 @@ def shown_for(target: str, device: str) -> str:
 
     UserError where that is none; without the device, kernels are shown for one that is known.
     """
-    from ..driver import ARCH
-
+    arch = TARGETS[target].arch
     if device != "cuda":
-        return ARCH
+        return arch
     from ..runtime.triton.run.device import NoGpu
 
     try:
         Choice(target, device).open()
     except NoGpu as error:
-        raise error.instead(f"use --target {target} alone, which shows kernels for {ARCH}") from None
+        raise error.instead(f"use --target {target} alone, which shows kernels for {arch}") from None
     return ""
 
 

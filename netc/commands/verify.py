@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..grammar.source import UserError
+from ..targets import Choice
 from .options import (
     arch_names,
     as_json,
@@ -85,7 +86,7 @@ def command(
     if arch:
         from ..runtime.triton.compile.architectures import limits
 
-        if (target, device) != ("triton", "cpu"):
+        if not Choice(target, device).way.arch:
             raise UserError("--arch is for Triton's interpreter: --target triton --device cpu")
         arch = limits(arch).name
     ready(target, device)

@@ -11,7 +11,7 @@ import hashlib
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +20,21 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
+from ..compiler.codegen.target import TARGETS
 from ..compiler.program import Launch, Program, StateInfo, TensorType
 from ..grammar.source import UserError
 from ..runtime.triton.compile.ahead import Binary, Job, job_of
-from ..runtime.triton.compile.architectures import Architecture
+from ..runtime.triton.compile.architectures import Architecture, architectures
 from ..runtime.triton.compile.compiling import compile_jobs
 from ..runtime.triton.compile.version import triton_version
 from ..runtime.triton.run.launch import ARENA, Layout, strides_of
 from ..runtime.triton.run.storage import packed, size_of
 from .deployed import FORMAT, write_folder, write_manifest
+from .exporting import Pixels, Told, compilation_of, needs_triton, pixels_of, weighted
 
 if TYPE_CHECKING:
     from ..runtime.state import State
+    from .exporting import Wish
 
 UNIT = 256  # bytes: where each memory begins, as an allocation of the driver's does
 WEIGHTS = "weights.bin"
@@ -47,16 +50,7 @@ TABLES = "netc_tables.h"
 README = "README.md"
 ASSEMBLY = {"cubin": "ptx", "hsaco": "amdgcn"}
 
-Told = Callable[[int, int, str], None]
 Bytes = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """How the data that a net was tested on makes numbers of pixels: (pixel - mean of its channel) * scale."""
-
-    scale: float
-    mean: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +65,21 @@ class Compiled:
     starts: Mapping[str, int]
     scratch: int
     nbytes: int
+
+
+def export(wish: Wish, folder: Path, archs: Sequence[str] = (), told: Told | None = None) -> list[Path]:
+    """A folder of kernels compiled for GPUs. archs: without any, all that are known. told: see `compile_jobs`."""
+    wanted = architectures(archs or TARGETS[wish.target].archs)
+    needs_triton()
+    made = compilation_of(wish).on(wanted[0].name)
+    if made.apply_program is not None:
+        raise UserError(
+            f"a training step of `{made.net.name}` takes {made.training.accumulate} batches for an update; ahead of "
+            "time it takes one: leave out `accumulate`"
+        )
+    state = weighted(made, wish)
+    programs = {arch: made.on(arch.name).program for arch in wanted}
+    return deploy_ahead(programs, made.state, state, folder, pixels=pixels_of(made.experiment), told=told)
 
 
 def deploy_ahead(

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..compiler.program import Program, StateInfo
 from .deployed import FORMAT, MANIFEST, write_folder, write_manifest
+from .exporting import compilation_of, weighted
 
 if TYPE_CHECKING:
     from ..runtime.state import State
+    from .exporting import Wish
 
 TAIL = '''
 # From here on: the weights beside this file, and a command line. Written by netc, not by the compiler.
@@ -172,6 +174,12 @@ if __name__ == "__main__":
 '''
 
 
+def export(wish: Wish, folder: Path, archs: Sequence[str] = (), told: object = None) -> list[Path]:
+    """A folder that runs with numpy alone; there are no archs, and nothing takes so long that it is told."""
+    made = compilation_of(wish)
+    return deploy(made.program, made.layout, weighted(made, wish), folder)
+
+
 def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: Path) -> list[Path]:
     """Write `<net>.py`, `<net>.safetensors` and `manifest.json` into a new folder; returns the three.
 
@@ -198,7 +206,8 @@ def own(manifest: Mapping[str, Any], name: str) -> bool:
 
 
 def _stem(net: str) -> str:
-    return f"net_{net}" if net.lower() in {*sys.stdlib_module_names, "numpy"} else net
+    taken = {*sys.stdlib_module_names, "numpy"}
+    return f"net_{net}" if net.lower() in taken else net
 
 
 def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> str:

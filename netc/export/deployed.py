@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..compiler.codegen.target import TARGETS, imported
 from ..grammar.source import UserError
 
 FORMAT = 1
@@ -77,12 +78,7 @@ def _check_free(folder: Path) -> None:
 
 def _owner(target: str) -> Callable[[Mapping[str, Any], str], bool]:
     """Which files, by their paths in the folder, belong to a net compiled for a target; KeyError for another one."""
-    if target == "numpy":
-        from .deploy import own
-    elif target == "triton":
-        from .ahead import own
-    else:
-        raise KeyError(target)
+    own: Callable[[Mapping[str, Any], str], bool] = imported(f"{TARGETS[target].folder}:own")
     return own
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..compiler.codegen.target import TARGETS
 from ..grammar.source import UserError
 from ..numbers import Numbers
 
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
     from ..compiler.build import Experiment
     from ..driver import Compilation
     from ..runtime.state import State
-    from .ahead import Pixels, Told
 
-ARCHS = ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942")
+
+Told = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How the data that a net was tested on makes numbers of pixels: (pixel - mean of its channel) * scale."""
+
+    scale: float
+    mean: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -41,32 +50,6 @@ class Wish:
     notify: Callable[[str], None] = lambda text: None
 
 
-def export_numpy(wish: Wish, folder: Path) -> list[Path]:
-    """A folder that runs with numpy alone."""
-    from .deploy import deploy
-
-    made = _compilation(wish)
-    return deploy(made.program, made.layout, _weighted(made, wish), folder)
-
-
-def export_ahead(wish: Wish, folder: Path, archs: Sequence[str] = (), told: Told | None = None) -> list[Path]:
-    """A folder of kernels compiled for GPUs. archs: without any, all that are known. told: see `compile_jobs`."""
-    from ..runtime.triton.compile.architectures import architectures
-    from .ahead import deploy_ahead
-
-    wanted = architectures(archs or ARCHS)
-    needs_triton()
-    made = _compilation(wish).on(wanted[0].name)
-    if made.apply_program is not None:
-        raise UserError(
-            f"a training step of `{made.net.name}` takes {made.training.accumulate} batches for an update; ahead of "
-            "time it takes one: leave out `accumulate`"
-        )
-    state = _weighted(made, wish)
-    programs = {arch: made.on(arch.name).program for arch in wanted}
-    return deploy_ahead(programs, made.state, state, folder, pixels=pixels_of(made.experiment), told=told)
-
-
 def needs_triton() -> None:
     """UserError where the compiler of kernels is not installed, or too old."""
     from ..runtime.triton.compile.version import REMEDY, unusable_triton
@@ -75,7 +58,7 @@ def needs_triton() -> None:
         raise UserError(f"kernels are compiled by Triton. {told}: {REMEDY}")
 
 
-def _compilation(wish: Wish) -> Compilation:
+def compilation_of(wish: Wish) -> Compilation:
     from ..api.inference import Runner
     from ..driver import Compilation, Request
 
@@ -98,12 +81,13 @@ def _compilation(wish: Wish) -> Compilation:
             numbers=wish.numbers,
         )
         experiment, request = runner.experiment, runner.request
+    row = TARGETS[wish.target]
     # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
-    device, arch, threads = ("cuda", ARCHS[0], 0) if wish.target == "triton" else ("cpu", "", 1)
+    device, arch, threads = row.ways[0].device, next(iter(row.archs), ""), int(row.threads)
     return Compilation(experiment, replace(request, target=wish.target, device=device, arch=arch, threads=threads))
 
 
-def _weighted(made: Compilation, wish: Wish) -> State:
+def weighted(made: Compilation, wish: Wish) -> State:
     """State with the weights that were asked for; a training step begins with first values where none were."""
     from ..api.training import last_weights
 
@@ -124,7 +108,6 @@ def _weighted(made: Compilation, wish: Wish) -> State:
 def pixels_of(experiment: Experiment) -> Pixels | None:
     """How the data that the file tests on makes numbers of pixels; None where that cannot be said in a few numbers."""
     from ..api.inference import test_data
-    from .ahead import Pixels
 
     data = test_data(experiment)
     if data is None:

@@ -45,9 +45,9 @@ def read_manifest(folder: str) -> Table:
         except (ValueError, RecursionError):
             raise ValueError("the manifest is not JSON") from None
     _table(manifest, "the manifest")
-    if manifest.get("format") != 1 or manifest.get("target") != "triton":
+    if manifest.get("format") != 1 or not isinstance(manifest.get("archs"), dict):
         raise ValueError("the manifest is not one of a net compiled for a GPU by this version of netc")
-    for key in ("archs", "files", "weights"):
+    for key in ("files", "weights"):
         _table(manifest.get(key), key)
     _whole(manifest["weights"].get("bytes"), "bytes of weights", MOST_BYTES)
     return manifest  # type: ignore[no-any-return]

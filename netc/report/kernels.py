@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.codegen.target import TARGETS, that
 from ..compiler.program import Launch, Program
 from ..export.exporting import kernel_progress, needs_triton
 from ..grammar.source import UserError
@@ -22,8 +23,8 @@ def compiled_for(made: Compilation, arch: str) -> tuple[Program, dict[str, Binar
     from ..runtime.triton.compile.compiling import compile_jobs
 
     name = limits(arch).name
-    if made.request.target != "triton":
-        raise UserError("--arch is for --target triton")
+    if not TARGETS[made.request.target].archs:
+        raise UserError(f"--arch is for --target {that(lambda row: row.archs)}")
     needs_triton()
     program = made.on(name).program
     launched = {launch.function for launch in program.launches}

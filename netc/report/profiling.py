@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.codegen.target import TARGETS
 from .tables import Table, operations, size
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Report:
             for name, m in (("fused", self.fused), ("unfused", self.unfused))
         ]
         batch = f", batch {self.batch}" if self.batch is not None else ""
-        threads = f", {self.threads} threads" if self.target == "numpy" else ""
+        threads = f", {self.threads} threads" if TARGETS[self.target].threads else ""
         title = f"{self.net}: {self.mode}{batch}, {self.target} on {self.device}{threads}"
         return Table(title, ["", ">ms a call", ">kernels", ">memory traffic", ">operations", ">working memory"], rows)
 

@@ -22,6 +22,7 @@ from ..driver import Compilation
 from ..passes.fusion.fuse import Fused
 from ..runtime.executable import Executable
 from ..runtime.state import State
+from ..targets import Choice
 
 if TYPE_CHECKING:
     from ..runtime.triton.interpreter.accesses import AccessFault
@@ -78,7 +79,7 @@ def execute(made: Compilation, program: Program, feeds: Mapping[str, Array]) -> 
 
 def _unwatched(made: Compilation) -> str:
     """Why the accesses of a program's kernels are not looked at; empty where they are."""
-    if made.request.target != "triton" or made.request.device != "cpu":
+    if not Choice(made.request.target, made.request.device).way.arch:
         return "only Triton's interpreter (--target triton --device cpu) shows them"
     from ..runtime.triton.run.opening import open_interpreter
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..compiler.build import Experiment, load
 from ..compiler.build.dims import symbols
 from ..compiler.build.nets import checked_sizes
+from ..compiler.codegen.target import TARGETS
 from ..driver import Compilation, Mode, Request
 from ..grammar.parse import read_source
 from ..grammar.source import Source, SourceError, SourceErrors, UserError
@@ -147,7 +148,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
         kernels.append(Kernels(how, len(checked.kernels), worst, sum(one.flips for one in checked.kernels)))
         faults += memory_faults(runs[-1], checked.results, how)
         faults += replay_faults(how, runs)
-        if made.request.target == "triton":
+        if TARGETS[made.request.target].archs:
             touched.append(accesses(how, runs))
             faults += touched[-1].faults
     layers: list[Compared] = []

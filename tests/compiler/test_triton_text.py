@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from netc.compiler import expr, ops
-from netc.compiler.codegen import TARGETS, emit
+from netc.compiler.codegen import emit
+from netc.compiler.codegen.target import TARGETS
 from netc.compiler.graph import Graph, at
 from netc.compiler.kernel import Blocks
 from netc.compiler.net import OBJECTIVE

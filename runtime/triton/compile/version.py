@@ -37,3 +37,8 @@ def unusable_triton() -> str:
     if numbers and tuple(map(int, numbers.groups())) < OLDEST:
         return f"Triton {found} is too old, {OLDEST[0]}.{OLDEST[1]} or newer is needed"
     return ""
+
+
+def remedy() -> str:
+    """What to do where kernels can be neither compiled nor interpreted; nothing where they can."""
+    return REMEDY if unusable_triton() else ""
