@@ -61,4 +61,11 @@ LIMITS: dict[str, Code] = {
         list 10,000 items.
         """,
     ),
+    "E516": Code(
+        "the text of a graph too large",
+        """
+        The text of a graph has at most 32,000,000 characters, a line of it 100,000 words, and values in it are nested
+        at most 20 deep: far more than the training step of a net of a thousand layers.
+        """,
+    ),
 }

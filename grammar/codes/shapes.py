@@ -98,4 +98,11 @@ SHAPES: dict[str, Code] = {
             y = cast(x, f32) |> linear(2)
         """,
     ),
+    "E317": Code(
+        "an ill-typed node in the text of a graph",
+        """
+        Each node's operands and attributes must fit the type rule of its op, and the type before the `=` is the one
+        that the rule gives. The error says what the rule does not accept.
+        """,
+    ),
 }

@@ -197,4 +197,17 @@ SYNTAX: dict[str, Code] = {
         }
         """,
     ),
+    "E121": Code(
+        "not the text of a graph",
+        """
+        `netc opt` reads the text that `netc show` prints: kernels first, then the graph, a node a line, each behind
+        the nodes that it reads, and the results last.
+
+            graph {
+              %0: f32[2,3] = input(name='x', shape=(2, 3), dtype='f32')
+              %1: f32[2,3] = neg(%0)
+              return y = %1
+            }
+        """,
+    ),
 }

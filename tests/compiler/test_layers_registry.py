@@ -17,7 +17,8 @@ from netc.compiler.layers import LAYERS
 from netc.compiler.layers.base import PerAxis
 from netc.compiler.ops import TypeRuleError
 from netc.compiler.schema.settings import ANY, kind_of
-from netc.compiler.text import print_graph, read_graph
+from netc.compiler.text import print_graph
+from netc.compiler.text_reader import read_graph
 from netc.passes.training.gradient import cotangents, erase_surrogate
 from support.layer_samples import CALLS, Call
 from support.standalone import Standalone

@@ -10,7 +10,8 @@ import pytest
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph
-from netc.compiler.text import print_graph, read_graph
+from netc.compiler.text import print_graph
+from netc.compiler.text_reader import read_graph
 from netc.passes.rules import fold_weights as weights
 from netc.passes.rules.rewrite import SHARED, Ledger, Rule, rewrite
 from netc.passes.rules.simplify import RULES, simplify
