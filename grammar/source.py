@@ -11,6 +11,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
@@ -169,7 +170,13 @@ class SourceErrors(Exception):
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The candidate that a word may have been meant to be, or nothing where none is near."""
-    names = list(candidates)
+    return among(word, tuple(candidates))
+
+
+# A statement in a loop or a block is evaluated many times, and each time its mistake is worded anew.
+@lru_cache(maxsize=1024)
+def among(word: str, names: tuple[str, ...]) -> str:
+    """The same of names that are held."""
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if not near:  # another case of the same letters is near, however short the word
         near = [name for name in names if name.lower() == word.lower()][:1]

@@ -125,7 +125,8 @@ class Frame:
 
     def unknown_value(self, name: tree.Name, words: bool = False) -> None:
         """Reports a name without a value; `words`: it was perhaps meant as a word."""
-        if self.module.incomplete:
+        # In a loop or a block the same name is met many times, and the search for a near one is costly.
+        if self.module.incomplete or self.problems.told(name.span, "E202", "E216"):
             return None
         word, hint = name.name, suggest(name.name, self.values())
         later = self.module.consts.get(word)
@@ -144,6 +145,8 @@ class Frame:
 
     def unknown_function(self, callee: tree.Name) -> None:
         """Reports a callee that is nothing to call."""
+        if self.problems.told(callee.span, "E203", "E210", "E216"):
+            return None
         word = callee.name
         below = self.module.functions.get(word)
         if below is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...grammar.source import SourceError, SourceErrors
+from ...grammar.source import SourceError, SourceErrors, Span
 from .limits import MAX_PROBLEMS, Stop
 
 
@@ -13,6 +13,7 @@ class Problems:
         self.errors: list[SourceError] = []
         self.warnings: list[SourceError] = []
         self._seen: set[tuple[object, ...]] = set()
+        self._places: set[tuple[object, ...]] = set()
 
     def add(self, error: SourceError) -> None:
         """Adds a problem unless it is there already; raises `Stop` when there are too many."""
@@ -22,9 +23,14 @@ class Problems:
         if key in self._seen:
             return
         self._seen.add(key)
+        self._places.add(key[:-1])
         (self.errors if error.severity == "error" else self.warnings).append(error)
         if len(self.errors) >= MAX_PROBLEMS:
             raise Stop
+
+    def told(self, span: Span, *codes: str) -> bool:
+        """Whether one of these problems was found at a place: what is costly to word need not be worded again."""
+        return any((code, span.source, span.start, span.end) in self._places for code in codes)
 
     def raise_if_any(self) -> None:
         """SourceErrors with all errors; warnings alone raise nothing."""

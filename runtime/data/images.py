@@ -24,6 +24,8 @@ Order = Literal["rgb", "bgr"]
 Resize = Literal["bilinear", "smooth"]
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
+# A file is read by what is in it, whatever its name: only by decoders that start no other program, as Ghostscript.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 1 << 26  # an image of 8,192 x 8,192; a small file can claim to be larger
 LABELS = range(-(2**31), 2**31)
 
@@ -181,7 +183,7 @@ def _opened(file: Path) -> Image:
         if not file.is_file():
             raise UserError(f"{_shown(file)}: there is no such image")
     try:
-        image = PIL.Image.open(file)
+        image = PIL.Image.open(file, formats=FORMATS)
     except Exception as error:
         raise _unreadable(file, error) from None
     if image.width * image.height > MAX_PIXELS:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from netc.compiler.build import build, load, nets
 from netc.compiler.interpret import interpret
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.ops.source import splat
-from netc.grammar.source import Source, UserError
+from netc.grammar.source import Source, UserError, among
 from support.build_texts import built, codes, file_of
 
 X = np.linspace(-2, 2, 8).reshape(2, 4)
@@ -229,6 +232,26 @@ def test_texts_and_lists_are_limited() -> None:
     assert codes(f'const a = "{"x" * 10_001}"\n') == ["E515"]
     assert codes(f"const a = [{', '.join('1' * 10_001)}]\n") == ["E515"]
     assert codes("const a = [-1, enc.weight]\nconst b = [relu(1), -[2]]\n") == ["E211", "E315", "E301"]
+
+
+@pytest.mark.parametrize(
+    ("typo", "code"), [("x + lrr", "E202"), ("reluu(x)", "E203"), ("relu(x, negativ_slope: 0.1)", "E201")]
+)
+def test_a_near_name_is_looked_for_once_a_place(typo: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at each turn of a loop, nor at each use of a block."""
+    searches: list[str] = []
+    search = difflib.get_close_matches
+
+    def counted(word: str, *more: Any, **how: Any) -> list[str]:
+        searches.append(word)
+        return search(word, *more, **how)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    among.cache_clear()
+    text = f"block b(x) {{\n for i in 1..50 {{ x = {typo} }}\n return x\n}}\n"
+    body = "".join(f"y{i} = b(x)\n" for i in range(20))
+    assert codes(f"{text}net n {{\n input x: f32[N, 3]\n{body} loss l = mean(y0)\n}}\n") == [code]
+    assert len(searches) == 1
 
 
 def test_too_many_problems_are_cut() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from netc.compiler.program import UserError
 from netc.runtime.data import images as module
@@ -42,6 +42,17 @@ def test_bgr_and_gray(folder: Path) -> None:
     gray = first("images", folder, path=".", batch=1, gray=True)["image"]
     assert gray.shape == (1, 1, 8, 6)
     np.testing.assert_allclose(gray[0, 0], np.tensordot([0.299, 0.587, 0.114], rgb[0], 1), atol=1)
+
+
+def test_no_decoder_starts_another_program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    started: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **more: started.append(given))
+    Image.fromarray(pixels(8, 6, 3, seed=1)).save(folder / "made.eps")
+    (folder / "made.eps").rename(folder / "ant" / "b.png")
+    with pytest.raises(UserError, match="not an image that can be read"):
+        first("images", folder, path=".", batch=4)
+    assert not started
 
 
 def test_image_list(folder: Path) -> None:
