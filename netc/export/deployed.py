@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ from ..grammar.source import UserError
 FORMAT = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST = 1 << 24  # bytes
+NEW = "new"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: fcntl.h, linux/fs.h
 
 
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -24,24 +30,27 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     One that an earlier call wrote, for whatever target, is replaced. UserError for one that holds anything that netc
     does not write there, or that cannot be written.
     """
+    folder = folder.resolve()  # a link stays a link
     _check_free(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         apart = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
-    try:
-        part = apart / "new"
-        part.mkdir()
-        write(part)
-        _flush(part)
-        _put(part, folder, apart / "old")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    except UserError as error:  # of the weights, with the name that they have for now
-        raise UserError(str(error).replace(str(part), str(folder))) from None
-    finally:
-        shutil.rmtree(apart, ignore_errors=True)
+    with _held(apart):
+        try:
+            part = apart / NEW
+            part.mkdir()
+            write(part)
+            _flush(part)
+            _put(part, folder)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        except UserError as error:  # of the weights, with the name that they have for now
+            raise UserError(str(error).replace(str(part), str(folder))) from None
+        finally:
+            shutil.rmtree(apart, ignore_errors=True)
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -82,17 +91,73 @@ def _owner(target: str) -> Callable[[Mapping[str, Any], str], bool]:
     return own
 
 
-def _put(part: Path, folder: Path, old: Path) -> None:
-    """Move the finished folder to its place; one that is there goes to `old` first, and back if that fails."""
+def _put(part: Path, folder: Path) -> None:
+    """Put the finished folder into its place; what was there is left at `part`, or gone."""
     if not folder.exists():
         os.rename(part, folder)
-        return
-    os.rename(folder, old)
+    elif not _exchanged(part, folder):
+        _put_files(part, folder)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Have two folders change places at once, so that a name never stands for none; False where that cannot be."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
     try:
-        os.rename(part, folder)
-    except OSError:
-        os.rename(old, folder)
-        raise
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # a C library of before 2018
+        return False
+    if call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):  # the kernel or the file system lacks it
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _put_files(part: Path, folder: Path) -> None:
+    """Put the files of a finished folder over those of another, the manifest last; then remove what was only there."""
+    made = {path.relative_to(part) for path in part.rglob("*") if path.is_file()}
+    for name in sorted(made, key=lambda name: (name.as_posix() == MANIFEST, name)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part / name, folder / name)
+    for path in [*folder.rglob("*")]:
+        if path.is_file() and path.relative_to(folder) not in made:
+            path.unlink()
+    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        with suppress(OSError):  # it holds files of the new net
+            path.rmdir()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left beside a folder while they made it."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
+        if left.is_dir() and not left.is_symlink() and {path.name for path in left.iterdir()} <= {NEW}:
+            with _held(left) as free:
+                if free:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, which ends with the process, however it ends; whether it could be had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody's are swept
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except OSError:  # another process has it, or the file system has no locks
+            free = False
+        yield free
+    finally:
+        os.close(handle)
 
 
 def _flush(folder: Path) -> None:
