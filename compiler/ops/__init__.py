@@ -1,78 +1,48 @@
 """All primitives. Refuse the next unless a layer cannot be said without it."""
 
-from .base import OPS, Op, TypeRuleError
-from .contract import conv, conv_data_grad, conv_weight_grad, dot
-from .group import host, item, kernel
-from .indexing import gather, scatter_add
-from .movement import broadcast, concat, pad, reshape, slice_, transpose, unwindow, window
-from .pointwise import (
-    abs_,
-    add,
-    cast,
-    div,
-    equal,
-    exp,
-    floor,
-    less,
-    log,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    pow_,
-    sqrt,
-    surrogate,
-    tanh,
-    where,
-)
-from .reduce import argmax, max_reduce, sum_
-from .source import const, input_, iota, param, random
-
-__all__ = [
-    "OPS",
-    "Op",
-    "TypeRuleError",
-    "abs_",
-    "add",
-    "argmax",
-    "broadcast",
-    "cast",
-    "concat",
-    "const",
-    "conv",
-    "conv_data_grad",
-    "conv_weight_grad",
-    "div",
-    "dot",
-    "equal",
-    "exp",
-    "floor",
-    "gather",
-    "host",
-    "input_",
-    "iota",
-    "item",
-    "kernel",
-    "less",
-    "log",
-    "max_reduce",
-    "maximum",
-    "minimum",
-    "mul",
-    "neg",
-    "pad",
-    "param",
-    "pow_",
-    "random",
-    "reshape",
-    "scatter_add",
-    "slice_",
-    "sqrt",
-    "sum_",
-    "surrogate",
-    "tanh",
-    "transpose",
-    "unwindow",
-    "where",
-    "window",
-]
+from .base import OPS as OPS
+from .base import Op as Op
+from .base import TypeRuleError as TypeRuleError
+from .contract import conv as conv
+from .contract import conv_data_grad as conv_data_grad
+from .contract import conv_weight_grad as conv_weight_grad
+from .contract import dot as dot
+from .group import host as host
+from .group import item as item
+from .group import kernel as kernel
+from .indexing import gather as gather
+from .indexing import scatter_add as scatter_add
+from .movement import broadcast as broadcast
+from .movement import concat as concat
+from .movement import pad as pad
+from .movement import reshape as reshape
+from .movement import slice_ as slice_
+from .movement import transpose as transpose
+from .movement import unwindow as unwindow
+from .movement import window as window
+from .pointwise import abs_ as abs_
+from .pointwise import add as add
+from .pointwise import cast as cast
+from .pointwise import div as div
+from .pointwise import equal as equal
+from .pointwise import exp as exp
+from .pointwise import floor as floor
+from .pointwise import less as less
+from .pointwise import log as log
+from .pointwise import maximum as maximum
+from .pointwise import minimum as minimum
+from .pointwise import mul as mul
+from .pointwise import neg as neg
+from .pointwise import pow_ as pow_
+from .pointwise import sqrt as sqrt
+from .pointwise import surrogate as surrogate
+from .pointwise import tanh as tanh
+from .pointwise import where as where
+from .reduce import argmax as argmax
+from .reduce import max_reduce as max_reduce
+from .reduce import sum_ as sum_
+from .source import const as const
+from .source import input_ as input_
+from .source import iota as iota
+from .source import param as param
+from .source import random as random

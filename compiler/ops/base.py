@@ -1,7 +1,8 @@
 """What a primitive is, and the table of all of them.
 
-An op is a paragraph: type rule, numpy meaning, gradient and cost stand together. Calling it makes a node and checks it
-at once. How a target writes an op is that target's table (`codegen/`); a test names the missing lines.
+An op is a paragraph: type rule, numpy meaning, gradient, cost, rounding error and what it does in mixed precision
+stand together. Calling it makes a node and checks it at once. How a target writes an op is that target's table
+(`codegen/`); a test names the missing lines.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..graph import Node, count_node, current_origin
 from ..types import TensorType, TupleType
+from .rounding import Rounding
 
 if TYPE_CHECKING:
     from ...grammar.source import Span
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Infer = Callable[..., TensorType | TupleType]
 Vjp = Callable[..., Sequence[Node | None]]
+# pointwise: element by element. movement: elements of the operands, elsewhere. contract: products that are summed.
+# index: rows by computed numbers. overlap: windows, summed where they meet. group: a graph or a function inside.
 Family = Literal["source", "pointwise", "reduce", "movement", "contract", "index", "overlap", "group"]
+# What a primitive does with numbers of 16 bits. product: multiplies them and sums in f32; exact: rounds nothing but to
+# its own type; f32: computes in f32.
+Policy = Literal["product", "exact", "f32"]
 
 
 class TypeRuleError(Exception):
@@ -44,6 +51,9 @@ class Op:
     numpy(*arrays, **attrs) -> array      the meaning; interpret gives the result its element type
     vjp(g, y, *inputs, **attrs)           a gradient (or None) for each input, as nodes; None: no input gets one
     flops(y, *types, **attrs) -> int      arithmetic operations, a multiply-add counted as two
+    rounding                              how far results may lie off; None: that is said of what is inside
+    policy                                what it does with numbers of 16 bits
+    commutes                              whether its two operands may be exchanged, gradient and all
     """
 
     name: str
@@ -52,6 +62,9 @@ class Op:
     numpy: Callable[..., Any]
     vjp: Vjp | None
     flops: Callable[..., int]
+    rounding: Rounding | None
+    policy: Policy = "f32"
+    commutes: bool = False
 
     def __call__(self, *inputs: Node, **attrs: Any) -> Node:
         count_node()

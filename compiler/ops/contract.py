@@ -22,14 +22,23 @@ from ..types import FLOATS, NUMPY_DTYPES, SIZES, TensorType
 from .base import Array, Op, Vjp, check, register
 from .movement import transpose
 from .pointwise import cast
+from .rounding import TF32, Evaluation, Rounding, bilinear, likely, magnitudes
 
 Ints = tuple[int, ...]
 
 
 def contract(
-    name: str, infer: Callable[..., TensorType], numpy: Callable[..., Array], vjp: Vjp, flops: Callable[..., int]
+    name: str,
+    infer: Callable[..., TensorType],
+    numpy: Callable[..., Array],
+    vjp: Vjp,
+    terms: Callable[..., int],
+    flops: Callable[..., int] | None = None,
 ) -> Op:
-    """Register a product of two operands of one type, with the attribute `dtype` added to its rules."""
+    """Register a product of two operands of one type, with the attribute `dtype` added to its rules.
+
+    terms(*types, **attrs): how many products an element of the result sums. flops: where some of them are skipped.
+    """
 
     def typed(a: TensorType, b: TensorType, *, dtype: str = "", **attrs: Any) -> TensorType:
         y = infer(a, b, **attrs)
@@ -45,7 +54,20 @@ def contract(
     def gradients(g: Node, y: Node, a: Node, b: Node, *, dtype: str = "", **attrs: Any) -> Sequence[Node | None]:
         return vjp(cast(g, dtype=a.dtype) if dtype else g, y, a, b, **attrs)
 
-    return register(Op(name, "contract", typed, computed, gradients, flops))
+    def all_of_them(y: TensorType, a: TensorType, b: TensorType, **attrs: Any) -> int:
+        return 2 * y.count * terms(a, b, **attrs)
+
+    def rounding(at: Evaluation) -> Array:
+        a, b = at.size(0), at.size(1)
+        squares = magnitudes(at, a * a, b * b)
+        n = max(terms(*(x.type for x in at.node.inputs), **at.node.attrs), 1)
+        found = likely(at.arithmetic.inner(at.node.dtype), n, at.value, magnitudes(at, a, b), squares)
+        if at.arithmetic.tf32 and at.node.inputs[0].dtype == "f32":
+            found = found + 2 * TF32 * np.sqrt(squares)
+        return found + at.rounded
+
+    error = Rounding(bilinear, rounding)
+    return register(Op(name, "contract", typed, computed, gradients, flops or all_of_them, error, "product"))
 
 
 def _dot_type(a: TensorType, b: TensorType) -> TensorType:
@@ -66,7 +88,7 @@ dot: Op = contract(
     _dot_type,
     np.matmul,
     lambda g, y, a, b: (dot(g, _swap(b)), dot(_swap(a), g)),
-    lambda y, a, b, **_: 2 * y.count * a.shape[-1],
+    lambda a, b, **_: a.shape[-1],
 )
 
 
@@ -120,11 +142,7 @@ def _conv_vjp(g: Node, y: Node, x: Node, w: Node, **attrs: Any) -> tuple[Node, N
     )
 
 
-def _conv_flops(y: TensorType, x: TensorType, w: TensorType, **_: Any) -> int:
-    return 2 * y.count * math.prod(w.shape[1:])
-
-
-conv: Op = contract("conv", _conv_type, _conv, _conv_vjp, _conv_flops)
+conv: Op = contract("conv", _conv_type, _conv, _conv_vjp, lambda x, w, **_: math.prod(w.shape[1:]))
 
 
 def _data_grad_type(
@@ -166,6 +184,7 @@ conv_data_grad: Op = contract(
     _data_grad_type,
     _conv_data_grad,
     _data_grad_vjp,
+    lambda g, w, *, groups, **_: w.shape[0] // groups * math.prod(w.shape[2:]),
     lambda y, g, w, **_: 2 * g.count * math.prod(w.shape[1:]),
 )
 
@@ -204,5 +223,5 @@ conv_weight_grad: Op = contract(
     _weight_grad_type,
     _conv_weight_grad,
     _weight_grad_vjp,
-    lambda y, x, g, **_: 2 * g.count * math.prod(y.shape[1:]),
+    lambda x, g, **_: g.shape[0] * math.prod(g.shape[2:]),
 )

@@ -33,7 +33,7 @@ def _kernel_flops(y: TupleType, *_: Any, kind: str, body: Graph, schedule: Any =
 
 
 # Fused nodes: operands are the body's inputs `in0`, `in1`, …; results are the body's outputs in order.
-kernel: Op = register(Op("kernel", "group", _kernel_type, _kernel, None, _kernel_flops))
+kernel: Op = register(Op("kernel", "group", _kernel_type, _kernel, None, _kernel_flops, None, "exact"))
 
 
 def _host_type(*types: TensorType, function: Any, results: tuple[TensorType, ...]) -> TupleType:
@@ -49,6 +49,8 @@ host: Op = register(
         lambda *arrays, function, results: tuple(function(*arrays)),
         None,
         no_flops,
+        None,
+        "exact",
     )
 )
 
@@ -59,4 +61,6 @@ def _item_type(of: TupleType, *, index: int) -> TensorType:
 
 
 # One result of an op that has several.
-item: Op = register(Op("item", "group", _item_type, lambda values, *, index: values[index], None, no_flops))
+item: Op = register(
+    Op("item", "group", _item_type, lambda values, *, index: values[index], None, no_flops, None, "exact")
+)

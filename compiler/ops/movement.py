@@ -11,10 +11,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..graph import Node
 from ..types import TensorType
 from .base import Array, Op, Vjp, canonical_axes, check, no_flops, register
+from .rounding import Evaluation, Rounding, moved, overlapping
 
 
-def movement(name: str, infer: Any, numpy: Any, vjp: Vjp) -> Op:
-    return register(Op(name, "movement", infer, numpy, vjp, no_flops))
+def movement(name: str, infer: Any, numpy: Any, vjp: Vjp, rounding: Rounding | None = None) -> Op:
+    return register(Op(name, "movement", infer, numpy, vjp, no_flops, rounding or Rounding(moved), "exact"))
 
 
 def _reshape_type(x: TensorType, *, shape: tuple[int, ...]) -> TensorType:
@@ -97,7 +98,13 @@ def _pad_vjp(
 
 
 # `low` elements of `value` before each axis, `high` after it, `interior` between neighbours.
-pad: Op = movement("pad", _pad_type, _pad, _pad_vjp)
+pad: Op = movement(
+    "pad",
+    _pad_type,
+    _pad,
+    _pad_vjp,
+    Rounding(lambda at, e: _pad(e, **{**at.node.attrs, "value": 0.0})),
+)
 
 
 def _slice_type(x: TensorType, *, start: tuple[int, ...], stop: tuple[int, ...], step: tuple[int, ...]) -> TensorType:
@@ -241,5 +248,21 @@ def _unwindow_vjp(
     return (window(g, axes=axes, sizes=sizes, strides=strides, dilations=dilations),)
 
 
+def _unwindow_rounding(at: Evaluation) -> Array:
+    attrs = at.node.attrs
+    n = math.prod(-(-k // s) for k, s in zip(attrs["sizes"], attrs["strides"], strict=True))
+    return overlapping(at, n, lambda x: _unwindow(x, **attrs), at.x(0))
+
+
 # Overlap-add, the adjoint of `window`: elements that several windows share are summed.
-unwindow: Op = register(Op("unwindow", "overlap", _unwindow_type, _unwindow, _unwindow_vjp, no_flops))
+unwindow: Op = register(
+    Op(
+        "unwindow",
+        "overlap",
+        _unwindow_type,
+        _unwindow,
+        _unwindow_vjp,
+        no_flops,
+        Rounding(moved, _unwindow_rounding),
+    )
+)

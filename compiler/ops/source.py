@@ -10,31 +10,38 @@ import numpy as np
 from ..graph import Node
 from ..types import Literal, TensorType
 from .base import Array, Op, canonical_axes, check, no_flops, register
-
-
-def _named(name: str, shape: tuple[int, ...], dtype: str) -> TensorType:
-    return TensorType(shape, dtype)
+from .rounding import EXACT, Bound, Evaluation, Rounding
 
 
 def _fed(**_: Any) -> Array:
     raise TypeError("inputs and state are fed, not computed")
 
 
+def _given(name: str) -> Op:
+    def infer(*, name: str, shape: tuple[int, ...], dtype: str) -> TensorType:
+        return TensorType(shape, dtype)
+
+    return register(Op(name, "source", infer, _fed, None, no_flops, EXACT, "exact"))
+
+
 # A value given at each call.
-input_: Op = register(
-    Op("input", "source", lambda *, name, shape, dtype: _named(name, shape, dtype), _fed, None, no_flops)
-)
+input_: Op = _given("input")
 
 # State: parameters, histories, running statistics, counters. Its next value stands in `Graph.updates`.
-param: Op = register(
-    Op("param", "source", lambda *, name, shape, dtype: _named(name, shape, dtype), _fed, None, no_flops)
-)
+param: Op = _given("param")
 
 
 def _const_type(*, value: float | int | bool | Literal, shape: tuple[int, ...], dtype: str) -> TensorType:
     if isinstance(value, Literal):
         check((value.shape, value.dtype) == (tuple(shape), dtype), f"the array is {value.dtype}{list(value.shape)}")
     return TensorType(shape, dtype)
+
+
+def _const_rounding(at: Evaluation) -> Bound:
+    """A constant is rounded to its type, unless the type holds it."""
+    value, dtype = splat(at.node), at.node.dtype
+    held = value is not None and (dtype == "f64" or (dtype == "f32" and float(np.float32(value)) == value))
+    return None if value is None or held else at.rounded
 
 
 # One number everywhere (a splat), or an array of its own.
@@ -46,6 +53,8 @@ const: Op = register(
         lambda *, value, shape, dtype: value.array() if isinstance(value, Literal) else np.full(shape, value),
         None,
         no_flops,
+        Rounding(own=_const_rounding),
+        "exact",
     )
 )
 
@@ -61,7 +70,7 @@ def _iota(*, shape: tuple[int, ...], axes: tuple[int, ...], dtype: str) -> Array
 
 
 # The row-major index over `axes`, the same along all other axes.
-iota: Op = register(Op("iota", "source", _iota_type, _iota, None, no_flops))
+iota: Op = register(Op("iota", "source", _iota_type, _iota, None, no_flops, EXACT, "exact"))
 
 
 def _random_type(
@@ -89,7 +98,9 @@ def _random(seed: Array, step: Array, *, shape: tuple[int, ...], stream: int, re
 
 
 # Random bits, a pure function of (seed, step, stream). `region` keeps a recomputed copy apart from the original.
-random: Op = register(Op("random", "source", _random_type, _random, None, lambda y, *_, **__: 10 * y.count))
+random: Op = register(
+    Op("random", "source", _random_type, _random, None, lambda y, *_, **__: 10 * y.count, EXACT, "exact")
+)
 
 
 def splat(node: Node) -> float | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..compiler.ops.rounding import Arithmetic
 from ..passes.rules import fold_weights as weights
 from ..passes.rules import simplify
 from ..passes.rules.rewrite import Ledger, Rule
-from .budget import Arithmetic
 from .check import TAPPED, Checked, Fault, PassFault, check_kernels, pass_faults, values_of
 from .compare import differing
 from .subject import Subject

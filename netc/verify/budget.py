@@ -8,8 +8,8 @@ Every node is evaluated in double precision, and with it, element by element, tw
 The model is the standard one (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 2.2): an op
 gives fl(a op b) = (a op b)(1 + d), |d| <= u, where u is 2^-24 for f32, 2^-11 for f16, 2^-8 for bf16, 2^-53 for f64. A
 node's error is what its operands' errors become (`spread`, by the derivative or, where that grows, by the function
-itself) and what its own rounding adds (`fresh`); that is his running error analysis (section 3.3) with the oracle's
-values in the place of the computed ones. exp, log, tanh and pow round by some units more; `rules.py` has the table.
+itself) and what its own rounding adds (`own`); that is his running error analysis (section 3.3) with the oracle's
+values in the place of the computed ones. Each primitive says both in its paragraph (`compiler/ops/rounding.py`).
 
 A sum of n terms in unknown order is at most (n - 1) u S1 off, S1 = sum |x| (section 4.2). That bound is reached by no
 sum that anybody computes: roundings are near to independent, their mean is near 0, and then n becomes sqrt(n) with high
@@ -34,57 +34,14 @@ kernel starts from the operands that the target really had, a layer from the val
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..compiler.graph import Graph, Node
+from ..compiler.graph import Graph, GraphError, Node
+from ..compiler.ops.rounding import Arithmetic, Array, Bounded, Evaluation
 from ..compiler.types import FLOATS
-
-Array = npt.NDArray[Any]
-
-UNITS = {"f64": 2.0**-53, "f32": 2.0**-24, "f16": 2.0**-11, "bf16": 2.0**-8}
-# Below these, results lose digits or become zero: f32 where a device flushes subnormal numbers, f16 where it does not.
-SMALLEST = {"f64": 2.3e-308, "f32": 1.2e-38, "f16": 6e-8, "bf16": 1.2e-38}
-TF32 = 2.0**-11
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How a target computes. safety: what errors are multiplied by. tf32: products of f32 round their operands."""
-
-    safety: float = 4.0
-    tf32: bool = False
-
-    def unit(self, dtype: str) -> float:
-        """The unit roundoff of an element type; 0 for whole numbers."""
-        return UNITS.get(dtype, 0.0)
-
-    def inner(self, dtype: str) -> float:
-        """The unit roundoff in which sums of that type are accumulated."""
-        return min(self.unit(dtype), UNITS["f32"])
-
-
-@dataclass(frozen=True, slots=True)
-class Bounded:
-    """A value of the oracle with its bounds; None where nothing can happen. choice of whole numbers: by how much.
-
-    near: of a maximum, where either operand could be the larger.
-    """
-
-    value: Array
-    error: Array | None = None
-    choice: Array | None = None
-    near: Array | None = None
-
-    def reach(self, safety: float) -> Array | None:
-        """How far the target's value may lie away, all taken together."""
-        if self.error is None:
-            return self.choice
-        return safety * self.error if self.choice is None else safety * self.error + self.choice
-
 
 Seen = Callable[[Node, Bounded], Bounded]
 
@@ -114,8 +71,6 @@ def analyse(
     feeds: for inputs and state by name, exact. seen: called for each watched node in order, with its value and bounds;
     what it returns is what the readers of the node get.
     """
-    from .rules import bounds_of, near_of
-
     left = {node: len(users) for node, users in graph.users.items()}
     wanted = set(watched)
     values: dict[Node, Bounded] = {}
@@ -125,9 +80,10 @@ def analyse(
                 found = Bounded(held(node, feeds[node.attrs["name"]]).reshape(node.shape))
             else:
                 operands = [values[x] for x in node.inputs]
+                if node.op.rounding is None:
+                    raise GraphError(f"{node.op.name} is analysed by its body, not as one node")
                 value = held(node, node.op.numpy(*(x.value for x in operands), **node.attrs))
-                near = near_of(node, operands, arithmetic)
-                found = Bounded(value, *bounds_of(node, operands, value, arithmetic), near)
+                found = node.op.rounding.bounded(Evaluation(node, operands, value, arithmetic))
             values[node] = replace(seen(node, found), near=found.near) if node in wanted else found
             for x in dict.fromkeys(node.inputs):
                 left[x] -= 1

@@ -22,10 +22,11 @@ from ..compiler import ops
 from ..compiler.codegen.names import origins
 from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
+from ..compiler.ops.rounding import Arithmetic, Array, Bounded
 from ..compiler.program import Program
 from ..driver import Compilation
 from ..passes.fusion.fuse import Fused
-from .budget import Arithmetic, Array, Bounded, analyse, measured
+from .budget import analyse, measured
 from .compare import Compared, compare, differing
 from .crash import Crash, guarded
 from .subject import Subject

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..compiler.graph import Node
+from ..compiler.ops.rounding import SMALLEST, Arithmetic, Array, Bounded
 from ..compiler.types import LARGEST
-from .budget import SMALLEST, Arithmetic, Array, Bounded
 
 Kind = Literal["value", "gradient", "state", "kernel"]
 

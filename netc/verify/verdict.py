@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..compiler.ops.rounding import UNITS, Arithmetic
 from ..report.tables import Table
-from .budget import UNITS, Arithmetic
 from .check import UNFUSED, Fault, KernelFault, PassFault
 from .compare import PASS_TOLERANCE, Compared
 from .crash import Crash

@@ -11,12 +11,12 @@ from ..compiler.build import Experiment, load
 from ..compiler.build.dims import symbols
 from ..compiler.build.nets import checked_sizes
 from ..compiler.codegen.target import TARGETS
+from ..compiler.ops.rounding import Arithmetic
 from ..driver import Compilation, Mode, Request
 from ..grammar.parse import read_source
 from ..grammar.source import Source, SourceError, SourceErrors, UserError
 from ..numbers import Numbers
 from .bisect import explained, faults_with_taps
-from .budget import Arithmetic
 from .check import (
     FUSED,
     TAPPED,

@@ -345,8 +345,6 @@ def _hoist(m: Match) -> Node | None:
     return ops.broadcast(node.op(*operands, **node.attrs), shape=node.shape)
 
 
-POINTWISE = tuple(op for op in ops.OPS.values() if op.family == "pointwise" and op is not ops.surrogate)
-
-REPEATED = (Rule("f(broadcast(a), broadcast(b)) = broadcast(f(a, b))", of(POINTWISE, when=_all_repeated), _hoist),)
+REPEATED = (Rule("f(broadcast(a), broadcast(b)) = broadcast(f(a, b))", of("pointwise", when=_all_repeated), _hoist),)
 
 ALGEBRA = (*ORDER, *SUMS, *PRODUCTS, *QUOTIENTS, *POWERS, *CHOICES, *CASTS, *REPEATED)

@@ -20,15 +20,7 @@ from .rewrite import Match, Refuse, Rule, of
 # A larger result would weigh more in the program's text than the work it saves.
 MAX_ELEMENTS = 4096
 
-_POINTWISE = tuple(op for op in ops.OPS.values() if op.family == "pointwise" and op is not ops.surrogate)
 _MOVED = (ops.reshape, ops.transpose, ops.broadcast, ops.slice_, ops.concat, ops.max_reduce)
-_COMPUTED = (
-    *_POINTWISE,
-    *(op for op in ops.OPS.values() if op.family in ("movement", "reduce")),
-    ops.dot,
-    ops.gather,
-    ops.scatter_add,
-)
 
 
 def _all_splat(node: Node) -> bool:
@@ -90,9 +82,13 @@ def _held(x: Node) -> Array:
 
 
 CONSTANTS = (
-    Rule("f(k, l) = the number", of(_POINTWISE, when=_all_splat), _pointwise, "computed in double precision"),
+    Rule("f(k, l) = the number", of("pointwise", when=_all_splat), _pointwise, "computed in double precision"),
     Rule("a moved number = the number", of(_MOVED, when=_all_splat), _moved),
     Rule("a number padded with itself = the number", of(ops.pad, when=_all_splat), _padded),
     Rule("sum(k) = k * n", of(ops.sum_, when=_all_splat), _summed, "computed in double precision"),
-    Rule("f(arrays) = the array", of(_COMPUTED, when=_all_constant), _array),
+    Rule(
+        "f(arrays) = the array",
+        of(("pointwise", "movement", "reduce", "index", "overlap", ops.dot), when=_all_constant),
+        _array,
+    ),
 )

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from ...compiler import ops
 from ...compiler.graph import Node
 from ...compiler.ops import Op
+from ...compiler.ops.base import Family
 from ...compiler.ops.source import splat
-
-COMMUTATIVE = frozenset({ops.add, ops.mul, ops.equal})
 
 Condition = Callable[[Node], bool]
 Found = Mapping[str, Node]
@@ -25,13 +24,16 @@ Found = Mapping[str, Node]
 class Pattern:
     """A node of one of `ops` (any op if there are none) whose inputs match `inputs` (any inputs if None).
 
-    name binds the node; `when` is asked before the inputs.
+    ops: by themselves or by family. name binds the node; `when` is asked before the inputs.
     """
 
-    ops: tuple[Op, ...] = ()
+    ops: tuple[Op | Family, ...] = ()
     inputs: tuple[Pattern, ...] | None = None
     name: str = ""
     when: Condition | None = None
+
+    def takes(self, op: Op) -> bool:
+        return not self.ops or op in self.ops or op.family in self.ops
 
 
 def var(name: str = "", when: Condition | None = None) -> Pattern:
@@ -39,8 +41,10 @@ def var(name: str = "", when: Condition | None = None) -> Pattern:
     return Pattern((), None, name, when)
 
 
-def of(op: Op | tuple[Op, ...], *inputs: Pattern, name: str = "", when: Condition | None = None) -> Pattern:
-    """A node of an op (or of one of several); without `inputs`, whatever it is applied to."""
+def of(
+    op: Op | Family | tuple[Op | Family, ...], *inputs: Pattern, name: str = "", when: Condition | None = None
+) -> Pattern:
+    """A node of an op or a family (or of one of several); without `inputs`, whatever it is applied to."""
     return Pattern(op if isinstance(op, tuple) else (op,), inputs or None, name, when)
 
 
@@ -56,7 +60,7 @@ def constant(name: str = "") -> Pattern:
 
 def matches(pattern: Pattern, node: Node, found: Found) -> Sequence[Found]:
     """Every way in which the node matches, given what is bound already."""
-    if pattern.ops and node.op not in pattern.ops:
+    if not pattern.takes(node.op):
         return ()
     if pattern.when is not None and not pattern.when(node):
         return ()
@@ -71,7 +75,7 @@ def matches(pattern: Pattern, node: Node, found: Found) -> Sequence[Found]:
     if inputs is None:
         return (found,)
     all_found = _in_order(inputs, node.inputs, found)
-    if node.op in COMMUTATIVE and node.inputs[0] is not node.inputs[1]:
+    if node.op.commutes and node.inputs[0] is not node.inputs[1]:
         return [*all_found, *_in_order(inputs, node.inputs[::-1], found)]
     return all_found
 
@@ -92,11 +96,11 @@ def _in_order(patterns: tuple[Pattern, ...], nodes: tuple[Node, ...], found: Fou
 
 def fits(pattern: Pattern, op: Op, operands: tuple[Op, ...]) -> bool:
     """Whether a node of this op on operands of those ops could match."""
-    if pattern.ops and op not in pattern.ops:
+    if not pattern.takes(op):
         return False
     if pattern.inputs is None:
         return True
     if len(pattern.inputs) != len(operands):
         return False
-    orders = [operands, operands[::-1]] if op in COMMUTATIVE else [operands]
-    return any(all(not p.ops or x in p.ops for p, x in zip(pattern.inputs, o, strict=True)) for o in orders)
+    orders = [operands, operands[::-1]] if op.commutes else [operands]
+    return any(all(p.takes(x) for p, x in zip(pattern.inputs, o, strict=True)) for o in orders)

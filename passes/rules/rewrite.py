@@ -16,7 +16,7 @@ from typing import Any
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node, Origin, at
 from ...compiler.ops import Op
-from .pattern import COMMUTATIVE, Pattern, constant, fits, matches, number, of, var
+from .pattern import Pattern, constant, fits, matches, number, of, var
 
 __all__ = ["SHARED", "Ledger", "Match", "Pattern", "Refuse", "Rule", "constant", "number", "of", "rewrite", "var"]
 
@@ -127,7 +127,7 @@ def _attribute(value: Any) -> Any:
 
 def _key(op: Op, inputs: Sequence[Node], attrs: Any) -> tuple[Any, ...]:
     operands = [id(x) for x in inputs]
-    if op in COMMUTATIVE:
+    if op.commutes:
         operands.sort()
     return op, tuple(operands), tuple(sorted((k, _attribute(v)) for k, v in attrs.items()))
 

@@ -72,15 +72,14 @@ def cotangents(graph: Graph, objective: Node, wrt: Sequence[Node], scale: Node |
     return found
 
 
-# Values that do not move when their operands do (almost everywhere).
-_FLAT = frozenset({ops.floor, ops.less, ops.equal, ops.argmax, ops.random})
-
-
 def _active(graph: Graph, wrt: Sequence[Node]) -> set[Node]:
-    """The nodes through which the objective could depend on `wrt`: floating-point numbers, along surrogates' paths."""
+    """The nodes through which the objective could depend on `wrt`: floating-point numbers, along surrogates' paths.
+
+    An op without a gradient lets none through: its values do not move when its operands do (almost everywhere).
+    """
     active = set(wrt)
     for node in graph.order:
-        if node.op in _FLAT:
+        if node.op.vjp is None and node.op.family != "group":
             continue
         sources = node.inputs[1:] if node.op is ops.surrogate else node.inputs
         if any(x in active for x in sources) and (node.op.family == "group" or node.type.is_float):

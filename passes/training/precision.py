@@ -2,9 +2,9 @@
 
 `types_of` decides for each layer, `precision` writes the casts into a graph of f32 after the gradient and the update:
 only there is it known what a product of the backward pass reads, and the gradients of parameters, which nobody but the
-update reads, are never narrowed. Arithmetic on 16 bits, which a `.net` file may ask for, gets the same meaning. So only
-choices, movement, casts and operands of products are of 16 bits, on every target. In numbers of unlimited precision the
-pass changes nothing.
+update reads, are never narrowed. What a primitive does with 16 bits it says itself (`Op.policy`). Arithmetic on 16
+bits, which a `.net` file may ask for, gets the same meaning. So only choices, movement, casts and operands of products
+are of 16 bits, on every target. In numbers of unlimited precision the pass changes nothing.
 
 Relies on Micikevicius et al., "Mixed precision training", 2018.
 """
@@ -19,7 +19,6 @@ from typing import Literal
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
 from ...compiler.net import Net
-from ...compiler.ops import Op
 from ...compiler.ops.source import splat
 from ...compiler.types import TensorType
 from ..fusion.materialize import flat_view
@@ -30,22 +29,6 @@ from .flatten import TOGETHER, part
 
 Precision = Literal["f32", "bf16", "f16"]
 NARROW = frozenset({"bf16", "f16"})
-
-# What each primitive does with numbers of 16 bits. product: multiplies them and sums in f32; exact: its results are
-# among its operands, or no floating-point numbers, so that nothing is rounded; f32: computes in f32.
-POLICY: dict[Op, Literal["product", "exact", "f32"]] = {
-    ops.dot: "product",
-    ops.conv: "product",
-    ops.conv_data_grad: "product",
-    ops.conv_weight_grad: "product",
-    **dict.fromkeys((ops.input_, ops.param, ops.const, ops.iota, ops.random), "exact"),
-    **dict.fromkeys((ops.reshape, ops.transpose, ops.broadcast, ops.pad, ops.slice_, ops.concat, ops.window), "exact"),
-    **dict.fromkeys((ops.maximum, ops.minimum, ops.where, ops.neg, ops.abs_, ops.less, ops.equal), "exact"),
-    **dict.fromkeys((ops.max_reduce, ops.argmax, ops.gather, ops.surrogate, ops.cast), "exact"),
-    **dict.fromkeys((ops.kernel, ops.host, ops.item), "exact"),
-    **dict.fromkeys((ops.add, ops.mul, ops.div, ops.exp, ops.log, ops.sqrt, ops.tanh, ops.floor, ops.pow_), "f32"),
-    **dict.fromkeys((ops.sum_, ops.scatter_add, ops.unwindow), "f32"),
-}
 
 # What a layer takes and hands on, by its kind: 16 bits, or f32 where small differences matter. Inside of a layer only
 # the operands of products are narrow. Any other kind is arithmetic between layers: of 16 bits where its result goes
@@ -59,11 +42,6 @@ LAYERS: dict[str, Literal["narrow", "f32"]] = {
     **dict.fromkeys(("softmax_loss", "sigmoid_loss", "euclidean_loss", "hinge_loss"), "f32"),
     **dict.fromkeys(("contrastive_loss", "infogain_loss", "multinomial_loss"), "f32"),
 }
-
-
-def policy(node: Node) -> str:
-    """What a node's primitive does with numbers of 16 bits; one that is in no line computes in f32."""
-    return POLICY.get(node.op, "f32")
 
 
 @dataclass(frozen=True)
@@ -119,12 +97,12 @@ def _widened(graph: Graph) -> Graph:
     made: dict[Node, Node] = {}
     for node in graph.order:
         inputs = [made[x] for x in node.inputs]
-        narrow = isinstance(node.result, TensorType) and node.dtype in NARROW and policy(node) != "exact"
+        narrow = isinstance(node.result, TensorType) and node.dtype in NARROW and node.op.policy != "exact"
         if not narrow:
             made[node] = node.with_inputs(inputs)
             continue
         with at(node.span, node.scope):
-            if policy(node) == "product":
+            if node.op.policy == "product":
                 sums = node.op(*inputs, **node.attrs, dtype="f32")
             else:
                 wide = (ops.cast(x, dtype="f32") if x.dtype == node.dtype else x for x in inputs)
@@ -161,7 +139,7 @@ class _Narrowing:
     def _product(self, node: Node) -> str:
         """The type of the operands of a product that has one of 16 bits, else nothing."""
         type_ = self.types.of.get(node.scope, "f32")
-        if type_ not in NARROW or policy(node) != "product" or any(x.dtype != "f32" for x in node.inputs):
+        if type_ not in NARROW or node.op.policy != "product" or any(x.dtype != "f32" for x in node.inputs):
             return ""
         return type_
 

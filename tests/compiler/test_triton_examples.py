@@ -22,10 +22,10 @@ from netc.compiler import ops
 from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.triton import spelling
 from netc.compiler.graph import Graph, Node
+from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.numbers import Precision
 from netc.passes.lowering.lower import Choices, kernels_of
-from netc.verify.budget import Arithmetic
 from support import lone_kernels
 from support.interpreted import run_interpreted
 from support.lone_kernels import run_each

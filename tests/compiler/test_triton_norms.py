@@ -16,6 +16,7 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.loops.deviations import deviations
 from netc.compiler.loops.domain import form_of
+from netc.compiler.ops.rounding import Arithmetic
 from netc.driver import Compilation
 from netc.numbers import Precision
 from netc.passes.lowering.lower import Choices, kernels_of
@@ -23,7 +24,6 @@ from netc.passes.lowering.machines import DEVICES
 from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.options import SPARE
-from netc.verify.budget import Arithmetic
 from support.lone_kernels import Ran, run_each
 from support.triton_folders import kernel_cache, needs_triton
 from support.triton_nets import GPU, check_step, made, run_all

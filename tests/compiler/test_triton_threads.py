@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.numbers import Numbers
 from netc.runtime.triton.run.engine import Engine
 from netc.runtime.triton.run.mirror import mirror_of
-from netc.verify.budget import Arithmetic
 from netc.verify.subject import Subject
 from support import lone_kernels
 from support.interpreted import interpreter, run_interpreted, state_of

@@ -23,7 +23,7 @@ from netc.compiler.types import round_bf16
 from netc.driver import Compilation, Request, compilation
 from netc.numbers import Numbers, Precision
 from netc.passes.training.flatten import PARAMETERS
-from netc.passes.training.precision import LAYERS, NARROW, POLICY, Types, precision, types_of
+from netc.passes.training.precision import LAYERS, NARROW, Types, precision, types_of
 from support.equality import check_passes, feeds_for
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +71,9 @@ def moved(step: Step, feeds: dict[str, Array]) -> tuple[float, Array]:
 
 
 def test_every_op_and_every_layer_is_decided() -> None:
-    assert set(POLICY) == set(OPS.values())
+    assert {op.family for op in OPS.values() if op.policy == "product"} == {"contract"}
+    rounds = {op.name for op in OPS.values() if op.rounding is not None and op.rounding.own is not None}
+    assert {op.name for op in OPS.values() if op.policy == "exact"} & rounds == {"const", "cast"}, "to their own type"
     assert set(LAYERS) <= set(ALL_LAYERS)
 
 
@@ -81,8 +83,8 @@ def test_only_operands_of_products_and_what_is_kept_is_narrow(name: str, number:
     graph = made(name, number).simplified
     for node in graph.order:
         if node.dtype in NARROW:
-            assert POLICY[node.op] == "exact", f"{node.op.name} computes in {node.dtype}"
-        if POLICY[node.op] == "product":
+            assert node.op.policy == "exact", f"{node.op.name} computes in {node.dtype}"
+        if node.op.policy == "product":
             assert {x.dtype for x in node.inputs} == {number}
             assert node.dtype == "f32"
     casts = [node for node in graph.order if node.op is cast and node.dtype in NARROW]
@@ -235,7 +237,7 @@ def directed(tmp_path: Path, first: str, second: str, number: Precision = "f32",
 def operands(graph: Graph) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for node in graph.order:
-        if POLICY[node.op] == "product":
+        if node.op.policy == "product":
             found.setdefault(node.scope, set()).update(x.dtype for x in node.inputs)
     return found
 

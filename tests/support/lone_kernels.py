@@ -20,13 +20,14 @@ from netc.compiler.codegen.loops.storage import Storage, Stored
 from netc.compiler.codegen.triton.frame import write_kernel
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
+from netc.compiler.ops.rounding import Arithmetic, Bounded
 from netc.compiler.plan import aligned
 from netc.compiler.program import Function, Launch, Program
 from netc.compiler.types import TensorType
 from netc.passes.fusion.fuse import Fused
 from netc.passes.lowering.lower import TARGETS
 from netc.runtime.triton.run.storage import STORED, packed, size_of, unpacked
-from netc.verify.budget import Arithmetic, Bounded, analyse
+from netc.verify.budget import analyse
 from netc.verify.compare import Compared, compare
 from support.interpreted import run_interpreted
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from netc.compiler.graph import Node
 from netc.compiler.interpret import evaluate
+from netc.compiler.ops.rounding import UNITS, Arithmetic
 from netc.compiler.program import StateInfo
 from netc.driver import Compilation, compilation
 from netc.numbers import Numbers, Precision
-from netc.verify.budget import UNITS, Arithmetic
 from netc.verify.subject import Subject
 from support.interpreted import run_interpreted
 from support.lone_kernels import Ran, run_each
