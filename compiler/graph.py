@@ -268,7 +268,7 @@ class Graph:
         return Graph(
             {k: made[v] for k, v in self.outputs.items()},
             {k: made[v] for k, v in self.updates.items()},
-            {made[n]: places for n, places in self._origins.items()},
+            {made[n]: places for n, places in self._origins.items() if n in made},
         )
 
     def rebuild(self, replace: Mapping[Node, Node]) -> Graph:

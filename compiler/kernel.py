@@ -8,12 +8,12 @@ writes these, the targets read them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from . import ops
-from .graph import Graph, Node
+from .graph import Graph, Node, at
 
 Kind = Literal["map", "reduce", "window", "dot", "conv", "scatter", "copy"]
 HEAVY = frozenset({"conv", "conv_data_grad", "conv_weight_grad", "dot"})
@@ -138,3 +138,15 @@ def kind_of(body: Graph) -> Kind:
     if any(n.op.family == "pointwise" or n.op.name == "random" for n in body.order):
         return "map"
     return "copy"
+
+
+def with_schedules(graph: Graph, schedule_of: Callable[[Node], object]) -> Graph:
+    """A graph of kernels with other schedules."""
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op is not ops.kernel:
+            return node.with_inputs(inputs)
+        with at(node.span, node.scope):
+            return ops.kernel(*inputs, **{**node.attrs, "schedule": schedule_of(node)})
+
+    return graph.mapped(make)

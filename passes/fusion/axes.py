@@ -1,4 +1,4 @@
-"""How a tile of an op's result follows from tiles of its operands: the tiled axis, pulled from the result backwards.
+"""Tiling by one axis: how a tile of an op's result follows from tiles of its operands, as numpy can compute them.
 
 An operand's tiled axis is a number, or None: the operand is read whole. A result that is summed over the tiled axis has
 the axis TOTAL.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from ...compiler import ops
 from ...compiler.graph import Node
@@ -16,6 +17,15 @@ from ...compiler.kernel import TOTAL
 Axis = int | None
 # A sum over tiles keeps a partial result a thread: beyond this many elements a product is better cut along its rows.
 LARGEST_TOTAL = 1 << 18
+
+
+@dataclass
+class Tiling:
+    """One way to cut nodes into tiles: length of the tiled axis (0: none), the axes of nodes and of what they read."""
+
+    length: int
+    axes: dict[Node, Axis]
+    reads: dict[Node, set[Axis]] = field(default_factory=dict)
 
 
 def same_axis(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> int | None:

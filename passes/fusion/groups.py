@@ -1,112 +1,82 @@
-"""Groups of nodes that are computed together, tile by tile, and the test whether two of them may become one.
+"""Union of groups, and reachability between them: which groups of nodes there are, and which of them wait for which.
 
-A group keeps its options: for each axis along which all its members can be cut into tiles together, the axis of each
-member and of each value it reads. Two groups join when an option of one agrees with an option of the other on what
-passes between them, and when the graph of groups stays acyclic. That is told by bitsets of who can be reached, updated
-at each merge: convexity of each group alone is not enough.
+Two groups may become one if the graph of groups stays acyclic. That is told by bitsets of who can be reached, updated
+at each merge: convexity of each group alone is not enough. Whether their members can be computed together is another
+question, which a `Legality` answers; its answer, the form of a group, is kept here and not looked into.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from ...compiler import ops
-from ...compiler.graph import GraphError, Node
-from ...compiler.kernel import HEAVY, TOTAL
-from .axes import Axis, choices, pull
-from .materialize import Span, Stores, base_of, flat_view, state_span
+from ...compiler.graph import Graph, GraphError, Node
+from ...compiler.kernel import Blocks, Kind, Schedule
+from ..rules.rewrite import Refuse
+from .axes import Axis, Tiling
+from .materialize import Span, Stores, flat_view, state_span
 
-# Values of a group that is not cut into tiles are held whole: beyond this size they would leave the cache.
-LARGEST_WHOLE = 96 * 1024
-
-
-@dataclass
-class Option:
-    """One way to cut a group: length of the tiled axis (0: none), the axes of members and of what they read."""
-
-    length: int
-    axes: dict[Node, Axis]
-    reads: dict[Node, set[Axis]]
+Form = TypeVar("Form")
 
 
 @dataclass
-class Group:
-    """Nodes in topological order, their options, and the heavy ones among them."""
+class Group(Generic[Form]):
+    """Nodes in topological order, and how they are computed together."""
 
     nodes: list[Node]
-    options: list[Option]
-    heavy: list[Node] = field(default_factory=list)
+    form: Form
 
 
-def read_axes(stores: Stores, node: Node, axis: Axis) -> dict[Node, set[Axis]] | None:
-    """The stored nodes that `node` reads when tiled along `axis`, with the axes in which it reads them."""
-    found: dict[Node, set[Axis]] = {}
-    stack: list[tuple[Node, Axis]] = [(node, axis)]
-    seen: set[tuple[Node, Axis]] = set()
-    while stack:
-        x, a = stack.pop()
-        operands = (None,) * len(x.inputs) if a is None else pull(x, a)
-        if operands is None:
-            return None
-        for operand, along in zip(x.inputs, operands, strict=True):
-            if stores.stored(operand):
-                found.setdefault(operand, set()).add(along)
-            elif (operand, along) not in seen:
-                seen.add((operand, along))
-                stack.append((operand, along))
-    return found
+class Legality(Protocol[Form]):
+    """Whether nodes can be computed together, for a kind of kernels, and how.
+
+    rounds: whether refused pairs are tried again after others have joined, and readers that are far apart; else each
+    pair is tried once.
+    """
+
+    rounds: bool
+    stores: Stores
+
+    def alone(self, node: Node) -> Form:
+        """The form of the group of one node."""
+
+    def join(self, a: Group[Form], b: Group[Form]) -> Form | Refuse:
+        """The form of the two as one group, or why they stay apart; that no third waits between them is known."""
+
+    def reason(self, group: Group[Form], reader: Node, passed: bool) -> str:
+        """Why joining pays, for the ledger. passed: whether the reader reads what the other makes."""
+
+    def small(self, group: Group[Form]) -> bool:
+        """Whether a group is worth joining to another such only to save its launch."""
+
+    def known(self, groups: Groups[Form], nofuse: Collection[str]) -> set[Node]:
+        """After fusion: the nodes that those who read them had better recompute. nofuse: layers that stay apart."""
+
+    def tiling(self, group: Group[Form]) -> Tiling:
+        """How the nodes of a group that is complete are cut into tiles."""
+
+    def kernel(self, body: Graph, axes: tuple[Axis, ...], length: int) -> tuple[Kind, Schedule | Blocks]:
+        """The kind of the kernel that a body is, and its schedule before numbers are chosen."""
 
 
-def _length(node: Node, axis: int, reads: dict[Node, set[Axis]]) -> int:
-    if axis != TOTAL:
-        return node.shape[axis]
-    return next((x.shape[a] for x, axes in reads.items() for a in axes if a is not None), 0)
+class Groups(Generic[Form]):
+    """All groups of a graph, and their order; a concat, which its operands fill, is one that never joins another."""
 
-
-def single(stores: Stores, node: Node) -> Group:
-    """The group of one node."""
-    options = []
-    for axis in choices(node):
-        reads = read_axes(stores, node, axis)
-        if reads is not None and (length := _length(node, axis, reads)) > 1:
-            options.append(Option(length, {node: axis}, reads))
-    reads = read_axes(stores, node, None) or {}
-    options.append(Option(0, {node: None}, reads))
-    return Group([node], options, [node] if node.op.name in HEAVY else [])
-
-
-def heavy_together(a: Group, b: Group, axes: dict[Node, Axis]) -> bool:
-    """At most one product a group, and any number of those that are summed over its tiles."""
-    return sum(axes[n] != TOTAL for n in (*a.heavy, *b.heavy)) <= 1
-
-
-class Groups:
-    """All groups of a graph, and their order."""
-
-    def __init__(self, stores: Stores) -> None:
-        self.stores = stores
+    def __init__(self, legality: Legality[Form]) -> None:
+        self.stores = stores = legality.stores
         self.of: dict[Node, int] = {}
-        self.groups: dict[int, Group] = {}
+        self.groups: dict[int, Group[Form]] = {}
         self.after: dict[int, int] = {}
         self.next: dict[int, int] = {}
-        self.writes: dict[Node, Span] = {}
-        graph = stores.graph
-        nodes = [n for n in graph.order if stores.computed(n) or n.op is ops.concat]
+        nodes = [n for n in stores.graph.order if stores.computed(n) or n.op is ops.concat]
         for i, node in enumerate(nodes):
             self.of[node] = i
-            self.groups[i] = self.single(node) if stores.computed(node) else Group([node], [])
+            self.groups[i] = Group([node], legality.alone(node))
             self.next[i] = 0
-        self._written()
-        self.prepared: set[Node] = set()
-        for node in graph.order:
-            if node.op is ops.param:
-                fixed = node.attrs["name"] not in graph.updates
-            else:
-                fixed = node.op.name not in ("input", "random") and all(x in self.prepared for x in node.inputs)
-            if fixed:
-                self.prepared.add(node)
-        readers: dict[str, list[tuple[int, Span]]] = {}
+        readers: dict[str, list[tuple[Node, Span]]] = {}
         for node in nodes:
             for x in stores.reads(node):
                 of = flat_view(x)
@@ -114,30 +84,12 @@ class Groups:
                 if made in self.of:
                     self.next[self.of[made]] |= 1 << self.of[node]
                 elif (span := state_span(x)) is not None:
-                    readers.setdefault(span.state, []).append((self.of[node], span))
-        for node, span in self.writes.items():
+                    readers.setdefault(span.state, []).append((node, span))
+        for node, span in stores.writes.items():
             for reader, read in readers.get(span.state, ()):
-                if read.stop <= span.start or span.stop <= read.start:
-                    continue
-                if reader != self.of[node] and self.groups[reader].nodes[0].op is not ops.concat:
-                    self.next[reader] |= 1 << self.of[node]
+                if reader is not node and reader.op is not ops.concat and span.meets(read):
+                    self.next[self.of[reader]] |= 1 << self.of[node]
         self._close()
-
-    def single(self, node: Node) -> Group:
-        """The group of one node."""
-        return single(self.stores, node)
-
-    def _written(self) -> None:
-        """Which nodes are written into a state, and where."""
-        for name, value in self.stores.graph.updates.items():
-            if value.op is not ops.concat:
-                self.writes[value] = Span(name, 0, value.type.count)
-                continue
-            start = 0
-            for x in value.inputs:
-                if (base := base_of(x)) in self.of:
-                    self.writes[base] = Span(name, start, start + x.type.count)
-                start += x.type.count
 
     def _close(self) -> None:
         """Reachability from the direct edges."""
@@ -167,88 +119,25 @@ class Groups:
             raise GraphError("readers of old state and the writers of new wait for each other")
         return found
 
-    def acyclic_with(self, a: int, b: int) -> bool:
-        """Whether no path leads from one group to the other through a third."""
-        return not self._detour(a, b) and not self._detour(b, a)
-
-    def once(self, group: int) -> bool:
-        """Whether a group only depends on state that the program does not change."""
-        return self.groups[group].nodes[0] in self.prepared
+    def apart(self, a: int, b: int) -> Refuse | None:
+        """Why two groups cannot be one whatever they compute."""
+        if (self.groups[a].nodes[0] in self.stores.prepared) != (self.groups[b].nodes[0] in self.stores.prepared):
+            return Refuse("one is computed once, when the state was set, the other at each call")
+        if self._detour(a, b) or self._detour(b, a):
+            return Refuse("a third kernel stands between them: joined they would wait for themselves")
+        return None
 
     def _detour(self, a: int, b: int) -> bool:
+        """Whether a path leads from one group to the other through a third."""
         if not self.after[a] >> b & 1:
             return False
         return any(self.after[c] >> b & 1 for c in bits(self.next[a] & ~(1 << b)))
 
-    def joined(self, a: int, b: int, *, most: int) -> list[Option] | str:
-        """The options of the two as one group, or the reason why they stay apart."""
-        if self.once(a) != self.once(b):
-            return "one is computed once, when the state was set, the other at each call"
-        if not self.acyclic_with(a, b):
-            return "a third kernel stands between them: joined they would wait for themselves"
-        options = []
-        reason = "no axis along which both can be cut into the same tiles"
-        for x in self.groups[a].options:
-            for y in self.groups[b].options:
-                if x.length != y.length or not (self._agree(x, y) and self._agree(y, x)):
-                    continue
-                if not self._meet(a, b, x, y):
-                    continue
-                axes = {**x.axes, **y.axes}
-                if not heavy_together(self.groups[a], self.groups[b], axes):
-                    reason = "each has a product of its own, and a kernel has at most one"
-                    continue
-                reads = {k: set(v) for k, v in x.reads.items()}
-                for k, v in y.reads.items():
-                    reads.setdefault(k, set()).update(v)
-                option = Option(x.length, axes, {k: v for k, v in reads.items() if k not in axes})
-                if option.length == 0 and any(n.type.nbytes > LARGEST_WHOLE for n in (*axes, *reads)):
-                    continue
-                if not self._safe(option):
-                    reason = "one reads elements of a state that the other has overwritten"
-                    continue
-                if len(option.reads) > most:
-                    reason = f"together they read more than {most} arrays"
-                    continue
-                options.append(option)
-        return options or reason
-
-    @staticmethod
-    def _agree(x: Option, y: Option) -> bool:
-        """Whether y reads what x computes in the same tiles."""
-        for node, axes in y.reads.items():
-            if node in x.axes and (axes != {x.axes[node]} or x.axes[node] == TOTAL):
-                return False
-        return True
-
-    def _meet(self, a: int, b: int, x: Option, y: Option) -> bool:
-        """Whether the two pass something on, or read the same tiles: else they have nothing to share."""
-        if x.length == 0:
-            return True
-        if any(n in x.axes for n in y.reads) or any(n in y.axes for n in x.reads):
-            return True
-        return any(x.reads.get(n) == axes and None not in axes for n, axes in y.reads.items())
-
-    def _safe(self, option: Option) -> bool:
-        """Whether what is written into a state is read, in this group, only in the tile that overwrites it."""
-        for node in option.axes:
-            span = self.writes.get(node)
-            if span is None:
-                continue
-            for x, axes in option.reads.items():
-                read = state_span(x)
-                if read is None or read.state != span.state or read.stop <= span.start or span.stop <= read.start:
-                    continue
-                if read != span or axes != {option.axes[node]} or x.shape != node.shape:
-                    return False
-        return True
-
-    def merge(self, a: int, b: int, options: list[Option]) -> int:
+    def merge(self, a: int, b: int, form: Form) -> Group[Form]:
         """Make b part of a."""
         first, second = self.groups[a], self.groups.pop(b)
         first.nodes += second.nodes
-        first.heavy += second.heavy
-        first.options = options
+        first.form = form
         for node in second.nodes:
             self.of[node] = a
         bit_a, bit_b = 1 << a, 1 << b
@@ -261,7 +150,7 @@ class Groups:
                 self.after[i] = (self.after[i] | reach | bit_a) & ~bit_b
                 if self.next[i] & bit_b:
                     self.next[i] = (self.next[i] | bit_a) & ~bit_b
-        return a
+        return first
 
 
 def bits(value: int) -> list[int]:

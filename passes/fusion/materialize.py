@@ -1,24 +1,29 @@
-"""Which nodes get memory of their own, and where updates of state and operands of a concat are written.
+"""Materialization: which nodes get memory, and where updates of state and operands of a concat are written.
 
-Everything else is read through (movement, constants, values in windows) and is computed again by each reader. `placed`
-rewrites a graph so that each root and each operand of a concat is a node that a kernel can write in place; what cannot
-be (a view, an input, a value wanted twice) is copied by a node `reshape` to the same shape.
+Everything else is inlined into its readers (movement, constants, values in windows). `materialize` rewrites a graph so
+that each root and each operand of a concat is a node that a kernel can write in place; what cannot be (a view, an
+input, a value wanted twice) is copied by a node `reshape` to the same shape. `Stores` says of such a graph what has
+memory, and what computing a node reads.
 
 Relies on: the next value of a state may take the state's memory once all readers of the old value are done; those are
-ordered before the writer (`readers_before`), and a writer that must precede one of them writes elsewhere and is copied.
+ordered before the writer, and a writer that must precede one of them writes elsewhere and is copied.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
 from ...compiler.kernel import read_in_windows, widens
 
 SOURCES = frozenset({"input", "param"})
+INLINE = SOURCES | {"const", "iota", "surrogate"}
+How = TypeVar("How")  # in which a value is read: an axis, an access map, or nothing that is asked for
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,10 @@ class Span:
     state: str
     start: int
     stop: int
+
+    def meets(self, other: Span) -> bool:
+        """Whether the two have elements in common."""
+        return self.state == other.state and self.start < other.stop and other.start < self.stop
 
 
 def flat_view(node: Node) -> tuple[Node, int] | None:
@@ -59,50 +68,97 @@ def state_span(node: Node) -> Span | None:
 
 
 class Stores:
-    """A graph whose roots can be written where they belong, and which of its nodes have memory."""
+    """A materialized graph: which of its nodes have memory, and what is read through the others.
 
-    def __init__(self, graph: Graph, copies: set[Node]) -> None:
+    recomputed: nodes that have none, since each reader computes them from what it reads.
+    """
+
+    def __init__(self, graph: Graph, recomputed: Collection[Node] = frozenset()) -> None:
         self.graph = graph
-        self.copies = copies
-        self.windows = read_in_windows(graph.order)
-        self.again: frozenset[Node] = frozenset()
+        self.recomputed = frozenset(recomputed)
+        # Values with a place of their own: copies, and what is left of a recomputed `unwindow` without its padding.
+        self.copies = {n for n in graph.order if is_copy(n) or (cuts_padding(n) and n.inputs[0] in self.recomputed)}
+        self._inside = read_in_windows(graph.order)
         self._computed: dict[Node, bool] = {}
 
     def computed(self, node: Node) -> bool:
         """Whether a kernel writes this node; else it is read through, or is an input, state or a concat."""
         known = self._computed.get(node)
         if known is None:
-            inline = node.op.family == "movement" or node.op.name in (
-                *SOURCES,
-                "const",
-                "iota",
-                "surrogate",
-            )
-            known = node in self.copies or not (inline or widens(node) or node in self.windows or node in self.again)
-            self._computed[node] = known
+            inline = node.op.family == "movement" or node.op.name in INLINE
+            inline = inline or widens(node) or node in self._inside or node in self.recomputed
+            known = self._computed[node] = node in self.copies or not inline
         return known
 
-    def compute_again(self, nodes: Iterable[Node]) -> None:
-        """From now on these nodes have no memory: whoever reads one computes it."""
-        self.again |= frozenset(nodes)
-        self._computed.clear()
+    @cached_property
+    def writes(self) -> dict[Node, Span]:
+        """The nodes that are written into a state, and where."""
+        found: dict[Node, Span] = {}
+        for name, value in self.graph.updates.items():
+            if value.op is not ops.concat:
+                found[value] = Span(name, 0, value.type.count)
+                continue
+            start = 0
+            for x in value.inputs:
+                base = base_of(x)
+                if self.computed(base) or base.op is ops.concat:
+                    found[base] = Span(name, start, start + x.type.count)
+                start += x.type.count
+        return found
+
+    @cached_property
+    def prepared(self) -> set[Node]:
+        """The nodes that depend on state which the graph does not change, and on nothing else."""
+        found: set[Node] = set()
+        for node in self.graph.order:
+            if node.op is ops.param:
+                fixed = node.attrs["name"] not in self.graph.updates
+            else:
+                fixed = node.op.name not in ("input", "random") and all(x in found for x in node.inputs)
+            if fixed:
+                found.add(node)
+        return found
 
     def stored(self, node: Node) -> bool:
         """Whether a node can be read from memory: computed, fed, state, a concat, or a plain part of the last two."""
         return self.computed(node) or node.op.name in SOURCES or node.op is ops.concat or flat_view(node) is not None
 
-    def reads(self, node: Node) -> Iterator[Node]:
-        """The stored nodes that computing `node` reads, through whatever is read through."""
-        stack, seen = list(node.inputs), set()
+    def inlined(self, node: Node) -> Iterator[Node]:
+        """A node and what is computed with it, since nobody stores it."""
+        stack, seen = [node], {node}
         while stack:
             x = stack.pop()
-            if x in seen:
+            yield x
+            below = [y for y in dict.fromkeys(x.inputs) if y not in seen and not self.stored(y)]
+            seen.update(below)
+            stack += below
+
+    def reads(self, node: Node) -> list[Node]:
+        """The stored nodes that computing `node` reads, through whatever is read through."""
+        found = self.reads_by(node, None, lambda x, _: (None,) * len(x.inputs))
+        return [] if found is None else [x for x, _ in found]
+
+    def reads_by(
+        self, node: Node, how: How, step: Callable[[Node, How], Sequence[How] | None]
+    ) -> list[tuple[Node, How]] | None:
+        """The stored nodes that computing `node` in some way reads, with the way in which each is read.
+
+        step: the way of each operand, given a node and its own way; None: that cannot be, nor can the whole.
+        """
+        found: dict[tuple[Node, How], None] = {}
+        stack, seen = [(node, how)], set()
+        while stack:
+            x, how = stack.pop()
+            if x is not node and self.stored(x):
+                found[x, how] = None
                 continue
-            seen.add(x)
-            if self.stored(x):
-                yield x
-            else:
-                stack.extend(x.inputs)
+            ways = step(x, how)
+            if ways is None:
+                return None
+            below = [pair for pair in zip(x.inputs, ways, strict=True) if pair not in seen]
+            seen.update(below)
+            stack += below
+        return list(found)
 
 
 def base_of(operand: Node) -> Node:
@@ -112,41 +168,45 @@ def base_of(operand: Node) -> Node:
     return operand
 
 
-def _copy(node: Node) -> Node:
+def copy_of(node: Node) -> Node:
+    """A node of the same value that has memory of its own."""
     with at(node.span, node.scope):
         return ops.reshape(node, shape=node.shape)
 
 
-def placed(graph: Graph) -> Stores:
+def is_copy(node: Node) -> bool:
+    """Whether a node is one that `copy_of` made: a reshape to the same shape means nothing else here."""
+    return node.op is ops.reshape and node.shape == node.inputs[0].shape
+
+
+def cuts_padding(node: Node) -> bool:
+    """Whether a node is what is left of the sum of windows that may begin and end in padding."""
+    return node.op is ops.slice_ and node.inputs[0].op is ops.unwindow
+
+
+def materialize(graph: Graph) -> Graph:
     """The graph with copies where a value cannot be written in its place."""
     in_place = _InPlace(graph)
     accepted = {name for name, value in graph.updates.items() if in_place.accept(name, value)}
-    graph, copies = _copy_operands(graph, accepted)
-    draft = Stores(graph, copies)
-    updates: dict[str, Node] = {}
+    graph = _copy_operands(graph, accepted)
+    draft = Stores(graph)
+    outputs, updates = dict(graph.outputs), dict(graph.updates)
     for name, value in graph.updates.items():
         if name not in accepted:
-            if not (draft.computed(value) or value.op is ops.concat):
-                # A view of another state, which may be waiting for this one: it goes by memory of its own.
-                value = _copy(value)
-                copies.add(value)
-            value = _copy(value)
-            copies.add(value)
-        updates[name] = value
-    outputs: dict[str, Node] = {}
+            # A view of another state, which may be waiting for this one, goes by memory of its own.
+            own = draft.computed(value) or value.op is ops.concat
+            updates[name] = copy_of(value if own else copy_of(value))
     for name, value in graph.outputs.items():
         if not draft.computed(value) and value.op is not ops.concat:
-            value = _copy(value)
-            copies.add(value)
-        outputs[name] = value
-    return Stores(graph.with_roots(outputs, updates), copies)
+            outputs[name] = copy_of(value)
+    return graph.with_roots(outputs, updates)
 
 
 class _InPlace:
     """Which updates may be written over the old state: no reader of that may need what is written."""
 
     def __init__(self, graph: Graph) -> None:
-        self.stores = Stores(graph, set())
+        self.stores = Stores(graph)
         self.after: dict[Node, list[Node]] = {node: list(users) for node, users in graph.users.items()}
         self.readers: dict[str, list[tuple[Node, Span]]] = {}
         self.taken: set[Node] = set()
@@ -211,34 +271,26 @@ class _InPlace:
         return False
 
 
-def _copy_operands(graph: Graph, accepted: set[str]) -> tuple[Graph, set[Node]]:
-    """Copies of the operands of concats that cannot be written in place."""
-    draft = Stores(graph, set())
+def _copy_operands(graph: Graph, accepted: set[str]) -> Graph:
+    """The graph with copies of the operands of concats that cannot be written in place."""
+    draft = Stores(graph)
     taken: set[Node] = set(graph.updates.values())
     homes = {value: name for name, value in graph.updates.items() if name in accepted}
-    copied: set[Node] = set()
-    made: dict[Node, Node] = {}
-    for node in graph.order:
-        inputs = [made[x] for x in node.inputs]
-        if node.op is ops.concat:
-            start = 0
-            leading = math.prod(node.shape[: node.attrs["axis"]]) == 1
-            for i, x in enumerate(node.inputs):
-                base = base_of(x)
-                plain = draft.computed(base) and base not in taken and (base is x or leading)
-                taken.add(base)
-                span = Span(homes.get(node, ""), start, start + x.type.count)
-                start += x.type.count
-                if plain or (leading and state_span(x) == span):
-                    continue
-                inputs[i] = _copy(inputs[i])
-                copied.add(inputs[i])
-        made[node] = node.with_inputs(inputs)
-    if not copied:
-        return graph, copied
-    rebuilt = Graph(
-        {k: made[v] for k, v in graph.outputs.items()},
-        {k: made[v] for k, v in graph.updates.items()},
-        {made[n]: places for n, places in graph.merged_origins.items() if n in made},
-    )
-    return rebuilt, copied
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op is not ops.concat:
+            return node.with_inputs(inputs)
+        placed = list(inputs)
+        start = 0
+        leading = math.prod(node.shape[: node.attrs["axis"]]) == 1
+        for i, x in enumerate(node.inputs):
+            base = base_of(x)
+            plain = draft.computed(base) and base not in taken and (base is x or leading)
+            taken.add(base)
+            span = Span(homes.get(node, ""), start, start + x.type.count)
+            start += x.type.count
+            if not (plain or (leading and state_span(x) == span)):
+                placed[i] = copy_of(placed[i])
+        return node.with_inputs(placed)
+
+    return graph.mapped(make)

@@ -1,23 +1,34 @@
-"""Values that are not stored: each reader computes them again from what it reads anyway.
+"""Rematerialization: values that are not stored, since each reader recomputes them from what it reads anyway.
 
-A value is computed again where it is a cheap function of at most one large array, its anchor, and of small ones (rows,
-numbers, index grids, constants). Reading the anchor costs what reading the value would, and the value is never written.
-So the backward pass of a sigmoid, a ReLU or a batch norm reads what the forward pass keeps, and no copies of it. Where
-only this value reads the anchor, it is the better one to keep; what a product reads is kept, so that its operands are
-copied to the chip as they lie.
+Before fusion a value is recomputed where it is a cheap function of at most one large array, its source, and of small
+ones (rows, numbers, index grids, constants). Reading the source costs what reading the value would, and the value is
+never written. So the backward pass of a sigmoid, a ReLU or a batch norm reads what the forward pass keeps, and no
+copies of it. Where only this value reads the source, it is the better one to keep; what a product reads is kept, so
+that its operands are copied to the chip as they lie.
+
+After fusion so is a value that a kernel would store although all its readers read what it is computed from. So a kernel
+of LRN's backward pass, which reads the gradient, the scale and the input, also computes their product at each channel
+of a window, and the kernel before it stores the gradient alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...compiler import ops
-from ...compiler.graph import Node
-from .materialize import Stores, base_of, state_span
-from .reads import positions, reads, takes_tiles
+from ...compiler.graph import Graph, Node
+from ...compiler.kernel import window_axes
+from ...compiler.loops.digits import Digits
+from ...compiler.loops.domain import is_structure
+from .groups import Groups
+from .materialize import Stores, base_of, cuts_padding, state_span
 
-# Operations for an element that computing it again may take, in all, and at the positions of a window.
+# A stored node, and the digits by which it is read; None where it is not read by digits of the reader's number.
+Read = tuple[Node, Digits | None]
+# Operations for an element that recomputing it may take, in all, and at the positions of a window.
 MOST_WORK = 40
 MOST_WORK_IN_WINDOW = 128
 # Small arrays that it may read, each at most a fourth of its own size.
@@ -27,18 +38,18 @@ SMALL = 4
 
 @dataclass
 class _Value:
-    """A pointwise value that may be computed again: its operations for an element, and what they read."""
+    """A pointwise value that may be recomputed: its operations for an element, and what they read."""
 
     work: int
-    anchors: dict[Node, None] = field(default_factory=dict)
+    sources: dict[Node, None] = field(default_factory=dict)
 
 
-def computed_again(stores: Stores, nofuse: Collection[str] = ()) -> set[Node]:
-    """The nodes that are better computed by each reader than stored. nofuse: layers that stay apart from others."""
-    return _Again(stores, nofuse).found
+def recomputed(graph: Graph, nofuse: Collection[str] = ()) -> set[Node]:
+    """The nodes of a materialized graph that each reader had better compute. nofuse: layers that stay apart."""
+    return _Cheap(Stores(graph), nofuse).found
 
 
-class _Again:
+class _Cheap:
     def __init__(self, stores: Stores, nofuse: Collection[str]) -> None:
         self.stores = stores
         self.nofuse = nofuse
@@ -46,7 +57,7 @@ class _Again:
         self.readers: dict[Node, list[Node]] = {}
         made = [n for n in graph.order if stores.computed(n)]
         for node in made:
-            for x in dict.fromkeys(x for x, _ in reads(stores, node)):
+            for x in dict.fromkeys(stores.reads(node)):
                 self.readers.setdefault(x, []).append(node)
         self.kept = kept(stores)
         self.changed = set(graph.updates) - self._counters()
@@ -60,7 +71,7 @@ class _Again:
         """States whose next value follows from nothing but themselves: it can wait for all readers."""
         found = set()
         for name, value in self.stores.graph.updates.items():
-            below = [x for x, _ in reads(self.stores, value)] if self.stores.computed(value) else [value]
+            below = self.stores.reads(value) if self.stores.computed(value) else [value]
             if all(x.op is ops.param and x.attrs["name"] == name for x in below):
                 found.add(name)
         return found
@@ -74,30 +85,30 @@ class _Again:
         if value.work > MOST_WORK or value.work * spread > (MOST_WORK_IN_WINDOW if spread > 1 else MOST_WORK):
             return False
         size = node.type.nbytes
-        large = [x for x in value.anchors if x.type.nbytes * SMALL > size and x.type.count > 1]
-        if len(large) > 1 or len(value.anchors) - len(large) > MOST_SMALL:
+        large = [x for x in value.sources if x.type.nbytes * SMALL > size and x.type.count > 1]
+        if len(large) > 1 or len(value.sources) - len(large) > MOST_SMALL:
             return False
-        if any((span := state_span(x)) is not None and span.state in self.changed for x in value.anchors):
+        if any((span := state_span(x)) is not None and span.state in self.changed for x in value.sources):
             return False
         if not large:
             return True
-        (anchor,) = large
-        if self.readers[anchor] == [node]:
+        (source,) = large
+        if self.readers[source] == [node]:
             return False
-        return size >= anchor.type.nbytes or self._sure(anchor)
+        return size >= source.type.nbytes or self._sure(source)
 
     def _value(self, node: Node) -> _Value | None:
-        """A value's work and anchors, through what is computed again."""
+        """A value's work and sources, through what is recomputed."""
         value = _Value(work(node))
-        for x, _ in reads(self.stores, node):
+        for x in self.stores.reads(node):
             if x in self.found:
                 below = self.values.get(x)
                 if below is None:
                     return None
                 value.work += below.work
-                value.anchors |= below.anchors
+                value.sources |= below.sources
             else:
-                value.anchors[x] = None
+                value.sources[x] = None
         self.values[node] = value
         return value
 
@@ -112,10 +123,85 @@ class _Again:
     def _cut(self, node: Node) -> bool:
         """Whether an `unwindow` is only read without its padding: then that part is stored, by who computes it."""
         users = self.stores.graph.users[node]
-        if node.op is not ops.unwindow or node in self.kept or len(users) != 1 or users[0].op is not ops.slice_:
-            return False
-        self.stores.copies.add(users[0])
-        return True
+        return node not in self.kept and len(users) == 1 and cuts_padding(users[0]) and users[0].inputs[0] is node
+
+
+def known_to_readers(groups: Groups[Any], read: Mapping[Node, Sequence[Read]], nofuse: Collection[str]) -> set[Node]:
+    """The nodes that are better recomputed by the groups that read them than stored by the one that makes them."""
+    return _Known(groups, read, nofuse).find()
+
+
+class _Known:
+    def __init__(self, groups: Groups[Any], read: Mapping[Node, Sequence[Read]], nofuse: Collection[str]) -> None:
+        self.groups = groups
+        self.read = read
+        self.nofuse = nofuse
+        self.kept = kept(groups.stores)
+        self.readers: dict[Node, dict[Node, None]] = {}
+        self.reads: dict[int, set[Node]] = {i: set() for i in groups.groups}
+        for node, found in read.items():
+            for x, _ in found:
+                self.readers.setdefault(x, {})[node] = None
+                if groups.of.get(x) != groups.of[node]:
+                    self.reads[groups.of[node]].add(x)
+        self.found: set[Node] = set()
+        self.pinned: set[Node] = set()  # what the values found are computed from
+
+    def find(self) -> set[Node]:
+        for node in self.groups.of:
+            if self._stored(node) and node not in self.kept | self.pinned and node.op.family == "pointwise":
+                self._try(node)
+        return self.found
+
+    def _stored(self, node: Node) -> bool:
+        """Whether a kernel stores a node."""
+        here = self.groups.of.get(node)
+        return node in self.kept or here is None or any(self.groups.of[r] != here for r in self.readers.get(node, ()))
+
+    def _try(self, node: Node) -> None:
+        here = self.groups.of[node]
+        others = [r for r in self.readers[node] if self.groups.of[r] != here]
+        if node.type.count == 1 or any(takes_tiles(r) or apart(node, r, self.nofuse) for r in others):
+            return
+        inside: set[Node] = set()
+        leaves: set[Node] = set()
+        parts: set[Node] = set()
+        stack = [node]
+        while stack:
+            x = stack.pop()
+            if x in inside:
+                continue
+            inside.add(x)
+            parts.update(part for part in self.groups.stores.inlined(x) if part.op.family == "pointwise")
+            for below, _ in self.read[x]:
+                if below not in self.found and self._stored(below):
+                    leaves.add(below)
+                elif below.op.family == "pointwise":
+                    stack.append(below)
+                else:
+                    return
+        large = {x for x in leaves if x.type.nbytes * SMALL > node.type.nbytes}
+        operations = sum(map(work, parts))
+        for reader in others:
+            spread = 1
+            if any(digits is None for x, digits in self.read[reader] if x is node):
+                spread = max(positions(x) for x in self.groups.stores.inlined(reader))
+            if not large <= self.reads[self.groups.of[reader]] or operations * spread > MOST_WORK_IN_WINDOW:
+                return
+        self.found |= inside
+        self.pinned |= leaves
+
+
+def takes_tiles(node: Node) -> bool:
+    """Whether a node reads its operands in an order of its own, again and again: products, scatters and gathers."""
+    return (is_structure(node) and node.op.family != "reduce") or node.op is ops.gather
+
+
+def positions(node: Node) -> int:
+    """How often a node that reads windows may take one element of its operand; 1 for others."""
+    if node.op is ops.unwindow:
+        return math.prod(node.attrs["sizes"])
+    return math.prod(int(node.inputs[0].shape[a]) for a in node.attrs["axes"]) if window_axes(node) else 1
 
 
 def kept(stores: Stores) -> set[Node]:

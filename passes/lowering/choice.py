@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...compiler import ops
-from ...compiler.graph import Graph, Node, at
-from ...compiler.kernel import Blocks
+from ...compiler.graph import Graph, Node
+from ...compiler.kernel import Blocks, with_schedules
 from ...compiler.loops.contraction import contraction, size_of
 from ...compiler.loops.domain import Form, form_of
 from ...compiler.plan import Orders
@@ -53,14 +53,13 @@ def scheduled(graph: Graph, orders: Orders, measured: Measured, arch: str) -> Gr
     keys = kernel_keys(graph, orders)
     missing: list[Node] = []
 
-    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if node not in keys:
-            return node.with_inputs(inputs)
-        blocks = _blocks(node, keys[node], measured, arch, missing)
-        with at(node.span, node.scope):
-            return ops.kernel(*inputs, **{**node.attrs, "schedule": blocks})
+    def chosen(kernel: Node) -> Blocks:
+        if kernel not in keys:
+            blocks: Blocks = kernel.attrs["schedule"]
+            return blocks
+        return _blocks(kernel, keys[kernel], measured, arch, missing)
 
-    made = graph.mapped(make)
+    made = with_schedules(graph, chosen)
     if missing:
         raise UserError(_missed(missing, measured, arch))
     return made

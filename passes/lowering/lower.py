@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from ...compiler.codegen import emit
@@ -12,8 +13,11 @@ from ...compiler.plan import Plan
 from ...compiler.program import Program, StateInfo
 from ...compiler.types import SIZES
 from ..fusion.fuse import Fused, fuse
+from ..fusion.materialize import materialize
+from ..fusion.tiles import Tiles
 from . import layout
 from .memory import plan
+from .tiling import tiled
 
 if TYPE_CHECKING:
     from .choice import Measured
@@ -37,16 +41,30 @@ class Choices:
 
 
 def _for_numpy(graph: Graph, how: Choices) -> Fused:
-    return fuse(graph, enabled=how.fused, nofuse=how.nofuse, threads=how.threads)
+    fused = fuse(materialize(graph), Tiles, enabled=how.fused, nofuse=how.nofuse)
+    kernels, inner = tiled(fused.graph, how.threads)
+    return replace(fused, graph=kernels, inner=bool(inner), threads=how.threads)
 
 
 def _for_triton(graph: Graph, how: Choices) -> Fused:
-    from ..fusion.fuse_nests import fuse_blocks
+    from ..fusion.nests import Nests
+    from ..fusion.recompute import recomputed
     from .choice import Measured, scheduled
+    from .join_ranges import whole_buffers
+    from .machines import device
+    from .pack_weights import packed_weights
+    from .pad_channels import padded_channels
+    from .schedule import blocked
 
-    fused = fuse_blocks(graph, enabled=how.fused, nofuse=how.nofuse, device=how.arch, precision=how.precision)
-    orders = layout.orders(fused.graph)
-    return replace(fused, graph=scheduled(fused.graph, orders, how.measured or Measured(), how.arch))
+    graph = packed_weights(padded_channels(graph, how.precision), how.precision)
+    graph = materialize(whole_buffers(graph) if how.fused else graph)
+    again = recomputed(graph, how.nofuse) if how.fused else ()
+    nests = partial(Nests, on=device(how.arch))
+    fused = fuse(graph, nests, enabled=how.fused, nofuse=how.nofuse, recomputed=again)
+    lies = layout.decisions(fused.graph) if how.fused else ()
+    kernels = blocked(fused.graph, how.arch, how.precision)
+    kernels = scheduled(kernels, layout.orders(kernels), how.measured or Measured(), how.arch)
+    return replace(fused, graph=kernels, ledger=(*fused.ledger, *lies))
 
 
 def _on_cpu(kernels: Fused) -> Plan:

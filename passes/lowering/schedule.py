@@ -8,21 +8,32 @@ from collections.abc import Mapping
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
-from ...compiler.kernel import Blocks, window_axes
+from ...compiler.kernel import Blocks, window_axes, with_schedules
 from ...compiler.loops.deviations import deviations
-from ...compiler.loops.domain import Form, is_structure
+from ...compiler.loops.domain import Form, form_of, is_structure
 from .cost.products import Precision, candidates, power, product_of
 from .cost.reductions import LARGE, fastest, rows_of, warps_of
-from .machines import Device, device
+from .machines import Device
+from .machines import device as figures
 
 # Elements of a block of a map, and of one that reads windows or draws random numbers.
 MAP = 1024
 WINDOW = 512
 
 
+def blocked(graph: Graph, device: str, precision: Precision) -> Graph:
+    """The kernels with the blocks of the cost model."""
+
+    def scheduled(kernel: Node) -> Blocks:
+        body: Graph = kernel.attrs["body"]
+        return blocks_of(body, form_of(body), device, precision)
+
+    return with_schedules(graph, scheduled)
+
+
 def blocks_of(body: Graph, form: Form, name: str, precision: Precision) -> Blocks:
     """The blocks of a kernel on a device."""
-    on = device(name)
+    on = figures(name)
     if form.kind in ("dot", "conv"):
         return candidates(product_of(form, precision, body), on)[0][1]
     if form.kind == "reduce":

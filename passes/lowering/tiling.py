@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
-from ...compiler.kernel import TOTAL
+from ...compiler.kernel import TOTAL, Schedule, with_schedules
 
 CONVOLUTIONS = frozenset({"conv", "conv_data_grad", "conv_weight_grad"})
 # Items of a tile where the batch is innermost, the best first (runs of 16 floats are a cache line), and where an item
@@ -32,6 +32,37 @@ COLUMN_BYTES = 1 << 20
 WORTH_SPLITTING = 400e-6
 WORTH_SPLITTING_CALL = 10e-6
 WORTH_SPLITTING_ITEM = 800e-6
+
+
+def tiled(graph: Graph, threads: int) -> tuple[Graph, int]:
+    """The kernels with tiles, which threads share where that pays; items a tile if the batch is innermost, else 0."""
+    nodes = [n for kernel in graph.order if kernel.op is ops.kernel for n in kernel.attrs["body"].order]
+    inner, batch = inner_tile(nodes), batch_of(nodes)
+
+    def scheduled(kernel: Node) -> Schedule:
+        chosen: Schedule = kernel.attrs["schedule"]
+        return _schedule(kernel.attrs["body"], chosen.axes, chosen.length, inner, batch, threads)
+
+    return with_schedules(graph, scheduled), inner
+
+
+def _schedule(body: Graph, axes: tuple[int | None, ...], length: int, inner: int, batch: int, threads: int) -> Schedule:
+    """Tiles, and whether threads share them."""
+    if not length:
+        return Schedule(axes)
+    flops = sum(n.op.flops(n.result, *(x.result for x in n.inputs), **n.attrs) for n in body.order)
+    moved = sum(n.type.nbytes for n in body.order if n.op.family != "movement")
+    if all(n.op.family in ("source", "movement", "pointwise") for n in body.order):
+        # What pointwise work hands on within a tile stays in the nearest cache.
+        outside = {*body.inputs.values(), *body.outputs.values()}
+        moved -= sum(4 * n.type.nbytes // 5 for n in body.order if n.op.family == "pointwise" and n not in outside)
+    by_result = any(n.op is ops.conv and axis == 1 for n, axis in zip(body.order, axes, strict=True))
+    share = tile_of(body, axes, length, inner=inner, batch=batch, threads=threads)
+    calls = -(-length // (share * threads)) * sum(n.op.family not in ("movement", "source") for n in body.order)
+    least = WORTH_SPLITTING_ITEM if by_result else WORTH_SPLITTING + WORTH_SPLITTING_CALL * calls
+    split = threads > 1 and share < length and seconds(flops, moved) > least
+    tile = share if split else tile_of(body, axes, length, inner=inner, batch=batch, threads=1)
+    return Schedule(axes, int(length), int(tile), split)
 
 
 def inner_tile(nodes: Iterable[Node]) -> int:

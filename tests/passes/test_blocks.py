@@ -14,9 +14,9 @@ from netc.compiler.graph import Graph, Node, at
 from netc.compiler.text import print_graph
 from netc.driver import compilation
 from netc.passes.fusion.fuse import Fused
-from netc.passes.fusion.fuse_nests import fuse_blocks
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
+from support.triton_program import nests
 
 FOLDER = Path(__file__).parent / "golden"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -134,7 +134,7 @@ GROUPS: dict[str, tuple[Callable[[], Graph], int]] = {
 @pytest.mark.parametrize("name", GROUPS)
 def test_groups_forward_and_backward(name: str, golden: Golden) -> None:
     make, most = GROUPS[name]
-    fused = fuse_blocks(make())
+    fused = nests(make())
     golden(FOLDER / f"blocks_{name}.txt", shown(fused.graph))
     assert len(kernels(fused)) <= most
 
@@ -143,13 +143,13 @@ def test_what_follows_a_product_is_its_epilogue() -> None:
     x, w, b, r = value("x", 64, 32), value("w", 16, 32), value("b", 1, 16), value("r", 64, 4, 4)
     y = expr.maximum(ops.dot(x, ops.transpose(w, perm=(1, 0))) + b, 0.0) * 0.5
     y = ops.cast(expr.reshape(y, (64, 4, 4)) + r, dtype="f16")
-    (kernel,) = kernels(fuse_blocks(Graph({"y": y})))
+    (kernel,) = kernels(nests(Graph({"y": y})))
     assert kernel.attrs["kind"] == "dot"
 
 
 def test_what_a_product_reads_is_stored() -> None:
     x, w = value("x", 64, 32), value("w", 32, 16)
-    fused = fuse_blocks(Graph({"y": ops.dot(ops.tanh(x), w)}))
+    fused = nests(Graph({"y": ops.dot(ops.tanh(x), w)}))
     assert [k.attrs["kind"] for k in kernels(fused)] == ["map", "dot"]
     (apart,) = [d for d in fused.ledger if not d.fused]
     assert "dot" in apart.reason
@@ -158,7 +158,7 @@ def test_what_a_product_reads_is_stored() -> None:
 
 def test_two_products_stay_apart() -> None:
     x, a, b = value("x", 64, 64), value("a", 64, 64), value("b", 64, 64)
-    fused = fuse_blocks(Graph({"y": ops.dot(x, a) + ops.dot(x, b)}))
+    fused = nests(Graph({"y": ops.dot(x, a) + ops.dot(x, b)}))
     assert sorted(k.attrs["kind"] for k in kernels(fused)) == ["dot", "dot"]
     assert any("at most one" in d.reason for d in fused.ledger if not d.fused)
 
@@ -167,21 +167,21 @@ def test_random_numbers_are_drawn_outside_of_products() -> None:
     seed, count = (ops.param(name=name, shape=(), dtype="i64") for name in ("seed", "count"))
     y = ops.dot(value("x", 64, 64), value("w", 64, 64))
     mask = ops.less(ops.random(seed, count, shape=(64, 64), stream=1), ops.const(value=9, shape=(64, 64), dtype="u32"))
-    found = kernels(fuse_blocks(Graph({"y": expr.where(mask, y, 0.0)})))
+    found = kernels(nests(Graph({"y": expr.where(mask, y, 0.0)})))
     assert [("random" in ops_of(k), k.attrs["kind"]) for k in found] == [(True, "map"), (False, "dot")]
 
 
 def test_a_transposed_reader_stays_apart() -> None:
     x = value("x", 64, 32)
     y = ops.tanh(x + 1.0)
-    fused = fuse_blocks(Graph({"y": y, "z": ops.exp(ops.transpose(y, perm=(1, 0)))}))
+    fused = nests(Graph({"y": y, "z": ops.exp(ops.transpose(y, perm=(1, 0)))}))
     assert len(kernels(fused)) == 2
     assert any("another order" in d.reason for d in fused.ledger if not d.fused)
 
 
 def test_reductions_over_other_axes_stay_apart() -> None:
     x = value("x", 64, 32)
-    fused = fuse_blocks(Graph({"a": ops.sum_(x, axes=(0,)), "b": ops.sum_(x, axes=(1,))}))
+    fused = nests(Graph({"a": ops.sum_(x, axes=(0,)), "b": ops.sum_(x, axes=(1,))}))
     assert len(kernels(fused)) == 2
     assert any("different axes" in d.reason for d in fused.ledger)
 
@@ -190,7 +190,7 @@ def test_a_total_is_read_by_another_kernel() -> None:
     x = value("x", 64, 32)
     rows = ops.log(ops.sum_(ops.exp(x), axes=(1,)))
     total = ops.sum_(rows, axes=(0,))
-    fused = fuse_blocks(Graph({"y": x - rows, "z": x * ops.broadcast(total, shape=(64, 32))}))
+    fused = nests(Graph({"y": x - rows, "z": x * ops.broadcast(total, shape=(64, 32))}))
     assert len(kernels(fused)) == 2
     assert any("all programs" in d.reason for d in fused.ledger if not d.fused)
 
@@ -199,13 +199,13 @@ def test_cheap_values_are_computed_again_by_each_reader() -> None:
     """The slope of a hyperbolic tangent is computed from its value, which a product reads and so is stored."""
     x, w, v = value("x", 64, 64), value("w", 64, 64), value("v", 64, 64)
     hidden = ops.tanh(ops.dot(x, w))
-    found = kernels(fuse_blocks(differentiated(loss=expr.sum(ops.dot(hidden, v)))))
+    found = kernels(nests(differentiated(loss=expr.sum(ops.dot(hidden, v)))))
     assert all(len(k.attrs["body"].outputs) == 1 for k in found if k.attrs["kind"] == "dot")
 
 
 def test_what_waits_for_few_long_rows_is_another_kernel() -> None:
     """One kernel with a program or two would take longer; sums that do not wait for each other are together."""
-    fused = fuse_blocks(weighted(batch_norm(value("x", 64, 32, 28, 28))))
+    fused = nests(weighted(batch_norm(value("x", 64, 32, 28, 28))))
     found = kernels(fused)
     sums = [[n for n in k.attrs["body"].order if n.op is ops.sum_] for k in found if k.attrs["kind"] == "reduce"]
     # Mean and variance; two of the gradient, one of which waits for the mean; one that waits for the variance.
@@ -214,14 +214,14 @@ def test_what_waits_for_few_long_rows_is_another_kernel() -> None:
     assert {k.attrs["kind"] for k in found} == {"reduce", "map"}
     reasons = [d.reason for d in fused.ledger if not d.fused and "in parts" in d.reason]
     assert any("32 rows of 50176 elements" in r and "in one kernel 2 programs would need" in r for r in reasons)
-    alone = fuse_blocks(weighted(batch_norm(value("x", 64, 32, 28, 28))), device="interpreter")
+    alone = nests(weighted(batch_norm(value("x", 64, 32, 28, 28))), arch="interpreter")
     assert len(kernels(alone)) == 1
 
 
 def test_a_choice_keeps_no_sum_from_being_taken_in_parts() -> None:
     x = value("x", 4, 200_000)
     graph = Graph({"most": ops.max_reduce(x, axes=(1,)), "which": ops.argmax(x, axes=(1,))})
-    split = {frozenset(ops_of(k)): k.attrs["schedule"].split for k in kernels(fuse_blocks(graph))}
+    split = {frozenset(ops_of(k)): k.attrs["schedule"].split for k in kernels(nests(graph))}
     assert split[frozenset({"input", "argmax"})] == 1
     assert split[frozenset({"input", "max_reduce"})] > 16
 
@@ -232,7 +232,7 @@ def test_nofuse_keeps_a_layer_apart_from_others() -> None:
         y = ops.exp(ops.tanh(x))
     with at(None, "second"):
         z = ops.sqrt(ops.abs_(y))
-    fused = fuse_blocks(Graph({"z": z}), nofuse=["second"])
+    fused = nests(Graph({"z": z}), nofuse=["second"])
     assert len(kernels(fused)) == 2
     assert any("@nofuse on second" in d.reason and d.layers == ("first", "second") for d in fused.ledger)
 
@@ -246,14 +246,14 @@ def test_nofuse_also_holds_for_what_readers_would_compute_again() -> None:
         with at(None, "second"):
             return Graph({"y": expr.where(mask, ops.dot(x, w), 0.0), "z": expr.where(mask, x, 1.0)})
 
-    assert not any(len(layers_of(k)) > 1 for k in kernels(fuse_blocks(made(), nofuse=["first"])))
-    again = [d for d in fuse_blocks(made()).ledger if "again" in d.reason]
+    assert not any(len(layers_of(k)) > 1 for k in kernels(nests(made(), nofuse=["first"])))
+    again = [d for d in nests(made()).ledger if "again" in d.reason]
     assert [(d.producer, d.fused, d.bytes_saved) for d in again] == [("first.less", True, 64 * 64)]
 
 
 def test_unfused_keeps_an_op_a_kernel() -> None:
     x = value("x", 8, 8)
-    fused = fuse_blocks(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)}), enabled=False)
+    fused = nests(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)}), enabled=False)
     assert len(kernels(fused)) == 4
     assert not fused.ledger
 
@@ -263,14 +263,14 @@ def test_state_is_not_overwritten_before_other_programs_read_it() -> None:
     count = ops.param(name="count", shape=(), dtype="f32")
     w = ops.param(name="w", shape=(256,), dtype="f32")
     scaled = w * ops.broadcast(expr.reshape(count, (1,)), shape=(256,))
-    fused = fuse_blocks(Graph({}, {"count": count + 1.0, "w": w - scaled}))
+    fused = nests(Graph({}, {"count": count + 1.0, "w": w - scaled}))
     assert len(kernels(fused)) == 2
 
 
 def test_numbers_share_a_launch() -> None:
     names = ("a", "b", "c")
     updates = {name: ops.param(name=name, shape=(1,), dtype="f32") * 0.9 for name in names}
-    fused = fuse_blocks(Graph({}, updates))
+    fused = nests(Graph({}, updates))
     assert len(kernels(fused)) == 1
     assert all("one launch" in d.reason for d in fused.ledger)
 
@@ -290,7 +290,7 @@ def test_ranges_of_a_flat_buffer_are_updated_together() -> None:
     graph = Graph(
         {}, {"w": ops.concat(moved(0, 4, 1.0, True), moved(4, 7, 2.0, False), moved(7, 10, 2.0, True), axis=0)}
     )
-    (kernel,) = kernels(fuse_blocks(graph))
+    (kernel,) = kernels(nests(graph))
     assert kernel.attrs["body"].outputs["out0"].shape == (10,)
 
 
@@ -300,7 +300,7 @@ def test_a_pooling_backward_sums_the_bias_by_the_way() -> None:
         ops.param(name=name, shape=shape, dtype="f32") for name, shape in (("w", (8, 3, 3, 3)), ("b", (1, 8, 1, 1)))
     )
     y = expr.maximum(pooling(ops.conv(value("x", 4, 3, 9, 9), w, **attrs) + b), 0.0)
-    found = kernels(fuse_blocks(differentiated(loss=expr.sum(y * y))))
+    found = kernels(nests(differentiated(loss=expr.sum(y * y))))
     (backward,) = [k for k in found if "unwindow" in ops_of(k)]
     assert backward.attrs["kind"] == "reduce"
     assert [tuple(n.shape) for n in backward.attrs["body"].outputs.values()] == [(4, 8, 7, 7), (1, 8, 1, 1)]

@@ -15,7 +15,6 @@ from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import form_of
 from netc.passes import pipeline
-from netc.passes.fusion.fuse_nests import fuse_blocks
 from netc.passes.lowering import layout
 from netc.passes.lowering.memory import plan
 from netc.passes.manager import run
@@ -26,6 +25,7 @@ from support.example_nets import feeds as feeds_of
 from support.fused_graphs import graphs
 from support.numpy_program import made_up
 from support.random_steps import training_step
+from support.triton_program import nests
 
 
 def check_kernels(graph: Graph) -> None:
@@ -44,7 +44,7 @@ def check_kernels(graph: Graph) -> None:
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_graphs(graph: Graph, enabled: bool) -> None:
     feeds = made_up(graph)
-    fused = fuse_blocks(graph, enabled=enabled).graph.verify()
+    fused = nests(graph, enabled=enabled).graph.verify()
     check_kernels(fused)
     wanted, got = evaluate(graph, feeds)[0], evaluate(fused, feeds)[0]
     assert not differences(wanted, got)
@@ -55,7 +55,7 @@ def test_random_graphs(graph: Graph, enabled: bool) -> None:
 def test_random_training_steps(seed: int, enabled: bool) -> None:
     graph = training_step(Random(seed))
     feeds = {name: np.asarray(value * 0.3) for name, value in made_up(graph, seed % 1000).items()}
-    fused = fuse_blocks(graph, enabled=enabled).graph.verify()
+    fused = nests(graph, enabled=enabled).graph.verify()
     check_kernels(fused)
     before, after = evaluate(graph, feeds), evaluate(fused, feeds)
     assert not differences(before[0], after[0])
@@ -71,7 +71,7 @@ def test_the_examples_keep_their_values(name: str, mode: str) -> None:
     passes = pipeline.train(net.graph, solver, layout_, clip=1.0) if mode == "train" else pipeline.test(layout_)
     graph = run(net.graph, passes)
     feeds = feeds_of(net.graph, layout_, solver)
-    fused = fuse_blocks(graph).graph.verify()
+    fused = nests(graph).graph.verify()
     check_kernels(fused)
     before, after = evaluate(graph, feeds), evaluate(fused, feeds)
     assert not differences(before[0], after[0])

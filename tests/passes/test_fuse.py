@@ -14,9 +14,8 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import TOTAL
-from netc.passes.fusion.fuse import fuse
 from support.fused_graphs import graphs, value
-from support.numpy_program import assert_like_oracle, made_up, small_tiles
+from support.numpy_program import assert_like_oracle, made_up, small_tiles, tiles
 
 
 def kernels(graph: Graph) -> list[Node]:
@@ -29,20 +28,20 @@ def large(*shape: int) -> Node:
 
 def test_a_chain_is_one_kernel_and_reads_its_operands_once() -> None:
     x = large(512, 512)
-    found = kernels(fuse(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)})).graph)
+    found = kernels(tiles(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)})).graph)
     assert len(found) == 1
     assert len(found[0].inputs) == 1
 
 
 def test_unfused_keeps_an_op_a_kernel() -> None:
     x = large(8, 8)
-    assert len(kernels(fuse(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)}), enabled=False).graph)) == 4
+    assert len(kernels(tiles(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)}), enabled=False).graph)) == 4
 
 
 def test_softmax_is_one_kernel() -> None:
     x = large(4096, 100)
     e = ops.exp(x - expr.max(x, 1, keepdims=True))
-    (kernel,) = kernels(fuse(Graph({"y": e / expr.sum(e, 1, keepdims=True)})).graph)
+    (kernel,) = kernels(tiles(Graph({"y": e / expr.sum(e, 1, keepdims=True)})).graph)
     assert kernel.attrs["kind"] == "reduce"
     assert kernel.attrs["schedule"].length == 4096
 
@@ -52,7 +51,7 @@ def test_batch_norm_is_one_kernel_over_the_channels() -> None:
     mean = expr.mean(x, (0, 2, 3), keepdims=True)
     centred = x - mean
     variance = expr.mean(centred * centred, (0, 2, 3), keepdims=True)
-    (kernel,) = kernels(fuse(Graph({"y": centred / ops.sqrt(variance + 1e-5)})).graph)
+    (kernel,) = kernels(tiles(Graph({"y": centred / ops.sqrt(variance + 1e-5)})).graph)
     assert kernel.attrs["schedule"].length == 32
 
 
@@ -60,14 +59,14 @@ def test_a_sum_over_the_tiles_ends_a_kernel() -> None:
     x = large(400_000)
     y = ops.exp(x)
     total = ops.sum_(y, axes=(0,))
-    found = kernels(fuse(Graph({"y": y, "z": ops.broadcast(total, shape=x.shape) + x})).graph)
+    found = kernels(tiles(Graph({"y": y, "z": ops.broadcast(total, shape=x.shape) + x})).graph)
     assert len(found) == 2
     assert TOTAL in found[0].attrs["schedule"].axes
 
 
 def test_two_products_stay_apart() -> None:
     x, a, b = large(256, 256), value("a", 256, 256), value("b", 256, 256)
-    fused = fuse(Graph({"y": ops.dot(ops.dot(x, a), b)}))
+    fused = tiles(Graph({"y": ops.dot(ops.dot(x, a), b)}))
     assert len(kernels(fused.graph)) == 2
     assert any(not d.fused and "product" in d.reason for d in fused.ledger)
 
@@ -79,7 +78,7 @@ def test_convex_groups_that_would_wait_for_each_other_stay_apart() -> None:
     a2 = ops.tanh(x) + ops.broadcast(b1, shape=x.shape)
     b2 = ops.tanh(y) + ops.broadcast(a1, shape=x.shape)
     graph = Graph({"a2": a2 * v, "b2": b2 * v})
-    fused = fuse(graph).graph
+    fused = tiles(graph).graph
     assert nx.is_directed_acyclic_graph(fused.index)
     assert_like_oracle(graph, threads=2)
 
@@ -90,7 +89,7 @@ def test_nofuse_keeps_a_layer_apart_from_others() -> None:
         y = ops.exp(ops.tanh(x))
     with at(None, "second"):
         z = ops.sqrt(ops.abs_(y))
-    fused = fuse(Graph({"z": z}), nofuse=["second"])
+    fused = tiles(Graph({"z": z}), nofuse=["second"])
     assert len(kernels(fused.graph)) == 2
     (apart,) = [d for d in fused.ledger if not d.fused]
     assert apart.layers == ("first", "second")
@@ -100,7 +99,7 @@ def test_nofuse_keeps_a_layer_apart_from_others() -> None:
 
 def test_the_ledger_counts_what_fusion_saves() -> None:
     x = large(512, 512)
-    (decision,) = fuse(Graph({"y": ops.tanh(ops.exp(x))})).ledger
+    (decision,) = tiles(Graph({"y": ops.tanh(ops.exp(x))})).ledger
     assert decision.fused
     assert decision.bytes_saved == 2 * 512 * 512 * 4
 
@@ -116,7 +115,7 @@ def test_gradients_of_one_convolution_share_a_kernel() -> None:
             "b": ops.sum_(masked, axes=(0, 2, 3)),
         }
     )
-    (kernel,) = kernels(fuse(graph).graph)
+    (kernel,) = kernels(tiles(graph).graph)
     assert kernel.attrs["kind"] == "conv"
     assert_like_oracle(graph, threads=2, tolerance=2e-4)
 
@@ -125,7 +124,7 @@ def test_windows_are_never_written() -> None:
     x = large(16, 4, 12, 12)
     seen = ops.window(x, axes=(2, 3), sizes=(3, 3), strides=(2, 2), dilations=(1, 1))
     for enabled in (True, False):
-        graph = fuse(Graph({"y": ops.max_reduce(seen, axes=(4, 5))}), enabled=enabled).graph
+        graph = tiles(Graph({"y": ops.max_reduce(seen, axes=(4, 5))}), enabled=enabled).graph
         assert all(x.type.rank < 6 for kernel in kernels(graph) for x in kernel.inputs)
 
 
@@ -135,7 +134,7 @@ def test_random_graphs_like_the_oracle(graph: Graph, threads: int, tiled: bool) 
     feeds = made_up(graph)
     wanted = evaluate(graph, feeds, wide=False)[0]
     for enabled in (True, False):
-        fused = fuse(graph, enabled=enabled, threads=threads).graph.verify()
+        fused = tiles(graph, enabled=enabled, threads=threads).graph.verify()
         for name, got in evaluate(fused, feeds, wide=False)[0].items():
             np.testing.assert_array_equal(got, wanted[name])
     if tiled:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.plan import ALIGN, pack
-from netc.passes.fusion.fuse import fuse
 from netc.passes.lowering.memory import plan
+from support.numpy_program import tiles
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 9), st.integers(0, 9)), max_size=30))
@@ -46,7 +46,7 @@ def state(name: str, *shape: int) -> Node:
 def test_readers_of_old_state_run_before_its_writer() -> None:
     x, w = fed("x", 300, 300), state("w", 300, 300)
     graph = Graph({"y": ops.dot(x, w)}, {"w": ops.mul(w, x)})
-    fused = fuse(graph, enabled=False)
+    fused = tiles(graph, enabled=False)
     placed = plan(fused.graph, threads=1, inner=False)
     kinds = [next(iter(k.attrs["body"].outputs.values())).op.name for k in placed.kernels]
     assert kinds == ["dot", "mul"]
@@ -58,7 +58,7 @@ def test_a_value_that_is_needed_to_make_what_reads_the_old_state_is_copied() -> 
     """The next w decides y, which also reads the old w: w cannot be overwritten at once."""
     w, v = state("w", 300, 300), state("v", 300, 300)
     following = ops.tanh(w)
-    fused = fuse(Graph({"y": ops.dot(following, w)}, {"w": following, "v": ops.add(v, v)}), enabled=False)
+    fused = tiles(Graph({"y": ops.dot(following, w)}, {"w": following, "v": ops.add(v, v)}), enabled=False)
     written = [fused.graph.updates[name] for name in ("w", "v")]
     made = [next(iter(x.inputs[0].attrs["body"].outputs.values())).op.name for x in written]
     assert made == ["reshape", "add"]
@@ -67,7 +67,7 @@ def test_a_value_that_is_needed_to_make_what_reads_the_old_state_is_copied() -> 
 def test_a_concat_holds_its_operands() -> None:
     x, y = fed("x", 40, 50), fed("y", 40, 30)
     joined = ops.concat(ops.exp(x), ops.tanh(y), axis=1)
-    fused = fuse(Graph({"z": ops.dot(joined, fed("w", 80, 7))}), enabled=False)
+    fused = tiles(Graph({"z": ops.dot(joined, fed("w", 80, 7))}), enabled=False)
     homes = plan(fused.graph, threads=1, inner=False).homes
     parts = [home for home in homes.values() if home.space == "part"]
     assert sorted(home.start for home in parts) == [0, 50]
@@ -75,11 +75,11 @@ def test_a_concat_holds_its_operands() -> None:
 
 def test_what_only_state_decides_is_prepared() -> None:
     x, w, s = fed("x", 20, 30), state("w", 30, 30), state("s", 30, 30)
-    fused = fuse(Graph({"y": ops.dot(x, ops.mul(ops.exp(w), s))}), enabled=False)
+    fused = tiles(Graph({"y": ops.dot(x, ops.mul(ops.exp(w), s))}), enabled=False)
     placed = plan(fused.graph, threads=1, inner=False)
     assert len(placed.prepare) == 2
     assert [k in placed.prepare for k in placed.kernels] == [True, True, False]
-    changing = fuse(Graph({"y": ops.dot(x, ops.mul(ops.exp(w), s))}, {"w": ops.neg(w)}), enabled=False)
+    changing = tiles(Graph({"y": ops.dot(x, ops.mul(ops.exp(w), s))}, {"w": ops.neg(w)}), enabled=False)
     assert not plan(changing.graph, threads=1, inner=False).prepare
 
 
@@ -90,7 +90,7 @@ def test_the_order_frees_memory_early() -> None:
         x = fed(name, 64, 64)
         wide = ops.exp(ops.broadcast(ops.reshape(x, shape=(1, 64, 64)), shape=(20, 64, 64)))
         ends.append(ops.sum_(ops.tanh(wide), axes=(0, 1, 2)))
-    fused = fuse(Graph({"y": ops.add(*ends)}), enabled=False)
+    fused = tiles(Graph({"y": ops.add(*ends)}), enabled=False)
     kernels = plan(fused.graph, threads=1, inner=False).kernels
     names = [next(iter(k.attrs["body"].outputs.values())).op.name for k in kernels]
     assert names == ["exp", "tanh", "sum", "exp", "tanh", "sum", "add"]

@@ -14,13 +14,13 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import form_of
 from netc.driver import compilation
-from netc.passes.fusion.fuse_nests import fuse_blocks
 from netc.passes.lowering import layout
 from netc.passes.lowering.cost.products import candidates, product_of
 from netc.passes.lowering.cost.reductions import Rows, fastest, rows_of, waiting
 from netc.passes.lowering.machines import DEVICES, device
 from netc.passes.lowering.pack_weights import packed_weights
 from netc.passes.lowering.schedule import blocks_of
+from support.triton_program import nests
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GPUS = [name for name, gpu in DEVICES.items() if not gpu.large]
@@ -177,7 +177,7 @@ def test_channels_are_innermost_except_where_a_reader_joins_the_axes() -> None:
     first = ops.conv(x, w, **CONV)
     second = ops.conv(ops.tanh(first), value("v", 8, 16, 3, 3), **CONV)
     flat = ops.dot(expr.reshape(ops.tanh(second), (4, 512)), value("u", 512, 10))
-    fused = fuse_blocks(Graph({"y": flat}))
+    fused = nests(Graph({"y": flat}))
     orders = layout.orders(fused.graph)
     found = {n.shape[1]: order for n, order in orders.items() if len(n.shape) == 4}
     assert found == {16: (0, 2, 3, 1), 8: (0, 1, 2, 3)}
@@ -188,7 +188,7 @@ def test_concats_and_their_parts_lie_alike() -> None:
     x = value("x", 4, 8, 6, 6)
     parts = [ops.conv(x, value(f"w{i}", 8, 8, 3, 3), **CONV) for i in range(2)]
     joined = ops.concat(*parts, axis=1)
-    orders = layout.orders(fuse_blocks(Graph({"y": ops.conv(joined, value("v", 4, 16, 3, 3), **CONV)})).graph)
+    orders = layout.orders(nests(Graph({"y": ops.conv(joined, value("v", 4, 16, 3, 3), **CONV)})).graph)
     assert set(orders.values()) == {(0, 2, 3, 1)}
 
 
@@ -201,7 +201,7 @@ def flat_weight(dtype: str) -> Node:
 
 def test_weights_for_matrix_units_are_values_with_channels_innermost() -> None:
     y = ops.conv(value("x", 4, 16, 6, 6, dtype="bf16"), flat_weight("bf16"), **CONV)
-    orders = layout.orders(fuse_blocks(Graph({"y": y})).graph)
+    orders = layout.orders(nests(Graph({"y": y})).graph)
     assert {n.shape: order for n, order in orders.items()}[8, 16, 3, 3] == (0, 2, 3, 1)
 
 

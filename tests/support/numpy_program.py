@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.program import Program, StateInfo
-from netc.passes.fusion import fuse
-from netc.passes.lowering import tiling as layout
-from netc.passes.lowering.lower import lower
+from netc.passes.fusion import tiles as legality
+from netc.passes.fusion.fuse import Fused
+from netc.passes.lowering import tiling
+from netc.passes.lowering.lower import Choices, kernels_of, lower
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
 
@@ -26,12 +27,17 @@ Arrays = dict[str, Array]
 def small_tiles(tile_bytes: int = 64) -> Iterator[None]:
     """Tiles of a few elements, and threads for the smallest kernels, so that small graphs meet all of that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fuse, "SMALL", 0)
-        patch.setattr(layout, "TILE_BYTES", tile_bytes)
-        patch.setattr(layout, "PRODUCT_TILE_BYTES", tile_bytes)
-        patch.setattr(fuse, "WORTH_SPLITTING", 0.0)
-        patch.setattr(fuse, "WORTH_SPLITTING_CALL", 0.0)
+        patch.setattr(legality, "SMALL", 0)
+        patch.setattr(tiling, "TILE_BYTES", tile_bytes)
+        patch.setattr(tiling, "PRODUCT_TILE_BYTES", tile_bytes)
+        patch.setattr(tiling, "WORTH_SPLITTING", 0.0)
+        patch.setattr(tiling, "WORTH_SPLITTING_CALL", 0.0)
         yield
+
+
+def tiles(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), threads: int = 1) -> Fused:
+    """A graph of primitives as kernels for numpy."""
+    return kernels_of(graph, "numpy", Choices(enabled, nofuse, threads))
 
 
 def program_of(graph: Graph, *, threads: int = 1, fused: bool = True) -> Program:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,9 @@ from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import Form
 from netc.compiler.program import Program
-from netc.passes.fusion import fuse_nests as fuse
+from netc.passes.fusion.fuse import Fused
 from netc.passes.lowering import schedule
-from netc.passes.lowering.lower import lower
+from netc.passes.lowering.lower import Choices, kernels_of, lower
 from support.interpreted import run_interpreted
 from support.numpy_program import made_up
 
@@ -35,8 +35,13 @@ def in_blocks(blocks: Blocks, kind: str = "reduce") -> Iterator[None]:
         return blocks if form.kind == kind else chosen(body, form, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fuse, "blocks_of", forced)
+        patch.setattr(schedule, "blocks_of", forced)
         yield
+
+
+def nests(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), arch: str = "cuda:90") -> Fused:
+    """A graph of primitives as kernels for a GPU."""
+    return kernels_of(graph, "triton", Choices(enabled, nofuse, arch=arch))
 
 
 def program_of(graph: Graph, *, fused: bool = True, arch: str = "interpreter") -> Program:

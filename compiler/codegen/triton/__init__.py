@@ -23,7 +23,7 @@ def emit_triton(
     dims: Mapping[str, int],
     ledger: tuple[Decision, ...],
 ) -> Program:
-    """The program of a graph of kernels (`passes.fusion.fuse_nests`) as a module of Triton functions."""
+    """The program of a graph of kernels (`passes.fusion`) as a module of Triton functions."""
     from ..loops.storage import Storage
     from .frame import write_kernel
     from .text import RESERVED, module_text
