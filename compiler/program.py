@@ -25,6 +25,7 @@ __all__ = [
     "Function",
     "Launch",
     "Program",
+    "Proofs",
     "SourceError",
     "SourceErrors",
     "StateInfo",
@@ -212,6 +213,13 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Proofs:
+    """What was proved when a program was written: reads of values by launches are in order with what is written."""
+
+    reads: int = 0
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled program.
 
@@ -236,3 +244,4 @@ class Program:
     ledger: tuple[Decision, ...] = ()
     threads: int = 1
     constants: Mapping[str, Constant] = field(default_factory=dict)
+    proved: Proofs = field(default_factory=Proofs)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .. import ops
+from ..graph import Node
+from ..plan import Home
+from .names import below_reshapes
+
 Ints = tuple[int, ...]
 
 
@@ -54,3 +59,27 @@ def reshaped(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]
         found += [step * math.prod(wanted[i + 1 : end]) for i in range(at, end)]
         at = end
     return (*found, *[found[-1] if found else 1] * (len(wanted) - at))
+
+
+def viewed(node: Node, shape: Ints, strides: Ints) -> tuple[Ints, int] | None:
+    """The strides of a reshape, slice or transpose of an array, and its first element in that; None if it is no view."""
+    attrs = node.attrs
+    if node.op is ops.reshape:
+        found = reshaped(shape, strides, node.shape)
+        return None if found is None else (found, 0)
+    if node.op is ops.transpose:
+        return tuple(strides[p] for p in attrs["perm"]), 0
+    first = sum(int(a) * t for a, t in zip(attrs["start"], strides, strict=True))
+    return tuple(t * s for t, s in zip(strides, attrs["step"], strict=True)), first
+
+
+def part_of(node: Node, home: Home, strides: Ints) -> tuple[Ints, int] | None:
+    """The same of a value that lies inside of a concat, as `home` says; strides: of the concat."""
+    assert home.parent is not None
+    axis, at = home.parent.attrs["axis"], 0
+    for operand in home.parent.inputs:
+        if at == home.start and below_reshapes(operand) is node:
+            found = reshaped(tuple(map(int, operand.shape)), strides, node.shape)
+            return None if found is None else (found, at * strides[axis])
+        at += int(operand.shape[axis])
+    return None

@@ -14,10 +14,11 @@ from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Blocks, narrow
 from ...plan import Plan, pack
-from ...program import Buffer, Decision, Function, Launch, Program
+from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ...types import SIZES, Literal, TensorType
-from ..names import Names, below_reshapes, kind_name, origins
-from ..strides import order_of, reshaped, strides_of
+from ..lifetimes import ARENA, Region, lifetimes
+from ..names import Names, kind_name, origins
+from ..strides import order_of, part_of, strides_of, viewed
 from .place import Place
 from .written import Written, renamed
 
@@ -54,6 +55,7 @@ class Storage:
     stored: dict[str, Stored] = field(default_factory=dict)
     constants: dict[str, Literal] = field(default_factory=dict)
     blocks: list[tuple[int, int, int]] = field(default_factory=list)
+    scratch: dict[Node, list[Stored]] = field(default_factory=dict)
     outputs: dict[Node, str] = field(default_factory=dict)
     pointers: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -108,24 +110,15 @@ class Storage:
     def _view(self, node: Node) -> Stored:
         """A part of a stored value, or the same elements in another shape."""
         below = self.value(node.inputs[0])
-        place, shape = below.place, tuple(map(int, node.shape))
-        first = 0
-        if node.op is ops.reshape:
-            strides = reshaped(place.shape, place.strides, shape)
-        elif node.op is ops.transpose:
-            strides = tuple(place.strides[p] for p in node.attrs["perm"])
-        else:
-            first = sum(int(a) * t for a, t in zip(node.attrs["start"], place.strides, strict=True))
-            strides = tuple(t * s for t, s in zip(place.strides, node.attrs["step"], strict=True))
-        if strides is None:
+        found = viewed(node, below.place.shape, below.place.strides)
+        if found is None:
             raise AssertionError(f"{node} is no view of {below.buffer.name}")
-        return self._part(below, node, shape, strides, first, node.scope)
+        return self._part(below, node, *found)
 
-    def _part(
-        self, below: Stored, node: Node, shape: tuple[int, ...], strides: tuple[int, ...], first: int, scope: str
-    ) -> Stored:
+    def _part(self, below: Stored, node: Node, strides: tuple[int, ...], first: int) -> Stored:
         """A value that lies `first` elements into another."""
-        whole, place = below.buffer, below.place
+        whole, place, scope = below.buffer, below.place, node.scope
+        shape = tuple(map(int, node.shape))
         start = below.start + first * SIZES[place.dtype]
         base = whole.base or whole.name
         read = any(user.op is ops.kernel for user in self.graph.users[node])
@@ -173,17 +166,10 @@ class Storage:
         home = self.plan.homes[node]
         assert home.parent is not None
         outer = self.value(home.parent)
-        axis = home.parent.attrs["axis"]
-        at, found = 0, node
-        for operand in home.parent.inputs:
-            if at == home.start and below_reshapes(operand) is node:
-                found = operand
-            at += int(operand.shape[axis])
-        shape = tuple(map(int, node.shape))
-        strides = reshaped(found.shape, outer.place.strides, shape)
-        if strides is None:
+        found = part_of(node, home, outer.place.strides)
+        if found is None:
             raise AssertionError(f"{node} does not lie in one piece inside of its concat")
-        return self._part(outer, node, shape, strides, home.start * outer.place.strides[axis], node.scope)
+        return self._part(outer, node, *found)
 
     def constant(self, literal: Literal) -> Stored:
         """A constant array, once for all that read it."""
@@ -250,7 +236,7 @@ class Storage:
         pointers |= {place.name: x.buffer.name for place, x in zip(renamed_all(results, "out"), results, strict=True)}
         pointers |= {place: self.constant(literal).buffer.name for place, literal in written.literals}
         if written.scratch is not None:
-            pointers[written.scratch.name] = self._scratch(written.scratch, name, now)
+            pointers[written.scratch.name] = self._scratch(kernel, written.scratch, name, now)
         if name not in self.pointers:
             self.pointers[name] = pointer_names([(place.name, pointers[place.name]) for place in written.places])
         operation = kernel.attrs["body"]
@@ -271,12 +257,13 @@ class Storage:
         )
         return written
 
-    def _scratch(self, place: Place, function: str, now: int) -> str:
+    def _scratch(self, kernel: Node, place: Place, function: str, now: int) -> str:
         name = self.names.fresh(f"{function}_partial")
         count = max(place.count, math.prod(place.shape))
         buffer = Buffer(name, TensorType((count,), place.dtype), "arena", 0, (0,))
         held = replace(place, name=name, count=count, memory=f"arena:{name}")
-        self.enter(Stored(buffer, held, self._block(held, now, now), 0))
+        stored = self.enter(Stored(buffer, held, self._block(held, now, now), 0))
+        self.scratch.setdefault(kernel, []).append(stored)
         return name
 
     # The program.
@@ -290,7 +277,7 @@ class Storage:
         for node in (*self.graph.outputs.values(), *self.graph.updates.values()):
             self.value(node)
         state = {n.attrs["name"]: n.type for n in self.graph.params.values()}
-        functions, buffers, arena = self.tables()
+        functions, buffers, arena, proved = self.tables()
         return Program(
             name=name,
             mode=mode,
@@ -307,11 +294,22 @@ class Storage:
             source="",
             ledger=ledger,
             constants=self.constants,
+            proved=proved,
         )
 
-    def tables(self) -> tuple[tuple[Function, ...], tuple[Buffer, ...], int]:
-        """Functions, buffers with their offsets, and the bytes of the arena."""
+    def tables(self) -> tuple[tuple[Function, ...], tuple[Buffer, ...], int, Proofs]:
+        """Functions, buffers with their offsets, the bytes of the arena, and what was proved of them."""
         offsets, size = pack(self.blocks)
+
+        def region(stored: Stored) -> Region:
+            place, buffer = stored.place, stored.buffer
+            memory = ARENA if stored.block is not None else f"{buffer.space}:{buffer.base or buffer.name}"
+            start = stored.start + (offsets[stored.block] if stored.block is not None else 0)
+            return Region(memory, start, SIZES[place.dtype], place.shape, place.strides)
+
+        regions = {node: region(stored) for node, stored in self.values.items()}
+        scratch = {kernel: [region(one) for one in found] for kernel, found in self.scratch.items()}
+        proved = Proofs(reads=lifetimes(self.graph, self.plan, regions, scratch, size))
         buffers = []
         for stored in self.stored.values():
             offset = stored.start + (offsets[stored.block] if stored.block is not None else 0)
@@ -335,7 +333,7 @@ class Storage:
             )
             for key, (name, one) in self.written.items()
         )
-        return functions, tuple(buffers), size
+        return functions, tuple(buffers), size, proved
 
 
 def pointer_names(bound: Sequence[tuple[str, str]]) -> dict[str, str]:

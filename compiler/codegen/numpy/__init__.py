@@ -16,11 +16,13 @@ from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Schedule, kind_of
 from ...plan import Plan, aligned, pack
-from ...program import Buffer, Decision, Function, Launch, Program
+from ...program import Buffer, Decision, Function, Launch, Program, Proofs
+from ..lifetimes import ARENA, Region, lifetimes
 from ..names import Names, below_reshapes, kind_name, origins, printable
 from .body import SIZES
 from .kernel import SMALL, UNIT, Written, write_kernel
-from .ref import Place, order_of, reshaped, strides_of
+from .ref import Place, order_of, strides_of
+from ..strides import part_of, viewed
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Module:
     buffers: list[Buffer] = field(default_factory=list)
     blocks: list[tuple[int, int, int]] = field(default_factory=list)
     held: list[tuple[str, Node, tuple[int, ...]]] = field(default_factory=list)
+    placed: dict[Node, int] = field(default_factory=dict)  # of values in the arena, their pieces of it
+    scratch: dict[Node, list[int]] = field(default_factory=dict)  # and of kernels, those of their threads
 
     def fresh(self, wanted: str) -> str:
         return self.names.fresh(wanted)
@@ -83,23 +87,20 @@ class Module:
         below = self.value(node.inputs[0])
         place, shape = below.place, tuple(map(int, node.shape))
         if node.op is ops.reshape:
-            strides = reshaped(place.shape, place.strides, shape)
             text = f"{below.name}.reshape{shape or '(())'}"
         elif node.op is ops.transpose:
-            perm = node.attrs["perm"]
-            strides = tuple(place.strides[p] for p in perm)
-            text = f"{below.name}.transpose{perm}"
+            text = f"{below.name}.transpose{node.attrs['perm']}"
         else:
             cuts = zip(node.attrs["start"], node.attrs["stop"], node.attrs["step"], strict=True)
             text = f"{below.name}[{', '.join(f'{a}:{b}:{s}' if s > 1 else f'{a}:{b}' for a, b, s in cuts)}]"
-            strides = tuple(t * s for t, s in zip(place.strides, node.attrs["step"], strict=True))
-        if strides is None:
+        found = viewed(node, place.shape, place.strides)
+        if found is None:
             raise AssertionError(f"{node} is no view")
         name = self.fresh(f"{node.scope}_{below.name}" if node.scope else below.name)
         self.bound.append(f"{name} = {text}")
         start = node.attrs.get("start", ())
         memory = f"{place.memory}{start}" if place.memory and any(start) else place.memory
-        self.values[node] = Value(name, Place(shape, strides, place.dtype, memory))
+        self.values[node] = Value(name, Place(shape, found[0], place.dtype, memory))
         return self.values[node]
 
     def allocate(self, node: Node, written: Place | None) -> Value:
@@ -116,19 +117,20 @@ class Module:
             order = order_of(written.shape, written.strides) if written else tuple(range(len(shape)))
         name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         place = Place(shape, strides_of(shape, order), dtype, f"arena:{name}")
-        offset = self.block(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype], *self.plan.lives[node])
+        block = self.block(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype], *self.plan.lives[node])
         self.held.append((name, node, tuple(order)))
-        self.bound.append(f"{name} = array(arena, {offset}, {dtype!r}, {shape}, {tuple(order)})")
+        self.placed[node] = block
+        self.bound.append(f"{name} = array(arena, {_offset(block)}, {dtype!r}, {shape}, {tuple(order)})")
         self.values[node] = Value(name, place)
         return self.values[node]
 
-    def block(self, size: int, first: int, last: int) -> str:
-        """A piece of the arena that is needed during some launches; the text stands for its offset until `packed`."""
+    def block(self, size: int, first: int, last: int) -> int:
+        """A piece of the arena that is needed during some launches."""
         self.blocks.append((size, first, last))
-        return f"\0{len(self.blocks) - 1}\0"  # which no name of a layer or file has in it
+        return len(self.blocks) - 1
 
-    def packed(self) -> int:
-        """Give each piece of the arena its offset; the bytes of the arena."""
+    def packed(self) -> tuple[int, Proofs]:
+        """Give each piece of the arena its offset; the bytes of the arena, and what was proved of it."""
         offsets, size = pack(self.blocks, small=SMALL, unit=UNIT)
         for i, line in enumerate(self.bound):
             self.bound[i] = re.sub("\0([0-9]+)\0", lambda found: str(offsets[int(found[1])]), line)
@@ -136,7 +138,15 @@ class Module:
         for name, node, order in self.held:
             offset = int(number[name].split(", ")[1])
             self.buffers.append(Buffer(name, node.type, "arena", offset, order))
-        return size
+        regions: dict[Node, Region] = {}
+        for node, block in self.placed.items():
+            place = self.values[node].place
+            regions[node] = Region(ARENA, offsets[block], SIZES[place.dtype], place.shape, place.strides)
+        scratch = {
+            kernel: [Region(ARENA, offsets[block], 1, (self.blocks[block][0],), (1,)) for block in blocks]
+            for kernel, blocks in self.scratch.items()
+        }
+        return size, Proofs(reads=lifetimes(self.graph, self.plan, regions, scratch, size))
 
     def _state(self, node: Node, key: str) -> Value:
         shape = tuple(map(int, node.shape))
@@ -162,18 +172,16 @@ class Module:
         stop = home.start + int(operand.shape[axis])
         lead = ":, " * axis
         text = f"{outer.name}[{lead}{home.start}:{stop}]"
-        shape, strides = tuple(map(int, operand.shape)), outer.place.strides
         target = tuple(map(int, node.shape))
+        found = part_of(node, home, outer.place.strides)
+        if found is None:
+            raise AssertionError(f"{node} does not lie in one piece inside of its concat")
         if operand is not node:
             text += f".reshape{target or '(())'}"
-            steps = reshaped(shape, strides, target)
-            if steps is None:
-                raise AssertionError(f"{node} does not lie in one piece inside of its concat")
-            strides = steps
         name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         self.bound.append(f"{name} = {text}")
         memory = f"{outer.place.memory}{(home.start,)}" if outer.place.memory and home.start else outer.place.memory
-        self.values[node] = Value(name, Place(target, strides, outer.place.dtype, memory))
+        self.values[node] = Value(name, Place(target, found[0], outer.place.dtype, memory))
         return self.values[node]
 
     def forced(self, node: Node) -> Place | None:
@@ -209,7 +217,8 @@ class Module:
             scratch += aligned(int(np.prod(size.shape, dtype=np.int64)) * SIZES[size.dtype])
         ranges = _ranges(schedule, plan.threads if schedule.split else 1) if schedule.length else ((),)
         now = plan.kernels.index(kernel)
-        bases = [self.block(scratch, now, now) for _ in ranges]
+        self.scratch[kernel] = [self.block(scratch, now, now) for _ in ranges]
+        bases = [_offset(block) for block in self.scratch[kernel]]
         extra = ""
         if schedule.length:
             extra += f", tiles={ranges}"
@@ -238,6 +247,11 @@ class Module:
                 "prepare" if phase == "prepare" else "step",
             )
         )
+
+
+def _offset(block: int) -> str:
+    """What stands in the text for the offset of a piece of the arena until it is packed."""
+    return f"\0{block}\0"  # which no name of a layer or file has in it
 
 
 def _tuple(names: object) -> str:
@@ -295,7 +309,7 @@ def emit_numpy(
     inputs = {n.attrs["name"]: n.type for n in graph.inputs.values()}
     state = {n.attrs["name"]: n.type for n in graph.params.values()}
     state |= {key: node.type for key, node in graph.updates.items()}
-    arena = module.packed()
+    arena, proved = module.packed()
     source = module_text(module, outputs, mode=mode, dims=dims, arena=arena)
     functions = tuple(
         Function(title, kind, written.text.replace("NAME", title, 1), key)
@@ -317,4 +331,5 @@ def emit_numpy(
         source=source,
         ledger=ledger,
         threads=plan.threads,
+        proved=proved,
     )
