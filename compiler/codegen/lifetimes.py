@@ -4,12 +4,13 @@ A step is run twice, after what is prepared once, so that what must last from st
 value is read after its launch has written it, and before anything is written over it; what is prepared depends on
 nothing that changes, and stays; a next value of state lies where the state does and is written after the last reader
 of the old one; outputs are there at the end; the operands of a concat lie inside of it and apart; a view lies inside of
-what it is a view of; results of a kernel lie apart from each other, from scratch, and from operands unless in place.
+what it is a view of; results of a kernel lie apart from each other, from scratch, and from operands but the state that
+is updated in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -89,8 +90,8 @@ def lifetimes(
 ) -> int:
     """Prove that the launches of a graph of kernels find in memory what they read; the reads that were looked at.
 
-    regions: of the values that the target has given a place of their own. scratch: of kernels, while they run. arena: its bytes. Raises
-    `Unproved`.
+    regions: of the values that the target has given a place of their own. scratch: of kernels, while they run. arena:
+    its bytes. Raises `Unproved`.
     """
     checked = _Lifetimes(graph, plan, regions, scratch, arena)
     checked.places()
@@ -186,8 +187,9 @@ class _Lifetimes:
             mine = self.regions[node]
             for x in kernel.inputs:
                 read = self.regions[x]
-                if mine.meets(read) and (mine.start, mine.stop) != (read.start, read.stop):
-                    told = f"{self._name(node)} lies over part of {self._name(x)}, which the kernel reads"
+                in_place = mine.memory != ARENA and (mine.start, mine.stop) == (read.start, read.stop)
+                if mine.meets(read) and not in_place:
+                    told = f"{self._name(node)} lies over {self._name(x)}, which the kernel reads"
                     self._fail("overlap", told, kernel)
         for region, _ in scratch:
             if region.stop > self.sizes[ARENA]:
@@ -229,7 +231,9 @@ class _Lifetimes:
 
     def _begin(self) -> None:
         """Inputs are fed, the state is what the last step made of it; of results there is what was prepared."""
-        lasting = {node: over for node, over in self.there.items() if node.inputs and node.inputs[0] in self.plan.prepare}
+        lasting = {
+            node: over for node, over in self.there.items() if node.inputs and node.inputs[0] in self.plan.prepare
+        }
         self.there = lasting | {node: [] for node in self.sources}
 
     def _stored(self, x: Node) -> Iterator[tuple[Node, Region]]:

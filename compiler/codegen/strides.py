@@ -62,7 +62,7 @@ def reshaped(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]
 
 
 def viewed(node: Node, shape: Ints, strides: Ints) -> tuple[Ints, int] | None:
-    """The strides of a reshape, slice or transpose of an array, and its first element in that; None if it is no view."""
+    """The strides of a reshape, slice or transpose of an array, and its first element there; None if it is no view."""
     attrs = node.attrs
     if node.op is ops.reshape:
         found = reshaped(shape, strides, node.shape)

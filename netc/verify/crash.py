@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ..compiler import ops
 from ..compiler.codegen.names import origins
+from ..compiler.codegen.unproved import Unproved
 from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..driver import Compilation
@@ -19,6 +20,7 @@ from ..grammar.source import SourceError, SourceErrors, UserError
 from ..passes.fusion.fuse import Fused
 from ..targets import Choice
 from .target import Array, execute, kernels_of
+from .unsafe import ProofFault
 
 T = TypeVar("T")
 TOLD = 200  # characters of an error
@@ -40,8 +42,10 @@ class Crash:
     layers: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
 
-    def like(self, other: Crash) -> bool:
+    def like(self, other: object) -> bool:
         """Whether both are the same failure, of nets that may be others."""
+        if not isinstance(other, Crash):
+            return False
         ours, theirs = ((one.doing, one.kind, one.error.partition(":")[0]) for one in (self, other))
         return ours == theirs
 
@@ -59,9 +63,9 @@ class Crash:
 
 
 class Crashed(Exception):
-    """A target failed; `crash` is the finding."""
+    """A target failed, or a proof did; `crash` is the finding."""
 
-    def __init__(self, crash: Crash) -> None:
+    def __init__(self, crash: Crash | ProofFault) -> None:
         super().__init__(str(crash))
         self.crash = crash
 
@@ -78,6 +82,9 @@ def guarded(made: Compilation, graph: Graph, feeds: Mapping[str, Array], title: 
         return act(kernels)
     except OTHERS:
         raise
+    except Unproved as error:
+        layers, _ = made.whose(error.layers, error.places)
+        raise Crashed(ProofFault(error, title, layers)) from error
     except Exception as error:
         raise Crashed(_traced(made, kernels, feeds, error, title)) from error
 

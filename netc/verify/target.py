@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..compiler import ops
 from ..compiler.graph import Graph, Node
-from ..compiler.program import Program
+from ..compiler.program import Program, Proofs
 from ..driver import Compilation
 from ..passes.fusion.fuse import Fused
 from ..runtime.executable import Executable
@@ -39,11 +39,12 @@ class Results:
     """What a run gave: outputs by name, and the buffers of state that it wrote.
 
     accesses: elements that kernels read and wrote; faults: what was wrong with that. unwatched: why neither is known.
-    differing: what had other bits when a device replayed the program.
+    differing: what had other bits when a device replayed the program. proved: of the program as it was written.
     """
 
     outputs: Arrays
     updates: Arrays
+    proved: Proofs
     accesses: int = 0
     faults: tuple[AccessFault, ...] = ()
     unwatched: str = ""
@@ -69,12 +70,12 @@ def execute(made: Compilation, program: Program, feeds: Mapping[str, Array]) -> 
     if why := _unwatched(made):
         executable = Executable(program, state, device)
         outputs, differing = executable.twice(given) if device in REPLAYING else (executable.run(given), [])
-        return Results(outputs, _written(program, state), unwatched=why, differing=tuple(differing))
+        return Results(outputs, _written(program, state), program.proved, unwatched=why, differing=tuple(differing))
     from ..runtime.triton.run.opening import open_engine
 
     engine = open_engine(program, state, device, watched=True)
     outputs = engine.run(given)
-    return Results(outputs, _written(program, state), engine.accesses, tuple(engine.faults()))
+    return Results(outputs, _written(program, state), program.proved, engine.accesses, tuple(engine.faults()))
 
 
 def _unwatched(made: Compilation) -> str:

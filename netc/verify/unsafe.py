@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.codegen.unproved import Unproved
 from .target import Results
 
 if TYPE_CHECKING:
@@ -32,6 +33,27 @@ class UnsafeFault:
         access = self.access
         found = {"station": "access", "name": access.function, "kind": access.kind, "layers": list(access.layers)}
         return found | {"program": self.program, "buffer": access.buffer, "count": access.count, "line": access.line}
+
+
+@dataclass(frozen=True)
+class ProofFault:
+    """What could not be proved when a program was written; so it was not written. layers: of the kernel."""
+
+    error: Unproved
+    program: str
+    layers: tuple[str, ...]
+
+    def like(self, other: object) -> bool:
+        """Whether both are the same fault, of nets that may be others."""
+        return isinstance(other, ProofFault) and other.error.kind == self.error.kind
+
+    def __str__(self) -> str:
+        return f"the program, {self.program}, is not proved: {self.error}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What it adds to the form of any fault in JSON."""
+        found = {"station": "proof", "name": self.error.kind, "kind": self.error.kind, "layers": list(self.layers)}
+        return found | {"program": self.program, "told": self.error.told}
 
 
 @dataclass(frozen=True)

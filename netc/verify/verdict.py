@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..compiler.ops.rounding import UNITS, Arithmetic
+from ..compiler.program import Proofs
 from ..report.tables import Table
 from .check import UNFUSED, Fault, KernelFault, PassFault
 from .compare import PASS_TOLERANCE, Compared
 from .crash import Crash
-from .unsafe import Accesses, ReplayFault, UnsafeFault
+from .unsafe import Accesses, ProofFault, ReplayFault, UnsafeFault
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,18 @@ class Kernels:
 
 
 @dataclass(frozen=True)
+class Proved:
+    """What was proved of a program as it was written, whatever its numbers are."""
+
+    program: str
+    of: Proofs
+
+    def __str__(self) -> str:
+        order = f"{self.of.reads:,} reads of values come after their writes and before anything lies over them"
+        return f"proved, {self.program}: {order}"
+
+
+@dataclass(frozen=True)
 class Verified:
     """One program of a net. layers: every value, gradient and state by layer; rows: the layers in their order."""
 
@@ -32,6 +45,7 @@ class Verified:
     rows: tuple[str, ...]
     passes: tuple[str, ...]
     kernels: tuple[Kernels, ...]
+    proved: tuple[Proved, ...]
     accesses: tuple[Accesses, ...]
     layers: tuple[Compared, ...]
     faults: tuple[Fault, ...]
@@ -64,6 +78,7 @@ class Verified:
             flips = f", {one.flips} flips" if one.flips else ""
             share = f"the worst at {_share(one.worst)} of its budget{flips}"
             yield f"kernels, {one.program}: {one.results} results, {share}"
+        yield from map(str, self.proved)
         yield from map(str, self.accesses)
         for moved in self.moved:
             yield f"note: {moved.name} of {moved.layer} is beyond its budget, yet every pass and kernel is right:"
@@ -138,6 +153,7 @@ class Verdict:
                     "title": program.title,
                     "passes": list(program.passes),
                     "kernels": [vars_of(one) for one in program.kernels],
+                    "proved": [{"program": one.program, **asdict(one.of)} for one in program.proved],
                     "accesses": [one.as_dict() for one in program.accesses],
                     "layers": [one.as_dict() for one in program.layers],
                     "moved": [one.name for one in program.moved],
@@ -161,7 +177,7 @@ def fault_dict(fault: Fault) -> dict[str, Any]:
     elif isinstance(fault, KernelFault):
         found |= {"station": "kernel", "name": fault.function, "kind": fault.kind, "layers": list(fault.layers)}
         found |= {"program": fault.program, "worst": fault.worst.as_dict()}
-    elif isinstance(fault, UnsafeFault | ReplayFault | Crash):
+    elif isinstance(fault, ProofFault | UnsafeFault | ReplayFault | Crash):
         found |= fault.as_dict()
     else:
         found |= {"station": "memory", "name": fault.name, "layers": [], "program": fault.program}

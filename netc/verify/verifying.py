@@ -36,8 +36,8 @@ from .compare import Compared
 from .crash import Crash, Crashed
 from .reduce import reduced
 from .subject import Subject, subjects
-from .unsafe import Accesses, ReplayFault, UnsafeFault, accesses, replay_faults
-from .verdict import Kernels, Verdict, Verified
+from .unsafe import Accesses, ProofFault, ReplayFault, UnsafeFault, accesses, replay_faults
+from .verdict import Kernels, Proved, Verdict, Verified
 
 Notify = Callable[[str], None]
 
@@ -131,6 +131,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
     tell(f"{title}: passes")
     faults: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.stations, subject.feeds)]
     kernels: list[Kernels] = []
+    proved: list[Proved] = []
     touched: list[Accesses] = []
     for how in (FUSED, UNFUSED):
         tell(f"{title}: kernels, {how}")
@@ -146,6 +147,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
         faults += checked.faults
         worst = max((one.ratio for one in checked.kernels), default=0.0)
         kernels.append(Kernels(how, len(checked.kernels), worst, sum(one.flips for one in checked.kernels)))
+        proved.append(Proved(how, runs[-1].proved))
         faults += memory_faults(runs[-1], checked.results, how)
         faults += replay_faults(how, runs)
         if TARGETS[made.request.target].archs:
@@ -153,7 +155,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
             faults += touched[-1].faults
     layers: list[Compared] = []
     try:
-        if not any(isinstance(fault, Crash) for fault in faults):
+        if not any(isinstance(fault, Crash | ProofFault) for fault in faults):
             tell(f"{title}: layers")
             layers = check_layers(subject, arithmetic)
             if not faults and not all(one.ok for one in layers):
@@ -162,7 +164,8 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
         faults.append(error.crash)
     rows = tuple(row.name for row in made.net.layers)
     passes = tuple(name for name, _ in subject.passes)
-    return Verified(subject.title, rows, passes, tuple(kernels), tuple(touched), tuple(layers), tuple(faults))
+    proofs, accessed = tuple(proved), tuple(touched)
+    return Verified(subject.title, rows, passes, tuple(kernels), proofs, accessed, tuple(layers), tuple(faults))
 
 
 def _kernels(subject: Subject, how: str, arithmetic: Arithmetic) -> Checked:
@@ -202,7 +205,7 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
             if isinstance(fault, MemoryFault) and any(memory_faults(alone, found.results, fault.program)):
                 return True
     except Crashed as error:
-        return isinstance(fault, Crash) and error.crash.like(fault)
+        return error.crash.like(fault)
     except Exception:  # a candidate may be nonsense in any way, and a compiler with a fault may trip over it
         return False
     return False

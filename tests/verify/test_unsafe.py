@@ -19,8 +19,7 @@ from netc.compiler.graph import Graph, Node
 from netc.passes.lowering import memory
 from netc.runtime.triton.run.opening import open_interpreter
 from netc.verify import Wanted, verify
-from netc.verify.check import KernelFault, MemoryFault
-from netc.verify.unsafe import UnsafeFault
+from netc.verify.unsafe import ProofFault, UnsafeFault
 from netc.verify.verdict import fault_dict
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
@@ -125,10 +124,11 @@ def test_an_architecture_is_for_the_interpreter(tiny: Path) -> None:
         assert told in f"{result.output}{result.exception}"
 
 
-def test_a_wrong_memory_plan_is_found_where_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("target", ["numpy", "triton"])
+def test_a_wrong_memory_plan_is_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     """Values give their memory away at once: which kernel reads what is gone, and who has written over it.
 
-    Some are written over by the kernel that reads them; in the interpreter that changes no number.
+    Some are written over by the kernel that reads them; in the interpreter that would change no number.
     """
     file = tmp_path / "tiny.net"
     file.write_text(RESIDUAL, encoding="utf-8")
@@ -139,10 +139,12 @@ def test_a_wrong_memory_plan_is_found_where_it_is_read(tmp_path: Path, monkeypat
         return {node: (a, b if b == len(kernels) else a) for node, (a, b) in found.items()}
 
     monkeypatch.setattr(memory, "_lives", short)
-    verdict = verify(file, wanted())
-    assert any(isinstance(fault, MemoryFault) for fault in verdict.faults)
-    assert not any(isinstance(fault, KernelFault) for fault in verdict.faults)
-    told = {fault.access.kind: str(fault) for fault in verdict.faults if isinstance(fault, UnsafeFault)}
-    assert told.keys() == {"contents", "order"}
-    assert "over which `" in told["contents"]
-    assert "lies there too" in told["order"]
+    verdict = verify(file, replace(wanted(budget=8.0), target=target))
+    faults = [fault for fault in verdict.faults if isinstance(fault, ProofFault)]
+    assert faults == verdict.faults
+    assert {fault.error.kind for fault in faults} <= {"order", "overlap"}
+    assert " the result `" in str(verdict.suspect)
+    assert "tiny.net:" in str(verdict.suspect)
+    assert fault_dict(faults[0])["station"] == "proof"
+    assert verdict.reduced is not None
+    assert len(verdict.reduced.split()) < len(RESIDUAL.split())

@@ -19,10 +19,10 @@ from ...plan import Plan, aligned, pack
 from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ..lifetimes import ARENA, Region, lifetimes
 from ..names import Names, below_reshapes, kind_name, origins, printable
+from ..strides import part_of, viewed
 from .body import SIZES
 from .kernel import SMALL, UNIT, Written, write_kernel
 from .ref import Place, order_of, strides_of
-from ..strides import part_of, viewed
 
 
 @dataclass
