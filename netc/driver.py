@@ -22,7 +22,7 @@ from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, StateInfo, TrainSpec
 from .grammar.source import UserError, suggest
-from .machine import cores, memory
+from .machine import cores
 from .numbers import Numbers
 from .passes import manager, pipeline
 from .passes.fusion.fuse import Fused
@@ -31,6 +31,7 @@ from .passes.training.flatten import flat_layout, learned
 from .passes.training.precision import Types, types_of
 from .passes.training.scaling import Scaling
 from .passes.training.update import apply, solver_state
+from .runtime.memory import available
 from .schedules import Schedules, in_use
 from .targets import Choice, check_threads
 
@@ -298,11 +299,11 @@ class Compilation:
         need = (program.arena_bytes if self.request.device == "cpu" else 0) + sum(
             type_.nbytes for table in tables for type_ in table.values()
         )
-        if need > 0.8 * memory():  # what else runs here needs some as well
+        if need > 0.8 * available():  # what else runs here needs some as well
             sizes = ", ".join(f"{name}={int(size)}" for name, size in program.dims.items())
             raise UserError(
                 f"{program.name} needs {need / 1e9:.1f} GB of memory{f' for {sizes}' if sizes else ''}, "
-                f"this machine has {memory() / 1e9:.1f} GB; smaller dimensions need less"
+                f"this machine has {available() / 1e9:.1f} GB; smaller dimensions need less"
             )
         state = State(self.state)
         state.fill(seed if seed is not None else self.spec.seed if self.spec else 0)

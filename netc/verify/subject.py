@@ -21,12 +21,12 @@ from ..compiler.net import OBJECTIVE, RATE, SEED, STEP
 from ..compiler.program import StateInfo
 from ..driver import Compilation
 from ..grammar.source import UserError
-from ..machine import memory
 from ..passes import manager, pipeline
 from ..passes.training.flatten import learned
 from ..passes.training.gradient import GRADIENT, cotangents, erase_surrogate
 from ..passes.training.scaling import SCALE, fixed_scale, scale_of
 from ..passes.training.update import apply
+from ..runtime.memory import available
 from ..runtime.state import State
 from .compare import Kind
 
@@ -108,10 +108,10 @@ class Subject:
         UserError where the oracle would not fit into the memory of this machine.
         """
         need = 8 * sum(n.type.count for n in self.final.order if n.op.family not in ("movement", "source"))
-        if need > 0.8 * memory():
+        if need > 0.8 * available():
             raise UserError(
                 f"the oracle of {self.made.net.name} needs {need / 1e9:.1f} GB of memory, this machine has "
-                f"{memory() / 1e9:.1f} GB; a smaller --batch needs less"
+                f"{available() / 1e9:.1f} GB; a smaller --batch needs less"
             )
         rng = np.random.default_rng([self.seed, 20])
         state = State(self.made.state)  # not the compilation's way, which makes the program: that may be what fails

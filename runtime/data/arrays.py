@@ -149,7 +149,7 @@ def _header(stream: IO[bytes], path: Path, length: int, name: str) -> tuple[tupl
     if dtype.hasobject:
         raise UserError(f"{path}: `{name}` holds pickled objects, which are never read; save it as numbers")
     size = math.prod(shape) * dtype.itemsize
-    if any(axis < 0 for axis in shape) or stream.tell() + size != length:
+    if any(axis < 0 or type(axis) is not int for axis in shape) or stream.tell() + size != length:
         raise UserError(
             f"{path}: `{name}` should take {size:,} bytes after its header, there are {length - stream.tell():,}"
         )

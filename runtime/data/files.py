@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import os
 import stat
 import zlib
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from ...compiler.program import UserError
+from ..memory import available
 from .source import Array
 
 Packing = Literal["", "gz", "xz"]
@@ -29,11 +29,8 @@ PIECE = 1 << 20
 
 
 def memory_limit() -> int:
-    """The most bytes that one file's data may take: half of the machine's memory."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, OSError, ValueError):  # no sysconf (Windows)
-        return 1 << 33
+    """The most bytes that one file's data may take: half of the memory that this process may use."""
+    return available() // 2
 
 
 def packing(path: Path) -> Packing:

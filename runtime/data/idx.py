@@ -45,7 +45,7 @@ class IdxFile:
         """All the values, in the machine's byte order."""
         array = read_array(self.path, self.dtype, self.shape, 4 + 4 * len(self.shape), self.what)
         native = self.dtype.newbyteorder("=")
-        return array.astype(native, copy=False)
+        return (array if array.dtype.isnative else array.byteswap(inplace=True)).view(native)
 
 
 def open_idx(path: Path) -> IdxFile:

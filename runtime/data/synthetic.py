@@ -12,6 +12,7 @@ from .files import memory_limit
 from .order import words
 from .source import Array, ArraySource, Column, Place
 
+BLOCK = 32  # bytes of four words
 PATTERN, NOISE, LABEL = 3, 4, 5  # streams of random words that no other part draws from (see order.py)
 
 
@@ -24,7 +25,7 @@ def synthetic(
     if classes < 1 or records < 1:
         raise UserError(f"{place.name}: `classes` and `records` must be at least 1, found {classes} and {records}")
     size = math.prod(shape)
-    if (records + classes) * size > memory_limit():
+    if records * size > memory_limit():
         raise UserError(
             f"{place.name}: {records:,} images of {size:,} values are more than this machine can hold; "
             f"give a smaller `records`"
@@ -34,17 +35,19 @@ def synthetic(
         return (words(seed, LABEL, 0, records) % np.uint64(classes)).astype(np.int32)
 
     def images() -> Array:
-        values = _bytes(seed, NOISE, records * size).reshape(records, size)
-        patterns = _bytes(seed, PATTERN, classes * size).reshape(classes, size) >> 1
+        values = _bytes(seed, NOISE, 0, records * size).reshape(records, size)
         values >>= 1
-        for row, label in zip(values, labels(), strict=True):
-            row += patterns[label]
+        of = labels()
+        for label in np.unique(of):  # only those that occur: there may be more classes than records
+            values[of == label] += _bytes(seed, PATTERN, int(label) * size, size) >> 1
         return values.reshape(records, *shape)
 
     columns = {"image": Column(tuple(shape), np.dtype(np.uint8)), "label": Column((), np.dtype(np.int32))}
     return ArraySource(columns, records, {"image": images, "label": labels}, "image")
 
 
-def _bytes(seed: int, stream: int, count: int) -> Array:
-    """`count` random bytes."""
-    return words(seed, stream, 0, -(-count // 8)).astype("<u8", copy=False).view(np.uint8)[:count]
+def _bytes(seed: int, stream: int, start: int, count: int) -> Array:
+    """`count` random bytes of a stream, from the `start`-th on."""
+    block, skip = divmod(start, BLOCK)
+    found = words(seed, stream, block, -(-(skip + count) // 8)).astype("<u8", copy=False).view(np.uint8)
+    return found[skip : skip + count]
