@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..grammar.source import UserError, suggest
 from .graph import Graph, Node
 from .program import StateInfo
 from .types import TensorType
@@ -42,7 +43,8 @@ class Net:
     graph.outputs holds every loss, metric, output and asked-for name, and `.objective` where the net has a loss;
     graph.updates the next values of running statistics (training mode). state lists parameters and statistics in the
     order of their making; inputs are those the graph reads. directives (`nofuse`, `recompute`, `dtype:bf16`) hold for
-    the nodes of a scope, the name of a layer. tops: the nodes of each layer's tops, by the layer's name.
+    the nodes of a scope, the name of a layer. tops: the nodes of each layer's tops, by the layer's name. named: every
+    tensor that can be asked for, by roles, bound names and layers, also those that no output needs.
     """
 
     name: str
@@ -58,3 +60,16 @@ class Net:
     warnings: tuple[SourceError, ...] = field(default=())
     directives: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tops: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
+    named: Mapping[str, Node] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> Node:
+        """The tensor of a bound name or a layer; UserError for a name that the net does not have."""
+        return find_tensor(self.named, name, self.name)
+
+
+def find_tensor(named: Mapping[str, Node], name: str, net: str) -> Node:
+    """One of a net's tensors by name (see `Net.named`)."""
+    if name not in named:
+        near = suggest(name, named) or f"it binds {', '.join(key for key in named if key.isidentifier())}"
+        raise UserError(f"the net `{net}` binds no tensor `{name}`; {near}")
+    return named[name]

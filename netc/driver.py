@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
 from .compiler.codegen.target import TARGETS
-from .compiler.graph import Graph
+from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, StateInfo, TrainSpec
@@ -49,11 +49,11 @@ class Request:
     """Which program of a file is wanted.
 
     net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. outputs:
-    the values wanted; without it all losses, metrics and (to test) outputs. gradients: inputs and parameters whose
-    gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train`
-    block, else its gradients are all of it. fused: False keeps each op a kernel of its own. device: what runs it.
-    threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
-    runs on. numbers: in which it computes. schedules: the files of measured blocks; those that `using` says.
+    the values wanted; without it all losses, metrics and (to test) outputs. gradients: inputs, parameters and any other
+    values whose gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file
+    has a `train` block, else its gradients are all of it. fused: False keeps each op a kernel of its own. device:
+    what runs it. threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it
+    the one it runs on. numbers: in which it computes. schedules: the files of measured blocks; those that `using` says.
     """
 
     mode: Mode = "test"
@@ -125,6 +125,24 @@ class Compilation:
         other._trial = dict(blocks)
         return other._fresh()
 
+    def keeping(self, names: Sequence[str]) -> Compilation:
+        """The same program with these values, of layers or bound names, among its outputs as well."""
+        net = self.net
+        graph = net.graph.with_roots({**net.graph.outputs, **{name: net.tensor(name) for name in names}})
+        return self._of(replace(net, graph=graph), self.request)
+
+    def part(self, net: Net, gradients: Sequence[str] = ()) -> Compilation:
+        """The program of a part of the net (`passes.segment`), on the same layout; it never learns."""
+        return self._of(net, replace(self.request, update=False, gradients=tuple(gradients)))
+
+    def _of(self, net: Net, request: Request) -> Compilation:
+        other = copy(self)
+        # Layers compute in the same types, whoever reads them in a part.
+        vars(other).update(request=request, net=net, types=self.types, layout=self.layout)
+        for station in ("pipeline", "stations", "state"):
+            vars(other).pop(station, None)
+        return other._fresh()
+
     def _fresh(self) -> Compilation:
         """Without what depends on the GPU and the schedules."""
         for station in ("fused", "program", "apply_fused", "apply_program"):
@@ -157,8 +175,7 @@ class Compilation:
             wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
         if not wrt:
             return pipeline.test(self.layout, types=self.types)
-        self._differentiable(wrt)
-        return pipeline.gradients(wrt, self.layout, types=self.types)
+        return pipeline.gradients(wrt, self.layout, types=self.types, values=self._differentiable(wrt))
 
     @cached_property
     def types(self) -> Types | None:
@@ -172,16 +189,18 @@ class Compilation:
         needed = self.learns and self.types is not None and "f16" in self.types.narrow
         return Scaling(growth=self.request.numbers.growth) if needed else None
 
-    def _differentiable(self, wrt: Sequence[str]) -> None:
-        """UserError where the outputs hold no loss, or for a name that is no input or parameter of floats."""
+    def _differentiable(self, wrt: Sequence[str]) -> dict[str, Node]:
+        """The tensors of floats by these names; UserError where the outputs hold no loss, or do not depend on one."""
         graph = self.net.graph
         if OBJECTIVE not in graph.outputs:
             raise UserError(f"there is no loss among the outputs of `{self.net.name}` in {self.net.mode} mode")
-        known = {name: node for name, node in {**graph.params, **graph.inputs}.items() if node.type.is_float}
+        named = {name: node for name, node in self.net.named.items() if node in graph.users}
+        known = {name: x for name, x in {**named, **graph.params, **graph.inputs}.items() if x.type.is_float}
         for name in wrt:
             if name not in known:
                 hint = suggest(name, known) or f"there are {', '.join(known)}"
-                raise UserError(f"`{name}` is no input or parameter that the outputs depend on; {hint}")
+                raise UserError(f"`{name}` is no input, parameter or value that the outputs depend on; {hint}")
+        return {name: known[name] for name in wrt}
 
     @property
     def training(self) -> TrainSpec:

@@ -10,9 +10,9 @@ Where a layer computes in 16 bits, `precision` ends each of them but `apply`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..compiler.graph import Graph
+from ..compiler.graph import Graph, Node
 from ..compiler.net import OBJECTIVE
 from ..compiler.program import StateInfo, Use
 from .manager import Pipeline
@@ -61,12 +61,17 @@ def apply() -> Pipeline:
 
 
 def gradients(
-    wrt: Sequence[str], layout: Sequence[StateInfo], *, objective: str = OBJECTIVE, types: Types | None = None
+    wrt: Sequence[str],
+    layout: Sequence[StateInfo],
+    *,
+    objective: str = OBJECTIVE,
+    types: Types | None = None,
+    values: Mapping[str, Node] | None = None,
 ) -> Pipeline:
-    """The passes that add `<name>.grad` outputs for inputs and parameters, and learn nothing."""
+    """The passes that add `<name>.grad` outputs for inputs, parameters and `values`, and learn nothing."""
     scaled = types is not None and "f16" in types.narrow
     return (
-        ("gradient", gradient(wrt, objective, scale=fixed_scale if scaled else None)),
+        ("gradient", gradient(wrt, objective, scale=fixed_scale if scaled else None, values=values)),
         *((("unscale", unscale(wrt)),) if scaled else ()),
         ("flatten", flatten(layout)),
         ("simplify", simplify),

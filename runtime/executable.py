@@ -57,6 +57,10 @@ class Engine(Protocol):
 
     def spoil(self) -> None: ...
 
+    def fed(self) -> dict[str, Array]: ...
+
+    def fetch(self) -> dict[str, Array]: ...
+
     @property
     def where(self) -> str: ...
 
@@ -71,15 +75,19 @@ class Executable:
     """
 
     def __init__(self, program: Program, state: State, device: str = "cpu") -> None:
-        self.program = program
         self.state = state
         self.device = device
+        self._turn = Turn()
+        self.use(program)
+
+    def use(self, program: Program) -> None:
+        """Take another program on the same state."""
         for name, type_ in program.state.items():
-            held = state.buffers.get(name)
+            held = self.state.buffers.get(name)
             if held is None or held.shape != tuple(type_.shape) or held.dtype != type_.numpy_dtype:
                 raise ValueError(f"the program {program.name} reads {name} as {type_}, the state does not hold that")
-        self._engine = engine_of(program, state, device)
-        self._turn = Turn()
+        self.program = program
+        self._engine = engine_of(program, self.state, self.device)
 
     def clone(self) -> Self:
         """The same program on the same state with memory of its own, for another thread."""
@@ -103,13 +111,33 @@ class Executable:
         """Run the program: the outputs by name, as copies; the state holds the updates."""
         arrays = self._checked(feeds)
         with self._using():
-            return self._engine.run(arrays)
+            self._begin()
+            return self._end(self._engine.run(arrays))
+
+    def fed(self) -> dict[str, Array]:
+        """What it was last fed, as it computed with it: to read before the next run."""
+        return self._engine.fed()
+
+    def outputs(self) -> dict[str, Array]:
+        """The outputs of the last run once more, as copies."""
+        return self._engine.fetch()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The context of a caller who has this executable and its state to himself, and uses `run_alone` of others."""
+        with self._turn, self.state.sharing.writing():
+            yield
+
+    def run_alone(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        """Run it for a caller who has the state to himself."""
+        return self._engine.run(self._checked(feeds))
 
     def timed(self, feeds: Mapping[str, npt.ArrayLike]) -> list[tuple[Launch, float]]:
         """Run the program once: each launch of the step with its seconds."""
         launches = [launch for launch in self.program.launches if launch.phase == "step"]
         arrays = self._checked(feeds)
         with self._using():
+            self._begin()
             return list(zip(launches, self._engine.timed(arrays), strict=True))
 
     def seconds(self, feeds: Mapping[str, npt.ArrayLike], times: int = 1) -> float:
@@ -120,6 +148,7 @@ class Executable:
         """
         arrays = self._checked(feeds)
         with self._using():
+            self._begin(times)
             return self._engine.seconds(arrays, times)
 
     def twice(self, feeds: Mapping[str, npt.ArrayLike]) -> tuple[dict[str, Array], list[str]]:
@@ -156,6 +185,14 @@ class Executable:
     def save(self, path: str | Path) -> None:
         """Write the state to a safetensors file."""
         self.state.save(path)
+
+    def _begin(self, times: int = 1) -> None:
+        """So many runs come now: whoever wants the state as it is before them is told."""
+        self.state.writing(self.program.updates)
+
+    def _end(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        """What a run returns of the program's outputs."""
+        return outputs
 
     def _checked(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         inputs = self.program.inputs
@@ -211,7 +248,7 @@ class ArrayEngine:
             for call in self._step:
                 call()
         self._committed()
-        return self._fetch()
+        return self.fetch()
 
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
         """A step: the seconds of each launch."""
@@ -255,7 +292,12 @@ class ArrayEngine:
         for name, array in feeds.items():
             np.copyto(self._inputs[name], array, casting="same_kind")
 
-    def _fetch(self) -> dict[str, Array]:
+    def fed(self) -> dict[str, Array]:
+        """The arrays that feeds were copied to."""
+        return self._inputs
+
+    def fetch(self) -> dict[str, Array]:
+        """The outputs by name, as copies."""
         types = self._program.outputs
         return {
             name: np.array(array, types[name].numpy_dtype, order="C", copy=True)

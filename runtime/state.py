@@ -8,7 +8,7 @@ Where programs run on a device with its own memory, a copy lies there; what they
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,14 +47,26 @@ class Loaded:
         return found
 
 
+class Owner:
+    """Whose copies on a device are kept: they go with it."""
+
+
 class Source(Protocol):
     """A copy of buffers somewhere else, whose programs wrote them."""
 
     def fetch(self, name: str, into: Array, /) -> None: ...
 
-    def keep(self, name: str, /) -> None: ...
+    def keep(self, name: str, owner: object, /) -> None: ...
 
-    def undo(self, name: str, /) -> None: ...
+    def undo(self, name: str, owner: object, /) -> None: ...
+
+
+class Reader(Protocol):
+    """Somebody who wants the values as they are now, and copies them before they change (`runtime/moment.py`)."""
+
+    def about_to_write(self, name: str, /) -> None: ...
+
+    def about_to_hand(self, name: str, array: Array, /) -> None: ...
 
 
 class Buffers(Mapping[str, Array]):
@@ -97,8 +109,10 @@ class State(MutableMapping[str, Array]):
         # What `keep` remembered: a copy here, or the source that has it.
         self._kept: dict[str, Array | Source] = {}
         self.sharing = ReadersWriter()
+        self._owner = Owner()
         self._version = 0
         self._handed: list[tuple[str, weakref.ref[Array]]] = []
+        self.moments: weakref.WeakSet[Reader] = weakref.WeakSet()
 
     @property
     def version(self) -> int:
@@ -114,6 +128,17 @@ class State(MutableMapping[str, Array]):
     def touch(self) -> None:
         """Say that a buffer was written."""
         self._version += 1
+
+    def writing(self, names: Iterable[str] | None = None) -> None:
+        """Say that buffers (without names: any) are about to be written."""
+        for moment in list(self.moments):
+            for name in self.buffers if names is None else names:
+                moment.about_to_write(name)
+
+    def held(self) -> list[tuple[str, Array]]:
+        """The arrays that somebody holds, each with its buffer."""
+        found = [(name, ref()) for name, ref in self._handed]
+        return [(name, array) for name, array in found if array is not None]
 
     def written(self, source: Source, names: Collection[str]) -> None:
         """Say that buffers were written in a copy, from which they are fetched when somebody reads them."""
@@ -143,6 +168,8 @@ class State(MutableMapping[str, Array]):
             return view
         # Through a memoryview, so that views of the array keep it alive and not the buffer behind it: see `version`.
         flat: Array = np.frombuffer(view.reshape(-1).data.cast("B"), view.dtype)
+        for moment in list(self.moments):
+            moment.about_to_hand(self._buffer(name), flat)
         self._handed.append((self._buffer(name), weakref.ref(flat)))
         self._version += 1
         return flat.reshape(view.shape)
@@ -176,6 +203,7 @@ class State(MutableMapping[str, Array]):
     def fill(self, seed: int) -> None:
         """First values: parameters and statistics by their fillers, histories 0, counters 0 but `.seed`."""
         self.refresh()
+        self.writing()
         for name, info in self.infos.items():
             if info.kind in ("parameter", "statistic"):
                 self._views[name][...] = fill(info, seed)
@@ -190,7 +218,7 @@ class State(MutableMapping[str, Array]):
         for name in {info.buffer or info.name for info in self.infos.values() if info.kind != "history"}:
             source, before = self.newer(name), self._kept.get(name)
             if source is not None:
-                source.keep(name)
+                source.keep(name, self._owner)
                 self._kept[name] = source
             elif isinstance(before, np.ndarray):
                 np.copyto(before, self.buffers[name])
@@ -199,12 +227,13 @@ class State(MutableMapping[str, Array]):
 
     def undo(self) -> None:
         """Bring back what `keep` remembered."""
+        self.writing(self._kept)
         for name, kept in self._kept.items():
             if isinstance(kept, np.ndarray):
                 self.buffers.newer.pop(name, None)
                 np.copyto(self.buffers[name], kept)
             else:
-                kept.undo(name)
+                kept.undo(name, self._owner)
                 self.buffers.newer[name] = kept
         self.touch()
 
@@ -230,6 +259,7 @@ class State(MutableMapping[str, Array]):
         paths = [path] if isinstance(path, str | Path) else list(path)
         self.refresh()
         matched = match([Path(one) for one in paths], [self.infos[name] for name in self], fresh)
+        self.writing()
         for name, array in matched.arrays.items():
             with np.errstate(over="ignore"):
                 np.copyto(self._views[name], array, casting="unsafe")
@@ -260,6 +290,7 @@ class State(MutableMapping[str, Array]):
                 problems.append(f"{name} is {other.dtype}{_shape(other.shape)}, not {array.dtype}{_shape(array.shape)}")
         if problems:
             raise UserError(f"the snapshot is of another net or solver: {_listed(problems, '; ')}")
+        self.writing()
         for name, array in own.items():
             array[...] = tensors[name]
         self.touch()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ...grammar import tree
 from ...grammar.source import SourceError, SourceErrors, UserError, suggest
 from ..graph import Graph, Node, TooManyNodes, at, node_limit
-from ..net import OBJECTIVE, Net
+from ..net import OBJECTIVE, Net, find_tensor
 from ..schema.settings import UNKNOWN
 from . import body
 from .dims import symbols
@@ -18,7 +18,7 @@ from .expressions import evaluate
 from .frame import Binding, Frame
 from .limits import MAX_ELEMENTS, MAX_NODES, MAX_WHOLE, Stop, deep_recursion, limit
 from .module import NetEntry
-from .names import Counts
+from .names import Counts, canonical
 from .problems import Problems
 from .state import NetState, Usage
 
@@ -110,7 +110,8 @@ def assemble(
     warnings: tuple[SourceError, ...],
 ) -> Net:
     """The net of what was gathered, cut down to what its outputs need."""
-    wanted = _wanted(state, env, mode, outputs)
+    named = _named(state, env)
+    wanted = _wanted(state, named, mode, outputs)
     if mode == "train":
         objective = _objective(state, wanted if outputs is not None else None)
         if objective is not None:
@@ -136,24 +137,37 @@ def assemble(
         warnings=warnings,
         directives={key: found for key, found in state.directives.items() if key in alive},
         tops={row.info.name: tuple(top for top in row.tops if top in reached) for row in rows},
+        named=named,
     )
 
 
-def _wanted(state: NetState, env: Mapping[str, Binding], mode: Mode, outputs: Sequence[str] | None) -> dict[str, Node]:
+def _named(state: NetState, env: Mapping[str, Binding]) -> dict[str, Node]:
+    """Every tensor by the names it can be asked for: those of roles, then those that statements bind, then layers.
+
+    The second top of the layer `s` is `s.2`. Where a statement binds a layer's name to another value, the layer is
+    `<name>.<kind>`. `/` in a layer's name can be written as `.`, as in weight files.
+    """
+    found = {key: node for key, (_, node, _) in state.roles.items() if node is not None}
+    for key, binding in env.items():
+        if isinstance(binding.value, Node):
+            found.setdefault(key, binding.value)
+    tops = [(row.info, i, top) for row in state.rows for i, top in enumerate(row.tops)]
+    for info, i, top in tops:
+        found.setdefault(info.name if i == 0 else f"{info.name}.{i + 1}", top)
+    for info, i, top in tops:
+        if i == 0:
+            found.setdefault(f"{info.name}.{info.kind}", top)
+        found.setdefault(canonical(info.name if i == 0 else f"{info.name}.{i + 1}"), top)
+    return found
+
+
+def _wanted(state: NetState, named: Mapping[str, Node], mode: Mode, outputs: Sequence[str] | None) -> dict[str, Node]:
     """The nodes asked for, by name."""
+    if outputs is not None:
+        return {key: find_tensor(named, key, state.name) for key in outputs}
     roles = {key: (kind, node) for key, (kind, node, _) in state.roles.items() if node is not None}
-    if outputs is None:
-        order = ("loss", "metric") if mode == "train" else ("output", "metric", "loss")
-        return {key: node for kind in order for key, (k, node) in roles.items() if k == kind}
-    wanted: dict[str, Node] = {}
-    for key in outputs:
-        value = roles[key][1] if key in roles else env[key].value if key in env else None
-        if not isinstance(value, Node):
-            names = [*roles, *(k for k, b in env.items() if isinstance(b.value, Node))]
-            near = suggest(key, names) or f"it binds {', '.join(dict.fromkeys(names))}"
-            raise UserError(f"the net `{state.name}` binds no tensor `{key}`; {near}")
-        wanted[key] = value
-    return wanted
+    order = ("loss", "metric") if mode == "train" else ("output", "metric", "loss")
+    return {key: node for kind in order for key, (k, node) in roles.items() if k == kind}
 
 
 def _objective(state: NetState, wanted: Mapping[str, Node] | None) -> Node | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,8 +12,10 @@ import numpy.typing as npt
 from ..compiler.net import RATE, STEP
 from ..runtime.executable import Executable
 from ..runtime.sharing import Turn
+from .looking import Looking
 
 if TYPE_CHECKING:
+    from ..compiler.types import TensorType
     from ..driver import Compilation
     from ..report.overview import Summary
     from ..runtime.state import State
@@ -27,10 +29,50 @@ class Compiled(Executable):
     def __init__(self, made: Compilation, state: State) -> None:
         super().__init__(made.program, state, made.request.device)
         self.compilation = made
+        self._looking = Looking(made, self)
 
-    def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-        """Run the program: its outputs by name, without those that only netc knows (`.objective`)."""
-        return {name: array for name, array in super().run(feeds).items() if not name.startswith(".")}
+    def clone(self) -> Self:
+        other = super().clone()
+        other._looking = Looking(self.compilation, other)
+        return other
+
+    def _begin(self, times: int = 1) -> None:
+        self._looking.begin(known=times == 1)
+        super()._begin(times)
+
+    def _end(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        """Without what is only kept to be looked at, or only netc knows (`.objective`)."""
+        return {name: array for name, array in self._looking.end(outputs).items() if not name.startswith(".")}
+
+    def value(self, name: str) -> Array:
+        """A value of the last pass, by layer (`conv1`) or bound name, or the loss's gradient by one (`conv1.grad`).
+
+        What was fused away is computed once more, on the feeds, parameters, statistics and random numbers of that pass;
+        nothing is updated by that. From then on the program keeps it.
+        """
+        return self._looking.values([name])[name]
+
+    def values(self, *names: str) -> dict[str, Array]:
+        """Several values of the last pass; what was fused away is computed by one program."""
+        return self._looking.values(names)
+
+    def run_layers(
+        self,
+        feeds: Mapping[str, npt.ArrayLike],
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        outputs: Sequence[str] | None = None,
+        gradients: Sequence[str] = (),
+    ) -> dict[str, Array]:
+        """Run the layers from `start` to `end`, both included; without one from the first, or to the last.
+
+        They read what is fed by the name of a value, and else what the last pass made. outputs: without them what `end`
+        makes, or the program's outputs. gradients: inputs of the part, parameters or values whose gradients are
+        returned as `<name>.grad`: of the sum of the values `v` for which `v.grad` is fed, each times that. In training
+        mode statistics of these layers are updated, parameters never.
+        """
+        return self._looking.part(feeds, start, end, outputs, gradients)
 
     @cached_property
     def summary(self) -> Summary:
@@ -45,9 +87,14 @@ class Compiled(Executable):
 
         return picture(self.compilation, stage)
 
+    @property
+    def _outputs(self) -> dict[str, TensorType]:
+        """What a call returns."""
+        return {k: type_ for k, type_ in self.program.outputs.items() if k not in self._looking.kept}
+
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type_}" for name, type_ in self.program.inputs.items() if name[0] != ".")
-        outputs = ", ".join(f"{name}: {type_}" for name, type_ in self.program.outputs.items() if name[0] != ".")
+        outputs = ", ".join(f"{name}: {type_}" for name, type_ in self._outputs.items() if name[0] != ".")
         return f"<{self.program.name} ({self.program.mode}), {self.program.target}: {inputs} -> {outputs}>"
 
     def _repr_html_(self) -> str:

@@ -47,7 +47,7 @@ def compile(
     mode: `test` for values, `train` for a training step (forward, backward and the solver's update in one program),
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
     dims: values of symbolic dimensions, as `{"N": 64}`. settings: of the net, as `{"classes": 20}`. outputs: the values
-    wanted; what they do not need, inputs too, is left out. gradients: inputs and parameters whose gradients are
+    wanted; what they do not need, inputs too, is left out. gradients: inputs, parameters, values whose gradients are
     returned as `<name>.grad`. target, device: `numpy` on `cpu`, or `triton` on `cuda` (a GPU) or on `cpu` (an
     interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
     `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:

@@ -1,4 +1,4 @@
-"""Reverse mode: `<name>.grad` outputs for inputs and parameters, by the gradient rule (`vjp`) of each op.
+"""Reverse mode: `<name>.grad` outputs for inputs, parameters and values, by the gradient rule (`vjp`) of each op.
 
 One walk from the objective back, over the nodes that lie between it and what is asked for. Nodes of the backward pass
 carry the place and the layer of the node they differentiate, so that profiles name layers.
@@ -6,7 +6,7 @@ carry the place and the layer of the node they differentiate, so that profiles n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...compiler import expr, ops
 from ...compiler.graph import Graph, GraphError, Node, at
@@ -18,8 +18,14 @@ from ..rules.rewrite import Match, Rule, of, rewrite, var
 GRADIENT = ".grad"
 
 
-def gradient(wrt: Sequence[str], objective: str = OBJECTIVE, *, scale: Callable[[Graph], Node] | None = None) -> Pass:
-    """A pass that adds an output `<name>.grad` for each named input or parameter.
+def gradient(
+    wrt: Sequence[str],
+    objective: str = OBJECTIVE,
+    *,
+    scale: Callable[[Graph], Node] | None = None,
+    values: Mapping[str, Node] | None = None,
+) -> Pass:
+    """A pass that adds an output `<name>.grad` for each named input or parameter, or of `values`: nodes of the graph.
 
     The objective is one number of a floating-point type. A name that it does not depend on gets zeros. Contributions
     are added in the order of the backward walk, which the graph alone determines. scale: gives one number in f32, of
@@ -29,7 +35,7 @@ def gradient(wrt: Sequence[str], objective: str = OBJECTIVE, *, scale: Callable[
 
     def run(graph: Graph) -> Graph:
         """Add the gradients, and erase `surrogate`, which means nothing after."""
-        named = {**graph.params, **graph.inputs}
+        named = {**(values or {}), **graph.params, **graph.inputs}
         missing = [name for name in wrt if name not in named]
         if missing:
             raise GraphError(f"no gradient by {', '.join(missing)}: the graph does not read it")

@@ -15,7 +15,7 @@ from ....compiler.program import Program, UserError
 from ...sharing import Turn
 from ...state import State
 from ..interpreter.accesses import AccessFault, faults_of
-from .launch import ARENA, Call, Layout, Result
+from .launch import ARENA, Call, Layout, Result, stored_bytes
 from .mirror import Memory, Mirror, MirrorDevice
 from .storage import packed, unpacked
 
@@ -181,6 +181,19 @@ class Engine:
         sizes = self._layout.memories
         parts = [(self._memories[name], 0, sizes[name]) for name in self._constant]
         return [part.copy() for part in self._device.read(parts)]
+
+    def fed(self) -> dict[str, Array]:
+        """What the device's inputs hold, in the types of the program."""
+        types = self.program.inputs
+        parts = [(self._memories[f"input:{name}"], 0, stored_bytes(type_)) for name, type_ in types.items()]
+        with _turn:
+            found = zip(types.items(), self._device.read(parts), strict=True)
+            return {k: unpacked(data, type_.dtype).reshape(tuple(map(int, type_.shape))) for (k, type_), data in found}
+
+    def fetch(self) -> dict[str, Array]:
+        """The outputs by name, as copies."""
+        with _turn:
+            return self._fetch()
 
     def _fetch(self) -> dict[str, Array]:
         results = self._layout.results

@@ -6,6 +6,7 @@ back when somebody asks the state for it.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
@@ -47,7 +48,7 @@ class Mirror:
     def __init__(self, device: MirrorDevice) -> None:
         self._device = device
         self._held: dict[str, tuple[Memory, TensorType]] = {}
-        self._kept: dict[str, Memory] = {}
+        self._kept: weakref.WeakKeyDictionary[object, dict[str, Memory]] = weakref.WeakKeyDictionary()
         self.version: int | None = None
 
     def memory(self, name: str, type_: TensorType) -> Memory:
@@ -72,16 +73,17 @@ class Mirror:
         state.written(self, names)
         self.version = state.version
 
-    def keep(self, name: str) -> None:
-        """Remember a buffer as it is here."""
+    def keep(self, name: str, owner: object) -> None:
+        """Remember a buffer as it is here, for as long as the owner lives."""
         memory, type_ = self._held[name]
-        if name not in self._kept:
-            self._kept[name] = self._device.allocate(f"state {name}, kept", stored_bytes(type_))
-        self._device.copy(memory, self._kept[name])
+        kept = self._kept.setdefault(owner, {})
+        if name not in kept:
+            kept[name] = self._device.allocate(f"state {name}, kept", stored_bytes(type_))
+        self._device.copy(memory, kept[name])
 
-    def undo(self, name: str) -> None:
-        """Bring back what `keep` remembered."""
-        self._device.copy(self._kept[name], self._held[name][0])
+    def undo(self, name: str, owner: object) -> None:
+        """Bring back what `keep` remembered for the owner."""
+        self._device.copy(self._kept[owner][name], self._held[name][0])
 
     def fetch(self, name: str, into: Array) -> None:
         """Copy a buffer to the host."""
