@@ -17,6 +17,8 @@ from netc.compiler.plan import Home, Plan, pack
 from netc.compiler.types import SIZES
 from netc.driver import compilation
 from netc.passes.fusion.fuse import fuse
+from netc.passes.fusion.materialize import materialize
+from netc.passes.fusion.tiles import Tiles
 from netc.passes.lowering import memory
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
@@ -35,7 +37,7 @@ class Planned:
     """A graph of kernels, one for each op, with a plan, and its values in the arena, row-major."""
 
     def __init__(self, outputs: dict[str, Node], updates: dict[str, Node] | None = None) -> None:
-        self.graph = fuse(Graph(outputs, updates or {}), enabled=False).graph
+        self.graph = fuse(materialize(Graph(outputs, updates or {})), Tiles, enabled=False).graph
         self.plan = memory.plan(self.graph, threads=1, inner=False)
 
     def placed(self, plan: Plan) -> tuple[Regions, int]:
