@@ -75,7 +75,7 @@ def test_arguments_are_aligned_where_the_table_says_so() -> None:
 def test_the_same_bytes_in_another_folder_and_environment(tmp_path: Path) -> None:
     code = (
         "import sys, hashlib; from pathlib import Path\n"
-        "from tiny_net import FUNCTIONS, SOURCE\n"
+        "from support.tiny_net import FUNCTIONS, SOURCE\n"
         "from netc.runtime.triton.compile.ahead import job_of, packed\n"
         "from netc.runtime.triton.compile.compiling import compile_jobs\n"
         "jobs = [job_of(FUNCTIONS[2], SOURCE, arch) for arch in ('cuda:90', 'hip:gfx942')]\n"
