@@ -51,6 +51,11 @@ def in_range(value: int, dtype: str) -> bool:
     return int(limits.min) <= value <= int(limits.max)
 
 
+def wide(dtype: str) -> str:
+    """The type in which a type is calculated: half precision in single, and only what is stored is rounded."""
+    return "f32" if dtype in ("f16", "bf16") else dtype
+
+
 def least(dtype: str) -> float:
     """The least value of an element type."""
     if dtype in FLOATS:

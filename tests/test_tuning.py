@@ -140,21 +140,22 @@ def _has_batch(made: Compilation, key: str) -> bool:
 
 @pytest.mark.parametrize("arch", ["cuda:80", "cuda:90", "hip:gfx942"])
 def test_candidates_fit_the_device(net: Path, arch: str) -> None:
-    from netc.compiler.loops.domain import form_of
+    from netc.compiler.loops.domain import domain_of
 
     on = device(arch)
     for kernel in keys_of(made(net).on(arch)).values():
-        start, form = kernel.attrs["schedule"], form_of(kernel.attrs["body"])
-        candidates = near(start, form, on)
+        start, body = kernel.attrs["schedule"], kernel.attrs["body"]
+        candidates = near(start, body, on)
         assert len(candidates) == len(set(candidates)) < 30
         assert start not in candidates
         for one in candidates:
             numbers = (one.rows, one.columns, one.depth, one.warps)
             assert all(n > 0 and not n & (n - 1) for n in numbers)
             assert one.warps * on.width <= 1024
-            if form.kind in ("dot", "conv"):
+            if domain_of(body).product:
                 assert (one.rows + one.columns) * one.depth * 2 * one.stages <= on.shared
-                assert one.rows * one.columns <= 128 * one.warps * on.width
+                sums = one.rows * one.columns // (one.warps * on.width)
+                assert sums <= (on.sums if domain_of(body).kind == "dot" else on.convolution_sums)
 
 
 def test_flags(net: Path, found: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

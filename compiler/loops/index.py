@@ -149,10 +149,10 @@ class Expr:
     __rmul__ = __mul__
 
     def __floordiv__(self, divisor: int) -> Expr:
-        return _divide(self, divisor)[0]
+        return _divide(self, int(divisor))[0]
 
     def __mod__(self, divisor: int) -> Expr:
-        return _divide(self, divisor)[1]
+        return _divide(self, int(divisor))[1]
 
     def replace(self, values: Mapping[Var, Expr]) -> Expr:
         """The same expression with variables replaced, simplified anew."""

@@ -16,7 +16,7 @@ from ..compiler import ops
 from ..compiler.codegen.target import TARGETS, that
 from ..compiler.graph import Node
 from ..compiler.kernel import Blocks
-from ..compiler.loops.domain import form_of
+from ..compiler.loops.domain import domain_of
 from ..compiler.program import Program
 from ..driver import Compilation, compilation
 from ..grammar.source import UserError
@@ -137,11 +137,11 @@ def _tuned(
     rows, entries = [], {}
     for site in sites:
         node, best = kernels[site.key], found[site.key]
-        form = form_of(node.attrs["body"])
-        layers, space, us = layers_of(node), shape_text(form.space), best.seconds * 1e6
-        rows.append(Row(layers, form.kind, space, site.start, best.choice, best.before * 1e6, us, best.tried))
+        domain = domain_of(node.attrs["body"])
+        layers, space, us = layers_of(node), shape_text(domain.space), best.seconds * 1e6
+        rows.append(Row(layers, domain.kind, space, site.start, best.choice, best.before * 1e6, us, best.tried))
         place = Place(made.arch, plain(gpu), site.key)
-        entries[place] = Entry(form.kind, space, replace(best.choice, precision="ieee"), us, layers[:200])
+        entries[place] = Entry(domain.kind, space, replace(best.choice, precision="ieee"), us, layers[:200])
     return Tuned(made.net.name, gpu, tuple(rows), Table(entries))
 
 
@@ -157,8 +157,8 @@ def _kernels(fused: Fused) -> dict[str, Node]:
 def _site(key: str, node: Node, made: Compilation) -> Site[Blocks]:
     from ..runtime.triton.compile.tune import Site
 
-    form, on = form_of(node.attrs["body"]), device(made.arch)
-    return Site(key, node.attrs["schedule"], lambda blocks: near(blocks, form, on))
+    body, on = node.attrs["body"], device(made.arch)
+    return Site(key, node.attrs["schedule"], lambda blocks: near(blocks, body, on))
 
 
 def _bench(made: Compilation, program: Program) -> Bench:

@@ -16,7 +16,7 @@ from ...compiler.graph import Graph, Node
 from ...compiler.kernel import HEAVY, Blocks, Kind, window_axes
 from ...compiler.loops.deviations import deviations
 from ...compiler.loops.digits import Digits, composed, projection, same, through
-from ...compiler.loops.domain import Level, form_of, is_structure, shape, window
+from ...compiler.loops.domain import Granularity, domain_of, is_anchor, shape, window
 from ..lowering.cost.reductions import Waiting, rows_of, waiting
 from ..lowering.machines import Device
 from ..rules.rewrite import Refuse
@@ -61,7 +61,7 @@ class Nests:
         self.deviations = deviations(stores.graph.order)
 
     def alone(self, node: Node) -> Anchors:
-        return (node,) if is_structure(node) else ()
+        return (node,) if is_anchor(node) else ()
 
     def join(self, a: Group[Anchors], b: Group[Anchors]) -> Anchors | Refuse:
         nodes, anchors = [*a.nodes, *b.nodes], (*a.form, *b.form)
@@ -90,7 +90,7 @@ class Nests:
             return Refuse("a choice is made of whole rows, and the other sums are taken in parts")
         if anchors and not _by_rows(anchors[0]) and any(n in self.spread for n in nodes):
             return Refuse("a kernel asks windows for one element at a time: in no product, and in no other windows")
-        levels: dict[Node, Level] = {}
+        levels: dict[Node, Granularity] = {}
         for node in nodes:
             level = _level(node, extent)
             if isinstance(level, Refuse):
@@ -98,31 +98,31 @@ class Nests:
             levels[node] = level
         for node in nodes:
             at = levels[node]
-            if is_structure(node) and extent.row is not None:
-                at = "full" if at == "row" else "row"
+            if is_anchor(node) and extent.row is not None:
+                at = "element" if at == "row" else "row"
             for x, digits in self.read[node]:
                 if x in levels and (refused := self._passed(node, at, x, levels[x], digits, extent)):
                     return refused
         return self._overwritten(levels)
 
     def _passed(
-        self, node: Node, at: Level, x: Node, level: Level, digits: Digits | None, extent: Extent
+        self, node: Node, at: Granularity, x: Node, level: Granularity, digits: Digits | None, extent: Extent
     ) -> Refuse | None:
         """Refused unless a member reads another where that is computed by the same program, before it is read."""
         if digits is None:
             return Refuse("the reader takes other elements than those that its program computes")
         if at == level and digits == same(int(x.type.count)):
             return None
-        if at == "full" and level == "row" and digits == extent.row:
+        if at == "element" and level == "row" and digits == extent.row:
             beside = self.deviations.get(node)
             if extent.split is not None and not (beside is not None and x in beside.between):
                 return Refuse(_waits(extent, extent.split))
             return None
-        if level == "total":
+        if level == "scalar":
             return Refuse("a total is complete only when all programs of the kernel are done")
         return Refuse("the reader takes its elements in another order, or repeats them")
 
-    def _overwritten(self, levels: dict[Node, Level]) -> Refuse | None:
+    def _overwritten(self, levels: dict[Node, Granularity]) -> Refuse | None:
         """Refused if a member reads state that another program of the kernel may have overwritten."""
         for node, level in levels.items():
             span = self.stores.writes.get(node)
@@ -173,7 +173,7 @@ class Nests:
         return Tiling(0, dict.fromkeys(group.nodes))
 
     def kernel(self, body: Graph, axes: tuple[Axis, ...], length: int) -> tuple[Kind, Blocks]:
-        return form_of(body).kind, Blocks()
+        return domain_of(body).kind, Blocks()
 
 
 def reads(stores: Stores, node: Node) -> list[Read]:
@@ -232,16 +232,16 @@ def _by_rows(node: Node) -> bool:
     return node.op.family == "reduce" and not window_axes(node)
 
 
-def _level(node: Node, extent: Extent) -> Level | Refuse:
+def _level(node: Node, extent: Extent) -> Granularity | Refuse:
     """The granularity of a member."""
     size = int(node.type.count)
     if extent.row is not None and _by_rows(node):
         x = node.inputs[0]
         if x.type.count == extent.elements and projection(shape(x), node.attrs["axes"]) == extent.row:
             return "row"
-        return "total" if x.type.count == extent.rows and size == 1 else Refuse("they sum over different axes")
+        return "scalar" if x.type.count == extent.rows and size == 1 else Refuse("they sum over different axes")
     if size == extent.elements:
-        return "full"
+        return "element"
     if extent.row is not None and size in (extent.rows, 1):
-        return "row" if size == extent.rows else "total"
+        return "row" if size == extent.rows else "scalar"
     return Refuse("they have different numbers of elements")

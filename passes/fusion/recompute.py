@@ -22,7 +22,7 @@ from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import window_axes
 from ...compiler.loops.digits import Digits
-from ...compiler.loops.domain import is_structure
+from ...compiler.loops.domain import is_anchor
 from .groups import Groups
 from .materialize import Stores, base_of, cuts_padding, state_span
 
@@ -194,7 +194,7 @@ class _Known:
 
 def takes_tiles(node: Node) -> bool:
     """Whether a node reads its operands in an order of its own, again and again: products, scatters and gathers."""
-    return (is_structure(node) and node.op.family != "reduce") or node.op is ops.gather
+    return (is_anchor(node) and node.op.family != "reduce") or node.op is ops.gather
 
 
 def positions(node: Node) -> int:

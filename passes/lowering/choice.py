@@ -14,18 +14,17 @@ from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import Blocks, with_schedules
 from ...compiler.loops.contraction import contraction, size_of
-from ...compiler.loops.domain import Form, form_of
+from ...compiler.loops.domain import domain_of
 from ...compiler.plan import Orders
 from ...compiler.text import print_graph
 from ...grammar.source import UserError
-from .cost.products import SIMPLE_SUMS, power
+from .cost.products import Tile, power, product_of
 from .machines import Device, device
 from .measured import Table
 from .memory import homes_of, prepared
 
 SHOWN = 4  # kernels that a message names
 TILE = (16, 256)  # sides of a product's tile
-SUMS = 128  # of a product on matrix units for a thread
 DEPTH = (16, 128)
 STAGES = (2, 5)
 PARTS = 64
@@ -72,11 +71,11 @@ def _blocks(node: Node, key: str, measured: Measured, arch: str, missing: list[N
         entry = measured.table.find(key, arch, measured.device)
         found = entry.blocks if entry is not None else None
     if found is None:
-        if measured.frozen and near(chosen, form_of(node.attrs["body"]), device(arch)):
+        if measured.frozen and near(chosen, node.attrs["body"], device(arch)):
             missing.append(node)
         return replace(chosen, key=key)
-    # Whether sums may be taken in parts is a matter of what is computed.
-    split = found.split if chosen.split > 1 or node.attrs["kind"] in ("dot", "conv") else 1
+    domain = domain_of(node.attrs["body"])
+    split = found.split if chosen.split > 1 or domain.product else 1
     return replace(found, split=split, precision=chosen.precision, key=key)
 
 
@@ -125,14 +124,17 @@ def _lies(node: Node, orders: Orders) -> str:
     return " of ".join([*told, f"{node.result} {orders.get(node)}" if node.op is not ops.kernel else "kernel"])
 
 
-def near(blocks: Blocks, form: Form, on: Device) -> tuple[Blocks, ...]:
+def near(blocks: Blocks, body: Graph, on: Device) -> tuple[Blocks, ...]:
     """Blocks a step away from given ones that the device can hold, in an order that is always the same."""
-    if on.large or math.prod(form.space) == 0:
+    domain = domain_of(body)
+    if on.large or math.prod(domain.space) == 0:
         return ()
-    product = form.kind in ("dot", "conv")
-    steps = _of_product(blocks) if product else _of_reduction(blocks) if form.kind == "reduce" else _of_map(blocks)
-    fits = _Product(form, on).fits if product else _Reduction(form, on).fits if form.kind == "reduce" else None
-    fits = fits or _Map(form, on).fits
+    if domain.product:
+        steps, fits = _of_product(blocks), _Product(body, on).fits
+    elif domain.kind == "reduce":
+        steps, fits = _of_reduction(blocks), _Reduction(body, on).fits
+    else:
+        steps, fits = _of_map(blocks), _Map(body, on).fits
     return tuple(dict.fromkeys(b for b in steps if b != blocks and fits(b)))
 
 
@@ -178,11 +180,10 @@ def _within(value: int, bounds: tuple[int, int], length: int | None = None) -> b
 class _Product:
     """What tiles of a product fit."""
 
-    def __init__(self, form: Form, on: Device) -> None:
-        axes = contraction(form.root)
+    def __init__(self, body: Graph, on: Device) -> None:
+        axes = contraction(domain_of(body).root)
         self.rows, self.columns, self.depth = (size_of(a) for a in (axes.rows, axes.columns, axes.reduced))
-        self.size = {"f16": 2, "bf16": 2, "f64": 8}.get(form.root.inputs[0].dtype, 4)
-        self.on = on
+        self.body, self.on = body, on
 
     def fits(self, b: Blocks) -> bool:
         if not (_within(b.rows, TILE, self.rows) and _within(b.columns, TILE, self.columns)):
@@ -191,25 +192,22 @@ class _Product:
             return False
         if b.split < 1 or b.split > min(PARTS, max(1, -(-self.depth // b.depth) // 2)):
             return False
-        simple = self.size == 8 or (self.size == 4 and b.precision == "ieee")
-        threads = b.warps * self.on.width
-        held = (SIMPLE_SUMS if simple else SUMS) * threads >= b.rows * b.columns >= 2 * threads
-        return held and (b.rows + b.columns) * b.depth * self.size * b.stages <= self.on.shared
+        tile = Tile(b.rows, b.columns, b.depth, b.stages, b.warps)
+        return tile.fits(product_of(self.body, b.precision), self.on)
 
 
 class _Reduction:
     """What blocks of rows by a part of each row fit."""
 
-    def __init__(self, form: Form, on: Device) -> None:
-        self.length = math.prod(form.space[a] for a in form.reduced)
-        self.rows = math.prod(form.space) // max(1, self.length)
-        self.on = on
+    def __init__(self, body: Graph, on: Device) -> None:
+        self.domain, self.on = domain_of(body), on
 
     def fits(self, b: Blocks) -> bool:
         area, threads = b.rows * b.depth, b.warps * self.on.width
-        if not (_within(b.rows, (1, 1024), self.rows) and _within(b.depth, (1, 8192), self.length)):
+        rows, length = self.domain.rows, self.domain.length
+        if not (_within(b.rows, (1, 1024), rows) and _within(b.depth, (1, 8192), length)):
             return False
-        if b.split < 1 or b.split > max(1, -(-self.length // b.depth)):
+        if b.split < 1 or b.split > max(1, -(-length // b.depth)):
             return False
         return _within(area, AREA) and _within(b.warps, WARPS) and area <= EACH * threads
 
@@ -217,8 +215,8 @@ class _Reduction:
 class _Map:
     """What blocks of a flat space fit."""
 
-    def __init__(self, form: Form, on: Device) -> None:
-        self.count = math.prod(form.space)
+    def __init__(self, body: Graph, on: Device) -> None:
+        self.count = math.prod(domain_of(body).space)
         self.on = on
 
     def fits(self, b: Blocks) -> bool:

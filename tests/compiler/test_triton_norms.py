@@ -15,7 +15,7 @@ import pytest
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.loops.deviations import deviations
-from netc.compiler.loops.domain import form_of
+from netc.compiler.loops.domain import domain_of
 from netc.compiler.ops.rounding import Arithmetic
 from netc.driver import Compilation
 from netc.numbers import Precision
@@ -67,7 +67,7 @@ def net(tmp_path: Path) -> Path:
 def norms_of(kernel: Node) -> set[str]:
     """The batch norms of which a kernel reduces or writes whole arrays."""
     body: Graph = kernel.attrs["body"]
-    if len(form_of(body).space) != 4:
+    if len(domain_of(body).space) != 4:
         return set()
     computed = [node for node in body.order if node.op.family not in ("source", "movement")]
     return {origin.scope for node in computed for origin in body.origins(node) if origin.scope in NORMS}
@@ -93,8 +93,8 @@ def test_each_way_through_the_elements_is_a_kernel(net: Path) -> None:
     assert len(sums) == 3 + 2
     assert len(maps) == 2 + 2
     for kernel in sums:
-        form = form_of(kernel.attrs["body"])
-        assert not {"conv", "conv_data_grad"} & {node.op.name for node in form.levels}
+        domain = domain_of(kernel.attrs["body"])
+        assert not {"conv", "conv_data_grad"} & {node.op.name for node in domain.granularity}
     waits = [d.reason for d in program.fused.ledger if not d.fused and "summed in parts" in d.reason]
     assert any("16 rows of 1024 elements" in reason for reason in waits)
 

@@ -13,7 +13,7 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.domain import form_of
+from netc.compiler.loops.domain import domain_of
 from netc.passes import pipeline
 from netc.passes.lowering import layout
 from netc.passes.lowering.memory import plan
@@ -32,9 +32,9 @@ def check_kernels(graph: Graph) -> None:
     """Each kernel is of the kind that its body is, writes only what has a level, and has a place for each value."""
     for kernel in graph.order:
         if kernel.op is ops.kernel:
-            form = form_of(kernel.attrs["body"])
-            assert form.kind == kernel.attrs["kind"]
-            assert all(node in form.levels for node in kernel.attrs["body"].outputs.values())
+            domain = domain_of(kernel.attrs["body"])
+            assert domain.kind == kernel.attrs["kind"]
+            assert all(node in domain.granularity for node in kernel.attrs["body"].outputs.values())
             assert isinstance(kernel.attrs["schedule"], Blocks)
     placed = plan(graph, threads=1, inner=False, orders=layout.orders(graph))
     assert all(sorted(placed.orders[n]) == list(range(len(n.shape))) for n in placed.homes)

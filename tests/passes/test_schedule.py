@@ -12,7 +12,7 @@ import pytest
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.domain import form_of
+from netc.compiler.loops.domain import domain_of
 from netc.driver import compilation
 from netc.passes.lowering import layout
 from netc.passes.lowering.cost.products import candidates, product_of
@@ -33,7 +33,7 @@ def value(name: str, *shape: int, dtype: str = "f32") -> Node:
 
 def blocks(output: Node, name: str = "cuda:90", precision: Any = "ieee") -> Blocks:
     body = Graph({"out0": output})
-    return blocks_of(body, form_of(body), name, precision)
+    return blocks_of(body, name, precision)
 
 
 def is_power(n: int) -> bool:
@@ -52,7 +52,7 @@ def test_blocks_fit_the_device(net: str, name: str) -> None:
         assert all(map(is_power, (found.rows, found.columns, found.depth, found.warps)))
         assert found.warps * on.width <= 1024
         if kernel.attrs["kind"] in ("dot", "conv"):
-            root = form_of(kernel.attrs["body"]).root
+            root = domain_of(kernel.attrs["body"]).root
             size = root.inputs[0].type.numpy_dtype.itemsize
             assert (found.rows + found.columns) * found.depth * size * found.stages <= on.shared
             assert found.rows * found.columns <= 32 * found.warps * on.width, "the sums leave no registers"
@@ -74,7 +74,7 @@ def test_matrix_units_get_larger_tiles() -> None:
 
 def test_candidates_come_with_their_times() -> None:
     body = Graph({"out0": ops.dot(value("in0", 512, 512), value("in1", 512, 512))})
-    found = candidates(product_of(form_of(body), "ieee"), device("cuda:90"))
+    found = candidates(product_of(body, "ieee"), device("cuda:90"))
     assert len({b for _, b in found}) == len(found) > 10
     assert [seconds for seconds, _ in found] == sorted(seconds for seconds, _ in found)
 

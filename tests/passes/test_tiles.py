@@ -10,7 +10,6 @@ import pytest
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.domain import form_of
 from netc.passes.lowering.cost.products import Product, candidates, product_of
 from netc.passes.lowering.machines import device
 
@@ -24,7 +23,7 @@ def value(name: str, *shape: int, dtype: str = "bf16") -> Node:
 
 def of(node: Node, *others: Node) -> Product:
     body = Graph({f"out{i}": n for i, n in enumerate((node, *others))})
-    return product_of(form_of(body), "ieee", body)
+    return product_of(body, "ieee")
 
 
 def best(product: Product) -> Blocks:

@@ -12,7 +12,7 @@ from netc.compiler.codegen.strides import strides_of
 from netc.compiler.codegen.triton.product import write_product
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.domain import form_of
+from netc.compiler.loops.domain import domain_of
 from netc.compiler.program import Buffer, Function, Launch, Program
 from netc.compiler.types import TensorType
 
@@ -35,7 +35,7 @@ def written(graph: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -
     unread = leaf(0, ())
     operands = [place(f"in{i}", inputs.get(i, unread), orders.get(f"in{i}")) for i in range(max(inputs) + 1)]
     results = [place(name, node, orders.get(name)) for name, node in graph.outputs.items()]
-    return write_product(graph, form_of(graph), blocks, operands, results)
+    return write_product(graph, domain_of(graph), blocks, operands, results)
 
 
 def program_of(kernel: Written, stored: Mapping[str, TensorType], results: Sequence[str]) -> Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.domain import Form
+from netc.compiler.loops.domain import domain_of
 from netc.compiler.program import Program
 from netc.passes.fusion.fuse import Fused
 from netc.passes.lowering import schedule
@@ -31,8 +32,11 @@ def in_blocks(blocks: Blocks, kind: str = "reduce") -> Iterator[None]:
     """Kernels of a kind in such blocks, whatever their size."""
     chosen = schedule.blocks_of
 
-    def forced(body: Graph, form: Form, *rest: Any) -> Blocks:
-        return blocks if form.kind == kind else chosen(body, form, *rest)
+    def forced(body: Graph, *rest: Any) -> Blocks:
+        domain = domain_of(body)
+        if domain.kind != kind:
+            return chosen(body, *rest)
+        return blocks if kind != "reduce" or domain.splits else replace(blocks, split=1)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "blocks_of", forced)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ... import ops
 from ...graph import Graph, Node
@@ -156,7 +156,7 @@ class Body(Statements):
 
     def _compute(self, wanted: Wanted) -> Value:
         from .indexing import gathered, random
-        from .windows import reduction
+        from .reductions import reduction
 
         node, index, conditions, fill = wanted
         family = node.op.family
@@ -266,3 +266,9 @@ class Body(Statements):
         address = self.expr(e)
         mask = self.mask([*self.overhang(e), *conditions])
         self.put(self.dialect.store(place, self.short(address), value, mask))
+
+    def store_all(self, results: Iterable[tuple[Place, Index, Node]], conditions: tuple[Condition, ...] = ()) -> None:
+        """Compute nodes at indices, then write them: a result may lie where an operand did."""
+        values = [(place, index, self.narrow(self.at(x, index, conditions), x.dtype)) for place, index, x in results]
+        for place, index, value in values:
+            self.store(place, index, value)

@@ -12,8 +12,6 @@ Number = float | int | bool
 # A condition under which an element exists: a guard of a view, or a loop variable that may run over its end.
 Condition = Guard | Var
 
-# Arithmetic on half-precision numbers is done in single precision; only what is stored is rounded.
-WIDE = {"f16": "f32", "bf16": "f32"}
 FAR = 2**31
 
 # How tightly the text of a value binds: what is looser than its surroundings is put in parentheses.

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ...graph import Node
-from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, WIDE, Value
+from ...types import wide
+from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Value
 
 if TYPE_CHECKING:
     from .body import Body
@@ -110,7 +111,7 @@ def _cast(body: Body, node: Node, values: Sequence[Value]) -> Value:
     if x.number is not None:
         if dtype[0] in "iu" and isinstance(x.number, float):
             return body.number(int(x.number), dtype)
-        return body.number(x.number, dtype) if dtype not in WIDE else body.cast(body.typed(x), dtype)
+        return body.number(x.number, dtype) if dtype == wide(dtype) else body.cast(body.typed(x), dtype)
     # A half-precision result is rounded here, as it would be if it were stored and read again.
     return body.cast(x, dtype).but(hint="cast")
 

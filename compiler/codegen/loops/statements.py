@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from ...loops.view import Expr, Floor, Mod, Var
+from ...loops.view import Expr, Floor, Index, Mod, Var
+from ...types import wide
 from .dialect import Dialect
-from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, WIDE, Bound, Condition, Number, Value
+from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Bound, Condition, Number, Value
 
 
 @dataclass
@@ -55,6 +56,18 @@ class Statements:
         yield
         inner = self.scopes.pop()
         self.lines.extend([head, *(f"    {line}" for line in inner.lines), *([end] if end else [])])
+
+    @contextmanager
+    def loops(self, variables: Sequence[Var], *, unrolled: bool = False) -> Iterator[Index]:
+        """Loops over variables, the outermost first, each as its number in them; one of size 1 is 0 and takes none."""
+        found = []
+        with ExitStack() as stack:
+            for var in variables:
+                name = var.name if var.size == 1 else self.name(var.name)
+                if var.size != 1:
+                    stack.enter_context(self.loop(*self.dialect.loop(name, var.size, unrolled=unrolled)))
+                found.append(self.bind(Var(name, var.size), name))
+            yield tuple(found)
 
     def name(self, wanted: str) -> str:
         """A name that nothing else has: `wanted`, `wanted_2`, …"""
@@ -204,7 +217,7 @@ class Statements:
     def number(self, value: Number, dtype: str) -> Value:
         """A number as a value."""
         text = self.dialect.number(value, dtype)
-        return Value(text, WIDE.get(dtype, dtype), tight=UNARY if text.startswith("-") else ATOM, number=value)
+        return Value(text, wide(dtype), tight=UNARY if text.startswith("-") else ATOM, number=value)
 
     def outside(self, value: Value, level: int) -> Value:
         """A value to be written at some depth: under a name if it is computed further outside, the same each time."""
@@ -216,7 +229,7 @@ class Statements:
 
     def floating(self, value: Value) -> Value:
         """A half-precision value in single precision; others as they are."""
-        return self.cast(value, WIDE[value.dtype]) if value.dtype in WIDE else value
+        return self.cast(value, wide(value.dtype)) if value.dtype != wide(value.dtype) else value
 
     def narrow(self, value: Value, dtype: str) -> Value:
         """A value in the type of its node."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...graph import Graph
 from ...kernel import Blocks
-from ...loops.domain import form_of
+from ...loops.domain import domain_of
 from ..loops.place import Place
 from ..loops.written import Written
 from .map import write_map
@@ -26,17 +26,17 @@ def write_kernel(
 
 
 def _write(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]) -> Written:
-    form = form_of(graph)
-    if form.kind in ("dot", "conv"):
+    domain = domain_of(graph)
+    if domain.product:
         from .product import write_product
 
-        return write_product(graph, form, blocks, operands, results)
-    if form.kind == "reduce":
+        return write_product(graph, domain, blocks, operands, results)
+    if domain.kind == "reduce":
         from .reduce import write_reduce
 
-        return write_reduce(graph, form, kind, blocks, operands, results)
-    if form.kind == "scatter":
+        return write_reduce(graph, domain, kind, blocks, operands, results)
+    if domain.kind == "scatter":
         from .scatter import write_scatter
 
-        return write_scatter(graph, form, kind, blocks, operands, results)
+        return write_scatter(graph, domain, kind, blocks, operands, results)
     return write_map(graph, kind, blocks, operands, results)

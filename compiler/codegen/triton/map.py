@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ...graph import Graph, Node
+from ...graph import Graph
 from ...kernel import Blocks
-from ...loops.view import Expr, Index, Var, unflat
+from ...loops.view import Expr, Index, Var, reindex, unflat
 from ..loops.body import Body
 from ..loops.place import Place
 from ..loops.written import Written
-from ..strides import Ints
 from .dialect import TRITON
 from .kernel import function
 
@@ -45,20 +44,7 @@ def write_map(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place]
             body.put(f"inside = i < {count}")
             inside = body.name("inside")
         i = body.bind(Var("i", count), "i", 0, inside)
-    stores: list[tuple[Place, Index, Node]] = []
     index = in_order(i, shape, results[0].order)
-    for node, place in zip(nodes, results, strict=True):
-        stores.append((place, index_of(node, shape, index), node))
-    texts = [(place, at, body.at(node, at), node) for place, at, node in stores]
-    for place, at, value, node in texts:
-        body.store(place, at, body.narrow(value, node.dtype))
+    body.store_all((place, reindex(index, shape, x.shape), x) for x, place in zip(nodes, results, strict=True))
     grid = (-(-count // block) if count > 1 else 1,)
     return function(body, kind, blocks, grid=grid, constants=[("BLOCK", block)])
-
-
-def index_of(node: Node, shape: Ints, index: Index) -> Index:
-    """The index at which a result is computed: that of the space, or the same element of another shape."""
-    from ...loops.view import reindex
-
-    own = tuple(map(int, node.shape))
-    return index if own == shape else reindex(index, shape, own)

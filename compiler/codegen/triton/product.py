@@ -14,8 +14,8 @@ from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Blocks
 from ...loops.contraction import Axes, contraction, replaced, size_of
-from ...loops.domain import Form
-from ...loops.view import Expr, Guard, Index, Var, pull, push, reindex, unflat
+from ...loops.domain import Domain, followed
+from ...loops.view import Expr, Guard, Index, Var, pull, unflat
 from ..loops.body import Body
 from ..loops.place import Bound, Place, Value
 from ..loops.written import Written
@@ -38,10 +38,10 @@ BOTH = frozenset((ROW, COLUMN))
 
 
 def write_product(
-    graph: Graph, form: Form, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+    graph: Graph, domain: Domain, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
 ) -> Written:
     """The kernel of a body with one product."""
-    return _Product(graph, form.root, blocks, operands, results).write()
+    return _Product(graph, domain.root, blocks, operands, results).write()
 
 
 class _Product:
@@ -52,7 +52,7 @@ class _Product:
         self.operands, self.results = tuple(operands), tuple(results)
         self.rows, self.columns, self.depth = (max(LEAST, n) for n in (blocks.rows, blocks.columns, blocks.depth))
         self.body = Body(graph, operands, results, TRITON, ("ROWS", "COLUMNS"))
-        self.form = contraction(root)
+        self.axes = contraction(root)
         self.order = self._order()
         # Parts have as many steps each, so that fewer than were asked for may do.
         steps = self._steps()
@@ -76,7 +76,7 @@ class _Product:
         return frozenset(found)
 
     def _axes(self) -> Axes:
-        return (*self.form.columns, *self.form.reduced)
+        return (*self.axes.columns, *self.axes.reduced)
 
     # The order of the reduced axes.
 
@@ -94,10 +94,10 @@ class _Product:
 
     def _order(self) -> Axes:
         """The reduced axes from the outermost to the innermost: so that the larger tile is read along memory."""
-        axes = tuple(v for v in self.form.reduced if v.size > 1)
+        axes = tuple(v for v in self.axes.reduced if v.size > 1)
         tiles = [
             (self._strides(self._address(side.node, side.index)), size, 16 // self._bytes(side.node))
-            for side, size in ((self.form.left, self.rows), (self.form.right, self.columns))
+            for side, size in ((self.axes.left, self.rows), (self.axes.right, self.columns))
         ]
         best, most = axes, -1.0
         for strides, _, _ in tiles:
@@ -155,13 +155,13 @@ class _Product:
         sizes = (("ROWS", self.rows), ("COLUMNS", self.columns), ("DEPTH", self.depth))
         note = "".join(
             f"; {name} counts {', '.join(v.name for v in axes)}"
-            for name, axes in (("m", self.form.rows), ("n", self.form.columns))
+            for name, axes in (("m", self.axes.rows), ("n", self.axes.columns))
             if len(axes) > 1
         )
         if self.split == 1:
             self._epilogue(value)
             return function(body, self.kind, self.blocks, grid=grid, constants=sizes, note=note)
-        scratch, room = partial_sums(self.form, self.split, self.columns, self.dtype)
+        scratch, room = partial_sums(self.axes, self.split, self.columns, self.dtype)
         self._store(scratch, (Expr.of(self.part), *self.tiled.result), value, self.tile[1:] if room else ())
         finish = self._finish(scratch)
         return function(
@@ -179,7 +179,7 @@ class _Product:
 
     def _tile(self) -> tuple[int, ...]:
         """Write which tile a program computes, and put its numbers in place of the axes of the contraction."""
-        body, form = self.body, self.form
+        body, form = self.body, self.axes
         m, n = Var("m", size_of(form.rows)), Var("n", size_of(form.columns))
         down, across = math.ceil(m.size / self.rows), math.ceil(n.size / self.columns)
         batch = size_of(form.batch)
@@ -258,7 +258,7 @@ class _Product:
         level = body.level if start else 0
         body.put(f"{k} = {self._wide(f'{start} + tl.arange(0, DEPTH)' if start else 'tl.arange(0, DEPTH)')}", level)
         found = []
-        for side, axis in ((self.form.left, COLUMN), (self.form.right, ROW)):
+        for side, axis in ((self.axes.left, COLUMN), (self.axes.right, ROW)):
             var = Var(k if axis == COLUMN else f"{k}_down", size)
             shown = f"{k}{SPREAD[axis]}"
             inside = f"{shown} < {size}" if size % self.depth else ""
@@ -281,7 +281,7 @@ class _Product:
             self.body.hints[guard.expr.replace(numbers)] = f"at_{axis}"
 
     def _single(self) -> dict[Var, Expr]:
-        return {v: Expr.of(0) for v in self.form.reduced if v.size == 1}
+        return {v: Expr.of(0) for v in self.axes.reduced if v.size == 1}
 
     def _outer(self, step: str, chunks: int) -> tuple[dict[Var, Expr], str]:
         """Write the numbers of the outer axes at a step; and where the innermost axis starts, "" for 0.
@@ -319,29 +319,18 @@ class _Product:
 
     def _epilogue(self, total: Value) -> None:
         """Write the results: all are computed, then all are stored, since a result may lie where an operand did."""
-        body = self.body
-        at: dict[Node, Index] = {self.root: self.tiled.result}
+        body, guards = self.body, self.tiled.guards
         body.preset(self.root, self.tiled.result, total)
-        outputs = list(self.graph.outputs.values())
-        for node in self.graph.order:
-            source = next((x for x in node.inputs if x in at), None)
-            if source is None or node in at:
-                continue
+        at, indices = followed(self.graph, self.root, self.tiled.result)
+        for node, index in at.items():
             if node.op in (ops.reshape, ops.transpose):
                 # Where the tile hangs over, the way back might end at another index: the value is carried along.
-                at[node] = push(node, at[source])
-                value = body.settle(body.at(source, at[source], self.tiled.guards))
-                body.preset(node, at[node], value)
-            elif node.op.family == "pointwise":
-                at[node] = at[source]
+                source = node.inputs[0]
+                body.preset(node, index, body.settle(body.at(source, at[source], guards)))
         values = []
-        for node in outputs:
-            index = at.get(node)
-            if index is None:
-                index = reindex(self.tiled.result, self.root.shape, node.shape)
-            value = body.at(node, index, self.tiled.guards)
-            values.append((index, body.settle(body.narrow(value, node.dtype))))
-        for place, (index, value) in zip(self.results, values, strict=True):
+        for node, index in zip(self.graph.outputs.values(), indices, strict=True):
+            values.append(body.settle(body.narrow(body.at(node, index, guards), node.dtype)))
+        for place, index, value in zip(self.results, indices, values, strict=True):
             self._store(place, index, value)
 
     def _store(self, place: Place, index: Index, value: Value, room: Axes = ()) -> None:

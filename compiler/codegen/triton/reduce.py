@@ -7,19 +7,18 @@ What needs all rows, and reductions that are split over programs, end in a finis
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Blocks
-from ...loops.deviations import deviations
-from ...loops.domain import Form
+from ...loops.domain import Domain
 from ...loops.view import Expr, Index, Var, flat
-from ...types import FLOATS, least
+from ...types import FLOATS, least, wide
+from ..loops.nests import overwrites
 from ..loops.place import Place, Value
-from ..loops.windows import Accumulator, held, start, turn
+from ..loops.reductions import Accumulator, reduced, started, update
 from ..loops.written import Written
 from .finish import Cut, finishing
 from .kernel import function
@@ -31,20 +30,18 @@ Output = tuple[int, Index, Value]
 
 
 def write_reduce(
-    graph: Graph, form: Form, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+    graph: Graph, domain: Domain, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
 ) -> Written:
-    """The function of a body of reductions; see `Form` for rows and totals."""
+    """The function of a body of reductions; see `Domain` for rows and scalars."""
     if kind == "finish":
-        blocks = finishing_blocks(form, blocks)
-    return _Reduce(graph, form, kind, blocks, operands, results).write()
+        blocks = finishing_blocks(domain, blocks)
+    return _Reduce(graph, domain, kind, blocks, operands, results).write()
 
 
-def finishing_blocks(form: Form, blocks: Blocks) -> Blocks:
+def finishing_blocks(domain: Domain, blocks: Blocks) -> Blocks:
     """The blocks of a launch that adds partial sums: few of each, and mostly few rows."""
-    length = math.prod(form.space[a] for a in form.reduced)
-    rows = math.prod(form.space) // max(length, 1)
-    depth = min(1024, _power(length))
-    return replace(blocks, rows=max(1, min(_power(rows), 1024 // depth)), depth=depth, split=1, warps=4)
+    depth = min(1024, _power(domain.length))
+    return replace(blocks, rows=max(1, min(_power(domain.rows), 1024 // depth)), depth=depth, split=1, warps=4)
 
 
 def _power(n: int) -> int:
@@ -55,42 +52,36 @@ class _Reduce(Rows):
     """The kernel while it is written."""
 
     def __init__(
-        self, graph: Graph, form: Form, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+        self,
+        graph: Graph,
+        domain: Domain,
+        kind: str,
+        blocks: Blocks,
+        operands: Sequence[Place],
+        results: Sequence[Place],
     ) -> None:
+        super().__init__(graph, domain, blocks, operands, results)
         self.kind = kind
-        reductions = [n for n in graph.order if n.op.family == "reduce"]
-        self.reductions = [n for n in reductions if form.levels[n] != "total"]
-        self.totals = [n for n in reductions if form.levels[n] == "total"]
-        self.phase = _phases(graph, self.reductions)
-        self.phases = 1 + max((self.phase[n] for n in self.reductions), default=0)
-        self.outputs = list(graph.outputs.values())
-        self.levels = [form.levels[n] for n in self.outputs]
-        self.needs = [_need(graph, n, self.phase) for n in self.outputs]
+        if self.split > 1:
+            if not domain.splits:
+                raise ValueError(f"{domain.root.op.name} cannot be reduced in parts")
+            self.domain = domain.beside
+        self.reductions, self.totals = domain.reductions("row"), domain.reductions("scalar")
+        self.outputs = domain.outputs
         # Squares that are found beside their total, where rows are cut in parts.
-        self.squares = {n: of.total for n, of in deviations(self.reductions).items() if self.phase[n] == 1}
-        split = blocks.split if self._splits() else 1
+        self.squares = domain.squares if self.split > 1 else {}
         self.fenced = False  # whether all threads wait for each other before what is one for a row is stored
-        super().__init__(graph, form, blocks, operands, results, split=split)
-        if self.split == 1:
-            self.squares = {}
-
-    def _splits(self) -> bool:
-        """Whether rows can be cut into parts: sums of one type, found in one way, and no element waits for them."""
-        waiting = any(need for need, level in zip(self.needs, self.levels, strict=True) if level == "full")
-        chooses = any(n.op is ops.argmax for n in self.reductions)
-        late = any(self.phase[n] and n not in self.squares for n in self.reductions)
-        return not (late or waiting or chooses) and len({held(n) for n in self.reductions}) == 1
 
     def write(self) -> Written:
         body, blocks = self.body, self.blocks
         self.bind_rows()
         if self.split > 1:
             return self._partial()
-        for phase in range(self.phases):
+        for phase in range(self.domain.passes):
             self._reduce(phase)
-        if self.one_pass or self.phases in map(self._when, self._of("full")):
+        if self.one_pass or self.domain.passes in map(self._when, self._of("element")):
             with self.elements():
-                self._store_full(self.phases)
+                self._store_elements(self.domain.passes)
         # Totals read rows, and a row or a total may be written over what it was.
         rows = self._values("row")
         scratch, finish = self._store_totals()
@@ -104,30 +95,21 @@ class _Reduce(Rows):
 
     def _reduce(self, phase: int) -> None:
         """One way through the elements: the reductions of a phase, and what can be written by the way."""
-        own = sorted((n for n in self.reductions if self.phase[n] == phase), key=lambda n: n.op is not ops.max_reduce)
+        own = [n for n in self.reductions if self.domain.phase(n) == phase]
         if self.one_pass:
             with self.elements():
-                for node in own:
+                for node in sorted(own, key=lambda n: n.op is not ops.max_reduce):
                     self._at_once(node)
             return
-        running: dict[Node, str] = {}
-        started: list[tuple[Accumulator, bool]] = []
         everything = frozenset(range(len(self.body.sizes)))
-        squares = Squares.start(self.body, held(own[0])) if any(n in self.squares for n in own) else None
-        for node in own:
-            if squares is not None and node in self.squares:
-                started.append((squares.sum(node), False))
-                continue
-            acc = start(self.body, node, everything, running.get(node.inputs[0], "") if node.op is ops.argmax else "")
-            if node.op is ops.max_reduce:
-                running[node.inputs[0]] = acc.name
-            started.append((acc, node.op is ops.argmax and node.inputs[0] not in running))
-        of = {acc.node: acc for acc, _ in started}
+        squares = Squares.start(self.body, wide(own[0].dtype)) if any(n in self.squares for n in own) else None
+        running = started(self.body, own, everything, dict.fromkeys(self.squares, "squares"))
+        of = {acc.node: acc for acc in running}
         with self.elements():
             values: dict[tuple[Node, float], Value] = {}
             if squares is not None:
                 squares.step()
-            for acc, chooses in sorted(started, key=lambda pair: pair[0].node.op is not ops.argmax):
+            for acc in sorted(running, key=lambda acc: acc.node.op is not ops.argmax):
                 if squares is not None and acc.node in self.squares:
                     total = self.squares[acc.node]
                     inside = self.body.bounds[self.k].inside
@@ -138,9 +120,9 @@ class _Reduce(Rows):
                 if key not in values:
                     value = self.body.floating(self._masked(acc.node))
                     values[key] = value if acc.node.op is ops.sum_ else self.body.settle(self.body.typed(value))
-                turn(self.body, acc, values[key], self._number(acc.node), own=chooses)
-            self._store_full(phase)
-        for acc, _ in started:
+                update(self.body, acc, values[key], self._number(acc.node))
+            self._store_elements(phase)
+        for acc in running:
             if squares is not None and acc.node in self.squares:
                 self._squares(squares, acc, of[self.squares[acc.node]])
             else:
@@ -175,8 +157,7 @@ class _Reduce(Rows):
     def _result_index(self, node: Node) -> Index:
         if not self.length:
             return self.row_index(node)
-        index, axes = self.at(node.inputs[0]), node.attrs["axes"]
-        return tuple(Expr.of(0) if a in axes else e for a, e in enumerate(index))
+        return reduced(node, self.at(node.inputs[0]))
 
     def _whole(self, value: Value) -> str:
         """A value in the shape of the block."""
@@ -196,7 +177,7 @@ class _Reduce(Rows):
             if node.op is ops.argmax:
                 result = Value("0", "i32", number=0)
         elif node.op is ops.sum_:
-            result = Value(self._across("sum", self._whole(value)), held(node))
+            result = Value(self._across("sum", self._whole(value)), wide(node.dtype))
         else:
             low = body.number(least(node.inputs[0].dtype), node.inputs[0].dtype).text
             x = body.settle(value.but(text=self._whole(value)))
@@ -206,7 +187,7 @@ class _Reduce(Rows):
             best = self._across("max", x.text)
             if value.dtype in FLOATS and node.op is ops.max_reduce:
                 best = f"tl.maximum({best}, {low})"
-            result = Value(best, held(node))
+            result = Value(best, wide(node.dtype))
             if node.op is ops.argmax:
                 best = body.settle(result.but(level=body.level), "best").text
                 result = Value(self._first(x.text, best, body.expr(self._number(node)).text), "i32")
@@ -234,31 +215,28 @@ class _Reduce(Rows):
 
     # Results.
 
-    def _of(self, level: str) -> list[int]:
-        """The numbers of the outputs of a level."""
-        return [k for k, found in enumerate(self.levels) if found == level]
+    def _of(self, granularity: str) -> list[int]:
+        """The numbers of the outputs of a granularity."""
+        return [k for k, node in enumerate(self.outputs) if self.domain.granularity[node] == granularity]
 
     def _when(self, k: int) -> int:
         """In which way through the elements an output of all of them is written; at once where there is only one."""
-        last = max(self.phases - 1, *(self.needs[k] for k in self._of("full")))
         if self.one_pass:
-            return self.phases
-        # What is written over an operand waits until nobody reads that any more.
-        memory = self.results[k].memory
-        return last if memory and memory in {p.memory for p in self.operands} else self.needs[k]
+            return self.domain.passes
+        return self.domain.written(self.outputs[k], over=overwrites(self.results[k], self.operands))
 
-    def _store_full(self, phase: int) -> None:
+    def _store_elements(self, phase: int) -> None:
         """Write the outputs of all elements that are known in a phase."""
-        found = [k for k in self._of("full") if self._when(k) == phase and self.length]
+        found = [k for k in self._of("element") if self._when(k) == phase and self.length]
         indices = [self.at(self.outputs[k]) for k in found]
         values = [self.body.at(self.outputs[k], i, self.beyond()) for k, i in zip(found, indices, strict=True)]
         for k, index, value in zip(found, indices, values, strict=True):
             self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
 
-    def _values(self, level: str) -> list[Output]:
+    def _values(self, granularity: str) -> list[Output]:
         """The outputs that are one element a row, or one in all."""
-        found = self._of(level)
-        indices = [self.row_index(self.outputs[k]) if level == "row" else zero(self.outputs[k]) for k in found]
+        found = self._of(granularity)
+        indices = [self.row_index(self.outputs[k]) if granularity == "row" else zero(self.outputs[k]) for k in found]
         return [(k, index, self.body.at(self.outputs[k], index)) for k, index in zip(found, indices, strict=True)]
 
     def _store(self, outputs: Sequence[Output]) -> None:
@@ -280,10 +258,10 @@ class _Reduce(Rows):
         body = self.body
         if not self.totals:
             return None, None
-        partial = Place("partial", (len(self.totals), self.programs), (self.programs, 1), held(self.totals[0]))
+        partial = Place("partial", (len(self.totals), self.programs), (self.programs, 1), wide(self.totals[0].dtype))
         program = Var("program", self.programs)
         for t, node in enumerate(self.totals):
-            if self.programs > 1 and (node.op is ops.argmax or held(node) != partial.dtype):
+            if self.programs > 1 and (node.op is ops.argmax or wide(node.dtype) != partial.dtype):
                 raise ValueError(f"{node.op.name} over all rows is not added up from parts")
             value = self._total(node)
             if self.programs == 1:
@@ -293,9 +271,9 @@ class _Reduce(Rows):
             body.bind(program, "tl.program_id(0)")
             body.store(partial, (Expr.of(t), Expr.of(program)), value)
         if self.programs == 1:
-            self._store(self._values("total"))
+            self._store(self._values("scalar"))
             return None, None
-        outputs = [self.outputs[k] for k in self._of("total")]
+        outputs = [self.outputs[k] for k in self._of("scalar")]
         return partial, finishing(self.graph, self.totals, partial, len(self.operands), outputs)
 
     def _total(self, node: Node) -> Value:
@@ -312,23 +290,22 @@ class _Reduce(Rows):
             best = body.settle(Value(f"tl.max({whole})", value.dtype), "best").text
             e = body.expr(flat(tuple(self.row_index(x)), tuple(map(int, x.shape)))).text
             whole, name = f"tl.where({whole} == {best}, {e}, {2**31 - 1})", "min"
-        return body.settle(Value(f"tl.{name}({whole})", held(node), level=body.level), "total")
+        return body.settle(Value(f"tl.{name}({whole})", wide(node.dtype), level=body.level), "total")
 
     def _partial(self) -> Written:
         """Reductions of one part of the rows' elements, to be combined by a finishing launch."""
         body, blocks = self.body, self.blocks
         body.put(f"part = tl.program_id(1) * {self.share}")
         shape = (len(self.reductions), self.split, self.rows)
-        partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), held(self.reductions[0]))
+        partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), wide(self.reductions[0].dtype))
         part = Var("program", self.split)
         body.bind(part, "tl.program_id(1)")
-        self.phase, self.phases = dict.fromkeys(self.reductions, 0), 1
         self._reduce(0)
         row = Expr.of(self.row) if self.rows > 1 else Expr.of(0)
         for t, node in enumerate(self.reductions):
             value = body.at(node, self._result_index(node))
             body.store(partial, (Expr.of(t), Expr.of(part), row), value)
-        outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("total"))]
+        outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("scalar"))]
         cut = Cut(self.squares, self.length, self.share)
         finish = finishing(self.graph, self.reductions, partial, len(self.operands), outputs, cut)
         constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
@@ -339,27 +316,3 @@ class _Reduce(Rows):
 def zero(node: Node) -> Index:
     """The index of a node's only element."""
     return (Expr.of(0),) * len(node.shape)
-
-
-def _phases(graph: Graph, reductions: Sequence[Node]) -> dict[Node, int]:
-    """For each reduction, in which way through the elements it is computed."""
-    phase: dict[Node, int] = {}
-    for node in graph.order:
-        if node in set(reductions):
-            phase[node] = _need(graph, node.inputs[0], phase)
-    return phase
-
-
-def _need(graph: Graph, node: Node, phase: dict[Node, int]) -> int:
-    """How many ways through the elements must be done before a node can be computed."""
-    found, stack, seen = 0, [node], {node}
-    while stack:
-        x = stack.pop()
-        if x in phase:
-            found = max(found, phase[x] + 1)
-            continue
-        for y in x.inputs:
-            if y not in seen:
-                seen.add(y)
-                stack.append(y)
-    return found

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Blocks
-from ...loops.domain import Form
-from ...loops.view import Expr, Index, Var, reindex
+from ...loops.domain import Domain
+from ...loops.view import Expr, Index, Var, reindex, unflat
 from ..loops.body import Body
+from ..loops.nests import axes_in_order
 from ..loops.place import Place
 from .dialect import TRITON
-from .map import in_order
 
 
 class Rows:
@@ -25,22 +23,13 @@ class Rows:
     """
 
     def __init__(
-        self,
-        graph: Graph,
-        form: Form,
-        blocks: Blocks,
-        operands: Sequence[Place],
-        results: Sequence[Place],
-        *,
-        split: int,
+        self, graph: Graph, domain: Domain, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
     ) -> None:
-        self.graph, self.form, self.blocks = graph, form, blocks
+        self.graph, self.domain, self.blocks = graph, domain, blocks
         self.operands, self.results = operands, results
-        self.kept = [a for a in range(len(form.space)) if a not in form.reduced]
-        self.length = math.prod(form.space[a] for a in form.reduced)
-        self.rows = math.prod(form.space[a] for a in self.kept)
+        self.rows, self.length = domain.rows, domain.length
         steps = -(-self.length // blocks.depth)
-        self.share = max(1, -(-steps // split)) * blocks.depth
+        self.share = max(1, -(-steps // blocks.split)) * blocks.depth
         self.split = max(1, -(-self.length // self.share))
         self.one_pass = self.split == 1 and blocks.depth >= self.length
         self.flat = blocks.rows == 1 or self.rows == 1
@@ -99,31 +88,20 @@ class Rows:
 
     def index(self) -> Index:
         """The element of the space at which a program is; rows and elements are counted as they lie in memory."""
-        order = self._order()
+        order = axes_in_order(self.domain, (*self.operands, *self.results))
         found: dict[int, Expr] = {}
-        for var, axes in ((self.row, self.kept), (self.k, self.form.reduced)):
+        for var, axes in ((self.row, self.domain.kept), (self.k, self.domain.reduced)):
             own = [a for a in order if a in axes]
-            shape = [self.form.space[a] for a in own]
-            digits = in_order(Expr.of(var), shape, range(len(own)))
-            found |= dict(zip(own, digits, strict=True))
-        return tuple(found[a] for a in range(len(self.form.space)))
-
-    def _order(self) -> tuple[int, ...]:
-        """The order of axes of what the kernel reads and writes of the space's shape."""
-        plain = tuple(range(len(self.form.space)))
-        if any(n.op is ops.argmax for n in self.graph.order):
-            return plain
-        places = [p for p in (*self.operands, *self.results) if p.shape == self.form.space and p.strides]
-        return places[0].order if places else plain
+            found |= zip(own, unflat(Expr.of(var), [self.domain.space[a] for a in own]), strict=True)
+        return tuple(found[a] for a in range(len(self.domain.space)))
 
     def row_index(self, node: Node) -> Index:
         """The index of a row's value in a node that has one element for each row."""
-        index = tuple(self.index()[a] for a in self.kept)
-        return reindex(index, [self.form.space[a] for a in self.kept], tuple(map(int, node.shape)))
+        return self.domain.row_index(self.index(), node)
 
     def at(self, node: Node) -> Index:
         """The index of the program's element in a node that has as many as the space."""
-        return reindex(self.index(), self.form.space, tuple(map(int, node.shape)))
+        return reindex(self.index(), self.domain.space, node.shape)
 
     def beyond(self) -> tuple[Var, ...]:
         """The condition that an element is not beyond the end of its row."""

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from ... import ops
 from ...graph import Graph
 from ...kernel import Blocks
-from ...loops.domain import Form
-from ...loops.view import Expr, Var, push, unflat
+from ...loops.domain import Domain, followed
+from ...loops.view import Expr, Var, unflat
+from ...types import wide
 from ..loops.body import Body
 from ..loops.indexing import row_of
 from ..loops.place import Place, Value
-from ..loops.windows import held
 from ..loops.written import Written
 from .dialect import TRITON
 from .kernel import function
@@ -24,10 +24,10 @@ from .map import write_map
 
 
 def write_scatter(
-    graph: Graph, form: Form, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+    graph: Graph, domain: Domain, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
 ) -> Written:
     """The function of a body with a `scatter_add`; one with gathers only is a map."""
-    root = form.root
+    root = domain.root
     if root.op is not ops.scatter_add:
         return write_map(graph, kind, blocks, operands, results)
     numbers, source = root.inputs
@@ -48,7 +48,7 @@ def write_scatter(
             inside = body.name(f"{var.name}_inside")
             body.put(f"{inside} = {var.name} < {var.size}")
         body.bind(var, var.name, axis, inside)
-    body.variable("total", Value("0", held(root), number=0), frozenset({0, 1}))
+    body.variable("total", Value("0", wide(root.dtype), number=0), frozenset({0, 1}))
     count = numbers.type.count
     with body.loop(f"for i in range({count}):"):
         body.name("i")
@@ -62,23 +62,7 @@ def write_scatter(
             value = body.floating(body.masked(source, (*element, *rest), 0, [column] if width > 1 else []))
             body.put(f"total += tl.where(row == {name}, {value.text}, 0.0)")
     index = (Expr.of(row), *unflat(Expr.of(column), tuple(map(int, root.shape[1:]))))
-    body.preset(root, index, Value("total", held(root), frozenset({0, 1})))
-    for node, place in zip(graph.outputs.values(), results, strict=True):
-        found = _followed(graph, root, node, index)
-        body.store(place, found, body.narrow(body.at(node, found), node.dtype))
+    body.preset(root, index, Value("total", wide(root.dtype), frozenset({0, 1})))
+    body.store_all(zip(results, followed(graph, root, index)[1], domain.outputs, strict=True))
     grid = (-(-size // rows), -(-width // columns))
     return function(body, kind, blocks, grid=grid, constants=[("ROWS", rows), ("COLUMNS", columns)])
-
-
-def _followed(graph: Graph, root: object, node: object, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """Where the element of the root is in an output."""
-    from ...graph import Node
-
-    assert isinstance(root, Node)
-    assert isinstance(node, Node)
-    if node is root:
-        return index
-    for x in node.inputs:
-        if root in Graph({"x": x}).order:
-            return push(node, _followed(graph, root, x, index))
-    raise ValueError("an output does not depend on the sum into rows")

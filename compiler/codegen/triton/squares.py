@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...graph import Node
 from ..loops.body import Body
 from ..loops.place import SUM, Value
-from ..loops.windows import Accumulator
+from ..loops.reductions import Accumulator
 from .dialect import TYPES
 
 
@@ -31,12 +30,6 @@ class Squares:
         """Write the count's first value."""
         turns = body.variable("turns", Value("0", dtype, number=0), frozenset())
         return cls(body, dtype, turns, body.name("share"), body.name("weight"))
-
-    def sum(self, node: Node) -> Accumulator:
-        """Write the first value of a sum of squares."""
-        everything = frozenset(range(len(self.body.sizes)))
-        name = self.body.variable("squares", Value("0", self.dtype, number=0), everything)
-        return Accumulator(node, self.dtype, name)
 
     def step(self) -> None:
         """Write, inside of the loop, that a turn begins."""

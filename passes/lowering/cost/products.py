@@ -18,7 +18,7 @@ from ....compiler import ops
 from ....compiler.graph import Graph, Node
 from ....compiler.kernel import Blocks
 from ....compiler.loops.contraction import contraction, size_of
-from ....compiler.loops.domain import Form
+from ....compiler.loops.domain import domain_of
 from ..machines import Device
 
 Precision = Literal["ieee", "tf32"]
@@ -108,9 +108,9 @@ class Product:
         return math.ceil(self.depth / deep), DIVISIONS
 
 
-def product_of(form: Form, precision: Precision, body: Graph | None = None) -> Product:
-    """What the cost model needs to know of a kernel with a product. body: the whole kernel."""
-    root = form.root
+def product_of(body: Graph, precision: Precision) -> Product:
+    """What the cost model needs to know of a kernel with a product."""
+    root = domain_of(body).root
     axes = contraction(root)
     batch, rows, columns, depth = (size_of(a) for a in (axes.batch, axes.rows, axes.columns, axes.reduced))
     channels = run = 0
@@ -134,7 +134,7 @@ def product_of(form: Form, precision: Precision, body: Graph | None = None) -> P
         root.type.nbytes,
         taps,
         by_weights=root.op is ops.conv_weight_grad,
-        beside=_beside(root, body) if body is not None else 0,
+        beside=_beside(root, body),
     )
 
 
@@ -158,7 +158,7 @@ def candidates(of: Product, on: Device) -> Sequence[tuple[float, Blocks]]:
     found = []
     depths = (16, 32) if of.simple else (32, 64)
     for tall, wide, deep, stages, warps in product(_sides(of.rows), _sides(of.columns), depths, (2, 3, 4), (4, 8)):
-        tile = _Tile(tall, wide, deep, stages, warps)
+        tile = Tile(tall, wide, deep, stages, warps)
         if (deep > depths[0] and deep >= 2 * power(of.depth)) or not tile.fits(of, on):
             continue
         for split in _parts(of.steps(deep)[0], of.batch * -(-of.rows // tall) * -(-of.columns // wide), on):
@@ -171,7 +171,9 @@ def candidates(of: Product, on: Device) -> Sequence[tuple[float, Blocks]]:
 
 
 @dataclass(frozen=True)
-class _Tile:
+class Tile:
+    """What one program computes of a product, and with how many warps."""
+
     tall: int
     wide: int
     deep: int
@@ -179,7 +181,7 @@ class _Tile:
     warps: int
 
     def fits(self, of: Product, on: Device) -> bool:
-        """Whether a program has the registers and the shared memory."""
+        """Whether a program has the registers and the shared memory; the model's candidates and the tuner's must."""
         threads = self.warps * on.width
         sums, loads = self.tall * self.wide / threads, (self.tall + self.wide) * self.deep / threads
         most = on.sums

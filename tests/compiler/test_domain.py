@@ -1,4 +1,4 @@
-"""Forms of bodies: which space a kernel has, at which level its values are, and what is no single kernel; digits."""
+"""Domains of bodies: the space of a kernel, how often its values are computed, and what is no single kernel; digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.loops.digits import Digits, composed, is_order, joined, projection, same, through
-from netc.compiler.loops.domain import Form, form_of
+from netc.compiler.loops.domain import Domain, domain_of
 
 CONV: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
 
@@ -22,22 +22,22 @@ def value(name: str, *shape: int, dtype: str = "f32") -> Node:
     return ops.input_(name=name, shape=shape, dtype=dtype)
 
 
-def form(**outputs: Node) -> Form:
-    return form_of(Graph(outputs))
+def domain(**outputs: Node) -> Domain:
+    return domain_of(Graph(outputs))
 
 
 def test_a_map_has_the_space_of_its_results() -> None:
     x, y = value("in0", 4, 6), value("in1", 4, 6)
     first = ops.exp(x)
-    found = form(out0=first, out1=expr.reshape(first * y, (24,)))
+    found = domain(out0=first, out1=expr.reshape(first * y, (24,)))
     assert (found.kind, found.space, found.reduced) == ("map", (4, 6), ())
-    assert set(found.levels.values()) == {"full"}
+    assert set(found.granularity.values()) == {"element"}
 
 
-def test_what_is_broadcast_in_a_map_has_no_level() -> None:
+def test_what_is_broadcast_in_a_map_has_no_granularity() -> None:
     row = ops.tanh(value("in1", 1, 6))
-    found = form(out0=value("in0", 4, 6) + row)
-    assert row not in found.levels
+    found = domain(out0=value("in0", 4, 6) + row)
+    assert row not in found.granularity
 
 
 def test_softmax_has_rows_between_its_elements() -> None:
@@ -45,35 +45,63 @@ def test_softmax_has_rows_between_its_elements() -> None:
     most = expr.max(x, 1, keepdims=True)
     e = ops.exp(x - most)
     total = expr.sum(e, 1, keepdims=True)
-    found = form(out0=e / total)
+    found = domain(out0=e / total)
     assert (found.kind, found.space, found.reduced) == ("reduce", (4, 6), (1,))
-    assert found.levels[most] == found.levels[total] == "row"
-    assert found.levels[e] == "full"
+    assert found.granularity[most] == found.granularity[total] == "row"
+    assert found.granularity[e] == "element"
+
+
+def test_a_pass_over_a_row_waits_for_the_one_before() -> None:
+    x = value("in0", 4, 6)
+    most = expr.max(x, 1, keepdims=True)
+    e = ops.exp(x - most)
+    total = expr.sum(e, 1, keepdims=True)
+    found = domain(out0=e / total, out1=e)
+    assert (found.phase(most), found.phase(total), found.passes, found.waiting) == (0, 1, 2, 2)
+    quotient, exponential = found.outputs
+    assert [found.written(n, over=False) for n in (quotient, exponential)] == [2, 1]
+    assert found.written(exponential, over=True) == 2  # the last pass still reads what lies there
+
+
+def test_rows_are_cut_in_parts_where_one_pass_reduces_them() -> None:
+    x = value("in0", 4, 6)
+    mean = expr.mean(x, 1, keepdims=True)
+    away = ops.add(x, ops.broadcast(ops.neg(mean), shape=(4, 6)))
+    squares = ops.sum_(away * away, axes=(1,))
+    found = domain(out0=mean, out1=squares)
+    assert found.squares == {squares: found.reductions("row")[0]}
+    assert (found.passes, found.beside.passes, found.splits) == (2, 1, True)
+    assert not domain(out0=away).splits  # an element waits
+    assert not domain(out0=ops.argmax(x, axes=(1,))).splits
+    assert not domain(out0=expr.sum(ops.exp(x - expr.max(x, 1, keepdims=True)), 1)).splits
+    assert domain(out0=ops.sum_(x, axes=(1,)), out1=ops.max_reduce(x, axes=(1,))).splits
+    whole = ops.sum_(ops.cast(x, dtype="i32"), axes=(1,))
+    assert not domain(out0=ops.sum_(x, axes=(1,)), out1=whole).splits  # sums of two types
 
 
 def test_channels_are_rows_of_a_batch_norm() -> None:
     x = value("in0", 2, 3, 4, 4)
     mean = expr.mean(x, (0, 2, 3), keepdims=True)
     running = expr.reshape(mean, (3,)) * 0.1 + value("in1", 3)
-    found = form(out0=x - mean, out1=running)
+    found = domain(out0=x - mean, out1=running)
     assert found.reduced == (0, 2, 3)
-    assert found.levels[running] == "row"
+    assert found.granularity[running] == "row"
 
 
 def test_a_loss_ends_in_a_total() -> None:
     x = value("in0", 4, 6)
     rows = ops.log(ops.sum_(ops.exp(x), axes=(1,)))
     loss = expr.reshape(ops.sum_(rows, axes=(0,)), ()) * 0.25
-    found = form(out0=loss, out1=x - rows)
-    assert found.levels[loss] == "total"
-    assert found.levels[rows] == "row"
+    found = domain(out0=loss, out1=x - rows)
+    assert found.granularity[loss] == "scalar"
+    assert found.granularity[rows] == "row"
 
 
 def test_a_total_is_not_known_to_the_elements() -> None:
     x = value("in0", 4, 6)
     total = ops.sum_(ops.sum_(x, axes=(1,)), axes=(0,))
     with pytest.raises(ValueError, match="not read element by element"):
-        form(out0=x - ops.broadcast(total, shape=(4, 6)))
+        domain(out0=x - ops.broadcast(total, shape=(4, 6)))
 
 
 @pytest.mark.parametrize(
@@ -88,22 +116,22 @@ def test_a_total_is_not_known_to_the_elements() -> None:
 )
 def test_what_is_no_single_kernel(wrong: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        form(**wrong(value("in0", 6, 6)))
+        domain(**wrong(value("in0", 6, 6)))
 
 
 def test_a_product_with_an_epilogue_in_other_axes() -> None:
     x, w = value("in0", 2, 3, 5, 5), value("in1", 4, 3, 3, 3)
     y = ops.conv(x, w, **CONV)
     moved = ops.transpose(expr.maximum(y, 0.0), perm=(0, 2, 3, 1))
-    found = form(out0=ops.tanh(moved))
+    found = domain(out0=ops.tanh(moved))
     assert (found.kind, found.space, found.root) == ("conv", (2, 4, 5, 5), y)
-    assert all(level == "full" for level in found.levels.values())
+    assert all(of == "element" for of in found.granularity.values())
 
 
 def test_windows_of_the_same_sizes_share_a_kernel() -> None:
     seen = ops.window(value("in0", 2, 3, 6, 6), axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
     most, where = ops.max_reduce(seen, axes=(4, 5)), ops.argmax(seen, axes=(4, 5))
-    found = form(out0=expr.maximum(expr.reshape(most, (2, 3, 3, 3)), 0.0), out1=where)
+    found = domain(out0=expr.maximum(expr.reshape(most, (2, 3, 3, 3)), 0.0), out1=where)
     assert (found.kind, found.space) == ("window", (2, 3, 3, 3))
 
 
@@ -111,14 +139,14 @@ def test_windows_asked_for_an_element() -> None:
     rows = value("in0", 2, 3, 3, 3, 2, 2)
     spread = ops.unwindow(rows, axes=(2, 3), lengths=(6, 6), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
     cut = ops.slice_(spread, start=(0, 0, 1, 1), stop=(2, 3, 6, 6), step=(1,) * 4)
-    assert (form(out0=cut).kind, form(out0=cut).space) == ("window", (2, 3, 5, 5))
-    assert form(out0=cut, out1=ops.sum_(cut, axes=(0, 2, 3))).kind == "reduce"
+    assert (domain(out0=cut).kind, domain(out0=cut).space) == ("window", (2, 3, 5, 5))
+    assert domain(out0=cut, out1=ops.sum_(cut, axes=(0, 2, 3))).kind == "reduce"
 
 
 def test_copies() -> None:
-    found = form(out0=expr.reshape(value("in0", 4, 6), (24,)))
+    found = domain(out0=expr.reshape(value("in0", 4, 6), (24,)))
     assert (found.kind, found.space) == ("copy", (24,))
-    assert form(out0=ops.reshape(ops.const(value=0.0, shape=(5,), dtype="f32"), shape=(5,))).kind == "copy"
+    assert domain(out0=ops.reshape(ops.const(value=0.0, shape=(5,), dtype="f32"), shape=(5,))).kind == "copy"
 
 
 def read(digits: Digits, number: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
