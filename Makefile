@@ -4,6 +4,10 @@ BIN := .venv/bin
 # CI measures branch coverage as well, and fails below the limit in pyproject.toml.
 COVERAGE := $(if $(CI),--cov --cov-report=term:skip-covered)
 
+# Of the slow tests CI runs a part each day; TURN is the number of another part.
+TURN ?= today
+PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=40 --durations-min=1
+
 # `make gpu` installs nothing: it takes a Python that has torch for the GPU and triton.
 GPU_PYTHON ?= python3
 
@@ -22,10 +26,10 @@ demo: .venv/base
 	$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $(COVERAGE)
+	$(PYTEST) $(if $(CI),--turn $(TURN),-m "not slow") $(COVERAGE)
 
 test-all: lint
-	$(BIN)/python -m pytest -q -n auto --dist worksteal $(COVERAGE)
+	$(PYTEST) $(COVERAGE)
 
 lint: .venv/test
 	$(BIN)/ruff check .

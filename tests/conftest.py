@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("support")
+pytest_plugins = ["support.turns"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
