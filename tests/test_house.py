@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def module_of(path: Path) -> str:
     return ".".join(parts)
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Each module that a file imports by its full name, and whether that happens when the file is imported."""
     module = module_of(path)
     package = module.split(".")[:-1]  # `__init__` counts as a module, so this is the package for both
@@ -70,10 +72,10 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
                 yield from ((f"{source}.{name.name}" if inside else source, top) for name in child.names)
             elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 yield from walk(child, False)
-            else:
+            elif not isinstance(child, ast.expr):  # in which nothing is imported
                 yield from walk(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
-    yield from walk(ast.parse(path.read_text(), str(path)), True)
+    return tuple(walk(ast.parse(path.read_text(), str(path)), True))
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)
@@ -161,7 +163,7 @@ def names_compared(text: str) -> list[int]:
         return isinstance(node, ast.Constant) and node.value in TARGETS
 
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(text)) if any(name in text for name in TARGETS) else ():
         sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
         sides += [node.value] if isinstance(node, ast.MatchValue) else []
         inner = [x for side in sides for x in (side, *getattr(side, "elts", ()))]

@@ -35,10 +35,15 @@ def test_too_deep(text: str) -> None:
     assert codes(text) == ["E501"]
 
 
-def test_as_deep_as_allowed() -> None:
-    parse(Source("a", "const a = " + "(" * tree.MAX_DEPTH + "1" + ")" * tree.MAX_DEPTH))
-    parse(Source("a", "const a = " + "[" * 98 + "]" * 98))
-    hash(parse(Source("a", "const a = 1" + " + 1" * 97)))
+@pytest.mark.parametrize(
+    "value",
+    ["(" * tree.MAX_DEPTH + "1" + ")" * tree.MAX_DEPTH, "[" * 98 + "]" * 98, "1" + " + 1" * 97],
+    ids=["parentheses", "lists", "sum"],
+)
+def test_as_deep_as_allowed(value: str) -> None:
+    """What reads trees by recursion can read these too."""
+    file = parse(Source("a", f"const a = {value}"))
+    assert hash(file) == hash(parse(Source("a", f"const a = {value}")))
 
 
 def test_long_chains_are_flat() -> None:

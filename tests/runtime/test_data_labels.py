@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,9 +62,17 @@ def test_training_on_a_label_that_is_no_class_is_refused(tmp_path: Path, dtype: 
         netc.train(path, folder=tmp_path / "run")
 
 
-def test_ignored_labels_and_computed_ones_are_let_through(tmp_path: Path) -> None:
-    netc.train(written(tmp_path, [0, 1, 255, 3, 0], ignore=", ignore: 255"), folder=tmp_path / "one")
-    netc.train(written(tmp_path, [1.0, 2, 3, 4, 1], dtype="f32", label="label - 1"), folder=tmp_path / "two")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"labels": [0, 1, 255, 3, 0], "ignore": ", ignore: 255"}, id="ignored"),
+        pytest.param({"labels": [1, 2, 3, 4, 1], "dtype": "f32", "label": "label - 1"}, id="computed"),
+    ],
+)
+def test_other_labels_are_let_through(settings: dict[str, Any], tmp_path: Path) -> None:
+    losses = netc.train(written(tmp_path, **settings), folder=tmp_path / "run").losses
+    assert len(losses)
+    assert np.isfinite(losses).all()
 
 
 def test_fractions_count_as_the_layers_cut_them_off() -> None:

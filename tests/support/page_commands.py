@@ -24,7 +24,10 @@ def environment_of(checkout: Path, caches: Path) -> dict[str, str]:
 
 def run(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
     """Run a block that says `run`; AssertionError where it prints something else."""
-    (run_session if block.language == "python" else run_console)(block, folder, environment)
+    if block.language == "python":
+        run_session(block, folder, environment)
+    else:
+        run_console(block, folder, environment)
 
 
 def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
