@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
+from .compiler.codegen import emit
 from .compiler.codegen.target import TARGETS
 from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, StateInfo, TrainSpec
+from .compiler.types import SIZES
 from .grammar.source import UserError, suggest
 from .machine import cores
 from .numbers import Numbers
 from .passes import manager, pipeline
-from .passes.fusion.fuse import Fused
-from .passes.lowering.lower import Choices, kernels_of, program_of
 from .passes.training.flatten import flat_layout, learned
 from .passes.training.precision import Types, types_of
 from .passes.training.scaling import Scaling
 from .passes.training.update import apply, solver_state
+from .passes.unit import Choices, Unit
 from .runtime.memory import available
 from .schedules import Schedules, in_use
 from .targets import Choice, check_threads
@@ -222,17 +223,17 @@ class Compilation:
         return [*self.stations.values()][-1]
 
     @cached_property
-    def fused(self) -> Fused:
+    def fused(self) -> Unit:
         """The graph of kernels, and the ledger of what was fused and why."""
         return self.fuse(self.simplified)
 
-    def fuse(self, graph: Graph) -> Fused:
+    def fuse(self, graph: Graph) -> Unit:
         """A graph of primitives, this program's or another of the same net, as kernels for the target."""
         apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
         want = self.request
         precision: Literal["ieee", "tf32"] = "tf32" if want.numbers.tf32 else "ieee"
         how = Choices(want.fused, apart, self.threads, self.arch, precision, self._measured())
-        return kernels_of(graph, want.target, how)
+        return manager.run(Unit(graph, how), pipeline.LOWER[want.target][:-1])
 
     def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""
@@ -269,7 +270,7 @@ class Compilation:
         return self.lower(self.apply_fused) if self.apply_fused is not None else None
 
     @cached_property
-    def apply_fused(self) -> Fused | None:
+    def apply_fused(self) -> Unit | None:
         """The kernels of that update."""
         if not self.learns or self.training.accumulate == 1:
             return None
@@ -277,12 +278,16 @@ class Compilation:
         graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip, scaling=self.scaling)
         return self.fuse(manager.run(graph, pipeline.apply()))
 
-    def lower(self, fused: Fused) -> Program:
+    def lower(self, unit: Unit) -> Program:
         """Kernels placed in memory, and written as text."""
-        net = self.net
-        program = program_of(
-            fused, name=net.name, mode=net.mode, target=self.request.target, dims=net.dims, state=self.layout
-        )
+        net, target = self.net, self.request.target
+        unit = manager.run(unit, pipeline.LOWER[target][-1:])
+        assert unit.plan is not None
+        parts = {
+            (i.buffer, i.offset * SIZES[i.type.dtype], i.type.nbytes): i.name for i in self.layout if i.buffer != i.name
+        }
+        plan = replace(unit.plan, parts=parts)
+        program = emit(unit.graph, plan, name=net.name, mode=net.mode, target=target, dims=net.dims, ledger=unit.ledger)
         launches, ledger = [], []
         for launch in program.launches:
             layers, places = self.whose(launch.layers, launch.places)

@@ -1,7 +1,8 @@
-"""Running passes: a pipeline is a table of names and passes; between them the graph is verified, timed and shown.
+"""Pass manager: a pipeline is a table of names and passes; between them the graph is verified, timed and shown.
 
 A pass gets a valid graph and leaves a valid graph: it changes no node, reads no file and keeps nothing from one call to
-the next. Whatever wants to look in (printing a stage, timing, tests of equality) is an observer, not a part of a pass.
+the next. Stages of lowering are passes over units, which hold a graph. Whatever wants to look in (printing a stage,
+timing, tests of equality) is an observer, not a part of a pass.
 """
 
 from __future__ import annotations
@@ -9,33 +10,37 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ..compiler.graph import Graph, GraphError
 from ..compiler.ops import TypeRuleError
+from .unit import Unit
 
 Pass = Callable[[Graph], Graph]
 # Name and pass, in the order in which they run.
 Pipeline = tuple[tuple[str, Pass], ...]
+Lowering = tuple[tuple[str, Callable[[Unit], Unit]], ...]
+Passed = TypeVar("Passed", Graph, Unit)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What an observer sees after each pass: its name, the graphs around it, and the seconds it took."""
+class Stage(Generic[Passed]):
+    """What an observer sees after each pass: its name, the graphs (or units) around it, and the seconds it took."""
 
     name: str
-    before: Graph
-    after: Graph
+    before: Passed
+    after: Passed
     seconds: float
 
 
 def run(
-    graph: Graph,
-    passes: Iterable[tuple[str, Pass]],
-    observe: Callable[[Stage], None] | None = None,
+    graph: Passed,
+    passes: Iterable[tuple[str, Callable[[Passed], Passed]]],
+    observe: Callable[[Stage[Passed]], None] | None = None,
     *,
     verify: bool = True,
-) -> Graph:
-    """The graph after all passes, in order.
+) -> Passed:
+    """The graph (or unit) after all passes, in order.
 
     observe: called after each pass. verify: check the graph before the first pass and after each; the time it takes is
     not counted. Raises GraphError, with the name of the pass, where a pass leaves a graph that breaks a rule.

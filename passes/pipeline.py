@@ -1,11 +1,11 @@
-"""The pipelines: which passes run, and in what order, from the builder's graph to one that is ready to be fused.
+"""Pass pipelines: which passes run, and in what order, from the builder's graph to the memory plan.
 
 train     gradient, update or accumulate, flatten, simplify       a training step
 apply     simplify                                                the update after accumulating steps
 gradients gradient, flatten, simplify                             gradients as outputs, nothing learned
 test      erase surrogate, flatten, simplify, fold weights        values only
 
-Where a layer computes in 16 bits, `precision` ends each of them but `apply`.
+Where a layer computes in 16 bits, `precision` ends each of them but `apply`. Then come the stages of a target: `LOWER`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from ..compiler.graph import Graph, Node
 from ..compiler.net import OBJECTIVE
 from ..compiler.program import StateInfo, Use
-from .manager import Pipeline
+from .lowering import stages
+from .lowering.stages import NESTS, TILES
+from .manager import Lowering, Pipeline
 from .rules.fold_weights import fold_weights
 from .rules.simplify import simplify
 from .training.flatten import flatten, learned
@@ -23,6 +25,27 @@ from .training.gradient import erase_surrogate, gradient
 from .training.precision import Types, precision
 from .training.scaling import Scaling, fixed_scale, scale_of, unscale
 from .training.update import accumulate, update
+
+# From a graph of primitives to kernels that are placed in memory, for each target. The last stage is the memory plan.
+LOWER: dict[str, Lowering] = {
+    "numpy": (
+        ("materialize", stages.materialize),
+        ("fuse", stages.fuse(TILES)),
+        ("schedule", stages.tile),
+        ("plan", stages.plan),
+    ),
+    "triton": (
+        ("pad_channels", stages.pad_channels),
+        ("pack_weights", stages.pack_weights),
+        ("join_ranges", stages.join_ranges),
+        ("materialize", stages.materialize),
+        ("recompute", stages.recompute),
+        ("fuse", stages.fuse(NESTS)),
+        ("layout", stages.layout),
+        ("schedule", stages.schedule),
+        ("plan", stages.plan),
+    ),
+}
 
 
 def train(

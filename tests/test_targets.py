@@ -19,7 +19,7 @@ from netc.compiler.codegen.target import TARGETS, Way
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.machine import devices
-from netc.passes.lowering.lower import TARGETS as LOWER
+from netc.passes.pipeline import LOWER
 from netc.runtime.executable import ArrayEngine
 from netc.runtime.state import State
 from netc.runtime.triton.compile import version

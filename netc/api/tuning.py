@@ -20,10 +20,10 @@ from ..compiler.loops.domain import domain_of
 from ..compiler.program import Program
 from ..driver import Compilation, compilation
 from ..grammar.source import UserError
-from ..passes.fusion.fuse import Fused
 from ..passes.lowering.choice import layers_of, near
 from ..passes.lowering.machines import device
 from ..passes.lowering.measured import Entry, Place, Table, plain, shape_text
+from ..passes.unit import Unit
 from ..report.tables import Table as Shown
 from ..schedules import in_use, own_file, read_file, write_file
 from ..targets import Choice
@@ -116,7 +116,7 @@ def tuned(
 
 def _tuned(
     made: Compilation,
-    fused: Fused,
+    fused: Unit,
     program_of: Callable[[Compilation], Program],
     gpu: str,
     bench: Bench | None,
@@ -145,7 +145,7 @@ def _tuned(
     return Tuned(made.net.name, gpu, tuple(rows), Table(entries))
 
 
-def _kernels(fused: Fused) -> dict[str, Node]:
+def _kernels(fused: Unit) -> dict[str, Node]:
     """The kernels of a program by what they compute."""
     found: dict[str, Node] = {}
     for node in fused.graph.order:

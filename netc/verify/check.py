@@ -26,7 +26,7 @@ from ..compiler.interpret import evaluate
 from ..compiler.ops.rounding import Arithmetic, Array, Bounded
 from ..compiler.program import Program
 from ..driver import Compilation
-from ..passes.fusion.fuse import Fused
+from ..passes.unit import Unit
 from .budget import analyse, measured
 from .compare import Compared, compare, differing
 from .crash import Crash, guarded
@@ -123,7 +123,7 @@ def check_kernels(subject: Subject, made: Compilation, graph: Graph, arithmetic:
     target fails.
     """
 
-    def ran(kernels: Fused) -> tuple[Fused, Program, Results]:
+    def ran(kernels: Unit) -> tuple[Unit, Program, Results]:
         whole = opened(kernels)
         program = made.lower(whole)
         return whole, program, execute(made, program, subject.feeds)

@@ -17,7 +17,7 @@ from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..driver import Compilation
 from ..grammar.source import SourceError, SourceErrors, UserError
-from ..passes.fusion.fuse import Fused
+from ..passes.unit import Unit
 from ..targets import Choice
 from .target import Array, execute, kernels_of
 from .unsafe import ProofFault
@@ -70,7 +70,7 @@ class Crashed(Exception):
         self.crash = crash
 
 
-def guarded(made: Compilation, graph: Graph, feeds: Mapping[str, Array], title: str, act: Callable[[Fused], T]) -> T:
+def guarded(made: Compilation, graph: Graph, feeds: Mapping[str, Array], title: str, act: Callable[[Unit], T]) -> T:
     """What `act` makes of the kernels of a graph; raises Crashed with the kernel named where the target fails."""
     try:
         kernels = made.fuse(graph)
@@ -89,7 +89,7 @@ def guarded(made: Compilation, graph: Graph, feeds: Mapping[str, Array], title: 
         raise Crashed(_traced(made, kernels, feeds, error, title)) from error
 
 
-def _traced(made: Compilation, kernels: Fused, feeds: Mapping[str, Array], error: Exception, title: str) -> Crash:
+def _traced(made: Compilation, kernels: Unit, feeds: Mapping[str, Array], error: Exception, title: str) -> Crash:
     """The fault with the kernel that fails alone in the same way."""
     if _usable(made):
         for kernel, alone, operands in _alone(kernels, feeds):
@@ -116,7 +116,7 @@ def _usable(made: Compilation) -> bool:
     return True
 
 
-def _alone(kernels: Fused, feeds: Mapping[str, Array]) -> Iterator[tuple[Node, Fused, dict[str, Array]]]:
+def _alone(kernels: Unit, feeds: Mapping[str, Array]) -> Iterator[tuple[Node, Unit, dict[str, Array]]]:
     """Each kernel in a graph of its own, with inputs in the place of its operands, and the oracle's values of these."""
     known: dict[Node, Array] = {}
 
@@ -134,7 +134,8 @@ def _alone(kernels: Fused, feeds: Mapping[str, Array]) -> Iterator[tuple[Node, F
         inputs = [ops.input_(name=name, shape=shape, dtype=dtype) for name, (shape, dtype) in places.items()]
         own = kernel.with_inputs(inputs)
         outputs = {f"out{i}": ops.item(own, **item.attrs) for i, item in items.items()}
-        yield kernel, replace(kernels, graph=Graph(outputs)), operands
+        orders = kernels.orders and {outputs[f"out{i}"]: kernels.orders[item] for i, item in items.items()}
+        yield kernel, replace(kernels, graph=Graph(outputs), orders=orders), operands
         results, _ = evaluate(kernel.attrs["body"], operands)
         for i, item in items.items():
             known[item] = [*results.values()][i].reshape(item.shape)

@@ -19,7 +19,7 @@ from ..compiler import ops
 from ..compiler.graph import Graph, Node
 from ..compiler.program import Program, Proofs
 from ..driver import Compilation
-from ..passes.fusion.fuse import Fused
+from ..passes.unit import Unit
 from ..runtime.executable import Executable
 from ..runtime.state import State
 from ..targets import Choice
@@ -51,7 +51,7 @@ class Results:
     differing: tuple[str, ...] = ()
 
 
-def opened(kernels: Fused) -> Fused:
+def opened(kernels: Unit) -> Unit:
     """The same kernels, with the results of each among the outputs: only where values lie is different."""
     graph = kernels.graph
     named = set(graph.outputs.values())

@@ -8,7 +8,6 @@ one is said by a `Legality`: tilings for numpy, loop nests for GPUs. Without fus
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -29,19 +28,6 @@ MOST_NODES = 400
 MOST_APART = 8
 
 
-@dataclass(frozen=True)
-class Fused:
-    """The graph of kernels for some threads, and why it is as it is.
-
-    inner: whether the batch is the innermost axis of activations.
-    """
-
-    graph: Graph
-    ledger: tuple[Decision, ...]
-    inner: bool = False
-    threads: int = 1
-
-
 def fuse(
     graph: Graph,
     legality: Callable[[Stores], Legality[Form]],
@@ -49,19 +35,19 @@ def fuse(
     enabled: bool = True,
     nofuse: Collection[str] = (),
     recomputed: Collection[Node] = (),
-) -> Fused:
-    """A materialized graph as kernels, whose schedules have no numbers yet.
+) -> tuple[Graph, tuple[Decision, ...]]:
+    """A materialized graph as kernels, whose schedules have no numbers yet, and the ledger.
 
     nofuse: layers (scopes) whose nodes stay apart from other layers'. recomputed: nodes that their readers compute.
     """
     fusion = _Fusion(legality(Stores(graph, recomputed)), frozenset(nofuse))
     if not enabled:
-        return Fused(kernels_of(fusion.groups, fusion.legality), ())
+        return kernels_of(fusion.groups, fusion.legality), ()
     fusion.run()
     if known := fusion.legality.known(fusion.groups, nofuse):
         fusion = _Fusion(legality(Stores(graph, {*recomputed, *known})), frozenset(nofuse))
         fusion.run()
-    return Fused(kernels_of(fusion.groups, fusion.legality), (*fusion.ledger, *_recomputed(fusion.stores)))
+    return kernels_of(fusion.groups, fusion.legality), (*fusion.ledger, *_recomputed(fusion.stores))
 
 
 def _recomputed(stores: Stores) -> Iterator[Decision]:

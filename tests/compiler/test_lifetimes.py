@@ -16,10 +16,8 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.plan import Home, Plan, pack
 from netc.compiler.types import SIZES
 from netc.driver import compilation
-from netc.passes.fusion.fuse import fuse
-from netc.passes.fusion.materialize import materialize
-from netc.passes.fusion.tiles import Tiles
 from netc.passes.lowering import memory
+from support.numpy_program import tiles
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 Regions = dict[Node, Region]
@@ -37,7 +35,7 @@ class Planned:
     """A graph of kernels, one for each op, with a plan, and its values in the arena, row-major."""
 
     def __init__(self, outputs: dict[str, Node], updates: dict[str, Node] | None = None) -> None:
-        self.graph = fuse(materialize(Graph(outputs, updates or {})), Tiles, enabled=False).graph
+        self.graph = tiles(Graph(outputs, updates or {}), enabled=False).graph
         self.plan = memory.plan(self.graph, threads=1, inner=False)
 
     def placed(self, plan: Plan) -> tuple[Regions, int]:

@@ -10,10 +10,10 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.program import Program
 from netc.compiler.types import TensorType
-from netc.passes.lowering.lower import lower
 from netc.runtime.triton.compile.ahead import Binary, job_of
 from netc.runtime.triton.compile.architectures import KNOWN
 from netc.runtime.triton.compile.compiling import compile_jobs
+from support.lowered import lower
 from support.op_samples import SAMPLES
 from support.triton_folders import kernel_cache, needs_triton
 

@@ -25,10 +25,10 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.numbers import Precision
-from netc.passes.lowering.lower import Choices, kernels_of
 from support import lone_kernels
 from support.interpreted import run_interpreted
 from support.lone_kernels import run_each
+from support.lowered import kernels_of
 from support.triton_folders import needs_triton
 from support.triton_nets import GPU, check_step, made, run_all
 
@@ -148,7 +148,7 @@ def test_a_write_beside_the_results_is_found(watched: bool, told: str, monkeypat
     """Into the other part of a concat, which is memory as well: by its access, and by the bytes that it leaves."""
     x, w = ops.input_(name="x", shape=(2, 3), dtype="f32"), ops.input_(name="w", shape=(3, 4), dtype="f32")
     graph = Graph({"joined": ops.concat(ops.exp(x), ops.dot(x, w), axis=1)})
-    kernels = kernels_of(graph, "triton", Choices(arch="interpreter"))
+    kernels = kernels_of(graph, "triton", arch="interpreter")
     feeds = {"x": np.ones((2, 3), np.float32), "w": np.ones((3, 4), np.float32)}
     ran = [*run_each(kernels, feeds, Arithmetic())]
     assert len(ran) == 2

@@ -19,12 +19,12 @@ from netc.compiler.loops.domain import domain_of
 from netc.compiler.ops.rounding import Arithmetic
 from netc.driver import Compilation
 from netc.numbers import Precision
-from netc.passes.lowering.lower import Choices, kernels_of
 from netc.passes.lowering.machines import DEVICES
 from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.options import SPARE
 from support.lone_kernels import Ran, run_each
+from support.lowered import kernels_of
 from support.triton_folders import kernel_cache, needs_triton
 from support.triton_nets import GPU, check_step, made, run_all
 
@@ -164,7 +164,7 @@ def test_a_variance_is_found_with_its_mean(
     middle = ops.mul(ops.sum_(x, axes=axes), share)
     away = ops.add(x, ops.broadcast(ops.neg(middle), shape=shape))
     graph = Graph({"mean": middle, "variance": ops.mul(ops.sum_(ops.mul(away, away), axes=axes), share)})
-    fused = kernels_of(graph, "triton", Choices(arch=GPU))
+    fused = kernels_of(graph, "triton", arch=GPU)
     rng = np.random.default_rng(0)
     # Rows drift, so that parts have means of their own.
     drift = np.linspace(0, 3, math.prod(shape)).reshape(shape)
@@ -186,7 +186,7 @@ def test_other_squares_wait_for_what_they_deviate_from() -> None:
         return Graph({"squares": ops.sum_(ops.mul(away, away), axes=(0, 2, 3))})
 
     for graph, together in ((squares(x, x, 1024), 1), (squares(x, y, 1024), 2), (squares(x, x, 1023), 2)):
-        fused = kernels_of(graph, "triton", Choices(arch=GPU))
+        fused = kernels_of(graph, "triton", arch=GPU)
         assert sum(node.op is ops.kernel for node in fused.graph.order) == together
         assert len(deviations(graph.order)) == 2 - together
 

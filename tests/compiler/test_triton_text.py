@@ -17,9 +17,9 @@ from netc.compiler.kernel import Blocks
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.program import Program
 from netc.compiler.types import SIZES
-from netc.passes.lowering.lower import lower
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import gradient
+from support.lowered import lower
 from support.standalone import Standalone, layer, softmax, tensor
 from support.triton_program import in_blocks, program_of
 

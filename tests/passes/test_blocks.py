@@ -13,9 +13,9 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.text import print_graph
 from netc.driver import compilation
-from netc.passes.fusion.fuse import Fused
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
+from netc.passes.unit import Unit
 from support.triton_program import nests
 
 FOLDER = Path(__file__).parent / "golden"
@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 Golden = Callable[[Path, str], None]
 
 
-def kernels(fused: Fused) -> list[Node]:
+def kernels(fused: Unit) -> list[Node]:
     return [n for n in fused.graph.order if n.op is ops.kernel]
 
 
@@ -37,7 +37,7 @@ def layers_of(kernel: Node) -> set[str]:
     return {origin.scope for n in work for origin in body.origins(n)}
 
 
-def step(name: str, batch: int) -> Fused:
+def step(name: str, batch: int) -> Unit:
     file = EXAMPLES / f"{name}.net"
     return compilation(file, mode="train", target="triton", dims={"N": batch}, arch="cuda:90").fused
 

@@ -42,7 +42,7 @@ def test_gradients_without_an_update_keep_their_values() -> None:
 
 
 def _seconds(graph: Graph, passes: Pipeline) -> float:
-    stages: list[Stage] = []
+    stages: list[Stage[Graph]] = []
     run(graph, passes, stages.append)
     return sum(stage.seconds for stage in stages)
 

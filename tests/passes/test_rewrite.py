@@ -173,7 +173,7 @@ def test_nine_thousand_nodes_take_about_a_second() -> None:
 
 
 def test_passes_run_in_order_and_are_observed() -> None:
-    stages: list[Stage] = []
+    stages: list[Stage[Graph]] = []
     graph = Graph({"y": _x() * 1.0})
     after = run(graph, [("merge", merge_equal), ("simplify", simplify)], stages.append)
     assert [s.name for s in stages] == ["merge", "simplify"]

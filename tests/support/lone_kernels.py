@@ -24,8 +24,9 @@ from netc.compiler.ops.rounding import Arithmetic, Bounded
 from netc.compiler.plan import aligned
 from netc.compiler.program import Function, Launch, Program
 from netc.compiler.types import TensorType
-from netc.passes.fusion.fuse import Fused
-from netc.passes.lowering.lower import TARGETS
+from netc.passes import manager
+from netc.passes.pipeline import LOWER
+from netc.passes.unit import Unit
 from netc.runtime.triton.run.storage import STORED, packed, size_of, unpacked
 from netc.verify.budget import analyse
 from netc.verify.compare import Compared, compare
@@ -59,7 +60,7 @@ class Ran:
 
 
 def run_each(
-    kernels: Fused,
+    kernels: Unit,
     feeds: Mapping[str, Array],
     arithmetic: Arithmetic,
     chosen: Callable[[Node], bool] = lambda kernel: True,
@@ -68,7 +69,8 @@ def run_each(
 
     feeds: for inputs and state by name. chosen: which kernels are run; for the others the oracle stands in.
     """
-    graph, placed = kernels.graph, TARGETS["triton"][1](kernels)
+    graph, placed = kernels.graph, manager.run(kernels, LOWER["triton"][-1:]).plan
+    assert placed is not None
     storage = Storage(graph, placed, write_kernel)
     values = _Values(graph, feeds)
     seen: set[tuple[str, ...]] = set()

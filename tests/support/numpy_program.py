@@ -13,11 +13,11 @@ from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.program import Program, StateInfo
 from netc.passes.fusion import tiles as legality
-from netc.passes.fusion.fuse import Fused
 from netc.passes.lowering import tiling
-from netc.passes.lowering.lower import Choices, kernels_of, lower
+from netc.passes.unit import Unit
 from netc.runtime.executable import Executable
 from netc.runtime.state import State
+from support.lowered import kernels_of, lower
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -35,9 +35,9 @@ def small_tiles(tile_bytes: int = 64) -> Iterator[None]:
         yield
 
 
-def tiles(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), threads: int = 1) -> Fused:
+def tiles(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), threads: int = 1) -> Unit:
     """A graph of primitives as kernels for numpy."""
-    return kernels_of(graph, "numpy", Choices(enabled, nofuse, threads))
+    return kernels_of(graph, "numpy", fused=enabled, nofuse=nofuse, threads=threads)
 
 
 def program_of(graph: Graph, *, threads: int = 1, fused: bool = True) -> Program:

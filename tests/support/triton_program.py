@@ -15,10 +15,10 @@ from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import domain_of
 from netc.compiler.program import Program
-from netc.passes.fusion.fuse import Fused
 from netc.passes.lowering import schedule
-from netc.passes.lowering.lower import Choices, kernels_of, lower
+from netc.passes.unit import Unit
 from support.interpreted import run_interpreted
+from support.lowered import kernels_of, lower
 from support.numpy_program import made_up
 
 Array = np.ndarray[Any, Any]
@@ -43,9 +43,9 @@ def in_blocks(blocks: Blocks, kind: str = "reduce") -> Iterator[None]:
         yield
 
 
-def nests(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), arch: str = "cuda:90") -> Fused:
+def nests(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), arch: str = "cuda:90") -> Unit:
     """A graph of primitives as kernels for a GPU."""
-    return kernels_of(graph, "triton", Choices(enabled, nofuse, arch=arch))
+    return kernels_of(graph, "triton", fused=enabled, nofuse=nofuse, arch=arch)
 
 
 def program_of(graph: Graph, *, fused: bool = True, arch: str = "interpreter") -> Program:
