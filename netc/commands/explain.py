@@ -1,4 +1,4 @@
-"""`netc explain`: more about an error code, or why what was fused in a net and what was not."""
+"""`netc explain`: more about an error code, or why what was fused or simplified in a net and what was not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 @choice_of_machine(seed=False)
 @choice_of_numbers
 @choice_of_arch
-@click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not.")
+@click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not. Laws at each place.")
+@click.option("--laws", is_flag=True, help="The laws of arithmetic that were applied, or refused, in place of fusion.")
 @as_json
 def command(
     what: str,
@@ -49,6 +50,7 @@ def command(
     numbers: Numbers,
     arch: str,
     all_: bool,
+    laws: bool,
     json_: bool,
 ) -> None:
     """Explain an error code (E310), or for a net each edge that could be fused: done, or why not.
@@ -56,6 +58,9 @@ def command(
     The ledger of fusion says each law or reason once, and under it for each layer, or pair of layers, the edges from op
     to op; for those that were fused, the bytes of memory traffic that this saves. --json has every edge. With --arch
     (target triton) the kernels are compiled for that GPU, and a second table says what each uses of it.
+
+    With --laws: which laws (x * 1 = x) the passes before fusion applied in which layers, and how often; which fitted
+    and were refused, and why; and where numbers may be rounded otherwise, why that is allowed.
     """
     if not what.endswith(".net") and not Path(what).exists():
         _code(what, json_)
@@ -77,7 +82,18 @@ def command(
         arch=shown_for(target, device),
         threads=threads,
     )
-    if arch:
+    if laws:
+        if arch:
+            raise UserError("--arch means nothing for --laws: the same laws are applied for every GPU")
+        from ..report.laws import law_json, law_rows, law_tables
+
+        rows = law_rows(made)
+        if json_:
+            print_json(law_json(rows))
+        else:
+            for table in law_tables(rows, all_):
+                table.show()
+    elif arch:
         from ..report.kernels import compiled_for, kernel_rows, kernel_table
 
         program, binaries = compiled_for(made, arch)

@@ -71,20 +71,26 @@ class Rule:
 
 @dataclass
 class Ledger:
-    """How often each law was applied, and how often refused for which reason."""
+    """How often each law was applied, and how often the last round over the graph refused it for which reason."""
 
     fired: dict[str, int] = field(default_factory=dict)
     refused: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def apply(self, law: str) -> None:
-        self.fired[law] = self.fired.get(law, 0) + 1
+    def again(self) -> None:
+        """A round begins: what was refused in the one before may not be in this one."""
+        self.refused.clear()
+
+    def apply(self, rule: Rule, node: Node) -> None:
+        """A rule has replaced a node."""
+        self.fired[rule.law] = self.fired.get(rule.law, 0) + 1
 
     def shared(self) -> int:
         """How often a rule was refused because a result has other readers."""
         return sum(n for (_, reason), n in self.refused.items() if reason == SHARED)
 
-    def refuse(self, law: str, reason: str) -> None:
-        self.refused[law, reason] = self.refused.get((law, reason), 0) + 1
+    def refuse(self, rule: Rule, node: Node, reason: str) -> None:
+        """A rule that fits a node is not applied."""
+        self.refused[rule.law, reason] = self.refused.get((rule.law, reason), 0) + 1
 
 
 def rewrite(graph: Graph, rules: Iterable[Rule], ledger: Ledger | None = None) -> Graph:
@@ -92,7 +98,9 @@ def rewrite(graph: Graph, rules: Iterable[Rule], ledger: Ledger | None = None) -
 
     Raises GraphError when the rules run in a circle.
     """
-    return _Rewriting(graph, _Table(tuple(rules)), ledger or Ledger()).run()
+    ledger = ledger if ledger is not None else Ledger()
+    ledger.again()
+    return _Rewriting(graph, _Table(tuple(rules)), ledger).run()
 
 
 def merge_equal(graph: Graph) -> Graph:
@@ -213,11 +221,11 @@ class _Rewriting:
                 with at(node.span, node.scope):
                     new = rule.rewrite(Match(node, dict(found), self.count))
                 if isinstance(new, Refuse):
-                    self.ledger.refuse(rule.law, new.reason)
+                    self.ledger.refuse(rule, node, new.reason)
                 elif new is not None and new is not node:
                     if new.result != node.result:
                         raise GraphError(f"the rule {rule.law!r} made {new.result} of {node.result}")
-                    self.ledger.apply(rule.law)
+                    self.ledger.apply(rule, node)
                     return new
         return None
 

@@ -28,10 +28,10 @@ def to_the_end(graph: Graph, rules: Sequence[Rule], ledger: Ledger | None = None
     """
     # Merging first tells the rules how many readers a node has in truth.
     graph = merge_equal(graph)
-    ledger = ledger or Ledger()
+    ledger = ledger if ledger is not None else Ledger()
     for _ in range(MAX_ROUNDS):
-        fired, shared = sum(ledger.fired.values()), ledger.shared()
+        fired = sum(ledger.fired.values())
         graph = rewrite(graph, rules, ledger)
-        if sum(ledger.fired.values()) == fired or ledger.shared() == shared:
+        if sum(ledger.fired.values()) == fired or not ledger.shared():
             break
     return graph

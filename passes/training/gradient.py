@@ -12,7 +12,7 @@ from ...compiler import expr, ops
 from ...compiler.graph import Graph, GraphError, Node, at
 from ...compiler.net import OBJECTIVE
 from ..manager import Pass
-from ..rules.rewrite import Match, Rule, of, rewrite, var
+from ..rules.rewrite import Ledger, Match, Rule, of, rewrite, var
 
 # What follows a name in the outputs that hold gradients.
 GRADIENT = ".grad"
@@ -108,6 +108,6 @@ def _value(m: Match) -> Node:
 _ERASE = Rule("surrogate(value, path) = value", of(ops.surrogate, var("value"), var("path")), _value)
 
 
-def erase_surrogate(graph: Graph) -> Graph:
+def erase_surrogate(graph: Graph, ledger: Ledger | None = None) -> Graph:
     """Keep the value of each `surrogate`: right once gradients are taken, or where none is wanted."""
-    return rewrite(graph, (_ERASE,))
+    return rewrite(graph, (_ERASE,), ledger)

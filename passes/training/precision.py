@@ -24,7 +24,7 @@ from ...compiler.types import TensorType
 from ..fusion.materialize import flat_view
 from ..manager import Pass
 from ..rules.algebra import CASTS, REPEATED
-from ..rules.rewrite import Match, Rule, of, rewrite
+from ..rules.rewrite import Ledger, Match, Rule, of, rewrite
 from .flatten import TOGETHER, part
 
 Precision = Literal["f32", "bf16", "f16"]
@@ -85,9 +85,9 @@ def types_of(net: Net, wanted: Precision = "f32") -> Types:
 def precision(types: Types) -> Pass:
     """A pass after which layers compute in their types. The graph is one of f32, after `flatten` and `simplify`."""
 
-    def run(graph: Graph) -> Graph:
+    def run(graph: Graph, ledger: Ledger | None = None) -> Graph:
         """Cast the operands of products, and what layers of 16 bits hand on."""
-        return rewrite(_widened(_Narrowing(graph, types).run()), (*CASTS, *REPEATED, *EXACT))
+        return rewrite(_widened(_Narrowing(graph, types).run()), (*CASTS, *REPEATED, *EXACT), ledger)
 
     return run
 

@@ -49,6 +49,10 @@ def netc(*arguments: str) -> Result:
         (("explain", "E201", "--arch", "cuda:90"), "--arch means nothing for the error code E201"),
         (("explain", "e201", "--batch", "3"), "--batch means nothing for the error code E201"),
         (("explain", "E201", "--all"), "--all means nothing for the error code E201"),
+        (
+            ("explain", "tiny.net", "--laws", "--target", "triton", "--arch", "cuda:90"),
+            "--arch means nothing for --laws",
+        ),
         (("show", "tiny.net", "--stage", "ast", "--batch", "3"), "--batch means nothing for --stage ast"),
         (("show", "tiny.net", "--stage", "ast", "--unfused"), "--unfused means nothing for --stage ast"),
         (("show", "tiny.net", "--target", "triton", "--threads", "2"), "they are not for the target triton"),

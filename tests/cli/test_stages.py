@@ -118,6 +118,25 @@ def out_of_fusion(text: str) -> int:
     return int(looked) - int(fused)
 
 
+def test_explain_the_laws() -> None:
+    code, out, _ = run("explain", LENET, "--laws")
+    assert code == 0
+    rows = json.loads(run("explain", LENET, "--laws", "--json")[1])
+    assert {"pass", "law", "why", "layer", "place", "refused", "times"} == set(rows[0])
+    applied, refused = ([row for row in rows if (row["refused"] is not None) == told] for told in (False, True))
+    assert (
+        f"{len({row['law'] for row in applied})} laws applied, at {sum(row['times'] for row in applied)} nodes" in out
+    )
+    (transposed,) = (row for row in applied if row["law"].startswith("transpose(dot") and row["layer"] == "ip1")
+    assert (transposed["pass"], transposed["place"], transposed["why"]) == ("simplify", "lenet.net:12", None)
+    assert all(row["layer"] == "(solver)" for row in refused)
+    for row in rows:
+        assert row["law"] in out
+        assert all(text in out for text in (row["refused"], row["why"]) if text)
+    places = run("explain", LENET, "--laws", "--all")[1]
+    assert {row["place"] for row in rows} <= set(places.split())
+
+
 def test_explain_a_net() -> None:
     code, out, _ = run("explain", LENET, "--batch", "8")
     assert code == 0
