@@ -10,69 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
 from .compiler.codegen import emit
-from .compiler.codegen.target import TARGETS
 from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, StateInfo, TrainSpec
 from .compiler.types import SIZES
-from .grammar.source import UserError, suggest
+from .grammar.source import Source, UserError, suggest
 from .machine import cores
-from .numbers import Numbers
 from .passes import manager, pipeline
 from .passes.training.flatten import flat_layout, learned
 from .passes.training.precision import Types, types_of
 from .passes.training.scaling import Scaling
 from .passes.training.update import apply, solver_state
 from .passes.unit import Choices, Unit
+from .request import Request
 from .runtime.memory import available
-from .schedules import Schedules, in_use
-from .targets import Choice, check_threads
 
 if TYPE_CHECKING:
     from .passes.lowering.choice import Measured
     from .runtime.executable import Executable
     from .runtime.state import State
 
-Mode = Literal["train", "test"]
 SOLVER = "(solver)"  # in the place of a layer: no layer has such a name
-
-
-@dataclass(frozen=True)
-class Request:
-    """Which program of a file is wanted.
-
-    net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. outputs:
-    the values wanted; without it all losses, metrics and (to test) outputs. gradients: inputs, parameters and any other
-    values whose gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file
-    has a `train` block, else its gradients are all of it. fused: False keeps each op a kernel of its own. device:
-    what runs it. threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it
-    the one it runs on. numbers: in which it computes. schedules: the files of measured blocks; those that `using` says.
-    """
-
-    mode: Mode = "test"
-    net: str | None = None
-    dims: Mapping[str, int] = field(default_factory=dict)
-    outputs: tuple[str, ...] | None = None
-    gradients: tuple[str, ...] = ()
-    update: bool | None = True
-    fused: bool = True
-    target: str = "numpy"
-    threads: int = 0
-    device: str = "cpu"
-    arch: str = ""
-    numbers: Numbers = field(default_factory=Numbers)
-    schedules: Schedules = field(default_factory=in_use)
-
-    def __post_init__(self) -> None:
-        check_threads(self.target, self.threads)
 
 
 class Compilation:
@@ -91,7 +57,8 @@ class Compilation:
     ) -> None:
         self.experiment = experiment
         self.request = request
-        self.spec = spec or _block_of(experiment, request.net)
+        named = experiment.net(request.net).definition.name.name if request.net is not None else None
+        self.spec = spec or _block_of(experiment, named)
         self._layout = layout
         self._trial: dict[str, Blocks] = {}
 
@@ -103,7 +70,19 @@ class Compilation:
         # What the `train` block says gives way to what the caller says.
         given = {k: v for k, v in self.experiment.settings.items() if k in self.experiment.net(name).formals}
         settings = {**(self.spec.settings if self.spec else {}), **given}
-        return build(self.experiment, name, mode=want.mode, dims=want.dims, settings=settings, outputs=want.outputs)
+        net = build(
+            self.experiment,
+            name,
+            mode=want.mode,
+            dims=want.dims,
+            settings=settings,
+            outputs=want.outputs,
+            deployed=want.deployed,
+        )
+        if want.deployed and want.outputs is None and not net.outputs:
+            has = "`output`s are of test mode" if want.mode == "train" else "the net has no `output`"
+            raise UserError(f"{self.experiment.source.path}: {has}; name a value with --output")
+        return net
 
     @cached_property
     def layout(self) -> tuple[StateInfo, ...]:
@@ -116,15 +95,17 @@ class Compilation:
 
     def on(self, arch: str) -> Compilation:
         """The same program for another GPU; what does not depend on that is shared."""
-        other = copy(self)
-        other.request = replace(self.request, arch=arch)
-        return other._fresh()
+        return self._other(replace(self.request, arch=arch))
+
+    def unfused(self) -> Compilation:
+        """The same program with each op a kernel of its own."""
+        return self._other(replace(self.request, fused=False))
 
     def trying(self, blocks: Mapping[str, Blocks]) -> Compilation:
         """The same program with these blocks for kernels, by their hash, before all that is in tables."""
-        other = copy(self)
+        other = self._other(self.request)
         other._trial = dict(blocks)
-        return other._fresh()
+        return other
 
     def keeping(self, names: Sequence[str]) -> Compilation:
         """The same program with these values, of layers or bound names, among its outputs as well."""
@@ -137,18 +118,27 @@ class Compilation:
         return self._of(net, replace(self.request, update=False, gradients=tuple(gradients)))
 
     def _of(self, net: Net, request: Request) -> Compilation:
-        other = copy(self)
+        other = self._other(request)
         # Layers compute in the same types, whoever reads them in a part.
-        vars(other).update(request=request, net=net, types=self.types, layout=self.layout)
+        vars(other).update(net=net, types=self.types, layout=self.layout)
         for station in ("pipeline", "stations", "state"):
             vars(other).pop(station, None)
-        return other._fresh()
+        return other
 
-    def _fresh(self) -> Compilation:
-        """Without what depends on the GPU and the schedules."""
+    def _other(self, request: Request) -> Compilation:
+        """The same net, without what depends on how it is made into kernels."""
+        other = copy(self)
+        other.request = request
         for station in ("fused", "program", "apply_fused", "apply_program"):
-            vars(self).pop(station, None)
-        return self
+            vars(other).pop(station, None)
+        return other
+
+    def sized(self, records: int) -> Compilation:
+        """The same program for so many records at a time, unless the net fixes them."""
+        if self.net.dims.get("N", records) == records:
+            return self
+        dims = {**self.request.dims, "N": records}
+        return Compilation(self.experiment, replace(self.request, dims=dims), layout=self._layout, spec=self.spec)
 
     @property
     def learns(self) -> bool:
@@ -238,12 +228,12 @@ class Compilation:
     def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""
         want = self.request
-        if not TARGETS[want.target].schedules or not want.fused:
+        if not want.choice.row.schedules or not want.fused:
             return None
         from .passes.lowering.choice import Measured
 
         # A program for another GPU than this machine's is written for its architecture, whatever its name.
-        cuda = Choice(want.target, want.device).open() if not want.arch else None
+        cuda = want.choice.open() if not want.arch else None
         return Measured(
             want.schedules.table(), want.schedules.frozen, cuda.gpu if cuda is not None else "", self._trial
         )
@@ -256,7 +246,7 @@ class Compilation:
     @property
     def arch(self) -> str:
         """The architecture of GPU that a program for one is written for."""
-        choice = Choice(self.request.target, self.request.device)
+        choice = self.request.choice
         return self.request.arch or choice.arch or choice.row.arch
 
     @cached_property
@@ -311,7 +301,7 @@ class Compilation:
         return (*self.layout, *solver_state(solver, self.layout, batches=batches, scaling=self.scaling))
 
     def new_state(self, seed: int | None = None) -> State:
-        """State of its own, with first values from the seed (without one, the block's, or 0).
+        """State of its own, with first values from the seed (without one, the request's, the block's, or 0).
 
         UserError where the program would not fit into the memory of this machine.
         """
@@ -330,7 +320,8 @@ class Compilation:
                 f"this machine has {available() / 1e9:.1f} GB; smaller dimensions need less"
             )
         state = State(self.state)
-        state.fill(seed if seed is not None else self.spec.seed if self.spec else 0)
+        seeds = (seed, self.request.seed, self.spec.seed if self.spec else 0)
+        state.fill(next(one for one in seeds if one is not None))
         return state
 
     def executables(self, state: State) -> list[Executable]:
@@ -341,44 +332,14 @@ class Compilation:
         return [Executable(p, state, device) for p in (self.program, self.apply_program) if p is not None]
 
 
-def compilation(
-    path: str | Path,
-    *,
-    mode: str = "test",
-    net: str | None = None,
-    dims: Mapping[str, int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    outputs: Sequence[str] | None = None,
-    gradients: Sequence[str] = (),
-    update: bool | None = True,
-    fused: bool = True,
-    target: str = "numpy",
-    device: str = "cpu",
-    threads: int | None = None,
-    numbers: Numbers | None = None,
-    arch: str = "",
-) -> Compilation:
-    """The compilation of one program of a file; raises SourceErrors, or UserError for a file that cannot be read."""
-    if mode not in ("train", "test"):
-        raise UserError(f"the mode is `train` or `test`, not `{mode}`")
-    experiment = load(Path(path), settings=settings or {}, dims=dims)
-    return Compilation(
-        experiment,
-        Request(
-            mode="train" if mode == "train" else "test",
-            net=experiment.net(net).definition.name.name if net is not None else None,
-            dims=dims or {},
-            outputs=tuple(outputs) if outputs is not None else None,
-            gradients=tuple(gradients),
-            update=update,
-            fused=fused,
-            target=target,
-            device=device,
-            threads=threads or 0,
-            numbers=numbers or Numbers(),
-            arch=arch,
-        ),
-    )
+def compilation(file: str | Path | Source, request: Request | None = None, **wanted: Any) -> Compilation:
+    """The compilation of one program of a file. wanted: what a `Request` takes, in the place of one.
+
+    Raises SourceErrors, or UserError for a file that cannot be read.
+    """
+    want = request or Request(**wanted)
+    source = file if isinstance(file, Source) else Path(file)
+    return Compilation(load(source, settings=want.settings, dims=want.dims), want)
 
 
 def _block_of(experiment: Experiment, net: str | None) -> TrainSpec | None:

@@ -1,27 +1,20 @@
-"""The schedule files that programs are compiled with: the committed ones, the user's own, and one that is named.
+"""The schedule files that programs are compiled with: one that is named, before the user's own.
 
-`using(file, frozen=True)` says it for all that is compiled inside; the command line's --schedules and --frozen do that.
-Committed files lie beside the cost model (`passes/lowering/schedules/*.json`), the user's in the user's cache folder.
+The user's lies in the user's cache folder; `netc tune` writes both.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import passes
 from .grammar.source import UserError
 
 if TYPE_CHECKING:
     from .passes.lowering.measured import Table
 
-COMMITTED = Path(passes.__file__).parent / "lowering" / "schedules"
 OWN = "schedules.json"
 
 
@@ -33,35 +26,16 @@ class Schedules:
     frozen: bool = False
 
     def table(self) -> Table:
-        """The entries of all files: those of `file` before the user's, these before the committed ones."""
-        table = _committed()
-        own = own_file()
+        """The entries of both files."""
+        from .passes.lowering.measured import Table
+
+        table, own = Table(), own_file()
         if own is not None and own.is_file():
             try:
-                table = read_file(own).over(table)
+                table = read_file(own)
             except UserError as error:
                 raise UserError(f"{error}; it is your own, which `netc tune` writes: mend it, or delete it") from None
-        if self.file is not None:
-            table = read_file(self.file).over(table)
-        return table
-
-
-_used: ContextVar[Schedules | None] = ContextVar("schedules", default=None)
-
-
-@contextmanager
-def using(file: str | Path | None = None, *, frozen: bool = False) -> Iterator[None]:
-    """Compile with a schedule file; with `frozen` fail where a kernel is in none, instead of asking the cost model."""
-    token = _used.set(Schedules(Path(file) if file is not None else None, frozen))
-    try:
-        yield
-    finally:
-        _used.reset(token)
-
-
-def in_use() -> Schedules:
-    """What `using` says here."""
-    return _used.get() or Schedules()
+        return table if self.file is None else read_file(self.file).over(table)
 
 
 def read_file(path: Path) -> Table:
@@ -98,13 +72,3 @@ def own_file() -> Path | None:
 
     folder = cache_folder()
     return folder.parent / OWN if folder is not None else None
-
-
-@cache
-def _committed() -> Table:
-    from .passes.lowering.measured import Table
-
-    table = Table()
-    for path in sorted(COMMITTED.glob("*.json")) if COMMITTED.is_dir() else ():
-        table = read_file(path).over(table)
-    return table

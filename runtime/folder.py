@@ -47,6 +47,18 @@ def last_run(net: str, base: Path = RUNS) -> Path:
     raise UserError(f"{parent}: there is no run to go on with")
 
 
+def last_weights(net: str) -> Path:
+    """The weights that the last run of a net ended with; a `UserError` where there are none."""
+    try:
+        folder = last_run(net)
+    except UserError:
+        raise UserError(f"no run of `{net}` is in {RUNS / net}: train it here first, or use --weights") from None
+    found = sorted(folder.rglob(f"{net}.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f"{folder}: the last run of `{net}` has not ended, so it has no weights; use --weights")
+    return found[-1]
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run's folder; a `UserError` if another process trains there now."""

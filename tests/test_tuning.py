@@ -21,7 +21,7 @@ from netc.passes.lowering.choice import near
 from netc.passes.lowering.machines import device
 from netc.passes.lowering.measured import Table
 from netc.report.profiling import made_up_feeds
-from netc.schedules import using, write_file
+from netc.schedules import Schedules, write_file
 from support.interpreted import run_interpreted
 
 ROOT = Path(__file__).parents[1]
@@ -63,8 +63,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def made(net: Path) -> Compilation:
-    return compilation(net, mode="train", dims={"N": 2}, target="triton", device="cpu", arch="cuda:90", update=None)
+def made(net: Path, file: Path | None = None, frozen: bool = False, **more: Any) -> Compilation:
+    wanted = {"mode": "train", "dims": {"N": 2}, "target": "triton", "device": "cpu", "arch": "cuda:90", "update": None}
+    return compilation(net, **{**wanted, "schedules": Schedules(file, frozen), **more})
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,7 @@ def test_blocks_change_and_results_do_not(net: Path, found: Tuned, tmp_path: Pat
     assert now < 0.8 * before
     write_file(tmp_path / "found.json", found.table)
     plain = made(net).program
-    with using(tmp_path / "found.json", frozen=True):
-        other = made(net).program
+    other = made(net, tmp_path / "found.json", frozen=True).program
     assert sum(blocks(plain)[key] != blocks(other)[key] for key in blocks(plain)) > 3
     feeds: dict[str, Any] = {**made_up_feeds(plain.inputs, 3), ".rate": np.float32(0.1)}
     state: dict[str, Any] = {
@@ -106,17 +106,15 @@ def test_the_same_measurements_give_the_same_file(net: Path, found: Tuned) -> No
 
 
 def test_frozen_fails_for_what_is_in_no_file(net: Path, found: Tuned, tmp_path: Path) -> None:
-    with using(frozen=True), pytest.raises(UserError, match=r"--frozen: no schedule for cuda:90 of .*conv1.*netc tune"):
-        _ = made(net).program
-    write_file(tmp_path / "found.json", found.table)
-    with using(tmp_path / "found.json", frozen=True):
-        _ = made(net).program
-        with pytest.raises(UserError, match="cuda:80"):
-            _ = made(net).on("cuda:80").program
-        unfused = compilation(
-            net, mode="train", dims={"N": 2}, target="triton", device="cpu", arch="cuda:90", fused=False
-        )
-        assert unfused.program.launches  # what is compared with is never tuned
+    with pytest.raises(UserError, match=r"--frozen: no schedule for cuda:90 of .*conv1.*netc tune"):
+        _ = made(net, frozen=True).program
+    file = tmp_path / "found.json"
+    write_file(file, found.table)
+    whole = made(net, file, frozen=True)
+    assert whole.program.launches
+    with pytest.raises(UserError, match="cuda:80"):
+        _ = whole.on("cuda:80").program
+    assert whole.unfused().program.launches  # what is compared with is never tuned
 
 
 def keys_of(made: Compilation) -> dict[str, Node]:
@@ -130,7 +128,7 @@ def test_a_kernel_is_known_by_what_it_computes_not_by_its_blocks(net: Path, foun
     keys = list(keys_of(first))
     tried = first.trying({row: row_blocks.blocks for row, row_blocks in zip(keys, found.rows, strict=False)})
     assert list(keys_of(tried)) == keys
-    other = compilation(net, mode="train", dims={"N": 4}, target="triton", device="cpu", arch="cuda:90", update=None)
+    other = made(net, dims={"N": 4})
     assert not keys_of(other).keys() & {k for k in keys if _has_batch(first, k)}
 
 

@@ -73,6 +73,13 @@ class Experiment:
             raise UserError(f"{self.source.path} has no net")
         return names[-1]
 
+    def tested(self) -> DataSpec | None:
+        """The data that the last `train` block tests on, or learns from."""
+        if not self.trains:
+            return None
+        spec = self.trains[-1]
+        return spec.tests[-1].data if spec.tests else spec.data[0]
+
     def batch(self, net: str) -> int | None:
         """The batch of the data that the last `train` block of a net reads."""
         for train in reversed(self.trains):

@@ -36,13 +36,14 @@ def build(
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
+    deployed: bool = False,
 ) -> Net:
     """The graph of one net in one mode.
 
     dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2. settings: of
     the net's own parameters, over what `load` was given. outputs: the names wanted, any that the net binds; None:
-    losses and metrics in training, all roles in testing. Raises SourceErrors, and UserError for names that
-    are not in the file.
+    losses and metrics in training, all roles in testing; of a net that is deployed what it calls outputs. Raises
+    SourceErrors, and UserError for names that are not in the file.
     """
     entry = experiment.net(net)
     given = _net_settings(experiment, entry, settings)
@@ -56,6 +57,8 @@ def build(
     problems = Problems()
     state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given)
     problems.raise_if_any()
+    if deployed and outputs is None:
+        outputs = [key for key, (kind, node, _) in state.roles.items() if kind == "output" and node and mode == "test"]
     return assemble(state, env, net, mode, outputs, tuple(problems.warnings))
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ..grammar.source import UserError
+from ..request import Mode, request
 from .checking import Problem, check
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .compiled import Compiled
 
 __all__ = ["Problem", "check", "compile", "export", "profile", "summary", "test", "train"]
-
-Mode = Literal["train", "test"]
 
 
 def compile(
@@ -41,6 +39,8 @@ def compile(
     fused: bool = True,
     threads: int | None = None,
     seed: int | None = None,
+    schedules: str | Path | None = None,
+    frozen: bool = False,
 ) -> Compiled:
     """Compile a net of a `.net` file, with first values from `seed` in its state.
 
@@ -51,7 +51,8 @@ def compile(
     returned as `<name>.grad`. target, device: `numpy` on `cpu`, or `triton` on `cuda` (a GPU) or on `cpu` (an
     interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
     `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:
-    products of f32 by TF32, on GPUs.
+    products of f32 by TF32, on GPUs. schedules: a file of measured blocks for a GPU's kernels, as `netc tune` writes;
+    with `frozen` a kernel that is in no file is an error.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
@@ -67,27 +68,29 @@ def compile(
     True
     """
     from ..driver import compilation
-    from ..numbers import numbers
-    from ..targets import choose
     from .compiled import Compiled, Step
 
-    choice = choose(target, device)
-    made = compilation(
-        path,
+    want = request(
         mode=mode,
         net=net,
+        target=target,
+        device=device,
+        precision=precision,
+        tf32=tf32,
+        scale_growth=scale_growth,
         dims=dims,
         settings=settings,
         outputs=outputs,
         gradients=gradients,
         update=update and not gradients,
         fused=fused,
-        target=choice.target,
-        numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
-        device=choice.device,
         threads=threads,
+        seed=seed,
+        schedules=schedules,
+        frozen=frozen,
     )
-    state = made.new_state(seed)
+    made = compilation(path, want)
+    state = made.new_state()
     return Step(made, state) if made.learns else Compiled(made, state)
 
 
@@ -107,6 +110,8 @@ def export(
     archs: Sequence[str] = (),
     update: bool = False,
     seed: int | None = None,
+    schedules: str | Path | None = None,
+    frozen: bool = False,
     notify: Callable[[str], None] | None = None,
     told: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
@@ -120,32 +125,26 @@ def export(
     it begins with first values where weights are not named. told: how many kernels are compiled, of how many, and a
     name.
     """
-    from ..compiler.codegen.target import TARGETS, imported, that
-    from ..export.exporting import Wish
-    from ..numbers import numbers
-    from ..targets import choose
+    from ..export.exporting import export
 
-    chosen = choose(target).target
-    wish = Wish(
-        path=Path(path),
-        weights=[Path(file) for file in weights or ()],
+    want = request(
         mode=mode,
-        update=update,
         net=net,
-        target=chosen,
-        numbers=numbers(precision, tf32=tf32, target=chosen),
-        dims=dims or {},
-        settings=settings or {},
-        outputs=outputs or (),
+        target=target,
+        precision=precision,
+        tf32=tf32,
+        dims=dims,
+        settings=settings,
+        outputs=outputs or None,
+        update=update,
         seed=seed,
-        notify=notify or (lambda text: None),
+        schedules=schedules,
+        frozen=frozen,
+        ahead=True,
     )
-    if (archs or update) and not TARGETS[chosen].archs:
-        those = that(lambda row: row.archs)
-        raise UserError(f"--arch and --train compile for GPUs: use --target {those} as well")
-    write = imported(f"{TARGETS[chosen].folder}:export")
-    found: list[Path] = write(wish, Path(folder), (archs,) if isinstance(archs, str) else archs, told)
-    return found
+    files = [Path(file) for file in weights or ()]
+    names = (archs,) if isinstance(archs, str) else archs
+    return export(path, want, Path(folder), files, archs=names, told=told, notify=notify or (lambda text: None))
 
 
 def train(
@@ -167,12 +166,14 @@ def train(
     folder: str | Path | None = None,
     resume: bool = False,
     quiet: bool = False,
+    schedules: str | Path | None = None,
+    frozen: bool = False,
 ) -> History:
     """Train as the `train` blocks of a file say; `steps`, `seed` and `batch` replace what they say.
 
     folder: where log, curves, snapshots and weights go; without one nothing is written. resume: go on from the folder's
-    last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing. Target, device
-    and precision are those of `netc.compile`.
+    last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing. Target, device,
+    precision and schedules are those of `netc.compile`.
 
     >>> import netc
     >>> history = netc.train("examples/user_op.net", steps=20, quiet=True)
@@ -181,32 +182,28 @@ def train(
     >>> bool(history.losses[-1] < history.losses[0])
     True
     """
-    from ..numbers import numbers
     from ..runtime.progress import Silent
-    from ..targets import choose
-    from .training import Options, open_experiment, train_experiment
+    from .training import Training
 
-    choice = choose(target, device)
-    options = Options(
+    want = request(
         net=net,
         steps=steps,
         seed=seed,
         batch=batch,
-        dims=dims or {},
-        settings=settings or {},
+        dims=dims,
+        settings=settings,
         threads=threads,
-        data_dir=Path(data) if data is not None else None,
-        target=choice.target,
-        numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
-        device=choice.device,
+        data=data,
+        target=target,
+        device=device,
+        precision=precision,
+        tf32=tf32,
+        scale_growth=scale_growth,
+        schedules=schedules,
+        frozen=frozen,
     )
-    return train_experiment(
-        open_experiment(path, options),
-        options,
-        folder=Path(folder) if folder is not None else None,
-        resume=resume,
-        progress=Silent() if quiet else None,
-    )
+    place = Path(folder) if folder is not None else None
+    return Training(path, want).train(place, resume=resume, progress=Silent() if quiet else None)
 
 
 def test(
@@ -221,24 +218,26 @@ def test(
     tf32: bool = False,  # noqa: PT028
     threads: int | None = None,  # noqa: PT028
     data: str | Path | None = None,  # noqa: PT028
+    schedules: str | Path | None = None,  # noqa: PT028
+    frozen: bool = False,  # noqa: PT028
 ) -> dict[str, dict[str, float]]:
     """The means of losses and metrics over the data of each `test:` line, by the data's name."""
-    from ..numbers import numbers
-    from ..targets import choose
-    from .training import Options, open_experiment, test_experiment
+    from .training import test_file
 
-    choice = choose(target, device)
-    files = [weights] if isinstance(weights, str | Path) else list(weights)
-    options = Options(
+    want = request(
         net=net,
-        settings=settings or {},
+        settings=settings,
         threads=threads,
-        data_dir=Path(data) if data is not None else None,
-        target=choice.target,
-        numbers=numbers(precision, tf32=tf32, target=choice.target),
-        device=choice.device,
+        data=data,
+        target=target,
+        device=device,
+        precision=precision,
+        tf32=tf32,
+        schedules=schedules,
+        frozen=frozen,
     )
-    found = test_experiment(open_experiment(path, options), options, [Path(file) for file in files])
+    files = [weights] if isinstance(weights, str | Path) else list(weights)
+    found = test_file(path, want, [Path(file) for file in files])
     return {name: means for name, (means, _) in found.results.items()}
 
 
@@ -257,6 +256,8 @@ def profile(
     threads: int | None = None,
     seed: int | None = None,
     seconds: float = 4.0,
+    schedules: str | Path | None = None,
+    frozen: bool = False,
 ) -> Report:
     """Compile a net fused and unfused, run both in turns for about so many seconds, and compare.
 
@@ -266,31 +267,25 @@ def profile(
     True
     """
     from ..driver import compilation
-    from ..numbers import numbers
-    from ..report.profiling import compare
-    from ..targets import choose
+    from ..report.profiling import profiled
 
-    choice = choose(target, device)
-    programs = []
-    for fused in (True, False):
-        made = compilation(
-            path,
-            mode=mode,
-            net=net,
-            dims=dims,
-            settings=settings,
-            outputs=outputs,
-            update=None,
-            fused=fused,
-            target=choice.target,
-            numbers=numbers(precision, tf32=tf32, target=choice.target),
-            device=choice.device,
-            threads=threads,
-        )
-        programs.append(made.executables(made.new_state(seed))[0])
-    return compare(
-        programs[0], programs[1], net=made.net.name, device=choice.device, threads=made.threads, seconds=seconds
+    want = request(
+        mode=mode,
+        net=net,
+        target=target,
+        device=device,
+        precision=precision,
+        tf32=tf32,
+        dims=dims,
+        settings=settings,
+        outputs=outputs,
+        update=None,
+        threads=threads,
+        seed=seed,
+        schedules=schedules,
+        frozen=frozen,
     )
+    return profiled(compilation(path, want), seconds)
 
 
 def summary(
@@ -311,5 +306,5 @@ def summary(
     from ..driver import compilation
     from ..report.overview import summarize
 
-    made = compilation(path, mode=mode, net=net, dims=dims, settings=settings, outputs=outputs)
+    made = compilation(path, request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs))
     return summarize(made.net, made.program)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,80 +16,68 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.build import load
+from ..compiler.build import Experiment, load
+from ..compiler.build.nets import checked_sizes
 from ..compiler.program import DataSpec
 from ..compiler.types import TensorType
-from ..driver import Compilation, Request
+from ..driver import Compilation
 from ..grammar.source import UserError
-from ..numbers import Numbers
+from ..request import Request
+from ..runtime.folder import last_weights
 
 if TYPE_CHECKING:
-    from ..compiler.build import Experiment
     from ..runtime.executable import Executable
 
 Array = npt.NDArray[Any]
 
+BATCH = 64  # records at a time, unless somebody says otherwise
 MAX_LABELS = 1 << 24  # bytes of a file of names
 
 
-class Runner:
-    """One net of a file, to run on any number of records. outputs: the values wanted; without any the net's outputs."""
+def run_files(
+    file: str | Path, want: Request, inputs: Sequence[Path], weights: Sequence[Path]
+) -> tuple[dict[str, Array], int]:
+    """The outputs of a net, as it is deployed, for all records of a `.npz` or of images; and how many there were.
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        mode: str,
-        net: str | None,
-        dims: Mapping[str, int],
-        settings: Mapping[str, Any],
-        outputs: Sequence[str],
-        target: str = "numpy",
-        numbers: Numbers | None = None,
-        device: str = "cpu",
-    ) -> None:
-        self.experiment = load(path, settings=settings, dims=dims)
-        self.dims = dims
-        request = Request(
-            mode="train" if mode == "train" else "test",
-            net=net,
-            dims=dims,
-            update=False,
-            target=target,
-            numbers=numbers or Numbers(),
-            device=device,
-        )
-        if not outputs:
-            outputs = Compilation(self.experiment, request).net.outputs
-            if not outputs:
-                has = "`output`s are of test mode" if mode == "train" else "the net has no `output`"
-                raise UserError(f"{path}: {has}; name a value with --output")
-        self.request = replace(request, outputs=tuple(outputs))
-        self.net = Compilation(self.experiment, self.request).net
-
-    def compilation(self, rows: int | None = None, *, threads: int | None = None) -> Compilation:
-        """The compilation for so many records at a time (without a number: as the dimensions say)."""
-        dims = {**self.dims, "N": rows} if rows is not None and "N" in self.net.dims else self.dims
-        return Compilation(self.experiment, replace(self.request, dims=dims, threads=threads or 0))
-
-    def rows(self, wanted: int) -> int:
-        """The records of a call: so many as wanted, unless the net fixes them."""
-        return wanted if "N" in self.net.dims else int(next(iter(self.net.inputs.values())).shape[0])
-
-    def executable(
-        self, rows: int, weights: Sequence[Path], *, threads: int | None, seed: int | None = None
-    ) -> Executable:
-        """The net compiled for so many records at a time, with its weights (without any those of its last run)."""
-        from .training import last_weights
-
-        made = self.compilation(rows, threads=threads)
-        state = made.new_state(seed)
-        state.load(list(weights) or [last_weights(made.net.name)])
-        return made.executables(state)[-1]
+    want.batch, or the dimension N: the most records at a time, unless the net fixes them. weights: without any those of
+    its last run.
+    """
+    batch, images = want.dims.get("N", want.batch or BATCH), is_image(inputs[0])
+    if len(inputs) > 1 and not images:
+        raise UserError("give one .npz with all records, or several images")
+    experiment = load(file, settings=want.settings, dims=want.dims)
+    # For as many records as there seem to be, so that the net is not built again for those that there are.
+    guess = min(batch, len(inputs) if images else records_in(inputs[0]) or batch)
+    has_batch = "N" in checked_sizes(experiment.net(want.net or experiment.default_net()))
+    dims = {**want.dims, "N": guess} if has_batch else want.dims
+    made = Compilation(experiment, replace(want, dims=dims, batch=None, deployed=True, update=False))
+    types = made.net.inputs
+    if not images:
+        feeds = read_arrays(inputs[0], types)
+    elif len(types) == 1:
+        ((name, type_),) = types.items()
+        feeds = read_images(inputs, name, type_, experiment)
+    else:
+        raise UserError(f"the net reads {', '.join(types)}: give them as one .npz")
+    count = min(map(len, feeds.values()))
+    made = made.sized(min(batch, count))
+    rows = int(made.net.dims["N"] if has_batch else next(iter(types.values())).shape[0])
+    state = made.new_state()
+    state.load(list(weights) or [last_weights(made.net.name)])
+    return run_rows(made.executables(state)[-1], feeds, rows), count
 
 
 def is_image(path: Path) -> bool:
     return path.suffix.lower() not in (".npz", ".npy")
+
+
+def records_in(path: Path) -> int:
+    """The records that a file of arrays seems to hold, by the array with the fewest; 0 where that cannot be told."""
+    from ..runtime.data.arrays import shapes_of
+
+    with suppress(UserError):  # which is said where the arrays are read
+        return min((shape[0] for shape in shapes_of(path) if shape), default=0)
+    return 0
 
 
 def read_arrays(path: Path, inputs: Mapping[str, TensorType]) -> dict[str, Array]:
@@ -143,7 +132,7 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
             raise UserError(f"{path}: there is no such file")
         if any(blank in str(path) for blank in "\r\n"):
             raise UserError(f"{path!s:.80}: the name has a line end in it")
-    like = test_data(experiment)
+    like = experiment.tested()
     kept = {key: like.get(key) for key in ("scale", "mean", "crop", "order", "resize") if like and like.get(key)}
     size = (like.get("height") or 0, like.get("width") or 0) if like else (0, 0)
     height, width = size if kept.get("crop") and all(size) else shape[2:]
@@ -164,14 +153,6 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
         base = like.folder if like else Path()
         with open_data(DataSpec("images", "image_list", tuple(settings.items()), base), mode="test") as stream:
             return {name: stream.next().columns["image"].copy()}
-
-
-def test_data(experiment: Experiment) -> DataSpec | None:
-    """The data that the last `train` block tests on, or learns from."""
-    if not experiment.trains:
-        return None
-    spec = experiment.trains[-1]
-    return spec.tests[-1].data if spec.tests else spec.data[0]
 
 
 def run_rows(executable: Executable, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:

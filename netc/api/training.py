@@ -6,19 +6,21 @@ streams of the data that the block names, a folder for the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.build import Experiment, load
+from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
-from ..compiler.program import DataSpec, StateInfo, TestSpec, TrainSpec
-from ..driver import Compilation, Mode, Request
+from ..compiler.program import DataSpec, StateInfo, TrainSpec
+from ..driver import Compilation
 from ..grammar.source import UserError
-from ..numbers import GROWTH, Numbers
+from ..numbers import GROWTH
 from ..passes.training.flatten import flat_layout
+from ..request import Mode, Request
+from ..runtime.folder import last_weights
 from .diagnose import diagnosis
 
 if TYPE_CHECKING:
@@ -28,110 +30,74 @@ if TYPE_CHECKING:
     from ..runtime.state import State
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a run was asked for beside its file. steps and seed replace those of the block."""
+class Training:
+    """The `train` blocks of a file that are asked for (those of one net, if it is named), with their steps.
 
-    net: str | None = None
-    steps: int | None = None
-    seed: int | None = None
-    batch: int | None = None
-    dims: Mapping[str, int] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    threads: int | None = None
-    data_dir: Path | None = None
-    fused: bool = True
-    target: str = "numpy"
-    numbers: Numbers = field(default_factory=Numbers)
-    device: str = "cpu"
+    The file is read and checked; UserError where it learns nothing, or computes nothing that was asked about.
+    """
 
-    def __post_init__(self) -> None:
-        if self.batch is not None and self.dims.get("N", self.batch) != self.batch:
-            raise UserError(f"a batch of {self.batch} and the dimension N of {self.dims['N']} contradict each other")
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f"`steps` takes a whole number from 1 up, not {self.steps}")
+    def __init__(self, file: str | Path, want: Request) -> None:
+        self.want = want
+        self.experiment = load(Path(file), settings=want.settings, dims=want.dims)
+        own = {name: value for name, value in (("steps", want.steps), ("seed", want.seed)) if value is not None}
+        trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
+        if not trains:
+            named = f" for the net `{want.net}`" if want.net else ""
+            raise UserError(f"the file has no `train` block{named}: it says what to learn from, and how")
+        self.blocks = [replace(spec, **own) for spec in trains]  # type: ignore[arg-type]
+        self.steps = [self.program(spec, "train", spec.data[0], None) for spec in self.blocks]
+        if want.numbers.growth != GROWTH and not any(step.scaling for step in self.steps):
+            raise UserError(
+                "--scale-growth is for the loss that is scaled in f16: use --precision f16, or leave it out"
+            )
 
     @property
     def records(self) -> int | None:
         """The records of a batch, where they are not those that the data says."""
-        return self.dims.get("N", self.batch)
+        return self.want.dims.get("N", self.want.batch)
 
-    def applied(self, spec: TrainSpec) -> TrainSpec:
-        """A block with what was asked in its place."""
-        return replace(
-            spec,
-            steps=spec.steps if self.steps is None else self.steps,
-            seed=spec.seed if self.seed is None else self.seed,
-        )
+    def program(self, spec: TrainSpec, mode: Mode, data: DataSpec, outputs: tuple[str, ...] | None) -> Compilation:
+        """A program of a block's net, for batches as the data or the request say."""
+        batch = self.records or int(data.get("batch") or 1)
+        has_batch = "N" in checked_sizes(self.experiment.net(spec.net))
+        dims = {**({"N": batch} if has_batch else {}), **self.want.dims}
+        want = replace(self.want, mode=mode, net=spec.net, dims=dims, batch=None, outputs=outputs)
+        return Compilation(self.experiment, want, spec=spec)
 
+    def train(self, folder: Path | None, *, resume: bool = False, progress: Progress | None = None) -> History:
+        """Train by all blocks; the history of the last one.
 
-def blocks(experiment: Experiment, options: Options) -> list[TrainSpec]:
-    """The `train` blocks of a run (those of one net, if it is named), with the options applied."""
-    found = [options.applied(s) for s in experiment.trains if options.net is None or s.net == options.net]
-    if not found:
-        named = f" for the net `{options.net}`" if options.net else ""
-        raise UserError(f"the file has no `train` block{named}: it says what to learn from, and how")
-    return found
-
-
-def open_experiment(path: str | Path, options: Options) -> Experiment:
-    """The file, read and checked; UserError where it computes nothing that the options ask about."""
-    experiment = load(Path(path), settings=options.settings, dims=options.dims)
-    if options.numbers.growth != GROWTH:
-        steps = [step_of(experiment, spec, options) for spec in blocks(experiment, options)]
-        if not any(step.scaling for step in steps):
-            raise UserError(
-                "--scale-growth is for the loss that is scaled in f16: use --precision f16, or leave it out"
-            )
-    return experiment
-
-
-def train_experiment(
-    experiment: Experiment,
-    options: Options,
-    *,
-    folder: Path | None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> History:
-    """Train by all blocks of a file; the history of the last one.
-
-    folder: where the run keeps log, curves, snapshots and weights; with several blocks each has a folder in it, named
-    by its number. resume: go on where the folder's run stopped.
-    """
-    specs = blocks(experiment, options)
-    before: Path | State | None = None
-    history: History | None = None
-    for number, spec in enumerate(specs, 1):
-        own = folder if folder is None or len(specs) == 1 else folder / str(number)
-        done = None if own is None else own / f"{spec.net}.safetensors"
-        if resume and done is not None and done.exists() and number < len(specs):
-            before = done
-            continue
-        run = Run(experiment, spec, options)
-        run.begin(before)
-        history = run.train(own, resume=resume and own is not None and own.exists(), progress=progress)
-        before = run.state if done is None else done
-    assert history is not None
-    return history
+        folder: where the run keeps log, curves, snapshots and weights; with several blocks each has a folder in it,
+        named by its number. resume: go on where the folder's run stopped.
+        """
+        before: Path | State | None = None
+        history: History | None = None
+        for number, spec in enumerate(self.blocks):
+            own = folder if folder is None or len(self.blocks) == 1 else folder / str(number + 1)
+            done = None if own is None else own / f"{spec.net}.safetensors"
+            if resume and done is not None and done.exists() and number + 1 < len(self.blocks):
+                before = done
+                continue
+            run = Run(self, number)
+            run.begin(before)
+            history = run.train(own, resume=resume and own is not None and own.exists(), progress=progress)
+            before = run.state if done is None else done
+        assert history is not None
+        return history
 
 
 class Run:
     """One `train` block, compiled, with its state and its data open."""
 
-    def __init__(self, experiment: Experiment, spec: TrainSpec, options: Options) -> None:
-        self.experiment, self.spec, self.options = experiment, spec, options
-        self.step = step_of(experiment, spec, options)
-        self.tests = [(test, self._tested(test)) for test in spec.tests]
+    def __init__(self, training: Training, number: int) -> None:
+        self.training, self.spec, self.step = training, training.blocks[number], training.steps[number]
+        outputs = (*self.step.net.losses, *self.step.net.metrics)
+        self.tests = [(test, training.program(self.spec, "test", test.data, outputs)) for test in self.spec.tests]
         layout = shared_layout([self.step, *(made for _, made in self.tests)])
         self.step.share(layout)
         for _, made in self.tests:
             made.share(layout)
-        self.state = self.step.new_state(spec.seed)
-
-    def _tested(self, test: TestSpec) -> Compilation:
-        outputs = (*self.step.net.losses, *self.step.net.metrics)
-        return _program_of(self.experiment, self.spec, self.options, "test", test.data, outputs)
+        self.state = self.step.new_state(self.spec.seed)
 
     def begin(self, before: Path | State | None) -> None:
         """Take weights: those that the block names, else those of the block before."""
@@ -160,13 +126,13 @@ class Run:
         """The loop, to its end."""
         from ..runtime.train import train
 
-        options, net = self.options, self.step.net
+        net, records = self.step.net, self.training.records
         programs = self.step.executables(self.state)
         with ExitStack() as stack:
-            stream = stack.enter_context(self.stream(self.spec.data, "train", self.step, options.records))
+            stream = stack.enter_context(self.stream(self.spec.data, "train", self.step, records))
             tests = [
                 (test, made.executables(self.state)[-1],
-                 stack.enter_context(self.stream((test.data,), "test", made, options.records)))
+                 stack.enter_context(self.stream((test.data,), "test", made, records)))
                 for test, made in self.tests
             ]  # fmt: skip
             return train(
@@ -186,37 +152,7 @@ class Run:
             )
 
     def stream(self, data: Any, mode: str, made: Compilation, batch: int | None) -> Stream:
-        return open_stream(made, data, mode, seed=self.spec.seed, batch=batch, data_dir=self.options.data_dir)
-
-
-def step_of(experiment: Experiment, spec: TrainSpec, options: Options) -> Compilation:
-    """The training step of a block."""
-    return _program_of(experiment, spec, options, "train", spec.data[0], None)
-
-
-def _program_of(
-    experiment: Experiment,
-    spec: TrainSpec,
-    options: Options,
-    mode: Mode,
-    data: DataSpec,
-    outputs: tuple[str, ...] | None,
-) -> Compilation:
-    """A program of a block's net, for batches as the data or the options say."""
-    batch = options.records or int(data.get("batch") or 1)
-    has_batch = "N" in checked_sizes(experiment.net(spec.net))
-    request = Request(
-        mode=mode,
-        net=spec.net,
-        dims={**({"N": batch} if has_batch else {}), **options.dims},
-        outputs=outputs,
-        fused=options.fused,
-        target=options.target,
-        device=options.device,
-        threads=options.threads or 0,
-        numbers=options.numbers,
-    )
-    return Compilation(experiment, request, spec=spec)
+        return open_stream(made, data, mode, seed=self.spec.seed, batch=batch, data_dir=self.training.want.data)
 
 
 def shared_layout(compilations: list[Compilation]) -> tuple[StateInfo, ...]:
@@ -279,35 +215,22 @@ class Tested:
         }
 
 
-def test_experiment(experiment: Experiment, options: Options, weights: list[Path] | None) -> Tested:
+def test_file(file: str | Path, want: Request, weights: Sequence[Path]) -> Tested:
     """Test on the data of each `test:` line of the last block. weights: without any those of the net's last run."""
     from ..runtime.evaluate import evaluate
 
-    spec = blocks(experiment, options)[-1]
+    training = Training(file, want)
+    spec = training.blocks[-1]
     if not spec.tests:
         raise UserError(f"the `train {spec.net}` block has no `test:` line, so there is nothing to test on")
-    files = weights or [last_weights(spec.net)]
-    run = Run(experiment, spec, options)
+    files = list(weights) or [last_weights(spec.net)]
+    run = Run(training, -1)
     run.state.load(files)
     results = {}
     for test, made in run.tests:
         executable = made.executables(run.state)[-1]
-        with run.stream((test.data,), "test", made, options.records) as stream:
+        with run.stream((test.data,), "test", made, training.records) as stream:
             means = evaluate(executable, stream, [*made.net.losses, *made.net.metrics])
         assert means is not None
         results[test.data.name] = means
     return Tested(spec.net, tuple(files), results)
-
-
-def last_weights(net: str) -> Path:
-    """The weights that the last run of a net ended with; UserError where there are none."""
-    from ..runtime.folder import RUNS, last_run
-
-    try:
-        folder = last_run(net)
-    except UserError:
-        raise UserError(f"no run of `{net}` is in {RUNS / net}: train it here first, or use --weights") from None
-    found = sorted(folder.rglob(f"{net}.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(f"{folder}: the last run of `{net}` has not ended, so it has no weights; use --weights")
-    return found[-1]

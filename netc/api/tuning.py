@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler import ops
-from ..compiler.codegen.target import TARGETS, that
+from ..compiler.codegen.target import that
 from ..compiler.graph import Node
 from ..compiler.kernel import Blocks
 from ..compiler.loops.domain import domain_of
@@ -25,8 +25,8 @@ from ..passes.lowering.machines import device
 from ..passes.lowering.measured import Entry, Place, Table, plain, shape_text
 from ..passes.unit import Unit
 from ..report.tables import Table as Shown
-from ..schedules import in_use, own_file, read_file, write_file
-from ..targets import Choice
+from ..request import Request
+from ..schedules import own_file, read_file, write_file
 
 if TYPE_CHECKING:
     from ..runtime.triton.compile.tune import Bench, Site
@@ -97,10 +97,9 @@ def tuned(
 
     gpu: its name. bench: what times; without it the GPU. budget: seconds, of each of the two.
     """
-    target = made.request.target
-    if not TARGETS[target].schedules:
+    if not made.request.choice.row.schedules:
         those = that(lambda row: row.schedules)
-        raise UserError(f"schedules are of the target {those}: there is nothing to tune on {target}")
+        raise UserError(f"schedules are of the target {those}: there is nothing to tune on {made.request.target}")
     step = _tuned(made, made.fused, lambda m: m.program, gpu, bench, budget, told, clock)
     if made.apply_fused is None:
         return step
@@ -169,23 +168,23 @@ def _bench(made: Compilation, program: Program) -> Bench:
 
 
 def frozen_or_tuned(
-    file: Path, out: Path | None, *, seconds: float, tell: Callable[[str], None], **wish: Any
+    file: Path, want: Request, out: Path | None = None, *, seconds: float, tell: Callable[[str], None]
 ) -> Tuned | None:
     """Tune a program of a file, and put the results into a schedule file (without `out` the user's own).
 
-    Where schedules are frozen (`schedules.using`) nothing is tuned: None, or UserError for what no file has. wish: as
-    `driver.compilation` takes it. The file is written whole at the end, or not at all.
+    Where schedules are frozen nothing is tuned: None, or UserError for what no file has. The file is written whole at
+    the end, or not at all.
     """
     from ..runtime.triton.run.device import NoGpu
 
-    made = compilation(file, **wish)
-    if not TARGETS[made.request.target].schedules or made.request.device != "cuda":
+    made = compilation(file, want)
+    if not want.choice.row.schedules or want.device != "cuda":
         raise UserError("schedules are measured on a GPU: use --device cuda")
     try:
-        cuda = Choice(made.request.target, made.request.device).open()
+        cuda = want.choice.open()
     except NoGpu as error:
         raise error.instead("tune on one that has a GPU") from None
-    if in_use().frozen:
+    if want.schedules.frozen:
         _ = made.program, made.apply_program
         return None
     assert cuda is not None

@@ -6,29 +6,23 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, choice_of_program, dimensions, print_json, settings_of
+from ..request import Request
+from .options import as_json, print_json, program
 
 
 @click.command("check", short_help="Report all mistakes of .net files.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
-@choice_of_program(mode=None)
+@program()
 @as_json
-def command(
-    files: tuple[Path, ...],
-    net: str | None,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    json_: bool,
-) -> None:
+def command(files: tuple[Path, ...], request: Request, json_: bool) -> None:
     """Report every mistake of .net files: syntax, names, settings, types, shapes, data and training.
 
     Exit status 0: no error (there may be warnings). 2: errors.
     """
     from ..api.checking import check
 
-    given, sizes = settings_of(settings), dimensions(batch, dims)
-    problems = [problem for file in files for problem in check(file, net=net, dims=sizes, settings=given)]
+    net, dims, settings = request.net, request.dims, request.settings
+    problems = [problem for file in files for problem in check(file, net=net, dims=dims, settings=settings)]
     failed = any(problem.severity == "error" for problem in problems)
     if json_:
         print_json([problem.as_dict() for problem in problems])

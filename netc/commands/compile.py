@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ..grammar.source import UserError
-from ..numbers import Numbers
-from .options import (
-    arch_names,
-    choice_of_machine,
-    choice_of_numbers,
-    choice_of_program,
-    choice_of_schedules,
-    dimensions,
-    net_file,
-    settings_of,
-)
+from ..request import Request
+from .options import MACHINE, NUMBERS, SCHEDULES, arch_names, net_file, program, tell, weights_files
 
 ARCH_HELP = "GPUs, as cuda:90,hip:gfx942; else all that are known."
 
@@ -39,31 +31,12 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     metavar="DIR",
     help="A folder: new, or of an earlier call.",
 )
-@click.option(
-    "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
-)
+@weights_files
 @click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
-@choice_of_program(mode="test")
-@choice_of_machine(threads=False)
-@choice_of_numbers
-@choice_of_schedules(ahead=True)
+@program("outputs", *MACHINE, "seed", *NUMBERS, *SCHEDULES, mode="test", ahead=True)
 def command(
-    file: Path,
-    out: Path,
-    weights: tuple[Path, ...],
-    arch: tuple[str, ...],
-    update: bool,
-    net: str | None,
-    mode: str,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    outputs: tuple[str, ...],
-    target: str,
-    device: str,
-    seed: int | None,
-    numbers: Numbers,
+    file: Path, out: Path, weights: tuple[Path, ...], arch: tuple[str, ...], update: bool, request: Request
 ) -> None:
     """Compile a net ahead of time: module, weights and manifest in a folder, which needs numpy and nothing of netc.
 
@@ -73,31 +46,13 @@ def command(
     With --target triton the folder holds kernels for each --arch, compiled on any machine, and launchers in Python
     (`netc_program.py`) and C (`main.c`), which need the GPU's driver; its README.md says how they are used.
     """
-    from ..api.functions import export
-    from ..export.exporting import kernel_progress
+    from ..export.exporting import export, kernel_progress
 
-    if mode == "train" and not update:
+    if request.mode == "train" and not update:
         note = "--mode train alone is the net as it is in training, dropout included; a step that learns is --train"
-        click.echo(f"netc: {note} (target triton)", err=True)
+        tell(f"{note} (target triton)")
     with kernel_progress() as told:
-        found = export(
-            file,
-            out,
-            weights=list(weights) or None,
-            mode="train" if mode == "train" else "test",
-            net=net,
-            target=target,
-            precision=numbers.precision,
-            tf32=numbers.tf32,
-            dims=dimensions(batch, dims),
-            settings=settings_of(settings),
-            outputs=outputs or None,
-            archs=arch,
-            update=update,
-            seed=seed,
-            told=told,
-            notify=lambda text: click.echo(f"netc: {text}", err=True),
-        )
+        found = export(file, replace(request, update=update), out, weights, archs=arch, told=told, notify=tell)
     below: dict[Path, list[int]] = {}
     for path in found:
         if path.parent == out:

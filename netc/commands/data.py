@@ -17,11 +17,11 @@ def command() -> None:
 @command.command("list", short_help="List data sets, and where each was found.")
 @data_folder
 @as_json
-def list_(data_dir: Path | None, json_: bool) -> None:
+def list_(data: Path | None, json_: bool) -> None:
     """List the data sets that netc knows, and where each was found."""
     from ..runtime.data import list_datasets
 
-    found = list_datasets(data_dir)
+    found = list_datasets(data)
     if json_:
         print_json(
             [{"name": d.name, "what": d.what, "where": d.where, "bytes": d.size, "terms": d.terms} for d in found]

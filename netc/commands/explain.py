@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..grammar.source import UserError, suggest
-from ..numbers import Numbers
-from .options import (
-    as_json,
-    choice_of_arch,
-    choice_of_machine,
-    choice_of_numbers,
-    choice_of_program,
-    dimensions,
-    nothing_beside,
-    print_json,
-    settings_of,
-    shown_for,
-)
+from ..request import Request
+from .options import MACHINE, NUMBERS, as_json, choice_of_arch, looked_at, nothing_beside, print_json, program
 
 if TYPE_CHECKING:
     from ..compiler.program import Decision
@@ -29,30 +18,12 @@ if TYPE_CHECKING:
 
 @click.command("explain", short_help="More on an error code, or on fusion.")
 @click.argument("what", metavar="CODE|FILE.net")
-@choice_of_program(mode="train")
-@choice_of_machine(seed=False)
-@choice_of_numbers
+@program("outputs", *MACHINE, "threads", *NUMBERS, mode="train")
 @choice_of_arch
 @click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not. Laws at each place.")
 @click.option("--laws", is_flag=True, help="The laws of arithmetic that were applied, or refused, in place of fusion.")
 @as_json
-def command(
-    what: str,
-    net: str | None,
-    mode: str,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    outputs: tuple[str, ...],
-    target: str,
-    device: str,
-    threads: int | None,
-    numbers: Numbers,
-    arch: str,
-    all_: bool,
-    laws: bool,
-    json_: bool,
-) -> None:
+def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json_: bool) -> None:
     """Explain an error code (E310), or for a net each edge that could be fused: done, or why not.
 
     The ledger of fusion says each law or reason once, and under it for each layer, or pair of layers, the edges from op
@@ -68,20 +39,7 @@ def command(
     from ..driver import compilation
     from ..report.ledger import ledger_table
 
-    made = compilation(
-        Path(what),
-        mode=mode,
-        net=net,
-        dims=dimensions(batch, dims),
-        settings=settings_of(settings),
-        outputs=outputs or None,
-        update=None,
-        target=target,
-        numbers=numbers,
-        device=device,
-        arch=shown_for(target, device),
-        threads=threads,
-    )
+    made = compilation(what, looked_at(request))
     if laws:
         if arch:
             raise UserError("--arch means nothing for --laws: the same laws are applied for every GPU")

@@ -1,7 +1,7 @@
-"""Flags that several commands share, and what their values mean. Relies on click only, so that commands start fast.
+"""Flags that several commands share. Those that say which program is wanted become one `Request`: `program` adds them.
 
 A flag `--dim T=20` gives a symbolic dimension, `--batch 64` is `--dim N=64`, `--set NAME=VALUE` a setting of the net or
-of the train block. `--target` and `--device` are checked together by `netc.targets`.
+of the train block. Relies on click only, so that commands start fast.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +21,9 @@ from click.core import ParameterSource
 
 from ..compiler.codegen.target import TARGETS, that
 from ..grammar.source import UserError
-from ..numbers import PRECISIONS, numbers
-from ..targets import AUTO, Choice, check_device, check_target, check_threads, choose, devices
+from ..numbers import GROWTH, PRECISIONS
+from ..request import Mode, Request, request
+from ..targets import AUTO, check_device, check_target, devices
 
 F = TypeVar("F", bound=Callable[..., Any])
 Value = int | float | bool | str | tuple[Any, ...]
@@ -36,97 +38,25 @@ def as_json(function: F) -> F:
     return click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")(function)
 
 
-def choice_of_program(*, mode: str | None = "test") -> Callable[[F], F]:
-    """--net --mode --batch --dim --set --output: which program of a file is meant; `mode` None leaves --mode out."""
-
-    def add(function: F) -> F:
-        options = [
-            click.option("--net", metavar="NAME", help="The net, where the file has several."),
-            click.option("--batch", type=click.IntRange(min=1), metavar="N", help="The value of the dimension N."),
-            click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="The value of a symbolic dimension."),
-            click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the net."),
-        ]
-        if mode is not None:
-            options.insert(
-                1,
-                click.option("--mode", type=click.Choice(["train", "test"]), default=mode, show_default=True),
-            )
-            options.append(
-                click.option("--output", "outputs", multiple=True, metavar="NAME", help="Only what this value needs.")
-            )
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
+def weights_files(function: F) -> F:
+    path, said = click.Path(path_type=Path), "Else those of the last run."
+    return click.option("--weights", multiple=True, type=path, metavar="FILE", help=said)(function)
 
 
-def choice_of_machine(*, threads: bool = True, seed: bool = True) -> Callable[[F], F]:
-    """--target --device --threads --seed: what runs the program, and from which seed. The command gets no `auto`.
-
-    threads, seed: whether the command has these flags; one that has no use for them does not take them.
-    """
-
-    def add(function: F) -> F:
-        @functools.wraps(function)
-        def chosen(*args: Any, target: str, device: str, **kwargs: Any) -> Any:
-            choice = choose(target, device)
-            check_threads(choice.target, kwargs.get("threads"))
-            return function(*args, target=choice.target, device=choice.device, **kwargs)
-
-        options = [
-            _named("--target", [*TARGETS, AUTO], AUTO, "What the net becomes.", callback=check_target),
-            _named("--device", [*devices(), AUTO], AUTO, "What runs it.", callback=check_device),
-        ]
-        if threads:
-            said = f"Of {that(lambda row: row.threads)}; default: all cores."
-            options.append(click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help=said))
-        if seed:
-            said = "Of fillers, order and dropout."
-            options.append(click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help=said))
-        command: F = chosen  # type: ignore[assignment]
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-def choice_of_numbers(function: F) -> F:
-    """--precision --tf32: in which numbers the program computes; the command gets both as `numbers`.
-
-    It stands below `choice_of_machine`, which settles the target first.
-    """
-
-    @functools.wraps(function)
-    def call(*args: Any, precision: str, tf32: bool, **kwargs: Any) -> Any:
-        return function(*args, numbers=numbers(precision, tf32=tf32, target=kwargs["target"]), **kwargs)
-
-    command: F = call  # type: ignore[assignment]
-    command = click.option("--tf32", is_flag=True, help="Products of f32 by TF32, on GPUs.")(command)
-    return _named("--precision", PRECISIONS, "f32", "Products and layers in 16 bits, sums in f32.")(command)
-
-
-def _named(
-    flag: str, names: Sequence[str], default: str, said: str, callback: Callable[[str], str] | None = None
-) -> Callable[[F], F]:
-    """A flag whose value is one of some names, which a shell completes. callback: the value, or UserError."""
-
-    def checked(ctx: click.Context, param: click.Parameter, value: str) -> str:
-        return callback(value) if callback is not None else value
-
-    def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        return [name for name in names if name.startswith(incomplete)]
-
-    return click.option(
-        flag,
-        default=default,
-        show_default=True,
-        metavar="|".join(names),
-        help=said,
-        callback=checked,
-        shell_complete=completed,
+def data_folder(function: F) -> F:
+    """--data: where data sets lie."""
+    path, said = (
+        click.Path(path_type=Path, file_okay=False, exists=True),
+        "Where data sets are looked for first; else NETC_DATA.",
     )
+    return click.option("--data", type=path, metavar="FOLDER", help=said)(function)
+
+
+def arch_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The architectures that may end a list of them."""
+    before, comma, last = incomplete.rpartition(",")
+    known = [name for row in TARGETS.values() for name in row.archs]
+    return [f"{before}{comma}{name}" for name in known if name.startswith(last)]
 
 
 def choice_of_arch(function: F) -> F:
@@ -135,56 +65,104 @@ def choice_of_arch(function: F) -> F:
     return click.option("--arch", default="", metavar="NAME", help=said, shell_complete=arch_names)(function)
 
 
-def arch_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The architectures that may end a list of them."""
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for row in TARGETS.values() for name in row.archs if name.startswith(last)]
+def _named(
+    flag: str, names: Sequence[str], default: str, said: str, check: Callable[[str], str] = str
+) -> Callable[[F], F]:
+    """A flag whose value is one of some names, which a shell completes. check: the value, or UserError."""
+
+    def checked(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        return check(value)
+
+    def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    shown = "|".join(names)
+    return click.option(
+        flag, default=default, show_default=True, metavar=shown, help=said, callback=checked, shell_complete=completed
+    )
 
 
-def choice_of_schedules(*, ahead: bool = False) -> Callable[[F], F]:
-    """--schedules --frozen: which measured blocks kernels for GPUs get; the command gets neither, it runs with them.
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_COUNT = click.IntRange(min=1)
+# The flags that say which program is wanted, by the name that `request` has for them, in the order of --help.
+FLAGS: dict[str, Callable[[Any], Any]] = {
+    "net": click.option("--net", metavar="NAME", help="The net, where the file has several."),
+    "batch": click.option("--batch", type=_COUNT, metavar="N", help="The value of the dimension N."),
+    "dims": click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="The value of a symbolic dimension."),
+    "settings": click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the net."),
+    "outputs": click.option("--output", "outputs", multiple=True, metavar="NAME", help="Only what this value needs."),
+    "target": _named("--target", [*TARGETS, AUTO], AUTO, "What the net becomes.", check_target),
+    "device": _named("--device", [*devices(), AUTO], AUTO, "What runs it.", check_device),
+    "threads": click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help=f"Of {that(lambda row: row.threads)}; default: all cores.",
+    ),
+    "seed": click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of fillers, order and dropout."
+    ),
+    "precision": _named("--precision", PRECISIONS, "f32", "Products and layers in 16 bits, sums in f32."),
+    "tf32": click.option("--tf32", is_flag=True, help="Products of f32 by TF32, on GPUs."),
+    "schedules": click.option(
+        "--schedules", type=_FILE, metavar="FILE", help="Measured schedules, as `netc tune` writes."
+    ),
+    "frozen": click.option("--frozen", is_flag=True, help="Fail where a GPU kernel has no measured schedule."),
+    "data": data_folder,
+    "scale_growth": click.option(
+        "--scale-growth",
+        type=_COUNT,
+        default=GROWTH,
+        show_default=True,
+        metavar="N",
+        help="Good steps until the scale of the loss doubles, in f16.",
+    ),
+    "steps": click.option("--steps", type=_COUNT, metavar="N", help="Instead of the block's."),
+}
+MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("schedules", "frozen")
 
-    ahead: the command compiles for GPUs that need not be here. It stands below `choice_of_machine`.
+
+def program(*flags: str, mode: Mode | None = None, records: bool = False, ahead: bool = False) -> Callable[[F], F]:
+    """The flags that say which program is wanted; the command gets a `Request` as `request` instead of them.
+
+    flags: of `FLAGS`, beside --net, --batch, --dim and --set, which every command has. mode: the default of --mode,
+    where there is one. records: --batch is how many are taken at a time, whether or not the net has a dimension N.
+    ahead: what is compiled is for GPUs that need not be here.
     """
+    names = {"net", "batch", "dims", "settings", *flags}
 
     def add(function: F) -> F:
         @functools.wraps(function)
-        def call(*args: Any, schedules: Path | None, frozen: bool, **kwargs: Any) -> Any:
-            target, device = kwargs["target"], kwargs["device"]
-            takes = TARGETS[target].schedules and (ahead or device == "cuda")
-            if (schedules is not None or frozen) and not takes:
-                flags = f"--target {that(lambda row: row.schedules)}" if ahead else "--device cuda"
-                here = f"the target {target}" if ahead else f"{target} on {device}"
-                raise UserError(f"--schedules and --frozen are for kernels on a GPU, not for {here}: use {flags}")
-            from ..schedules import using
+        def call(*args: Any, **kwargs: Any) -> Any:
+            said = {name: kwargs.pop(name) for name in (*names, *(("mode",) if mode else ()))}
+            said["dims"] = dimensions(None if records else said["batch"], said["dims"])
+            said["batch"] = said["batch"] if records else None
+            said["settings"] = settings_of(said["settings"])
+            said["outputs"] = said.get("outputs") or None
+            return function(*args, request=request(**said, update=None, ahead=ahead), **kwargs)
 
-            with using(schedules, frozen=frozen):
-                return function(*args, **kwargs)
-
-        command: F = call  # type: ignore[assignment]
-        frozen = click.option("--frozen", is_flag=True, help="Fail where a GPU kernel has no measured schedule.")
-        file = click.Path(path_type=Path, dir_okay=False)
-        said = "Measured schedules, as `netc tune` writes."
-        return click.option("--schedules", type=file, metavar="FILE", help=said)(frozen(command))
+        modes = click.option("--mode", type=click.Choice(["train", "test"]), default=mode, show_default=True)
+        command: Any = call
+        for name, option in reversed(FLAGS.items()):
+            command = option(command) if name in names else command
+            command = modes(command) if name == "batch" and mode else command  # it stands before --batch
+        return command  # type: ignore[no-any-return]
 
     return add
 
 
-def shown_for(target: str, device: str) -> str:
-    """The architecture for which kernels are written that are only looked at: of this machine's GPU on the device cuda.
-
-    UserError where that is none; without the device, kernels are shown for one that is known.
-    """
-    arch = TARGETS[target].arch
-    if device != "cuda":
-        return arch
+def looked_at(want: Request) -> Request:
+    """The same, with kernels written for a GPU that is known; on the device cuda for this machine's, or UserError."""
+    known = want.choice.row.arch
+    if want.device != "cuda":
+        return replace(want, arch=known)
     from ..runtime.triton.run.device import NoGpu
 
     try:
-        Choice(target, device).open()
+        want.choice.open()
     except NoGpu as error:
-        raise error.instead(f"use --target {target} alone, which shows kernels for {arch}") from None
-    return ""
+        raise error.instead(f"use --target {want.target} alone, which shows kernels for {known}") from None
+    return want
 
 
 def nothing_beside(what: str, *names: str) -> None:
@@ -196,22 +174,16 @@ def nothing_beside(what: str, *names: str) -> None:
             raise UserError(f"{parameter.opts[0]} means nothing for {what}")
 
 
-def data_folder(function: F) -> F:
-    return click.option(
-        "--data",
-        "data_dir",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
-        metavar="FOLDER",
-        help="Where data sets are looked for first; else NETC_DATA.",
-    )(function)
-
-
-def ready(target: str, device: str) -> None:
+def ready(want: Request) -> None:
     """Before anything is made: open a GPU, so that what is missing is said first; and say if it is the interpreter."""
-    choice = Choice(target, device)
-    choice.open()
-    if choice.note:
-        click.echo(f"netc: {choice.note}", err=True)
+    want.choice.open()
+    if want.choice.note:
+        tell(want.choice.note)
+
+
+def tell(text: str) -> None:
+    """A line to standard error."""
+    click.echo(f"netc: {text}", err=True)
 
 
 def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
@@ -279,19 +251,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def says_file(function: F) -> F:
-    """A file that is missing or a folder, said before anything else is imported."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        file: Path = kwargs["file"]
-        if file.is_dir():
-            raise UserError(f"{file} is a folder, not a .net file")
-        if not file.exists():
-            near = sorted(path.name for path in file.parent.glob("*.net"))[:6] if file.parent.is_dir() else []
-            raise UserError(f"{file}: there is no such file{'; there are ' + ', '.join(near) if near else ''}")
-        return function(*args, **kwargs)
-
-    return call  # type: ignore[return-value]

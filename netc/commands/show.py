@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from ..numbers import Numbers
-from .options import (
-    choice_of_arch,
-    choice_of_machine,
-    choice_of_numbers,
-    choice_of_program,
-    dimensions,
-    net_file,
-    nothing_beside,
-    settings_of,
-    shown_for,
-)
+from ..request import Request
+from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program
 
 STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
 
@@ -26,28 +17,10 @@ STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
 @net_file
 @click.option("--stage", type=click.Choice(STAGES), default="graph", show_default=True)
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
-@choice_of_program(mode="train")
-@choice_of_machine(seed=False)
-@choice_of_numbers
+@program("outputs", *MACHINE, "threads", *NUMBERS, mode="train")
 @choice_of_arch
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
-def command(
-    file: Path,
-    stage: str,
-    svg: Path | None,
-    net: str | None,
-    mode: str,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    outputs: tuple[str, ...],
-    target: str,
-    device: str,
-    threads: int | None,
-    numbers: Numbers,
-    arch: str,
-    unfused: bool,
-) -> None:
+def command(file: Path, stage: str, svg: Path | None, request: Request, arch: str, unfused: bool) -> None:
     """Print a station of the compilation.
 
     \b
@@ -71,21 +44,7 @@ def command(
     from ..driver import compilation
     from ..report.show import TEXTS, picture
 
-    made = compilation(
-        file,
-        mode=mode,
-        net=net,
-        dims=dimensions(batch, dims),
-        settings=settings_of(settings),
-        outputs=outputs or None,
-        update=None,
-        fused=not unfused,
-        target=target,
-        numbers=numbers,
-        device=device,
-        arch=shown_for(target, device),
-        threads=threads,
-    )
+    made = compilation(file, replace(looked_at(request), fused=not unfused))
     if arch:
         if stage != "kernels" or svg is not None:
             raise UserError("--arch is for --stage kernels as text")
@@ -93,7 +52,7 @@ def command(
 
         kernel_table(*compiled_for(made, arch), arch).show()
         return
-    if stage == "gradient" and mode == "test":
+    if stage == "gradient" and request.mode == "test":
         raise UserError("there are no gradients in test mode; use --mode train")
     if svg is not None:
         from ..runtime.atomic import write_text

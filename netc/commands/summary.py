@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from .options import as_json, choice_of_machine, choice_of_program, dimensions, net_file, print_json, settings_of
+from ..request import Request
+from .options import MACHINE, as_json, net_file, print_json, program
 
 
 @click.command("summary", short_help="Layers, shapes, parameters, operations.")
 @net_file
-@choice_of_program(mode="test")
-@choice_of_machine(seed=False)
+@program("outputs", *MACHINE, "threads", mode="test")
 @as_json
-def command(
-    file: Path,
-    net: str | None,
-    mode: str,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    outputs: tuple[str, ...],
-    target: str,
-    device: str,
-    threads: int | None,
-    json_: bool,
-) -> None:
+def command(file: Path, request: Request, json_: bool) -> None:
     """Summarize a net: layers, shapes, parameters, operations, memory.
 
     With --output prob only what that value needs is counted: the net as it is deployed.
@@ -34,17 +23,7 @@ def command(
     from ..driver import compilation
     from ..report.overview import summarize
 
-    made = compilation(
-        file,
-        mode=mode,
-        net=net,
-        dims=dimensions(batch, dims),
-        settings=settings_of(settings),
-        outputs=outputs or None,
-        update=None,
-        target=target,
-        threads=threads,
-    )
+    made = compilation(file, replace(request, device="cpu"))  # no GPU is needed: nothing runs
     found = summarize(made.net, made.program)
     if json_:
         print_json(found.as_dict())

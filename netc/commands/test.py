@@ -6,65 +6,21 @@ from pathlib import Path
 
 import click
 
-from ..numbers import Numbers
-from .options import (
-    as_json,
-    choice_of_machine,
-    choice_of_numbers,
-    choice_of_program,
-    choice_of_schedules,
-    data_folder,
-    dimensions,
-    net_file,
-    print_json,
-    ready,
-    settings_of,
-)
+from ..request import Request
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, weights_files
 
 
 @click.command("test", short_help="Means of losses and metrics on test data.")
 @net_file
-@click.option(
-    "--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Else those of the last run."
-)
-@choice_of_program(mode=None)
-@choice_of_machine()
-@choice_of_numbers
-@choice_of_schedules()
-@data_folder
+@weights_files
+@program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "data", records=True)
 @as_json
-def command(
-    file: Path,
-    weights: tuple[Path, ...],
-    net: str | None,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    target: str,
-    device: str,
-    threads: int | None,
-    seed: int | None,
-    numbers: Numbers,
-    data_dir: Path | None,
-    json_: bool,
-) -> None:
+def command(file: Path, weights: tuple[Path, ...], request: Request, json_: bool) -> None:
     """Test a trained net on the data of its `test:` lines; each record counts once."""
-    from ..api.training import Options, open_experiment, test_experiment
+    from ..api.training import test_file
 
-    ready(target, device)
-    options = Options(
-        net=net,
-        seed=seed,
-        batch=batch,
-        dims=dimensions(None, dims),
-        settings=settings_of(settings),
-        threads=threads,
-        data_dir=data_dir,
-        target=target,
-        numbers=numbers,
-        device=device,
-    )
-    tested = test_experiment(open_experiment(file, options), options, list(weights) or None)
+    ready(request)
+    tested = test_file(file, request, weights)
     if json_:
         print_json(tested.as_dict())
         return

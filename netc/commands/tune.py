@@ -6,26 +6,13 @@ from pathlib import Path
 
 import click
 
-from ..numbers import Numbers
-from .options import (
-    as_json,
-    choice_of_machine,
-    choice_of_numbers,
-    choice_of_program,
-    choice_of_schedules,
-    dimensions,
-    net_file,
-    print_json,
-    settings_of,
-)
+from ..request import Request
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, tell
 
 
 @click.command("tune", short_help="Measure kernels' blocks on the GPU.")
 @net_file
-@choice_of_program(mode="train")
-@choice_of_machine(threads=False, seed=False)
-@choice_of_numbers
-@choice_of_schedules()
+@program("outputs", *MACHINE, *NUMBERS, *SCHEDULES, mode="train")
 @click.option(
     "-o",
     "--out",
@@ -36,22 +23,7 @@ from .options import (
 @click.option("--seconds", type=click.FloatRange(1, 36000), default=300.0, show_default=True, help="Of searching.")
 @click.option("--top", type=click.IntRange(0), default=15, show_default=True, help="Kernels listed; 0 for all.")
 @as_json
-def command(
-    file: Path,
-    out: Path | None,
-    net: str | None,
-    mode: str,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    outputs: tuple[str, ...],
-    target: str,
-    device: str,
-    numbers: Numbers,
-    seconds: float,
-    top: int,
-    json_: bool,
-) -> None:
+def command(file: Path, out: Path | None, request: Request, seconds: float, top: int, json_: bool) -> None:
     """Try blocks near the present ones for all kernels of a net, and keep what is faster on this GPU.
 
     The results go into a schedule file, which may be committed; without -o into the user's own, which every later call
@@ -59,21 +31,7 @@ def command(
     """
     from ..api.tuning import frozen_or_tuned
 
-    found = frozen_or_tuned(
-        file,
-        out,
-        seconds=seconds,
-        tell=lambda text: click.echo(f"netc: {text}", err=True),
-        mode=mode,
-        net=net,
-        dims=dimensions(batch, dims),
-        settings=settings_of(settings),
-        outputs=outputs or None,
-        update=None,
-        target=target,
-        device=device,
-        numbers=numbers,
-    )
+    found = frozen_or_tuned(file, request, out, seconds=seconds, tell=tell)
     if found is None:
         click.echo("every kernel has a schedule")
         return

@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..grammar.source import UserError
-from ..targets import Choice
-from .options import (
-    arch_names,
-    as_json,
-    choice_of_machine,
-    choice_of_numbers,
-    choice_of_program,
-    dimensions,
-    net_file,
-    print_json,
-    ready,
-    settings_of,
-)
+from ..request import Request
+from .options import MACHINE, NUMBERS, arch_names, as_json, net_file, print_json, program, ready
 
 if TYPE_CHECKING:
-    from ..numbers import Numbers
     from ..verify.verdict import Verdict
 
 MISMATCH = 1
@@ -32,10 +20,8 @@ MISMATCH = 1
 
 @click.command("verify", short_help="Compare a target with the float64 oracle.")
 @net_file
-@click.option("--mode", type=click.Choice(["train", "test", "both"]), default="both", show_default=True)
-@choice_of_program(mode=None)
-@choice_of_machine()
-@choice_of_numbers
+@click.option("--mode", "modes", type=click.Choice(["train", "test", "both"]), default="both", show_default=True)
+@program(*MACHINE, "threads", "seed", *NUMBERS)
 @click.option(
     "--arch",
     default="",
@@ -55,16 +41,8 @@ MISMATCH = 1
 @as_json
 def command(
     file: Path,
-    mode: str,
-    net: str | None,
-    batch: int | None,
-    dims: tuple[str, ...],
-    settings: tuple[str, ...],
-    target: str,
-    device: str,
-    threads: int | None,
-    seed: int | None,
-    numbers: Numbers,
+    modes: str,
+    request: Request,
     arch: str,
     safety: float,
     smaller: Path | None,
@@ -86,22 +64,14 @@ def command(
     if arch:
         from ..runtime.triton.compile.architectures import limits
 
-        if not Choice(target, device).way.arch:
+        if not request.choice.way.arch:
             raise UserError("--arch is for Triton's interpreter: --target triton --device cpu")
         arch = limits(arch).name
-    ready(target, device)
+    ready(request)
     line = _Line(not json_)
     wanted = Wanted(
-        modes=("train", "test") if mode == "both" else ("train",) if mode == "train" else ("test",),
-        net=net,
-        dims=dimensions(batch, dims),
-        settings=settings_of(settings),
-        target=target,
-        device=device,
-        arch=arch,
-        numbers=numbers,
-        threads=threads or 0,
-        seed=seed or 0,
+        **{**vars(request), "arch": arch},
+        modes=("train", "test") if modes == "both" else ("train",) if modes == "train" else ("test",),
         safety=safety,
         budget=budget,
     )

@@ -11,7 +11,7 @@ import hashlib
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..compiler.codegen.target import TARGETS
 from ..compiler.program import Launch, Program, StateInfo, TensorType
 from ..grammar.source import UserError
 from ..runtime.triton.compile.ahead import Binary, Job, job_of
@@ -30,11 +29,11 @@ from ..runtime.triton.compile.version import triton_version
 from ..runtime.triton.run.launch import ARENA, Layout, strides_of
 from ..runtime.triton.run.storage import packed, size_of
 from .deployed import FORMAT, write_folder, write_manifest
-from .exporting import Pixels, Told, compilation_of, needs_triton, pixels_of, weighted
+from .exporting import Pixels, Told, needs_triton, pixels_of
 
 if TYPE_CHECKING:
+    from ..driver import Compilation
     from ..runtime.state import State
-    from .exporting import Wish
 
 UNIT = 256  # bytes: where each memory begins, as an allocation of the driver's does
 WEIGHTS = "weights.bin"
@@ -67,17 +66,23 @@ class Compiled:
     nbytes: int
 
 
-def export(wish: Wish, folder: Path, archs: Sequence[str] = (), told: Told | None = None) -> list[Path]:
+def export(
+    made: Compilation,
+    weighted: Callable[[Compilation], State],
+    folder: Path,
+    archs: Sequence[str],
+    told: Told | None,
+) -> list[Path]:
     """A folder of kernels compiled for GPUs. archs: without any, all that are known. told: see `compile_jobs`."""
-    wanted = architectures(archs or TARGETS[wish.target].archs)
+    wanted = architectures(archs or made.request.choice.row.archs)
     needs_triton()
-    made = compilation_of(wish).on(wanted[0].name)
+    made = made.on(wanted[0].name)
     if made.apply_program is not None:
         raise UserError(
             f"a training step of `{made.net.name}` takes {made.training.accumulate} batches for an update; ahead of "
             "time it takes one: leave out `accumulate`"
         )
-    state = weighted(made, wish)
+    state = weighted(made)
     programs = {arch: made.on(arch.name).program for arch in wanted}
     return deploy_ahead(programs, made.state, state, folder, pixels=pixels_of(made.experiment), told=told)
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..compiler.program import Program, StateInfo
 from .deployed import FORMAT, MANIFEST, write_folder, write_manifest
-from .exporting import compilation_of, weighted
 
 if TYPE_CHECKING:
+    from ..driver import Compilation
     from ..runtime.state import State
-    from .exporting import Wish
 
 TAIL = '''
 # From here on: the weights beside this file, and a command line. Written by netc, not by the compiler.
@@ -174,10 +173,11 @@ if __name__ == "__main__":
 '''
 
 
-def export(wish: Wish, folder: Path, archs: Sequence[str] = (), told: object = None) -> list[Path]:
+def export(
+    made: Compilation, weighted: Callable[[Compilation], State], folder: Path, archs: Sequence[str], told: object
+) -> list[Path]:
     """A folder that runs with numpy alone; there are no archs, and nothing takes so long that it is told."""
-    made = compilation_of(wish)
-    return deploy(made.program, made.layout, weighted(made, wish), folder)
+    return deploy(made.program, made.layout, weighted(made), folder)
 
 
 def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: Path) -> list[Path]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from ..compiler.codegen.target import TARGETS
+from ..compiler.codegen.target import imported, that
+from ..driver import Compilation, compilation
 from ..grammar.source import UserError
-from ..numbers import Numbers
+from ..request import Request
+from ..runtime.folder import last_weights
 
 if TYPE_CHECKING:
     from ..compiler.build import Experiment
-    from ..driver import Compilation
     from ..runtime.state import State
 
-
 Told = Callable[[int, int, str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -29,25 +31,47 @@ class Pixels:
     mean: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What is to be exported. weights: files; without any those of the net's last run, or first values from `seed`.
+def export(
+    file: str | Path,
+    want: Request,
+    folder: Path,
+    weights: Sequence[Path] = (),
+    *,
+    archs: Sequence[str] = (),
+    told: Told | None = None,
+    notify: Notify = lambda text: None,
+) -> list[Path]:
+    """Compile a program of a file into a folder, which the target's own module writes (`Target.folder`).
 
-    update: a training step that learns. outputs: without any those that the net calls outputs.
+    weights: files; without any those of the net's last run, or first values. archs: without any, all that are known.
+    told: see `compile_jobs`. A program that does not learn is the net as it is deployed.
     """
+    row = want.choice.row
+    if (archs or want.update) and not row.archs:
+        those = that(lambda row: row.archs)
+        raise UserError(f"--arch and --train compile for GPUs: use --target {those} as well")
+    learning = {"mode": "train"} if want.update else {"deployed": True}
+    # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
+    where = {"device": row.ways[0].device, "arch": next(iter(row.archs), ""), "threads": int(row.threads)}
+    made = compilation(file, replace(want, **learning, **where))  # type: ignore[arg-type]
+    write = imported(f"{row.folder}:export")
+    found: list[Path] = write(made, partial(weighted, files=weights, notify=notify), folder, archs, told)
+    return found
 
-    path: Path
-    weights: Sequence[Path] = ()
-    mode: Literal["train", "test"] = "test"
-    update: bool = False
-    net: str | None = None
-    target: str = "numpy"
-    numbers: Numbers = field(default_factory=Numbers)
-    dims: Mapping[str, int] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    outputs: Sequence[str] = ()
-    seed: int | None = None
-    notify: Callable[[str], None] = lambda text: None
+
+def weighted(made: Compilation, *, files: Sequence[Path], notify: Notify) -> State:
+    """State with the weights that were asked for; a training step begins with first values where none were."""
+    state = made.new_state()
+    if not files and not made.learns:
+        with suppress(UserError):
+            files = [last_weights(made.net.name)]
+    if files:
+        state.load(list(files))
+        notify(f"weights: {', '.join(map(str, files))}")
+    else:
+        said = "a training step begins with" if made.learns else "there are no weights: the folder has"
+        notify(f"{said} first values (--weights names others)")
+    return state
 
 
 def needs_triton() -> None:
@@ -58,58 +82,9 @@ def needs_triton() -> None:
         raise UserError(f"kernels are compiled by Triton. {told}: {REMEDY}")
 
 
-def compilation_of(wish: Wish) -> Compilation:
-    from ..api.inference import Runner
-    from ..driver import Compilation, Request
-
-    if wish.update:
-        from ..compiler.build import load
-
-        experiment = load(wish.path, settings=wish.settings, dims=wish.dims)
-        net = experiment.net(wish.net).definition.name.name if wish.net is not None else None
-        request = Request(
-            mode="train", net=net, dims=wish.dims, outputs=tuple(wish.outputs) or None, numbers=wish.numbers
-        )
-    else:
-        runner = Runner(
-            wish.path,
-            mode=wish.mode,
-            net=wish.net,
-            dims=wish.dims,
-            settings=wish.settings,
-            outputs=wish.outputs,
-            numbers=wish.numbers,
-        )
-        experiment, request = runner.experiment, runner.request
-    row = TARGETS[wish.target]
-    # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
-    device, arch, threads = row.ways[0].device, next(iter(row.archs), ""), int(row.threads)
-    return Compilation(experiment, replace(request, target=wish.target, device=device, arch=arch, threads=threads))
-
-
-def weighted(made: Compilation, wish: Wish) -> State:
-    """State with the weights that were asked for; a training step begins with first values where none were."""
-    from ..api.training import last_weights
-
-    state = made.new_state(wish.seed)
-    files = list(wish.weights)
-    if not files and not wish.update:
-        with suppress(UserError):
-            files = [last_weights(made.net.name)]
-    if files:
-        state.load(files)
-        wish.notify(f"weights: {', '.join(map(str, files))}")
-    else:
-        said = "a training step begins with" if wish.update else "there are no weights: the folder has"
-        wish.notify(f"{said} first values (--weights names others)")
-    return state
-
-
 def pixels_of(experiment: Experiment) -> Pixels | None:
     """How the data that the file tests on makes numbers of pixels; None where that cannot be said in a few numbers."""
-    from ..api.inference import test_data
-
-    data = test_data(experiment)
+    data = experiment.tested()
     if data is None:
         return None
     mean, scale = data.get("mean"), data.get("scale", 1.0)

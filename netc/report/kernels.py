@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.codegen.target import TARGETS, that
+from ..compiler.codegen.target import that
 from ..compiler.program import Launch, Program
 from ..export.exporting import kernel_progress, needs_triton
 from ..grammar.source import UserError
@@ -23,7 +23,7 @@ def compiled_for(made: Compilation, arch: str) -> tuple[Program, dict[str, Binar
     from ..runtime.triton.compile.compiling import compile_jobs
 
     name = limits(arch).name
-    if not TARGETS[made.request.target].archs:
+    if not made.request.choice.row.archs:
         raise UserError(f"--arch is for --target {that(lambda row: row.archs)}")
     needs_triton()
     program = made.on(name).program

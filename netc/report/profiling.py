@@ -22,6 +22,7 @@ from .tables import Table, operations, size
 if TYPE_CHECKING:
     from ..compiler.program import Launch, Program
     from ..compiler.types import TensorType
+    from ..driver import Compilation
     from ..runtime.executable import Executable
 
 Array = npt.NDArray[Any]
@@ -191,6 +192,13 @@ def made_up_feeds(inputs: Mapping[str, TensorType], seed: int = 0) -> dict[str, 
         else:
             feeds[name] = np.zeros(shape, type_.numpy_dtype)
     return feeds
+
+
+def profiled(made: Compilation, seconds: float) -> Report:
+    """A program fused and unfused, each on a state of its own, compared."""
+    fused, unfused = (one.executables(one.new_state())[0] for one in (made, made.unfused()))
+    device = made.request.device
+    return compare(fused, unfused, net=made.net.name, device=device, threads=made.threads, seconds=seconds)
 
 
 def compare(

@@ -18,7 +18,6 @@ from ..compiler.interpret import evaluate
 from ..driver import Compilation
 from ..grammar.source import SourceError, SourceErrors, UserError
 from ..passes.unit import Unit
-from ..targets import Choice
 from .target import Array, execute, kernels_of
 from .unsafe import ProofFault
 
@@ -107,7 +106,7 @@ def _traced(made: Compilation, kernels: Unit, feeds: Mapping[str, Array], error:
 
 def _usable(made: Compilation) -> bool:
     """Whether kernels can still be tried: a GPU on which one failed may refuse everything from then on."""
-    cuda = Choice(made.request.target, made.request.device).open()
+    cuda = made.request.choice.open()
     try:
         if cuda is not None:
             cuda.check()

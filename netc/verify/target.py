@@ -22,7 +22,6 @@ from ..driver import Compilation
 from ..passes.unit import Unit
 from ..runtime.executable import Executable
 from ..runtime.state import State
-from ..targets import Choice
 
 if TYPE_CHECKING:
     from ..runtime.triton.interpreter.accesses import AccessFault
@@ -80,7 +79,7 @@ def execute(made: Compilation, program: Program, feeds: Mapping[str, Array]) -> 
 
 def _unwatched(made: Compilation) -> str:
     """Why the accesses of a program's kernels are not looked at; empty where they are."""
-    if not Choice(made.request.target, made.request.device).way.arch:
+    if not made.request.choice.way.arch:
         return "only Triton's interpreter (--target triton --device cpu) shows them"
     from ..runtime.triton.run.opening import open_interpreter
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ..compiler.build import Experiment, load
+from ..compiler.build import load
 from ..compiler.build.dims import symbols
 from ..compiler.build.nets import checked_sizes
-from ..compiler.codegen.target import TARGETS
 from ..compiler.ops.rounding import Arithmetic
-from ..driver import Compilation, Mode, Request
+from ..driver import Compilation
 from ..grammar.parse import read_source
 from ..grammar.source import Source, SourceError, SourceErrors, UserError
-from ..numbers import Numbers
+from ..request import Mode, Request
 from .bisect import explained, faults_with_taps
 from .check import (
     FUSED,
@@ -43,24 +41,14 @@ Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is verified.
+class Wanted(Request):
+    """The programs that are verified: of each of the modes what the request says, with small sizes for all symbols.
 
-    modes: of the net. dims: over small sizes for all symbols. safety: what the likely error is multiplied by.
     arch: the GPU for which kernels are written that the interpreter runs; else they have blocks for the interpreter.
-    budget: seconds for a smaller net that fails, 0 for none.
+    safety: what the likely error is multiplied by. budget: seconds for a smaller net that fails, 0 for none.
     """
 
     modes: tuple[Mode, ...] = ("train", "test")
-    net: str | None = None
-    dims: Mapping[str, int] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    target: str = "numpy"
-    device: str = "cpu"
-    arch: str = ""
-    numbers: Numbers = field(default_factory=Numbers)
-    threads: int = 0
-    seed: int = 0
     safety: float = 4.0
     budget: float = 60.0
 
@@ -86,13 +74,13 @@ def verify(path: str | Path, wanted: Wanted | None = None, notify: Notify | None
         made = _compilation(source, wanted, mode)
         if not made.net.graph.outputs:
             continue
-        for subject in subjects(made, wanted.seed):
+        for subject in subjects(made, wanted.seed or 0):
             programs.append(_verified(subject, wanted, tell))
             modes.update({id(fault): mode for fault in programs[-1].faults})
     if made is None or not programs:
         raise UserError(f"{source.path}: the net has no losses, metrics or outputs to verify")
     verdict = Verdict(
-        made.net.name, wanted.target, wanted.device, made.net.dims, wanted.seed, wanted.arithmetic, tuple(programs)
+        made.net.name, wanted.target, wanted.device, made.net.dims, wanted.seed or 0, wanted.arithmetic, tuple(programs)
     )
     fault = verdict.suspect
     if fault is None or wanted.budget <= 0:
@@ -102,27 +90,11 @@ def verify(path: str | Path, wanted: Wanted | None = None, notify: Notify | None
     return replace(verdict, reduced=smaller)
 
 
-def _compilation(source: Source, wanted: Wanted, mode: Mode, *, fused: bool = True) -> Compilation:
+def _compilation(source: Source, wanted: Wanted, mode: Mode) -> Compilation:
     """The compilation of one mode, with small sizes for the symbols that nobody gave."""
     experiment = load(source, settings=wanted.settings, dims=wanted.dims)
-    name = wanted.net or experiment.default_net()
-    request = Request(
-        mode=mode,
-        net=experiment.net(name).definition.name.name if wanted.net else None,
-        dims=_sizes(experiment, name, wanted.dims),
-        update=None,
-        fused=fused,
-        target=wanted.target,
-        threads=wanted.threads,
-        device=wanted.device,
-        arch=wanted.arch,
-        numbers=wanted.numbers,
-    )
-    return Compilation(experiment, request)
-
-
-def _sizes(experiment: Experiment, name: str, given: Mapping[str, int]) -> dict[str, int]:
-    return {**checked_sizes(experiment.net(name)), **given}
+    sizes = checked_sizes(experiment.net(wanted.net or experiment.default_net()))
+    return Compilation(experiment, replace(wanted, mode=mode, dims={**sizes, **wanted.dims}, update=None))
 
 
 def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
@@ -150,7 +122,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
         proved.append(Proved(how, runs[-1].proved))
         faults += memory_faults(runs[-1], checked.results, how)
         faults += replay_faults(how, runs)
-        if TARGETS[made.request.target].archs:
+        if made.request.choice.row.archs:
             touched.append(accesses(how, runs))
             faults += touched[-1].faults
     layers: list[Compared] = []
@@ -169,9 +141,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
 
 
 def _kernels(subject: Subject, how: str, arithmetic: Arithmetic) -> Checked:
-    made = subject.made
-    if how == UNFUSED:
-        made = Compilation(made.experiment, replace(made.request, fused=False), layout=made.layout, spec=made.spec)
+    made = subject.made.unfused() if how == UNFUSED else subject.made
     return check_kernels(subject, made, subject.final, arithmetic, how)
 
 
@@ -179,7 +149,7 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
     """Whether a text shows the same fault. Whatever else is wrong with it, it is no smaller case of this one."""
     try:
         made = _compilation(Source(path, text), _fitting(Source(path, text), wanted), mode)
-        for subject in subjects(made, wanted.seed):
+        for subject in subjects(made, wanted.seed or 0):
             if isinstance(fault, PassFault):
                 if any(found.name == fault.name for found in pass_faults(subject.stations, subject.feeds)):
                     return True

@@ -47,6 +47,20 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
     return found
 
 
+def shapes_of(path: Path) -> list[tuple[int, ...]]:
+    """The shapes of the arrays of a `.npy` or a `.npz`, by their headers."""
+    if path.suffix.lower() == ".npy":
+        check_regular(path)
+        with explained(path), path.open("rb") as file:
+            return [_header(file, path, path.stat().st_size, path.name)[0]]
+    found = []
+    with _archive(path) as archive:
+        for name, info in _members(archive).items():
+            with _member(archive, info, path) as stream:
+                found.append(_header(stream, path, info.file_size, name)[0])
+    return found
+
+
 def npz(place: Place, path: str, *, arrays: Sequence[str] = ()) -> ArraySource:
     """The source `npz`: floats and bytes are f32 columns, other whole numbers i32, booleans stay."""
     file = place.path(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import netc
 from netc.api.tuning import frozen_or_tuned
 from netc.driver import compilation
 from netc.report.profiling import made_up_feeds
+from netc.request import Request
 from netc.runtime.triton.compile.tune import GAIN
 from netc.runtime.triton.run.opening import driver_present, open_cuda
-from netc.schedules import read_file, using
+from netc.schedules import Schedules, read_file
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -108,8 +110,8 @@ def test_random_bits_are_those_of_numpy(tmp_path: Path) -> None:
 def test_the_tuner_finds_schedules_that_compute_the_same(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
     told: list[str] = []
-    wish: dict[str, Any] = {"mode": "train", "dims": {"N": 64}, "target": "triton", "device": DEVICE, "update": None}
-    found = frozen_or_tuned(EXAMPLES / "digits.net", file, seconds=20.0, tell=told.append, **wish)
+    want = Request(mode="train", dims={"N": 64}, target="triton", device=DEVICE, update=None)
+    found = frozen_or_tuned(EXAMPLES / "digits.net", want, file, seconds=20.0, tell=told.append)
     assert found is not None
     for row in found.rows:
         assert row.us < GAIN * row.before if row.blocks != row.start else row.us == row.before, row
@@ -117,9 +119,9 @@ def test_the_tuner_finds_schedules_that_compute_the_same(tmp_path: Path) -> None
     assert read_file(file).entries.keys() == found.table.entries.keys()
     results, steps = [], []
     for schedules in (None, file):
-        with using(schedules, frozen=schedules is not None):
-            made = compilation(EXAMPLES / "digits.net", **wish)
-            exe = made.executables(made.new_state(1))[0]
+        chosen = Schedules(schedules, frozen=schedules is not None)
+        made = compilation(EXAMPLES / "digits.net", replace(want, schedules=chosen))
+        exe = made.executables(made.new_state(1))[0]
         feeds: dict[str, Any] = {**made_up_feeds(exe.program.inputs, 4), ".rate": np.float32(0.1)}
         exe.run(feeds)
         results.append({name: exe.state[name].copy() for name in exe.state})

@@ -20,10 +20,11 @@ from netc.compiler.layers import LAYERS as ALL_LAYERS
 from netc.compiler.ops import OPS, cast, param
 from netc.compiler.text import print_graph
 from netc.compiler.types import round_bf16
-from netc.driver import Compilation, Request, compilation
+from netc.driver import Compilation, compilation
 from netc.numbers import Numbers, Precision
 from netc.passes.training.flatten import PARAMETERS
 from netc.passes.training.precision import LAYERS, NARROW, Types, precision, types_of
+from netc.request import Request
 from support.equality import check_passes, feeds_for
 
 Array = np.ndarray[Any, Any]

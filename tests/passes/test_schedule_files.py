@@ -11,7 +11,7 @@ import pytest
 from netc.compiler.kernel import Blocks
 from netc.grammar.source import UserError
 from netc.passes.lowering.measured import LARGEST_FILE, Entry, Place, Table, plain, read_table
-from netc.schedules import own_file, read_file, using, write_file
+from netc.schedules import Schedules, own_file, read_file, write_file
 
 H100 = "NVIDIA H100 80GB HBM3"
 FIRST, SECOND = "0123456789abcdef", "fedcba9876543210"
@@ -114,13 +114,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_the_named_file_goes_before_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path))
-    from netc.schedules import in_use
-
     own, named = own_file(), tmp_path / "named.json"
     assert own is not None
     write_file(own, table(("cuda:90", H100, FIRST), ("cuda:90", H100, SECOND), us=1.0))
     write_file(named, table(("cuda:90", H100, FIRST), us=2.0))
-    with using(named):
-        found = in_use().table()
+    found = Schedules(named).table()
     assert [found.entries[Place("cuda:90", H100, key)].us for key in (FIRST, SECOND)] == [2.0, 1.0]
-    assert in_use().file is None

@@ -1,0 +1,115 @@
+"""A request: which program of a file is wanted, and what runs it. Made once, and handed on whole.
+
+`request` makes it of what a user says: the flags of a command (`netc/commands/options.py`) or the arguments of a
+function of the API. It imports nothing heavy: commands start with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .compiler.codegen.target import that
+from .grammar.source import UserError
+from .numbers import GROWTH, Numbers, numbers
+from .schedules import Schedules
+from .targets import AUTO, Choice, check_threads, choose
+
+Mode = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which program of a file is wanted.
+
+    net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. settings: of
+    the net, or of the `train` block. outputs: the values wanted; without it all losses, metrics and (to test) outputs,
+    or, of a net that is `deployed`, what it calls outputs. gradients: inputs and parameters whose gradients become
+    outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else its
+    gradients are all of it. fused: False keeps each op a kernel of its own. device: what runs it. threads: how many
+    share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it runs on. numbers: in
+    which it computes. schedules: the files of measured blocks.
+
+    batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
+    data: the folder in which data sets are looked for first.
+    """
+
+    mode: Mode = "test"
+    net: str | None = None
+    dims: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] | None = None
+    deployed: bool = False
+    gradients: tuple[str, ...] = ()
+    update: bool | None = True
+    fused: bool = True
+    target: str = "numpy"
+    threads: int = 0
+    device: str = "cpu"
+    arch: str = ""
+    numbers: Numbers = field(default_factory=Numbers)
+    schedules: Schedules = field(default_factory=Schedules)
+    batch: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    data: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("train", "test"):
+            raise UserError(f"the mode is `train` or `test`, not `{self.mode}`")
+        check_threads(self.target, self.threads)
+        if self.batch is not None and self.dims.get("N", self.batch) != self.batch:
+            raise UserError(f"a batch of {self.batch} and the dimension N of {self.dims['N']} contradict each other")
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"`steps` takes a whole number from 1 up, not {self.steps}")
+
+    @property
+    def choice(self) -> Choice:
+        """The target with the device."""
+        return Choice(self.target, self.device)
+
+
+def request(
+    *,
+    target: str = AUTO,
+    device: str = AUTO,
+    precision: str = "f32",
+    tf32: bool = False,
+    scale_growth: int = GROWTH,
+    schedules: str | Path | None = None,
+    frozen: bool = False,
+    ahead: bool = False,
+    dims: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
+    gradients: Sequence[str] = (),
+    threads: int | None = None,
+    data: str | Path | None = None,
+    **others: Any,
+) -> Request:
+    """The request of what a user says, checked: UserError for what does not go together.
+
+    target, device: one of them says the other. ahead: it is compiled for GPUs that need not be here. others: as they
+    stand in `Request`.
+    """
+    choice = choose(target, device)
+    check_threads(choice.target, threads)
+    if (schedules is not None or frozen) and not (choice.row.schedules and (ahead or choice.device == "cuda")):
+        flags = f"--target {that(lambda row: row.schedules)}" if ahead else "--device cuda"
+        here = f"the target {choice.target}" if ahead else f"{choice.target} on {choice.device}"
+        raise UserError(f"--schedules and --frozen are for kernels on a GPU, not for {here}: use {flags}")
+    return Request(
+        target=choice.target,
+        device=choice.device,
+        numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
+        schedules=Schedules(Path(schedules) if schedules is not None else None, frozen),
+        dims=dims or {},
+        settings=settings or {},
+        outputs=tuple(outputs) if outputs is not None else None,
+        gradients=tuple(gradients),
+        threads=threads or 0,
+        data=Path(data) if data is not None else None,
+        **others,
+    )
