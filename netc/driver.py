@@ -127,6 +127,7 @@ class Compilation:
 
     def _other(self, request: Request) -> Compilation:
         """The same net, without what depends on how it is made into kernels."""
+        _ = self.net  # built once for both, whichever is asked first
         other = copy(self)
         other.request = request
         for station in ("fused", "program", "apply_fused", "apply_program"):

@@ -26,11 +26,11 @@ class Request:
 
     net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. settings: of
     the net, or of the `train` block. outputs: the values wanted; without it all losses, metrics and (to test) outputs,
-    or, of a net that is `deployed`, what it calls outputs. gradients: inputs and parameters whose gradients become
-    outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else its
-    gradients are all of it. fused: False keeps each op a kernel of its own. device: what runs it. threads: how many
-    share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it runs on. numbers: in
-    which it computes. schedules: the files of measured blocks.
+    or, of a net that is `deployed`, what it calls outputs. gradients: inputs, parameters and any other values whose
+    gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train`
+    block, else its gradients are all of it. fused: False keeps each op a kernel of its own. device: what runs it.
+    threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
+    runs on. numbers: in which it computes. schedules: the files of measured blocks.
 
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first.

@@ -196,8 +196,8 @@ def made_up_feeds(inputs: Mapping[str, TensorType], seed: int = 0) -> dict[str, 
 
 def profiled(made: Compilation, seconds: float) -> Report:
     """A program fused and unfused, each on a state of its own, compared."""
-    fused, unfused = (one.executables(one.new_state())[0] for one in (made, made.unfused()))
-    device = made.request.device
+    fused, plain, device = made.executables(made.new_state())[0], made.unfused(), made.request.device
+    unfused = plain.executables(plain.new_state())[0]
     return compare(fused, unfused, net=made.net.name, device=device, threads=made.threads, seconds=seconds)
 
 
