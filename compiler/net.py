@@ -42,7 +42,7 @@ class Net:
 
     graph.outputs holds every loss, metric, output and asked-for name, and `.objective` where the net has a loss;
     graph.updates the next values of running statistics (training mode). state lists parameters and statistics in the
-    order of their making; inputs are those the graph reads. directives (`nofuse`, `recompute`, `dtype:bf16`) hold for
+    order of their making; inputs are those the graph reads. directives (`nofuse`, `recompute:2`, `dtype:bf16`) hold for
     the nodes of a scope, the name of a layer. tops: the nodes of each layer's tops, by the layer's name. named: every
     tensor that can be asked for, by roles, bound names and layers, also those that no output needs.
     """
@@ -61,6 +61,12 @@ class Net:
     directives: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tops: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
     named: Mapping[str, Node] = field(default_factory=dict)
+
+    @property
+    def regions(self) -> dict[str, int]:
+        """The layers under `@recompute`, each with the number of its statement: what is recomputed together."""
+        words = ((layer, word.partition(":")) for layer, found in self.directives.items() for word in found)
+        return {layer: int(number) for layer, (name, _, number) in words if name == "recompute"}
 
     def tensor(self, name: str) -> Node:
         """The tensor of a bound name or a layer; UserError for a name that the net does not have."""

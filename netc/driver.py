@@ -162,12 +162,15 @@ class Compilation:
                 batches=spec.accumulate,
                 types=self.types,
                 scaling=self.scaling,
+                regions=self.net.regions,
             )
         if self.request.mode == "train" and self.request.update is None and OBJECTIVE in graph.outputs:
             wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
         if not wrt:
             return pipeline.test(self.layout, types=self.types)
-        return pipeline.gradients(wrt, self.layout, types=self.types, values=self._differentiable(wrt))
+        return pipeline.gradients(
+            wrt, self.layout, types=self.types, values=self._differentiable(wrt), regions=self.net.regions
+        )
 
     @cached_property
     def types(self) -> Types | None:

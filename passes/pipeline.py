@@ -57,16 +57,18 @@ def train(
     batches: int = 1,
     types: Types | None = None,
     scaling: Scaling | None = None,
+    regions: Mapping[str, int] | None = None,
 ) -> Pipeline:
     """The passes that make a training step of a net built in training mode.
 
     batches: how many steps share one update; above 1 a step only accumulates, and `update.apply` makes the other graph.
-    types: those of the layers, where any is of 16 bits. scaling: of the loss, for f16.
+    types: those of the layers, where any is of 16 bits. scaling: of the loss, for f16. regions: layers that are
+    recomputed.
     """
     read = [info.name for info in learned(layout) if info.name in graph.params]
     learn = update(solver, layout, clip=clip, scaling=scaling) if batches == 1 else accumulate(layout, scaling=scaling)
     return (
-        ("gradient", gradient(read, scale=scale_of if scaling else None)),
+        ("gradient", gradient(read, scale=scale_of if scaling else None, regions=regions)),
         ("update" if batches == 1 else "accumulate", learn),
         ("flatten", flatten(layout)),
         ("simplify", simplify),
@@ -90,11 +92,15 @@ def gradients(
     objective: str = OBJECTIVE,
     types: Types | None = None,
     values: Mapping[str, Node] | None = None,
+    regions: Mapping[str, int] | None = None,
 ) -> Pipeline:
     """The passes that add `<name>.grad` outputs for inputs, parameters and `values`, and learn nothing."""
     scaled = types is not None and "f16" in types.narrow
     return (
-        ("gradient", gradient(wrt, objective, scale=fixed_scale if scaled else None, values=values)),
+        (
+            "gradient",
+            gradient(wrt, objective, scale=fixed_scale if scaled else None, values=values, regions=regions),
+        ),
         *((("unscale", unscale(wrt)),) if scaled else ()),
         ("flatten", flatten(layout)),
         ("simplify", simplify),

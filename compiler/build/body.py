@@ -23,6 +23,7 @@ from .names import LayerEntry, Scope, join
 
 DIRECTIVES = ("nofuse", "recompute", "dtype")
 DTYPE = "dtype:"  # before the type, in the table of directives
+RECOMPUTE = "recompute:"  # before the number of the statement
 ZERO = Filler("constant", (("value", 0.0),))
 
 
@@ -82,11 +83,13 @@ def directed(frame: Frame, statement: tree.AnyStatement) -> Frame:
                 found = {*(other for other in found if not other.startswith(DTYPE)), DTYPE + word}
         elif directive.args:
             frame.report(SourceError("E213", f"`@{name}` takes no settings", directive.span))
+        elif name == "recompute":
+            # What stands inside of a statement that is recomputed is a part of it.
+            if frame.net is not None and not any(other.startswith(RECOMPUTE) for other in found):
+                frame.net.regions += 1
+                found.add(f"{RECOMPUTE}{frame.net.regions}")
         else:
             found.add(name)
-            if name == "recompute":
-                message = "`@recompute` is not obeyed: no pass computes values a second time yet"
-                frame.report(SourceError("W603", message, directive.span, "what the gradient needs is kept in memory"))
     return frame if found == frame.directives else frame.with_(directives=frozenset(found))
 
 

@@ -75,6 +75,7 @@ class NetState:
     roles: dict[str, tuple[Literal["loss", "metric", "output"], Node | None, float]] = field(default_factory=dict)
     role_places: dict[str, Span] = field(default_factory=dict)
     directives: dict[str, frozenset[str]] = field(default_factory=dict)
+    regions: int = 0  # statements under `@recompute`
     streams: int = 0
     work: int = 0
 

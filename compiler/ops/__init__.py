@@ -7,6 +7,7 @@ from .contract import conv as conv
 from .contract import conv_data_grad as conv_data_grad
 from .contract import conv_weight_grad as conv_weight_grad
 from .contract import dot as dot
+from .group import after as after
 from .group import host as host
 from .group import item as item
 from .group import kernel as kernel

@@ -1,4 +1,4 @@
-"""Ops whose body is not a formula: `kernel` (a group of fused nodes as a graph), `host` (a call out), and `item`."""
+"""Ops that are no formula: `kernel` (a group of fused nodes as a graph), `host` (a call out), `item`, and `after`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..types import TensorType, TupleType
 from .base import Array, Op, check, no_flops, register
+from .rounding import Rounding, first
 
 if TYPE_CHECKING:
-    from ..graph import Graph
+    from ..graph import Graph, Node
 
 
 def _kernel_type(*types: TensorType, kind: str, body: Graph, schedule: Any = None) -> TupleType:
@@ -63,4 +64,18 @@ def _item_type(of: TupleType, *, index: int) -> TensorType:
 # One result of an op that has several.
 item: Op = register(
     Op("item", "group", _item_type, lambda values, *, index: values[index], None, no_flops, None, "exact")
+)
+
+
+def _after_type(x: TensorType, wait: TensorType) -> TensorType:
+    return x
+
+
+def _after_vjp(g: Node, y: Node, x: Node, wait: Node) -> tuple[Node, None]:
+    return g, None
+
+
+# The first operand, not to be read before the second is computed: an optimization barrier. It is gone from kernels.
+after: Op = register(
+    Op("after", "group", _after_type, lambda x, wait: x, _after_vjp, no_flops, Rounding(first), "exact")
 )

@@ -48,6 +48,8 @@ def pull(node: Node, axis: int) -> tuple[Axis, ...] | None:
         return None if axis in node.attrs["axes"] else (axis,)
     if family in ("movement", "overlap"):
         return _pull_movement(node, axis)
+    if name == "after":
+        return (axis,)
     if name in ("const", "iota"):
         return ()
     if name == "random":

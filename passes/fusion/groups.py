@@ -78,7 +78,7 @@ class Groups(Generic[Form]):
             self.next[i] = 0
         readers: dict[str, list[tuple[Node, Span]]] = {}
         for node in nodes:
-            for x in stores.reads(node):
+            for x in (*stores.reads(node), *stores.waits(node)):
                 of = flat_view(x)
                 made = x if x in self.of else of[0] if of else x
                 if made in self.of:

@@ -23,6 +23,7 @@ def kernels_of(groups: Groups[Form], legality: Legality[Form]) -> Graph:
         for x in stores.reads(node):
             readers.setdefault(x, set()).add(i)
     made: dict[Node, Node] = {}
+    least: dict[int, Node] = {}  # the smallest result of each group
 
     def outside(node: Node) -> Node:
         """A stored node, or what stands between stored nodes and a root or concat, in the new graph."""
@@ -33,18 +34,28 @@ def kernels_of(groups: Groups[Form], legality: Legality[Form]) -> Graph:
     for i in groups.order():
         group = groups.groups[i]
         if group.nodes[0].op is ops.concat:
-            outside(group.nodes[0])
+            least[i] = outside(group.nodes[0])
             continue
         tiling = legality.tiling(group)
         results = [n for n in group.nodes if n in wanted or readers.get(n, set()) - {i}]
         body, operands, axes = _body(stores, group, tiling, results)
         kind, schedule = legality.kernel(body, axes, int(tiling.length))
+        waits = {groups.of[x] for n in group.nodes for x in stores.waits(n) if x in groups.of} - {i}
         with at(group.nodes[-1].span, group.nodes[-1].scope):
-            node = ops.kernel(*(outside(x) for x in operands), kind=kind, body=body, schedule=schedule)
+            given = [*map(outside, operands), *(_nothing(least[j]) for j in sorted(waits))]
+            node = ops.kernel(*given, kind=kind, body=body, schedule=schedule)
             for k, result in enumerate(results):
                 with at(result.span, result.scope):
                     made[result] = ops.item(node, index=k)
+        least[i] = min((made[result] for result in results), key=lambda x: x.type.nbytes)
     return Graph({k: outside(v) for k, v in graph.outputs.items()}, {k: outside(v) for k, v in graph.updates.items()})
+
+
+def _nothing(node: Node) -> Node:
+    """A view of no element of a value: the operand of a kernel that has to wait for it."""
+    whole = node if node.shape else ops.reshape(node, shape=(1,))
+    rank = len(whole.shape)
+    return ops.slice_(whole, start=(0,) * rank, stop=(0, *whole.shape[1:]), step=(1,) * rank)
 
 
 def _body(
@@ -67,6 +78,8 @@ def _body(
                     operands[node, axis] = ops.input_(name=name, shape=node.shape, dtype=node.dtype)
                 axes[operands[node, axis]] = axis
             return operands[node, axis]
+        elif node.op is ops.after:
+            return clone(node.inputs[0], axis)
         if (node, axis) not in clones:
             pulled = (None,) * len(node.inputs) if axis is None else pull(node, axis)
             if pulled is None:

@@ -22,7 +22,7 @@ from ...compiler.graph import Graph, Node, at
 from ...compiler.kernel import read_in_windows, widens
 
 SOURCES = frozenset({"input", "param"})
-INLINE = SOURCES | {"const", "iota", "surrogate"}
+INLINE = SOURCES | {"const", "iota", "surrogate", "after"}
 How = TypeVar("How")  # in which a value is read: an axis, an access map, or nothing that is asked for
 
 
@@ -129,14 +129,23 @@ class Stores:
         while stack:
             x = stack.pop()
             yield x
-            below = [y for y in dict.fromkeys(x.inputs) if y not in seen and not self.stored(y)]
+            below = [y for y in dict.fromkeys(operands(x)) if y not in seen and not self.stored(y)]
             seen.update(below)
             stack += below
 
     def reads(self, node: Node) -> list[Node]:
         """The stored nodes that computing `node` reads, through whatever is read through."""
-        found = self.reads_by(node, None, lambda x, _: (None,) * len(x.inputs))
+        found = self.reads_by(node, None, lambda x, _: (None,) * len(operands(x)))
         return [] if found is None else [x for x, _ in found]
+
+    def waits(self, node: Node) -> list[Node]:
+        """The stored nodes that must be computed before `node` is, though it does not read them."""
+        found: dict[Node, None] = {}
+        for x in self.inlined(node):
+            if x.op is ops.after:
+                wait = x.inputs[1]
+                found |= dict.fromkeys([wait] if self.stored(wait) else self.reads(wait))
+        return [*found]
 
     def reads_by(
         self, node: Node, how: How, step: Callable[[Node, How], Sequence[How] | None]
@@ -155,10 +164,15 @@ class Stores:
             ways = step(x, how)
             if ways is None:
                 return None
-            below = [pair for pair in zip(x.inputs, ways, strict=True) if pair not in seen]
+            below = [pair for pair in zip(operands(x), ways, strict=True) if pair not in seen]
             seen.update(below)
             stack += below
         return list(found)
+
+
+def operands(node: Node) -> tuple[Node, ...]:
+    """The nodes that a node reads; it may have to wait for others."""
+    return node.inputs[:1] if node.op is ops.after else node.inputs
 
 
 def base_of(operand: Node) -> Node:
@@ -185,7 +199,8 @@ def cuts_padding(node: Node) -> bool:
 
 
 def materialize(graph: Graph) -> Graph:
-    """The graph with copies where a value cannot be written in its place."""
+    """The graph with copies where a value cannot be written in its place; nothing is computed only to be waited for."""
+    graph = _waits_for_read(graph)
     in_place = _InPlace(graph)
     accepted = {name for name, value in graph.updates.items() if in_place.accept(name, value)}
     graph = _copy_operands(graph, accepted)
@@ -200,6 +215,35 @@ def materialize(graph: Graph) -> Graph:
         if not draft.computed(value) and value.op is not ops.concat:
             outputs[name] = copy_of(value)
     return graph.with_roots(outputs, updates)
+
+
+def _waits_for_read(graph: Graph) -> Graph:
+    """The graph in which each `after` waits for what is read: what a law replaced everywhere else is not kept alive."""
+    read, stack = set[Node](), graph.roots
+    while stack:
+        node = stack.pop()
+        if node not in read:
+            read.add(node)
+            stack += operands(node)
+    made: dict[Node, Node] = {}
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op is not ops.after or node.inputs[1] in read:
+            made[node] = node.with_inputs(inputs)
+            return made[node]
+        found, below, seen = inputs[0], [node.inputs[1]], set[Node]()
+        while below:
+            x = below.pop()
+            if x in read:
+                with at(node.span, node.scope):
+                    found = ops.after(found, made[x])
+            elif x not in seen:
+                seen.add(x)
+                below += x.inputs
+        made[node] = found
+        return found
+
+    return graph.mapped(make) if len(read) < len(graph.order) else graph
 
 
 class _InPlace:

@@ -22,7 +22,7 @@ from ..lowering.machines import Device
 from ..rules.rewrite import Refuse
 from .axes import Axis, Tiling
 from .groups import Group, Groups
-from .materialize import Stores, state_span
+from .materialize import Stores, operands, state_span
 from .recompute import Read, known_to_readers
 
 # Arrays that one kernel may read: more would make a function that nobody reads.
@@ -185,12 +185,12 @@ def reads(stores: Stores, node: Node) -> list[Read]:
 def _operands(node: Node, digits: Digits | None) -> tuple[Digits | None, ...]:
     """By which digits the operands are read; None for what no digits say."""
     found = None
-    if node.op.family == "pointwise" or _by_rows(node):
+    if node.op.family == "pointwise" or node.op is ops.after or _by_rows(node):
         found = digits
     elif digits is not None and node.op.family == "movement" and len(node.inputs) == 1:
         step = through(node)
         found = None if step is None else composed(digits, step)
-    return (found,) * len(node.inputs)
+    return (found,) * len(operands(node))
 
 
 def _extent(anchors: Anchors, nodes: list[Node], on: Device) -> Extent | Refuse:

@@ -15,7 +15,7 @@ from ...compiler.kernel import HEAVY, TOTAL, Kind, Schedule, kind_of
 from ..rules.rewrite import Refuse
 from .axes import Axis, Tiling, choices, pull
 from .groups import Group, Groups
-from .materialize import Stores, state_span
+from .materialize import Stores, operands, state_span
 
 # Arrays that one kernel may read: more would make a function that nobody reads, and fill the cache with rows of all.
 MOST_READS = 40
@@ -134,7 +134,7 @@ class Tiles:
 
 
 def _operands(node: Node, axis: Axis) -> tuple[Axis, ...] | None:
-    return (None,) * len(node.inputs) if axis is None else pull(node, axis)
+    return (None,) * len(operands(node)) if axis is None else pull(node, axis)
 
 
 def _length(node: Node, axis: int, reads: dict[Node, set[Axis]]) -> int:

@@ -13,6 +13,7 @@ from ...compiler.graph import Graph, GraphError, Node, at
 from ...compiler.net import OBJECTIVE
 from ..manager import Pass
 from ..rules.rewrite import Ledger, Match, Rule, of, rewrite, var
+from .checkpoint import Checkpoints
 
 # What follows a name in the outputs that hold gradients.
 GRADIENT = ".grad"
@@ -24,12 +25,14 @@ def gradient(
     *,
     scale: Callable[[Graph], Node] | None = None,
     values: Mapping[str, Node] | None = None,
+    regions: Mapping[str, int] | None = None,
 ) -> Pass:
     """A pass that adds an output `<name>.grad` for each named input or parameter, or of `values`: nodes of the graph.
 
     The objective is one number of a floating-point type. A name that it does not depend on gets zeros. Contributions
     are added in the order of the backward walk, which the graph alone determines. scale: gives one number in f32, of
-    that many times the objective are the gradients. Raises GraphError for a name that the
+    that many times the objective are the gradients. regions: layers whose values are not kept but recomputed, each with
+    the number of those that are recomputed together. Raises GraphError for a name that the
     graph does not read, and for an op between it and the objective that has no derivative here (`kernel`, `host`).
     """
 
@@ -40,18 +43,25 @@ def gradient(
         if missing:
             raise GraphError(f"no gradient by {', '.join(missing)}: the graph does not read it")
         asked = [named[name] for name in wrt]
-        found = cotangents(graph, graph.outputs[objective], asked, scale(graph) if scale else None)
+        found = cotangents(graph, graph.outputs[objective], asked, scale(graph) if scale else None, regions or {})
         grads = {name + GRADIENT: found[node] for name, node in zip(wrt, asked, strict=True)}
         return erase_surrogate(graph.with_roots({**graph.outputs, **grads}))
 
     return run
 
 
-def cotangents(graph: Graph, objective: Node, wrt: Sequence[Node], scale: Node | None = None) -> dict[Node, Node]:
+def cotangents(
+    graph: Graph,
+    objective: Node,
+    wrt: Sequence[Node],
+    scale: Node | None = None,
+    regions: Mapping[str, int] | None = None,
+) -> dict[Node, Node]:
     """The derivative of the objective, times a scale if there is one, by each of the given nodes."""
     if objective.type.count != 1 or not objective.type.is_float:
         raise GraphError(f"the objective is {objective.type}, not one number")
     active = _active(graph, wrt)
+    kept = Checkpoints(graph, regions or {})
     with at(objective.span, objective.scope):
         if scale is None:
             first = ops.const(value=1.0, shape=objective.shape, dtype=objective.dtype)
@@ -68,7 +78,8 @@ def cotangents(graph: Graph, objective: Node, wrt: Sequence[Node], scale: Node |
                 continue
             if node.op.vjp is None:
                 raise GraphError(f"{node.op.name} cannot be differentiated")
-            for x, part in zip(node.inputs, node.op.vjp(total, node, *node.inputs, **node.attrs), strict=True):
+            parts_of = node.op.vjp(total, *kept.seen((node, *node.inputs), node, total), **node.attrs)
+            for x, part in zip(node.inputs, parts_of, strict=True):
                 if part is not None and x in active:
                     parts.setdefault(x, []).append(part)
     for node in wrt:

@@ -160,7 +160,7 @@ class _Narrowing:
                     start = view[1] - view[1] % TOGETHER
                     self.spans[view[0], type_] = min(low, start), max(high, view[1] + node.type.count)
                 elif _moves(node):
-                    for x in node.inputs:
+                    for x in node.inputs[:1] if node.op is ops.after else node.inputs:
                         self.wanted.setdefault(x, set()).add(type_)
 
     def _leaving(self) -> set[Node]:
@@ -208,6 +208,8 @@ class _Narrowing:
             with at(node.span, node.scope):
                 if view is not None and view[0].op is ops.param:
                     self.narrow[key] = self._copied(view[0], view[1], node, type_)
+                elif node.op is ops.after:
+                    self.narrow[key] = ops.after(self._narrowed(node.inputs[0], type_), self.raw[node.inputs[1]])
                 elif _moves(node):
                     self.narrow[key] = node.op(*(self._narrowed(x, type_) for x in node.inputs), **node.attrs)
                 else:
@@ -261,7 +263,7 @@ def _moves(node: Node) -> bool:
     """Whether a node moves numbers of 16 bits as well as any."""
     if node.op is ops.pad:
         return node.attrs["value"] in (0.0, math.inf, -math.inf)
-    return node.op.family == "movement"
+    return node.op.family == "movement" or node.op is ops.after
 
 
 def _fed(graph: Graph) -> set[Node]:

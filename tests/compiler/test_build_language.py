@@ -215,7 +215,7 @@ def test_directives_reach_the_layers_of_their_statement() -> None:
     assert net.directives == {
         "y.f.abs": {"nofuse"},
         "y.relu": {"nofuse"},
-        "z.mul": {"recompute"},
+        "z.mul": {"recompute:1"},
         "1.z.tanh": {"nofuse"},
         "2.z.tanh": {"nofuse"},
     }

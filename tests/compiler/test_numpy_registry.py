@@ -14,7 +14,7 @@ from support.numpy_program import assert_like_oracle, small_tiles
 from support.op_samples import SAMPLES, Sample
 
 # What is no computation in a kernel: operands, numbers, what is only read through; and ops that hold graphs.
-READ_THROUGH = {"input", "param", "const", "surrogate"}
+READ_THROUGH = {"input", "param", "const", "surrogate", "after"}
 GROUPS = {"kernel", "item", "host"}
 CASES = [
     pytest.param(sample, id=f"{name}-{i}")

@@ -134,6 +134,7 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "gather": [Sample(("f32[5,3]", "i32[2,4]"), ops.gather)],
     "scatter_add": [Sample(("i32[2,4]", "f32[2,4,3]"), lambda i, rows: ops.scatter_add(i, rows, size=5))],
+    "after": _two(ops.after),
     "kernel": _two(_kernel),
     "item": _two(lambda a, b: ops.item(_kernel(a, b), index=1)),
     "host": _one("f32[2,3]", lambda x: ops.host(x, function=_turned, results=(TensorType((3, 2)),))),
