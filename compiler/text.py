@@ -43,10 +43,11 @@ def print_graph(
     bodies: dict[Graph, str] = {}
     blocks: list[str] = []
     printer = _Printer(comments, notes or {}, named or _numbered, bodies)
+    names = named(graph) if named is not None else {}
     for node in graph.order:
         body = node.attrs.get("body")
         if isinstance(body, Graph) and body not in bodies:
-            bodies[body] = f"f{len(bodies)}"
+            bodies[body] = names[node].removeprefix("%") if node in names else f"f{len(bodies)}"
             blocks.append(f"kernel {bodies[body]} {{\n{printer.lines(body)}}}\n")
     return "".join([*blocks, f"graph {{\n{printer.lines(graph)}}}\n"])
 

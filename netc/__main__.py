@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "check",
     "fmt": "fmt",
     "show": "show",
+    "opt": "opt",
     "summary": "summary",
     "train": "train",
     "test": "test",

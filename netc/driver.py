@@ -130,7 +130,7 @@ class Compilation:
         _ = self.net  # built once for both, whichever is asked first
         other = copy(self)
         other.request = request
-        for station in ("fused", "program", "apply_fused", "apply_program"):
+        for station in ("lowering", "fused", "program", "apply_fused", "apply_program"):
             vars(other).pop(station, None)
         return other
 
@@ -205,11 +205,23 @@ class Compilation:
         return self.spec
 
     @cached_property
+    def passes(self) -> tuple[manager.Stage[Graph], ...]:
+        """What each pass made, in order."""
+        found: list[manager.Stage[Graph]] = []
+        manager.run(self.net.graph, self.pipeline, found.append)
+        return tuple(found)
+
+    @property
     def stations(self) -> dict[str, Graph]:
         """The graph after each pass, by the pass's name; `build` is the net's."""
-        found = {"build": self.net.graph}
-        manager.run(self.net.graph, self.pipeline, lambda stage: found.update({stage.name: stage.after}))
-        return found
+        return {"build": self.net.graph, **{stage.name: stage.after for stage in self.passes}}
+
+    @cached_property
+    def lowering(self) -> tuple[manager.Stage[Unit], ...]:
+        """What each stage of lowering made, in order, for looking at; `fused` and `program` come by the same stages."""
+        found: list[manager.Stage[Unit]] = []
+        manager.run(self.unit(self.simplified), pipeline.LOWER[self.request.target], found.append)
+        return tuple(found)
 
     @property
     def simplified(self) -> Graph:
@@ -223,11 +235,15 @@ class Compilation:
 
     def fuse(self, graph: Graph) -> Unit:
         """A graph of primitives, this program's or another of the same net, as kernels for the target."""
+        return manager.run(self.unit(graph), pipeline.LOWER[self.request.target][:-1])
+
+    def unit(self, graph: Graph) -> Unit:
+        """A graph of primitives, before the stages of lowering."""
         apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
         want = self.request
         precision: Literal["ieee", "tf32"] = "tf32" if want.numbers.tf32 else "ieee"
         how = Choices(want.fused, apart, self.threads, self.arch, precision, self._measured())
-        return manager.run(Unit(graph, how), pipeline.LOWER[want.target][:-1])
+        return Unit(graph, how)
 
     def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""

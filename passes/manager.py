@@ -25,9 +25,13 @@ Passed = TypeVar("Passed", Graph, Unit)
 
 @dataclass(frozen=True)
 class Stage(Generic[Passed]):
-    """What an observer sees after each pass: its name, the graphs (or units) around it, and the seconds it took."""
+    """What an observer sees after each pass: its name, the graphs (or units) around it, and the seconds it took.
+
+    what: the pass does, the first line of its docstring.
+    """
 
     name: str
+    what: str
     before: Passed
     after: Passed
     seconds: float
@@ -61,5 +65,5 @@ def run(
             except (GraphError, TypeRuleError) as error:
                 raise GraphError(f"pass {name} left an invalid graph: {error}") from error
         if observe is not None:
-            observe(Stage(name, before, graph, seconds))
+            observe(Stage(name, (apply.__doc__ or "").partition("\n")[0], before, graph, seconds))
     return graph

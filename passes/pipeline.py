@@ -10,14 +10,15 @@ Where a layer computes in 16 bits, `precision` ends each of them but `apply`. Th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from ..compiler.graph import Graph, Node
+from ..compiler.graph import Graph, GraphError, Node
 from ..compiler.net import OBJECTIVE
 from ..compiler.program import StateInfo, Use
 from .lowering import stages
 from .lowering.stages import NESTS, TILES
-from .manager import Lowering, Pipeline
+from .manager import Lowering, Pass, Pipeline
 from .rules.fold_weights import fold_weights
 from .rules.simplify import simplify
 from .training.flatten import flatten, learned
@@ -25,6 +26,7 @@ from .training.gradient import erase_surrogate, gradient
 from .training.precision import Types, precision
 from .training.scaling import Scaling, fixed_scale, scale_of, unscale
 from .training.update import accumulate, update
+from .unit import Unit
 
 # From a graph of primitives to kernels that are placed in memory, for each target. The last stage is the memory plan.
 LOWER: dict[str, Lowering] = {
@@ -46,6 +48,36 @@ LOWER: dict[str, Lowering] = {
         ("plan", stages.plan),
     ),
 }
+
+
+def _gradient(graph: Graph) -> Graph:
+    """Add the gradients by all inputs and parameters of floats, and erase `surrogate`."""
+    if OBJECTIVE not in graph.outputs:
+        raise GraphError(f"no gradient: the graph returns no {OBJECTIVE}")
+    return gradient([name for name, node in {**graph.params, **graph.inputs}.items() if node.type.is_float])(graph)
+
+
+# Passes that need nothing beside a graph: `netc opt` runs these, and the stages of lowering.
+ALONE: Pipeline = (
+    ("gradient", _gradient),
+    ("erase surrogate", erase_surrogate),
+    ("simplify", simplify),
+    ("fold weights", fold_weights),
+)
+
+
+def plain(name: str) -> str:
+    """The name of a stage as one word: `fold weights` and `fold-weights` are `fold_weights`."""
+    return name.replace(" ", "_").replace("-", "_")
+
+
+def alone(target: str) -> Lowering:
+    """The stages that a unit can go through, whatever it comes from, by their names as one word."""
+
+    def lifted(apply: Pass) -> Callable[[Unit], Unit]:
+        return lambda unit: replace(unit, graph=apply(unit.graph))
+
+    return (*((plain(name), lifted(apply)) for name, apply in ALONE), *LOWER[target])
 
 
 def train(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ..compiler.graph import Graph, GraphError, Node
+from ..compiler.ops import kernel
 from ..compiler.plan import Orders, Plan
 from ..compiler.program import Decision
+from ..compiler.text import print_graph
 
 if TYPE_CHECKING:
     from .lowering.choice import Measured
@@ -67,3 +70,42 @@ class Unit:
         now = dict(zip(self.graph.order, graph.order, strict=True))
         orders = {now[node]: order for node, order in self.orders.items()} if self.orders is not None else None
         return replace(self, graph=graph, orders=orders)
+
+    def text(self, *, comments: bool = True, named: Callable[[Graph], Mapping[Node, str]] | None = None) -> str:
+        """The text of the graph, with all else as comments about its nodes, and the ledger in numbers at the end.
+
+        comments: whether layers and places are said too. named: gives nodes other names than their numbers.
+        """
+        notes = {node: said for node in self.graph.order if (said := "; ".join(self._notes(node)))}
+        joined = Counter((not decision.fused, decision.reason) for decision in self.ledger)
+        told = [f"# {n} {'apart' if apart else 'fused'}: {why}\n" for (apart, why), n in sorted(joined.items())]
+        return print_graph(self.graph, comments=comments, notes=notes, named=named) + "".join(told)
+
+    def _notes(self, node: Node) -> Iterator[str]:
+        """What is known of a node. An order of axes is said where it is another than that of the type."""
+        if node in self.recomputed:
+            yield "recomputed by its readers"
+        order = self.orders.get(node, ()) if self.orders is not None else ()
+        if order != tuple(sorted(order)):
+            yield f"axes {', '.join(map(str, order))}"
+        if self.plan is None:
+            return
+        if node.op is kernel:
+            yield f"{'once, ' if node in self.plan.prepare else ''}launch {self.plan.kernels.index(node)}"
+        if home := self.plan.homes.get(node):
+            where = f"state {home.name}" if home.space == "state" else home.space
+            yield where + (f" of a concat, from {home.start}" if home.space == "part" else "")
+        if node in self.plan.lives:
+            yield "launches {} to {}".format(*self.plan.lives[node])
+
+
+def stable_names(graph: Graph) -> dict[Node, str]:
+    """Names of nodes that stay as they are where others come and go: by the layer and the op, and a number of these."""
+    seen: Counter[str] = Counter()
+    names = {}
+    for node in graph.order:
+        name = str(node.attrs["name"]) if node.op.family == "source" and "name" in node.attrs else node.op.name
+        name = name if name == node.attrs.get("name") or not node.scope else f"{node.scope}.{name}"
+        seen[name] += 1
+        names[node] = f"%{name}" if seen[name] == 1 else f"%{name}.{seen[name]}"
+    return names

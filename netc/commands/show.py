@@ -10,17 +10,35 @@ import click
 from ..request import Request
 from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program
 
-STAGES = ("ast", "graph", "gradient", "fused", "kernels", "source")
+
+def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from ..passes.pipeline import ALONE, LOWER, plain
+    from ..report.show import OTHERS
+
+    names = [*OTHERS, "build", "update", "flatten", "precision", *(plain(name) for name, _ in ALONE)]
+    names += [name for stages in LOWER.values() for name, _ in stages]
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
 @click.command("show", short_help="Print or draw a stage of the compilation.")
 @net_file
-@click.option("--stage", type=click.Choice(STAGES), default="graph", show_default=True)
+@click.option("--stage", default="graph", show_default=True, metavar="NAME", shell_complete=_completed)
+@click.option("--stages", "listed", is_flag=True, help="List the stages: what each does, nodes, time.")
+@click.option("--diff", "pair", nargs=2, metavar="A B", shell_complete=_completed, help="What stages A to B changed.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
 @program("outputs", *MACHINE, "threads", *NUMBERS, mode="train")
 @choice_of_arch
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
-def command(file: Path, stage: str, svg: Path | None, request: Request, arch: str, unfused: bool) -> None:
+def command(
+    file: Path,
+    stage: str,
+    listed: bool,
+    pair: tuple[str, str] | None,
+    svg: Path | None,
+    request: Request,
+    arch: str,
+    unfused: bool,
+) -> None:
     """Print a station of the compilation.
 
     \b
@@ -30,6 +48,8 @@ def command(file: Path, stage: str, svg: Path | None, request: Request, arch: st
     fused     as kernels, each with its body
     kernels   the launches in order, with layers, lines, and buffers; with --arch, what each kernel uses of a GPU
     source    the generated module
+
+    Any stage of --stages can be shown too: the passes, and how kernels are made, as text that `netc opt` reads.
     """
     from ..grammar.source import UserError
 
@@ -42,9 +62,17 @@ def command(file: Path, stage: str, svg: Path | None, request: Request, arch: st
         click.echo(ast(file), nl=False)
         return
     from ..driver import compilation
-    from ..report.show import TEXTS, picture
+    from ..report.show import difference, picture, stages_table, text
 
     made = compilation(file, replace(looked_at(request), fused=not unfused))
+    if listed or pair:
+        if stage != "graph" or svg is not None or arch or (listed and pair):
+            raise UserError("--stages and --diff are asked for alone, without --stage, --svg, --arch or each other")
+        if pair:
+            click.echo(difference(made, *pair) or f"{pair[0]} and {pair[1]} leave the same graph")
+        else:
+            stages_table(made).show()
+        return
     if arch:
         if stage != "kernels" or svg is not None:
             raise UserError("--arch is for --stage kernels as text")
@@ -60,4 +88,4 @@ def command(file: Path, stage: str, svg: Path | None, request: Request, arch: st
         write_text(svg, picture(made, stage))
         click.echo(f"{svg}: {stage} of {made.net.name}", err=True)
     else:
-        click.echo(TEXTS[stage](made).rstrip("\n"))
+        click.echo(text(made, stage).rstrip("\n"))

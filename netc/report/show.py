@@ -1,15 +1,23 @@
-"""The stations of a compilation as text or picture: what `netc show --stage` prints."""
+"""Intermediate representation, at each stage of a compilation, as text or picture: what `netc show --stage` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import unified_diff
 from pathlib import Path
 
+from ..compiler import ops
 from ..compiler.graph import Graph
 from ..compiler.program import Program
 from ..driver import Compilation
 from ..grammar import tree
-from ..grammar.source import UserError
+from ..grammar.source import UserError, suggest
+from ..passes import manager
+from ..passes.pipeline import plain
+from ..passes.unit import Unit, stable_names
+from .tables import Table
+
+CONTEXT = 2  # lines of a difference around what is different
 
 
 def ast(path: Path) -> str:
@@ -77,6 +85,7 @@ def source(made: Compilation) -> str:
     return made.program.source
 
 
+# What is printed beside the stages of the pipelines, which have their own names.
 TEXTS: Mapping[str, Callable[[Compilation], str]] = {
     "graph": graph,
     "gradient": gradient,
@@ -84,7 +93,54 @@ TEXTS: Mapping[str, Callable[[Compilation], str]] = {
     "kernels": kernels,
     "source": source,
 }
-STAGES = ("ast", *TEXTS)
+OTHERS = ("ast", *TEXTS)
+
+
+def text(made: Compilation, stage: str) -> str:
+    """A stage as text; UserError for one that this program does not have."""
+    known = plain(stage)
+    return TEXTS[known](made) if known in TEXTS else _text(_after(made, known))
+
+
+def _after(made: Compilation, stage: str) -> Graph | Unit:
+    """What a pass or a stage of lowering leaves; `build` is before all of them."""
+    found: dict[str, Graph | Unit] = {plain(name): graph for name, graph in made.stations.items()}
+    if stage not in found:
+        found |= {one.name: one.after for one in made.lowering}
+    if stage not in found:
+        hint = suggest(stage, [*TEXTS, *found]) or f"there are {', '.join([*OTHERS, *found])}"
+        raise UserError(f"there is no stage `{stage}` on the way to this program; {hint}")
+    return found[stage]
+
+
+def _text(found: Graph | Unit) -> str:
+    return str(found) if isinstance(found, Graph) else found.text()
+
+
+def difference(made: Compilation, first: str, second: str) -> str:
+    """What is different in the graphs after two stages, as a unified diff with names that both have."""
+    found = [(name, _after(made, plain(name))) for name in (first, second)]
+    units = [(name, one if isinstance(one, Unit) else Unit(one)) for name, one in found]
+    before, after = (one.text(comments=False, named=stable_names).splitlines() for _, one in units)
+    return "\n".join(unified_diff(before, after, first, second, lineterm="", n=CONTEXT))
+
+
+def stages_table(made: Compilation) -> Table:
+    """The stages of a program in order: what each does, how large the graph is after it, and the time it took."""
+    manager.run(made.net.graph, made.pipeline)
+    _ = made.fused  # modules that stages import late are there now, and in no stage's time
+    rows = [["build", "The net as primitives, before anything is done to it.", *_size(made.net.graph), ""]]
+    for one in (*made.passes, *made.lowering):
+        after = one.after if isinstance(one.after, Graph) else one.after.graph
+        rows.append([one.name, one.what, *_size(after), f"{1000 * one.seconds:.1f}"])
+    head = ["stage", "what it does", ">nodes", ">kernels", ">ms"]
+    return Table(f"{made.net.name} ({made.net.mode}) for {made.request.target}", head, rows)
+
+
+def _size(graph: Graph) -> tuple[str, str]:
+    """The nodes of a graph, those inside of kernels too, and its kernels."""
+    bodies = [node.attrs["body"] for node in graph.order if node.op is ops.kernel]
+    return f"{len(graph.order) + sum(len(body.order) for body in bodies):,}", f"{len(bodies):,}" if bodies else ""
 
 
 def picture(made: Compilation, stage: str) -> str:
