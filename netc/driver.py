@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -121,7 +121,7 @@ class Compilation:
         other = self._other(request)
         # Layers compute in the same types, whoever reads them in a part.
         vars(other).update(net=net, types=self.types, layout=self.layout)
-        for station in ("pipeline", "stations", "state"):
+        for station in ("pipeline", "passes", "state"):
             vars(other).pop(station, None)
         return other
 
@@ -233,9 +233,9 @@ class Compilation:
         """The graph of kernels, and the ledger of what was fused and why."""
         return self.fuse(self.simplified)
 
-    def fuse(self, graph: Graph) -> Unit:
+    def fuse(self, graph: Graph, observe: Callable[[manager.Stage[Unit]], None] | None = None) -> Unit:
         """A graph of primitives, this program's or another of the same net, as kernels for the target."""
-        return manager.run(self.unit(graph), pipeline.LOWER[self.request.target][:-1])
+        return manager.run(self.unit(graph), pipeline.LOWER[self.request.target][:-1], observe)
 
     def unit(self, graph: Graph) -> Unit:
         """A graph of primitives, before the stages of lowering."""

@@ -130,9 +130,8 @@ def stages_table(made: Compilation) -> Table:
     manager.run(made.net.graph, made.pipeline)
     _ = made.fused  # modules that stages import late are there now, and in no stage's time
     rows = [["build", "The net as primitives, before anything is done to it.", *_size(made.net.graph), ""]]
-    for one in (*made.passes, *made.lowering):
-        after = one.after if isinstance(one.after, Graph) else one.after.graph
-        rows.append([one.name, one.what, *_size(after), f"{1000 * one.seconds:.1f}"])
+    rows += [[one.name, one.what, *_size(one.after), f"{1000 * one.seconds:.1f}"] for one in made.passes]
+    rows += [[one.name, one.what, *_size(one.after.graph), f"{1000 * one.seconds:.1f}"] for one in made.lowering]
     head = ["stage", "what it does", ">nodes", ">kernels", ">ms"]
     return Table(f"{made.net.name} ({made.net.mode}) for {made.request.target}", head, rows)
 

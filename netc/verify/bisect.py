@@ -32,7 +32,7 @@ def _layer(subject: Subject, fault: PassFault) -> str:
     """The first layer whose value differs, or the last of those whose gradients do, in the program with taps."""
     tapped = subject.tapped
     order = {row.name: i for i, row in enumerate(subject.made.net.layers)}
-    for found in pass_faults(tapped.stations, subject.feeds):
+    for found in pass_faults(tapped.stages, subject.feeds):
         taps = [tapped.taps[name] for name, _ in found.values if name in tapped.taps]
         if found.name != fault.name:
             continue
@@ -63,6 +63,6 @@ def _laws(subject: Subject, fault: PassFault) -> list[str]:
 
 def faults_with_taps(subject: Subject, arithmetic: Arithmetic) -> list[Fault]:
     """The faults of the program with taps, where its layers are wrong though the program without them is right."""
-    found: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.tapped.stations, subject.feeds)]
+    found: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.tapped.stages, subject.feeds)]
     checked: Checked = check_kernels(subject, subject.made, subject.tapped.final, arithmetic, TAPPED)
     return found + list(checked.faults)

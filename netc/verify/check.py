@@ -88,16 +88,18 @@ Fault = PassFault | KernelFault | MemoryFault | Crash | ProofFault | UnsafeFault
 
 
 def pass_faults(stations: Mapping[str, Graph], feeds: Arrays) -> Iterator[PassFault]:
-    """The first pass after which values differ, if there is one."""
-    before: Arrays | None = None
+    """The first pass (or stage of lowering) after which values differ, if there is one."""
+    known: Graph | None = None
+    before: Arrays = {}
     for name, graph in stations.items():
+        if graph is known:
+            continue
         after = values_of(graph, feeds)
-        if before is not None:
-            wrong = differing(before, after)
-            if wrong:
-                yield PassFault(name, tuple(sorted(wrong.items())))
-                return
-        before = after
+        wrong = differing(before, after) if known is not None else None
+        if wrong:
+            yield PassFault(name, tuple(sorted(wrong.items())))
+            return
+        known, before = graph, after
 
 
 def values_of(graph: Graph, feeds: Arrays) -> Arrays:

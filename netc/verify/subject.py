@@ -7,6 +7,7 @@ change what is fused; so a program is verified as users run it, kernel by kernel
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,6 +50,7 @@ class Tap:
 class Tapped:
     """A graph with taps. exact: its meaning, before any pass but the solver's; passes: the others, in order."""
 
+    made: Compilation
     exact: Graph
     passes: manager.Pipeline
     taps: dict[str, Tap]
@@ -62,6 +64,11 @@ class Tapped:
     def final(self) -> Graph:
         """The graph after all passes."""
         return [*self.stations.values()][-1]
+
+    @cached_property
+    def stages(self) -> dict[str, Graph]:
+        """The graph before the passes, and after each pass and each stage of lowering."""
+        return {**self.stations, **_lowered(self.made, self.final)}
 
 
 class Subject:
@@ -102,6 +109,11 @@ class Subject:
         return [*self.stations.values()][-1]
 
     @cached_property
+    def stages(self) -> dict[str, Graph]:
+        """The graph before any pass, and after each pass and each stage of lowering."""
+        return {**self.stations, **_lowered(self.made, self.final)}
+
+    @cached_property
     def feeds(self) -> Arrays:
         """Numbers for inputs and state, by logical and by physical name, in the types that the program reads.
 
@@ -128,7 +140,7 @@ class Subject:
     def tapped(self) -> Tapped:
         """The program with taps at its layers."""
         if not self.step:
-            return Tapped(self.start, self.passes, {})
+            return Tapped(self.made, self.start, self.passes, {})
         made, net = self.made, self.made.net
         taps: dict[str, Tap] = {}
         outputs = dict(net.graph.outputs)
@@ -152,7 +164,7 @@ class Subject:
                 exact = one(exact)
             elif name != "gradient":
                 rest.append((name, one))
-        return Tapped(exact, tuple(rest), taps)
+        return Tapped(made, exact, tuple(rest), taps)
 
     def _gradients(
         self, forward: Graph, tops: list[tuple[str, str, Node]], outputs: dict[str, Node], taps: dict[str, Tap]
@@ -190,6 +202,14 @@ def subjects(made: Compilation, seed: int) -> Iterator[Subject]:
 def _stations(graph: Graph, passes: manager.Pipeline) -> dict[str, Graph]:
     found = {"build": graph}
     manager.run(graph, passes, lambda stage: found.update({stage.name: stage.after}))
+    return found
+
+
+def _lowered(made: Compilation, graph: Graph) -> dict[str, Graph]:
+    """The graph after each stage of lowering, up to one that fails: that is a crash, which is found by itself."""
+    found: dict[str, Graph] = {}
+    with suppress(Exception):
+        made.fuse(graph, lambda stage: found.update({stage.name: stage.after.graph}))
     return found
 
 

@@ -101,7 +101,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
     """All checks of one program."""
     arithmetic, made, title = wanted.arithmetic, subject.made, f"{subject.made.net.name}, {subject.title}"
     tell(f"{title}: passes")
-    faults: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.stations, subject.feeds)]
+    faults: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.stages, subject.feeds)]
     kernels: list[Kernels] = []
     proved: list[Proved] = []
     touched: list[Accesses] = []
@@ -135,7 +135,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
     except Crashed as error:
         faults.append(error.crash)
     rows = tuple(row.name for row in made.net.layers)
-    passes = tuple(name for name, _ in subject.passes)
+    passes = tuple([*subject.stages][1:])
     proofs, accessed = tuple(proved), tuple(touched)
     return Verified(subject.title, rows, passes, tuple(kernels), proofs, accessed, tuple(layers), tuple(faults))
 
@@ -151,7 +151,7 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
         made = _compilation(Source(path, text), _fitting(Source(path, text), wanted), mode)
         for subject in subjects(made, wanted.seed or 0):
             if isinstance(fault, PassFault):
-                if any(found.name == fault.name for found in pass_faults(subject.stations, subject.feeds)):
+                if any(found.name == fault.name for found in pass_faults(subject.stages, subject.feeds)):
                     return True
                 continue
             if fault.program == TAPPED:
