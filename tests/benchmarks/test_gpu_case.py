@@ -47,12 +47,13 @@ class Event:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a case with two images; what it told, line by line."""
     from netc import driver
+    from netc.numbers import Numbers
 
     real = driver.compilation
     monkeypatch.setattr(
         driver,
         "compilation",
-        lambda *a, **k: real(*a, **{**k, "target": "numpy", "device": "cpu", "numbers": None, "threads": 1}),
+        lambda *a, **k: real(*a, **{**k, "target": "numpy", "device": "cpu", "numbers": Numbers(), "threads": 1}),
     )
     for kind in (torch.Tensor, torch.nn.Module):
         monkeypatch.setattr(kind, "cuda", lambda self: self)
