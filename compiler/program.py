@@ -214,9 +214,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class Proofs:
-    """What was proved when a program was written: reads of values by launches are in order with what is written."""
+    """What was proved when a program was written.
+
+    reads: of values by launches, in order with what is written over them. loads, stores: of kernels, in bounds, and the
+    stores disjoint and complete; none where a target's kernels are not written by the evaluator.
+    """
 
     reads: int = 0
+    loads: int = 0
+    stores: int = 0
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,6 @@ class _Lifetimes:
     ) -> None:
         self.graph, self.plan, self.scratch = graph, plan, scratch
         self.regions = dict(regions)
-        self.sizes = {ARENA: arena}
-        self.sizes |= {f"input:{name}": node.type.nbytes for name, node in graph.inputs.items()}
-        held = {name: node.type.nbytes for name, node in (*graph.params.items(), *graph.updates.items())}
-        self.sizes |= {f"state:{name}": size for name, size in held.items()}
         self.items: dict[Node, list[Node]] = {k: [] for k in plan.kernels}
         for node in graph.order:
             if node.op is ops.item and node.type.count:
@@ -121,6 +117,11 @@ class _Lifetimes:
         for node in graph.order:
             if node not in self.regions and node.op is not ops.kernel:
                 self.regions[node] = self._region(node)
+        # The bytes of each memory; a target may hold narrow types in wider ones.
+        self.sizes = {ARENA: arena}
+        for node in self.sources:
+            region = self.regions[node]
+            self.sizes[region.memory] = node.type.count * region.item
         # The values that were written, with what may have been written over parts of them since.
         self.there: dict[Node, list[tuple[Region, Node]]] = {}
         # First and last byte of the values in each memory; and for a region which of them it may lie over.
@@ -167,8 +168,8 @@ class _Lifetimes:
             if node.op is ops.concat:
                 self._parts(node, region)
         for name, node in self.graph.updates.items():
-            region = self.regions[node]
-            if node.type.count and (region.memory, region.start, region.stop) != (f"state:{name}", 0, node.type.nbytes):
+            region, count = self.regions[node], node.type.count
+            if count and (region.memory, region.start, region.stop) != (f"state:{name}", 0, count * region.item):
                 self._fail("overlap", f"the next value of the state {name} does not lie where the state does", node)
         for kernel, items in self.items.items():
             self._operands(kernel, items)

@@ -33,8 +33,11 @@ class Proved:
     of: Proofs
 
     def __str__(self) -> str:
-        order = f"{self.of.reads:,} reads of values come after their writes and before anything lies over them"
-        return f"proved, {self.program}: {order}"
+        told = [f"{self.of.reads:,} reads of values come after their writes and before anything lies over them"]
+        if self.of.loads or self.of.stores:
+            told.append(f"{self.of.loads:,} loads and {self.of.stores:,} stores of kernels are in bounds")
+            told.append("stores are apart and complete")
+        return f"proved, {self.program}: {', '.join(told)}"
 
 
 @dataclass(frozen=True)

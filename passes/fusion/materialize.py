@@ -263,7 +263,7 @@ class _InPlace:
     def accept(self, name: str, value: Node) -> bool:
         """Whether this update is written in place; later ones then wait for its readers."""
         writers = self._writers(name, value)
-        if writers is None or value in self.taken:
+        if writers is None or value in self.taken or any(self._reads_others(*writer) for writer in writers):
             return False
         waits = [
             (reader, writer)
@@ -284,6 +284,20 @@ class _InPlace:
         self.taken.add(value)
         self.taken.update(writer for writer, _ in writers)
         return True
+
+    def _reads_others(self, writer: Node, span: Span) -> bool:
+        """Whether computing an element of the next value reads other elements of the old one than that."""
+        for x in writer.inputs:
+            same = x
+            while same.op is ops.reshape and state_span(same) is None:
+                same = same.inputs[0]
+            if writer.op.family == "pointwise" and state_span(same) == span:
+                continue
+            for y in (x,) if self.stores.stored(x) else self.stores.reads(x):
+                read = state_span(y)
+                if read is not None and read.state == span.state and read.start < span.stop and span.start < read.stop:
+                    return True
+        return False
 
     def _writers(self, name: str, value: Node) -> list[tuple[Node, Span]] | None:
         """The nodes that write the next value of a state, and where; None if they cannot write there."""

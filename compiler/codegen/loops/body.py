@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 
 from ... import ops
 from ...graph import Graph, Node
-from ...loops.view import Index, Var, flat, pull, pull_concat
+from ...loops.view import Expr, Index, Var, flat, pull, pull_concat
 from ...types import Literal
 from .dialect import Dialect
-from .place import Condition, Number, Place, Value
+from .place import Condition, Number, Place, Spread, Value
+from .prove import Proof
 from .statements import Statements
 
 # Longer expressions get a name.
@@ -52,12 +53,21 @@ class Body(Statements):
         # Names of places whose elements a program reads again soon: they are kept in the cache of its multiprocessor,
         # past which asynchronous copies go else.
         self.again: frozenset[str] = frozenset()
+        self.proof = Proof(graph, self)
         self._uses: dict[Node, int] = {}
         for node in graph.order:
             for x in node.inputs:
                 self._uses[x] = self._uses.get(x, 0) + 1
         for node in graph.outputs.values():
             self._uses[node] = self._uses.get(node, 0) + 1
+
+    def bind(
+        self, var: Var, text: str, axis: int | None = None, inside: str = "", spread: Spread | None = None
+    ) -> Expr:
+        """See `Statements.bind`."""
+        e = super().bind(var, text, axis, inside, spread)
+        self.proof.bound(var, self.bounds[var])
+        return e
 
     # Values.
 
@@ -245,6 +255,7 @@ class Body(Statements):
         found = self.memo(key)
         if found is not None:
             return found
+        self.proof.load(place, index, e, covered)
         mask = self.mask([*own, *covered])
         other = "" if fill is None else self.dialect.number(fill, place.dtype)
         dtype = dtype or place.dtype
@@ -264,6 +275,7 @@ class Body(Statements):
         self.used[place] = True
         e = place.address(index)
         address = self.expr(e)
+        self.proof.store(place, index, e, conditions, value.axes)
         mask = self.mask([*self.overhang(e), *conditions])
         self.put(self.dialect.store(place, self.short(address), value, mask))
 

@@ -121,8 +121,7 @@ def _product(domain: Domain, body: Body) -> None:
     with ExitStack() as stack:
         at = dict(zip(outer, stack.enter_context(body.loops(outer)), strict=True))
         tile = product.substitute(at)
-        if (mask := body.mask(tile.guards)) is not None:
-            stack.enter_context(body.loop(*body.dialect.branch(mask)))
+        stack.enter_context(body.branch(tile.guards))
         total = body.variable("total", Value("0", wide(root.dtype), number=0), frozenset())
         with body.loops(product.reduced) as found:
             at |= zip(product.reduced, found, strict=True)

@@ -63,17 +63,30 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How the values of a variable are shared out: `block` of them to each of so many programs on an axis of the grid.
+
+    Variables that share an axis share its name.
+    """
+
+    axis: str
+    programs: int
+    block: int
+
+
+@dataclass(frozen=True)
 class Bound:
     """A loop variable in the text.
 
     axes: the dimensions of the block along which it varies. inside: the text that says whether it is below its end;
-    empty where it cannot pass it. level: the depth of the loop that sets it.
+    empty where it cannot pass it. level: the depth of the loop that sets it. spread: over programs, if it is.
     """
 
     text: str
     axes: frozenset[int]
     inside: str
     level: int
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from ...loops.view import Expr, Floor, Index, Mod, Var
 from ...types import wide
 from .dialect import Dialect
-from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Bound, Condition, Number, Value
+from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Bound, Condition, Number, Spread, Value
 
 
 @dataclass
@@ -28,6 +28,9 @@ class Statements:
         self.sizes = tuple(sizes)
         self.scopes = [Scope()]
         self.bounds: dict[Var, Bound] = {}
+        # The variables of the loops that are open, and the conditions of the branches.
+        self.open: tuple[Var, ...] = ()
+        self.asked: tuple[Condition, ...] = ()
         self.helpers: dict[str, str] = {}
         # What numbers are called, where a frame knows more of them than that they are digits, or are compared.
         self.hints: dict[object, str] = {}
@@ -60,14 +63,25 @@ class Statements:
     @contextmanager
     def loops(self, variables: Sequence[Var], *, unrolled: bool = False) -> Iterator[Index]:
         """Loops over variables, the outermost first, each as its number in them; one of size 1 is 0 and takes none."""
-        found = []
+        found, before = [], self.open
         with ExitStack() as stack:
             for var in variables:
                 name = var.name if var.size == 1 else self.name(var.name)
                 if var.size != 1:
                     stack.enter_context(self.loop(*self.dialect.loop(name, var.size, unrolled=unrolled)))
+                    self.open += (Var(name, var.size),)
                 found.append(self.bind(Var(name, var.size), name))
             yield tuple(found)
+            self.open = before
+
+    @contextmanager
+    def branch(self, conditions: Sequence[Condition]) -> Iterator[None]:
+        """What is written inside runs only where the conditions hold."""
+        mask, before = self.mask(conditions), self.asked
+        self.asked += tuple(conditions)
+        with self.loop(*self.dialect.branch(mask)) if mask is not None else nullcontext():
+            yield
+        self.asked = before
 
     def name(self, wanted: str) -> str:
         """A name that nothing else has: `wanted`, `wanted_2`, …"""
@@ -76,12 +90,14 @@ class Statements:
         self._names[wanted] = count
         return wanted if count == 1 else f"{wanted}_{count}"
 
-    def bind(self, var: Var, text: str, axis: int | None = None, inside: str = "") -> Expr:
+    def bind(
+        self, var: Var, text: str, axis: int | None = None, inside: str = "", spread: Spread | None = None
+    ) -> Expr:
         """A loop variable under its name in the text, set at the current depth.
 
         axis: the dimension of the block along which it runs, None if it is one number at a time. See `Bound`.
         """
-        self.bounds[var] = Bound(text, frozenset(() if axis is None else (axis,)), inside, self.level)
+        self.bounds[var] = Bound(text, frozenset(() if axis is None else (axis,)), inside, self.level, spread)
         return Expr.of(var)
 
     def settle(self, value: Value, hint: str = "") -> Value:

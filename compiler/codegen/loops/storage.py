@@ -56,6 +56,8 @@ class Storage:
     constants: dict[str, Literal] = field(default_factory=dict)
     blocks: list[tuple[int, int, int]] = field(default_factory=list)
     scratch: dict[Node, list[Stored]] = field(default_factory=dict)
+    loads: int = 0
+    stores: int = 0
     outputs: dict[Node, str] = field(default_factory=dict)
     pointers: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -227,6 +229,7 @@ class Storage:
             if not named and all(x.buffer.space == "state" for x in results):
                 named = ("update",)
             self.written[written.key] = (self.names.fresh(_title(named, kind)), written)
+        self.loads, self.stores = self.loads + written.loads, self.stores + written.stores
         name = self.written[written.key][0]
         seen = self.comments.setdefault(name, [])
         if note not in seen:
@@ -309,7 +312,7 @@ class Storage:
 
         regions = {node: region(stored) for node, stored in self.values.items()}
         scratch = {kernel: [region(one) for one in found] for kernel, found in self.scratch.items()}
-        proved = Proofs(reads=lifetimes(self.graph, self.plan, regions, scratch, size))
+        proved = Proofs(lifetimes(self.graph, self.plan, regions, scratch, size), self.loads, self.stores)
         buffers = []
         for stored in self.stored.values():
             offset = stored.start + (offsets[stored.block] if stored.block is not None else 0)

@@ -19,7 +19,7 @@ class Written:
 
     places: what its pointers point to, in order. literals: the arrays behind those places that are constants. scratch:
     memory for partial sums; finish: the body that adds them and computes the other results, which reads that memory as
-    its last operand. constants, grid, warps, stages: of a GPU's kernel.
+    its last operand. constants, grid, warps, stages: of a GPU's kernel. loads, stores: how many were proved.
     """
 
     kind: str
@@ -34,6 +34,8 @@ class Written:
     stages: int = 0
     scratch: Place | None = None
     finish: Graph | None = None
+    loads: int = 0
+    stores: int = 0
 
     @property
     def key(self) -> str:
@@ -51,6 +53,7 @@ def pointers(body: Body, scratch: Place | None = None) -> tuple[Place, ...]:
 def written(body: Body, kind: str, text: str, scratch: Place | None = None) -> Written:
     """The function whose statements a body has; its text takes `pointers` as arguments."""
     literals = {place: literal for literal, place in body.constants.items()}
+    body.proof.finish()
     places = pointers(body, scratch)
     return Written(
         kind,
@@ -60,6 +63,8 @@ def written(body: Body, kind: str, text: str, scratch: Place | None = None) -> W
         tuple(Argument(p.name, p.dtype, p.aligned, body.used[p]) for p in places),
         tuple((place.name, literals[place]) for place in places if place in literals),
         scratch=scratch,
+        loads=body.proof.loads,
+        stores=body.proof.stores,
     )
 
 

@@ -27,6 +27,7 @@ def function(
 
     constants: the sizes of blocks, those that the text does not name are left out. note: ends the docstring.
     """
+    body.proof.grid(grid)
     text = "\n".join(f"    {line}" for line in body.scopes[0].lines)
     kept = tuple((name, size) for name, size in constants if name in text)
     names = dict.fromkeys(n.op.name for n in body.graph.order if n.op.family in ("pointwise", "reduce", "index"))

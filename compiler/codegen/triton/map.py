@@ -12,7 +12,7 @@ from ...graph import Graph
 from ...kernel import Blocks
 from ...loops.view import Expr, Index, Var, reindex, unflat
 from ..loops.body import Body
-from ..loops.place import Place
+from ..loops.place import Place, Spread
 from ..loops.written import Written
 from .dialect import TRITON
 from .kernel import function
@@ -43,7 +43,7 @@ def write_map(graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place]
         if count % block:
             body.put(f"inside = i < {count}")
             inside = body.name("inside")
-        i = body.bind(Var("i", count), "i", 0, inside)
+        i = body.bind(Var("i", count), "i", 0, inside, Spread("blocks", -(-count // block), block))
     index = in_order(i, shape, results[0].order)
     body.store_all((place, reindex(index, shape, x.shape), x) for x, place in zip(nodes, results, strict=True))
     grid = (-(-count // block) if count > 1 else 1,)

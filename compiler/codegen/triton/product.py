@@ -17,7 +17,7 @@ from ...loops.contraction import Axes, contraction, replaced, size_of
 from ...loops.domain import Domain, followed
 from ...loops.view import Expr, Guard, Index, Var, pull, unflat
 from ..loops.body import Body
-from ..loops.place import Bound, Place, Value
+from ..loops.place import Bound, Place, Spread, Value
 from ..loops.written import Written
 from .dialect import TRITON, TYPES, pointer, stored
 from .kernel import function
@@ -189,26 +189,28 @@ class _Product:
             grid[:2] = batch, down * across
         at = self._tile_numbers(down, across, f"tl.program_id({tiles})")
         self.values: dict[Var, Expr] = {}
-        for var, axes, size, length, start, axis in (
-            (m, form.rows, "ROWS", self.rows, at[0], ROW),
-            (n, form.columns, "COLUMNS", self.columns, at[1], COLUMN),
+        for var, axes, size, spread, start, axis in (
+            (m, form.rows, "ROWS", Spread("rows", down, self.rows), at[0], ROW),
+            (n, form.columns, "COLUMNS", Spread("columns", across, self.columns), at[1], COLUMN),
         ):
             name = body.name(var.name)
             shown = f"({start} * {size} + tl.arange(0, {size}))" if start else f"tl.arange(0, {size})"
             body.put(f"{name} = {shown}{SPREAD[axis]}")
-            body.bind(var, name, axis, f"{name} < {var.size}" if var.size % length else "")
+            body.bind(var, name, axis, f"{name} < {var.size}" if var.size % spread.block else "", spread)
             self._number(var, axes)
         if batch > 1:
             b = Var(form.batch[0].name if len(form.batch) == 1 else "batch", batch)
             name = body.name(b.name)
             body.put(f"{name} = {self._wide(f'tl.program_id({batches})')}")
-            number = body.bind(b, name)
+            number = body.bind(b, name, spread=None if len(form.batch) > 1 else Spread("batch", batch, 1))
             digits = unflat(number, [v.size for v in form.batch])
-            self.values |= self._scalars(form.batch, digits) if len(form.batch) > 1 else {form.batch[0]: number}
+            self.values |= (
+                self._scalars(form.batch, digits, programs=True) if len(form.batch) > 1 else {form.batch[0]: number}
+            )
         self.part = Var(body.name("part"), self.split)
         if self.split > 1:
             body.put(f"{self.part.name} = {self._wide('tl.program_id(2)')}")
-            body.bind(self.part, self.part.name)
+            body.bind(self.part, self.part.name, spread=Spread("parts", self.split, 1))
         self.tile = (m, n)
         self.tiled = form.substitute(self.values)
         self._name_guards(form.guards, self.values)
@@ -296,14 +298,19 @@ class _Product:
         chunk = f"{step} // {turns}" if taps_first else f"{step} % {chunks}"
         return values, f"{chunk} * DEPTH" if chunks > 1 else ""
 
-    def _scalars(self, axes: Axes, digits: Index) -> dict[Var, Expr]:
-        """Write the numbers of axes that are one number at a time, under the names of the axes."""
+    def _scalars(self, axes: Axes, digits: Index, *, programs: bool = False) -> dict[Var, Expr]:
+        """Write the numbers of axes that are one number at a time, under the names of the axes.
+
+        programs: each combination of them is a program's.
+        """
         values: dict[Var, Expr] = {}
         for axis, digit in zip(axes, digits, strict=True):
             if axis.size > 1:
                 name = self.body.name(axis.name)
                 self.body.put(f"{name} = {self._wide(str(digit))}")
-                digit = self.body.bind(Var(name, axis.size), name)
+                digit = self.body.bind(
+                    Var(name, axis.size), name, spread=Spread(name, axis.size, 1) if programs else None
+                )
             values[axis] = digit
         return values
 
@@ -337,11 +344,14 @@ class _Product:
         """Write a tile to a place; also where that has no axis along one of its sides. room: has place for overhang."""
         body = self.body
         body.used[place] = True
-        address = body.expr(place.address(index))
+        overhang = [v for v in body.overhang(self.tile) if v not in room]
+        wide = {v: math.ceil(v.size / self.columns) * self.columns for v in room}
+        e = place.address(index)
+        body.proof.store(place, index, e, [*overhang, *self.tiled.guards], BOTH, wide)
+        address = body.expr(e)
         where = pointer(place, body.short(address))
         if address.axes != BOTH:
             where += " + tl.zeros((ROWS, COLUMNS), tl.int32)"
-        overhang = [v for v in body.overhang(self.tile) if v not in room]
         mask = body.mask([*overhang, *self.tiled.guards])
         body.put(stored(where, value, mask))
 

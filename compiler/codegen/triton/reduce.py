@@ -17,7 +17,7 @@ from ...loops.domain import Domain
 from ...loops.view import Expr, Index, Var, flat
 from ...types import FLOATS, least, wide
 from ..loops.nests import overwrites
-from ..loops.place import Place, Value
+from ..loops.place import Place, Spread, Value
 from ..loops.reductions import Accumulator, reduced, started, update
 from ..loops.written import Written
 from .finish import Cut, finishing
@@ -249,6 +249,7 @@ class _Reduce(Rows):
         over = any(self.results[k].memory in read for k, _, _ in outputs)
         if over and len(outputs) < len(self.outputs) and not self.fenced:
             self.body.put("tl.debug_barrier()")
+            self.body.proof.barrier()
             self.fenced = True
         for k, index, value in outputs:
             self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
@@ -268,7 +269,7 @@ class _Reduce(Rows):
                 body.preset(node, zero(node), value)
                 continue
             body.bounds.pop(program, None)
-            body.bind(program, "tl.program_id(0)")
+            body.bind(program, "tl.program_id(0)", spread=Spread("rows", self.programs, 1))
             body.store(partial, (Expr.of(t), Expr.of(program)), value)
         if self.programs == 1:
             self._store(self._values("scalar"))
@@ -299,7 +300,7 @@ class _Reduce(Rows):
         shape = (len(self.reductions), self.split, self.rows)
         partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), wide(self.reductions[0].dtype))
         part = Var("program", self.split)
-        body.bind(part, "tl.program_id(1)")
+        body.bind(part, "tl.program_id(1)", spread=Spread("parts", self.split, 1))
         self._reduce(0)
         row = Expr.of(self.row) if self.rows > 1 else Expr.of(0)
         for t, node in enumerate(self.reductions):

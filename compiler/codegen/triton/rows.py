@@ -11,7 +11,7 @@ from ...loops.domain import Domain
 from ...loops.view import Expr, Index, Var, reindex, unflat
 from ..loops.body import Body
 from ..loops.nests import axes_in_order
-from ..loops.place import Place
+from ..loops.place import Place, Spread
 from .dialect import TRITON
 
 
@@ -48,14 +48,14 @@ class Rows:
             return
         if self.flat:
             body.put(f"row = {program}")
-            body.bind(self.row, "row")
+            body.bind(self.row, "row", spread=Spread("rows", self.programs, 1))
             return
         body.put(f"row = {program} * ROWS + tl.arange(0, ROWS)[:, None]")
         inside = ""
         if self.rows % size:
             inside = body.name("row_inside")
             body.put(f"{inside} = row < {self.rows}")
-        body.bind(self.row, "row", 0, inside)
+        body.bind(self.row, "row", 0, inside, Spread("rows", self.programs, size))
 
     @contextmanager
     def elements(self) -> Iterator[None]:
@@ -68,23 +68,24 @@ class Rows:
         elif self.one_pass:
             if self.k not in body.bounds:
                 body.put(f"k = {steps}")
-                self._bind_k(axis, depth != self.length, str(self.length))
+                self._bind_k(axis, depth != self.length, depth)
             yield
         else:
-            first, end = ("0", str(self.length))
+            first, end, block = "0", str(self.length), -(-self.length // depth) * depth
             if self.split > 1:
-                first, end = "part", f"part + {self.share}"
+                first, end, block = "part", f"part + {self.share}", self.share
             with body.loop(f"for start in range({first}, {end}, DEPTH):"):
                 body.put(f"k = start + {steps}")
-                self._bind_k(axis, self.length % depth != 0 or self.split * self.share != self.length, str(self.length))
+                self._bind_k(axis, self.length % depth != 0 or self.split * self.share != self.length, block)
                 yield
 
-    def _bind_k(self, axis: int, overhangs: bool, end: str) -> None:
+    def _bind_k(self, axis: int, overhangs: bool, block: int) -> None:
+        """block: how many values of k a program goes through, those beyond the end of the row included."""
         inside = ""
         if overhangs:
             inside = "k_inside"
-            self.body.put(f"{inside} = k < {end}")
-        self.body.bind(self.k, "k", axis, inside)
+            self.body.put(f"{inside} = k < {self.length}")
+        self.body.bind(self.k, "k", axis, inside, Spread("parts", self.split, block))
 
     def index(self) -> Index:
         """The element of the space at which a program is; rows and elements are counted as they lie in memory."""

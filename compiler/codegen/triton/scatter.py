@@ -16,7 +16,7 @@ from ...loops.view import Expr, Var, unflat
 from ...types import wide
 from ..loops.body import Body
 from ..loops.indexing import row_of
-from ..loops.place import Place, Value
+from ..loops.place import Place, Spread, Value
 from ..loops.written import Written
 from .dialect import TRITON
 from .kernel import function
@@ -47,7 +47,7 @@ def write_scatter(
         if var.size % block:
             inside = body.name(f"{var.name}_inside")
             body.put(f"{inside} = {var.name} < {var.size}")
-        body.bind(var, var.name, axis, inside)
+        body.bind(var, var.name, axis, inside, Spread(var.name, -(-var.size // block), block))
     body.variable("total", Value("0", wide(root.dtype), number=0), frozenset({0, 1}))
     count = numbers.type.count
     with body.loop(f"for i in range({count}):"):

@@ -1,0 +1,334 @@
+"""Bounds, dependence and coverage of a kernel's accesses, proved as its statements are written.
+
+An index is an expression over loop variables, and under what conditions an access takes place is known; so, axis by
+axis, before an address is flattened:
+
+- every load and every store is within its place, by the ranges of the variables and the guards (interval arithmetic);
+- two programs, and two lanes of one store, never write one element: an address tells all variables that it names apart
+  (mixed radix), and names each over which programs or lanes are spread, unless that has one value only;
+- a result is complete: it has as many elements as there are values of the variables that its address names;
+- what is written over an operand (a state updated in place) was read at the same address before, and if all threads
+  hold what was read, as one number for a row, they have met at a barrier before some of them write.
+
+Where intervals do not tell, few enough values are tried all; else, and where a proof fails, `Unproved` is raised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from ...graph import Graph
+from ...loops.index import Expr, Floor, Mod, Term, Var
+from ...loops.view import Guard, Index
+from ..names import origins
+from ..unproved import Unproved
+from .place import Bound, Condition, Place
+
+if TYPE_CHECKING:
+    from .statements import Statements
+
+# So many values of the variables of an index are tried one by one.
+TRIED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Access:
+    """An access in the order of the text. axes: dimensions of the block along which its address varies.
+
+    count: elements that a store writes.
+    """
+
+    place: Place
+    index: Index
+    address: Expr
+    axes: frozenset[int]
+    number: int
+    count: int = 0
+
+
+class Proof:
+    """What is proved of one kernel. written: its statements so far, with variables, open loops and branches."""
+
+    def __init__(self, graph: Graph, written: Statements) -> None:
+        self._graph = graph
+        self._written = written
+        self._bounds: Mapping[Var, Bound] = written.bounds
+        self._loads: list[Access] = []
+        self._stores: list[Access] = []
+        self._barriers: list[int] = []
+        self._axes: dict[str, int] = {}
+        self._last = 0
+
+    @property
+    def loads(self) -> int:
+        return len(self._loads)
+
+    @property
+    def stores(self) -> int:
+        return len(self._stores)
+
+    def load(self, place: Place, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
+        """A load takes place where these conditions hold and no variable of its address is beyond its end."""
+        self._within("reads", place, index, address, conditions)
+        self._loads.append(self._access(place, index, address))
+
+    def store(
+        self,
+        place: Place,
+        index: Index,
+        address: Expr,
+        conditions: Sequence[Condition],
+        axes: frozenset[int],
+        room: Mapping[Var, int] | None = None,
+    ) -> None:
+        """The same of a store. axes: dimensions of the block of what is stored. room: sizes of variables that are not
+        kept from passing their ends, since the place has room there."""
+        guards = [c for c in (*conditions, *self._written.asked) if isinstance(c, Guard)]
+        if room:
+            wide = address.replace({v: Expr.of(Var(v.name, size)) for v, size in room.items()})
+            if not _inside(wide.bounds, place.count):
+                self._fail("bounds", "writes", place, f"elements {wide.bounds} of {place.count}")
+            if not _distinct(wide, ()):
+                self._fail("race", "writes", place, f"one element twice, at {wide}")
+        else:
+            self._within("writes", place, index, address, conditions)
+        if not _distinct(address, guards):
+            self._fail("race", "writes", place, f"one element twice, at {address}")
+        self._spread(place, address, axes, [c for c in conditions if isinstance(c, Var)])
+        self._stores.append(self._access(place, index, address, _count(address.vars, guards)))
+
+    def barrier(self) -> None:
+        """All threads of a program have come so far."""
+        self._last += 1
+        self._barriers.append(self._last)
+
+    def finish(self) -> None:
+        """All is written: what was stored is complete, and in order with what was read where it lies."""
+        places = dict.fromkeys(one.place for one in self._stores)
+        for place in places:
+            stores = [one for one in self._stores if one.place == place]
+            for one, other in combinations(stores, 2):
+                if all(_meet(a, b) for a, b in zip(one.index, other.index, strict=True)):
+                    self._fail("race", "writes", place, f"twice, at {one.address} and at {other.address}")
+            if (count := sum(one.count for one in stores)) != math.prod(place.shape):
+                at = "; ".join(_text(one.index) for one in stores)
+                self._fail("complete", "writes", place, f"{count} of its {math.prod(place.shape)} elements, at {at}")
+            for store in stores:
+                for load in self._loads:
+                    if place.memory and load.place.memory == place.memory:
+                        self._in_place(load, store)
+
+    def _access(self, place: Place, index: Index, address: Expr, count: int = 0) -> Access:
+        self._last += 1
+        axes = frozenset(a for v in address.vars for a in self._bounds[v].axes)
+        return Access(place, index, address, axes, self._last, count)
+
+    # Variables.
+
+    def bound(self, var: Var, bound: Bound) -> None:
+        """A variable of the kernel takes all of its values, and passes its end only where that is asked."""
+        if (spread := bound.spread) is None:
+            return
+        reach = spread.programs * spread.block
+        if reach < var.size:
+            self._raise("complete", f"{var} takes {reach} of its {var.size} values")
+        if reach > var.size and not bound.inside:
+            self._raise("bounds", f"{var} takes {reach} values, past its end at {var.size}, which nothing asks")
+        known = self._axes.setdefault(spread.axis, spread.programs)
+        if known != spread.programs:
+            self._raise("complete", f"there are {known} and {spread.programs} programs along {spread.axis}")
+
+    def grid(self, programs: Sequence[int]) -> None:
+        """So many programs run, along the axes of the grid."""
+        if math.prod(programs) != math.prod(self._axes.values()):
+            self._raise("complete", f"a grid of {_text(programs)} programs runs, {self._axes} are needed")
+
+    # Bounds.
+
+    def _within(self, does: str, place: Place, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
+        axes = [(i, n) for i, n in zip(index, place.shape, strict=True) if n != 1]
+        if all(_inside(i.bounds, n) and i.vars <= address.vars for i, n in axes):
+            return
+        conditions = (*conditions, *self._written.asked)
+        guards = [c for c in conditions if isinstance(c, Guard)]
+        known = {*address.vars, *(c for c in conditions if isinstance(c, Var))}
+        # A variable that may pass its end is within its range only where the access asks so.
+        loose = frozenset(v for v, bound in self._bounds.items() if v not in known and bound.inside)
+        guards = [g for g in guards if loose.isdisjoint(g.expr.vars)]
+        for i, n in axes:
+            if not loose.isdisjoint(i.vars) or not (
+                _inside(i.bounds, n) or _inside(_under(i, guards), n) or _tried(i, n, guards)
+            ):
+                where = f"index {i} of {n}" + (f" where {' and '.join(map(str, guards))}" if guards else "")
+                self._fail("bounds", does, place, f"beside its elements: {where}, in {_text(index)}")
+
+    # Dependence.
+
+    def _spread(self, place: Place, address: Expr, axes: frozenset[int], conditions: Sequence[Var]) -> None:
+        """Programs and lanes that a store's address does not tell apart must not store."""
+        named = {spread.axis for v in address.vars if (spread := self._bounds[v].spread) is not None}
+        for v, bound in self._bounds.items():
+            if bound.spread is not None and bound.spread.programs > 1 and bound.spread.axis not in named:
+                self._fail("race", "writes", place, f"{address} in all programs, whatever their {v} is")
+        for v in self._written.open:
+            if v not in address.vars:
+                self._fail("race", "writes", place, f"{address} again in each turn of {v}")
+        told = frozenset(a for v in address.vars for a in self._bounds[v].axes)
+        # A variable of one value that may not pass its end leaves one lane.
+        single = frozenset(
+            a for v in conditions if v.size == 1 and self._bounds[v].inside for a in self._bounds[v].axes
+        )
+        if not axes <= told | single:
+            self._fail("race", "writes", place, f"{address} in all lanes along a side of the block")
+
+    def _in_place(self, load: Access, store: Access) -> None:
+        what = store.place
+        if load.address != store.address:
+            self._fail("race", "writes", what, f"{store.address}, over an operand that is read at {load.address}")
+        if load.number > store.number:
+            self._fail("order", "reads", load.place, f"{load.address} after it has written that")
+        wider = any(other.number > load.number and other.axes > load.axes for other in self._stores)
+        if wider and not any(load.number < barrier < store.number for barrier in self._barriers):
+            self._fail(
+                "order", "writes", what, f"{store.address}, which late threads may still read, without a barrier"
+            )
+
+    def _fail(self, kind: str, does: str, place: Place, told: str) -> NoReturn:
+        self._raise(kind, f"it {does} `{place.name}` ({place.dtype}[{_text(place.shape)}]) {told}")
+
+    def _raise(self, kind: str, told: str) -> NoReturn:
+        raise Unproved(kind, told, *origins(self._graph))
+
+
+def _text(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _meet(one: Expr, other: Expr) -> bool:
+    return one.bounds[0] <= other.bounds[1] and other.bounds[0] <= one.bounds[1]
+
+
+def _inside(bounds: tuple[int, int], n: int) -> bool:
+    return bounds[0] >= 0 and bounds[1] < n
+
+
+def _under(e: Expr, guards: Sequence[Guard]) -> tuple[int, int]:
+    """The bounds of an expression where guards hold: what one bounds is a variable of that range."""
+    if len(e.terms) == 1 and e.terms[0][0] == 1 and isinstance(e.terms[0][1], Floor) and not e.offset:
+        low, high = _under(e.terms[0][1].of, guards)
+        return low // e.terms[0][1].divisor, high // e.terms[0][1].divisor
+    low, high = e.bounds
+    found = [e]
+    for number, guard in enumerate(guards):
+        if not guard.expr.terms:
+            continue
+        factor, term = guard.expr.terms[0]
+        inside = Expr.of(Var(f".{number}", guard.high - guard.low)) + guard.low
+        for x in list(found):
+            times, left = divmod({t: f for f, t in x.terms}.get(term, 0), factor)
+            if times and not left:
+                found.append(x - guard.expr * times + inside * times)
+                low, high = max(low, found[-1].bounds[0]), min(high, found[-1].bounds[1])
+    return low, high
+
+
+def _mesh(variables: Iterable[Var]) -> dict[Var, Any] | None:
+    """All values of some variables, each along a dimension of its own; None if there are too many."""
+    ordered = sorted(variables, key=lambda v: v.key)
+    if math.prod(v.size for v in ordered) > TRIED:
+        return None
+    values = np.meshgrid(*(np.arange(v.size) for v in ordered), indexing="ij", sparse=True)
+    return dict(zip(ordered, values, strict=True))
+
+
+def _holds(guards: Sequence[Guard], values: Mapping[Var, Any]) -> Any:
+    held: Any = np.True_
+    for guard in guards:
+        held = held & guard.value(values)
+    return held
+
+
+def _tried(e: Expr, n: int, guards: Sequence[Guard]) -> bool:
+    """Whether an index is within its axis for all values of its variables that guards let through."""
+    about = [g for g in guards if not g.expr.vars.isdisjoint(e.vars)]
+    values = _mesh(e.vars.union(*(g.expr.vars for g in about)))
+    if values is None:
+        return False
+    found = e.value(values)
+    return bool(np.all(~np.asarray(_holds(about, values)) | ((found >= 0) & (found < n))))
+
+
+def _distinct(e: Expr, guards: Sequence[Guard]) -> bool:
+    """Whether an address is another one for other values of its variables."""
+    if _radix(e) and _digits(e):
+        return True
+    values = _mesh(e.vars)
+    if values is None:
+        return False
+    about = [g for g in guards if g.expr.vars <= e.vars]
+    shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+    found = np.broadcast_to(e.value(values), shape)[np.broadcast_to(_holds(about, values), shape)]
+    return bool(np.unique(found).size == found.size)
+
+
+def _radix(e: Expr) -> bool:
+    """Whether an expression tells its terms: each step is longer than all smaller ones can reach together."""
+    reach = 0
+    for factor, term in reversed(e.terms):
+        low, high = term.bounds
+        if abs(factor) <= reach:
+            return False
+        reach += abs(factor) * (high - low)
+    return True
+
+
+def _digits(e: Expr) -> bool:
+    """Whether the terms tell all variables: each is a term, or quotients and remainders of it are that leave no gap."""
+    parts: dict[Var, list[tuple[int, int]]] = defaultdict(list)
+    for _, term in e.terms:
+        var, low, high = _digit(term)
+        if var is not None:
+            parts[var].append((low, high))
+    for v in e.vars:
+        at = 1
+        for low, high in sorted(parts[v]):
+            at = max(at, high) if low <= at else at
+        if at < v.size:
+            return False
+    return True
+
+
+def _digit(term: Term) -> tuple[Var | None, int, int]:
+    """The variable of which a term is (v % high) // low; None if it is no digit of one."""
+    low, high = 1, 0
+    if isinstance(term, Mod):
+        high = term.divisor
+        term = inner if (inner := _single(term.of)) is not None else term
+    if isinstance(term, Floor):
+        low = term.divisor
+        term = inner if (inner := _single(term.of)) is not None else term
+    return (term, low, low * high if high else term.size) if isinstance(term, Var) else (None, 0, 0)
+
+
+def _single(e: Expr) -> Term | None:
+    return e.terms[0][1] if len(e.terms) == 1 and e.terms[0][0] == 1 and not e.offset else None
+
+
+def _count(named: frozenset[Var], guards: Sequence[Guard]) -> int:
+    """How many values variables have together where guards on them hold; -1 if these are too many to be tried."""
+    if not guards:
+        return math.prod(v.size for v in named)
+    guarded = frozenset(v for guard in guards for v in guard.expr.vars)
+    values = _mesh(guarded) if guarded <= named else None
+    if values is None:
+        return -1
+    shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+    held = int(np.count_nonzero(np.broadcast_to(_holds(guards, values), shape)))
+    return held * math.prod(v.size for v in named - guarded)
