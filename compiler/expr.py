@@ -5,95 +5,32 @@ Layers are written with these functions; the primitives below them want equal sh
 
 from __future__ import annotations
 
-import builtins
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from . import ops
 from .graph import Node
+from .ops.arithmetic import Operand as Operand
+from .ops.arithmetic import add as add
+from .ops.arithmetic import broadcast_to as broadcast_to
+from .ops.arithmetic import common_shape as common_shape
+from .ops.arithmetic import constant as constant
+from .ops.arithmetic import div as div
+from .ops.arithmetic import equal as equal
+from .ops.arithmetic import less as less
+from .ops.arithmetic import maximum as maximum
+from .ops.arithmetic import minimum as minimum
+from .ops.arithmetic import mul as mul
+from .ops.arithmetic import neg as neg
+from .ops.arithmetic import pow as pow
+from .ops.arithmetic import reshape as reshape
+from .ops.arithmetic import sub as sub
+from .ops.arithmetic import together as together
 from .ops.base import TypeRuleError
-from .types import LARGEST, Literal, TensorType, in_range
-
-Operand = Node | float
-
-
-def constant(value: float, like: Node) -> Node:
-    """A number in the shape and element type of a node; TypeRuleError where that type does not hold it."""
-    if like.type.is_float:
-        # Infinity is meant where it is written; any other number must not become it.
-        held = math.isinf(value) or abs(value) <= LARGEST[like.dtype]
-    else:
-        held = float(value).is_integer() and in_range(int(value), like.dtype)
-    if not held:
-        advice = "it is too large for that type" if like.type.is_float else "cast to f32 first"
-        raise TypeRuleError(f"{value} among {like.type}: {advice}")
-    return ops.const(value=value if like.type.is_float else int(value), shape=like.shape, dtype=like.dtype)
-
-
-def reshape(x: Node, shape: Sequence[int]) -> Node:
-    """x in another shape; itself where that is its own."""
-    return x if tuple(shape) == x.shape else ops.reshape(x, shape=tuple(shape))
-
-
-def broadcast_to(x: Node, shape: Sequence[int]) -> Node:
-    """numpy's broadcasting: axes of size 1 are added in front and repeated."""
-    shape = tuple(shape)
-    full = reshape(x, (1,) * (len(shape) - len(x.shape)) + x.shape)
-    return full if full.shape == shape else ops.broadcast(full, shape=shape)
-
-
-def common_shape(*nodes: Node) -> tuple[int, ...]:
-    """The shape to which all broadcast; TypeRuleError when there is none."""
-    rank = builtins.max(len(x.shape) for x in nodes)
-    shape: list[int] = []
-    for i in range(-rank, 0):
-        sizes = [x.shape[i] for x in nodes if -i <= len(x.shape)]
-        wide = [n for n in sizes if n != 1]
-        if any(n != wide[0] for n in wide):
-            raise TypeRuleError(f"{' and '.join(str(x.type) for x in nodes)} do not broadcast together")
-        shape.append(wide[0] if wide else 1)
-    return tuple(shape)
-
-
-def together(*operands: Operand) -> list[Node]:
-    """All operands in one shape and, numbers aside, as they are."""
-    nodes = [x for x in operands if isinstance(x, Node)]
-    if not nodes:
-        raise TypeRuleError("one operand at least must be a tensor")
-    shape = common_shape(*nodes)
-    first = nodes[0]
-    like = ops.const(value=0, shape=shape, dtype=first.dtype)
-    return [broadcast_to(x, shape) if isinstance(x, Node) else constant(x, like) for x in operands]
-
-
-def _binary(op: Callable[..., Node]) -> Callable[[Operand, Operand], Node]:
-    def call(a: Operand, b: Operand) -> Node:
-        return op(*together(a, b))
-
-    return call
-
-
-add = _binary(ops.add)
-mul = _binary(ops.mul)
-div = _binary(ops.div)
-pow = _binary(ops.pow_)
-maximum = _binary(ops.maximum)
-minimum = _binary(ops.minimum)
-less = _binary(ops.less)
-equal = _binary(ops.equal)
-
-
-def neg(x: Node) -> Node:
-    return ops.neg(x)
-
-
-def sub(a: Operand, b: Operand) -> Node:
-    """a - b; there is no primitive for it: targets write `add(a, neg(b))` as one subtraction."""
-    a, b = together(a, b)
-    return ops.add(a, ops.neg(b))
+from .types import Literal, TensorType
 
 
 def where(condition: Node, a: Operand, b: Operand) -> Node:

@@ -74,6 +74,19 @@ def count_node() -> None:
             raise TooManyNodes
 
 
+# Arithmetic on nodes by name; `ops/arithmetic.py`, without which no node can be made, puts it here.
+OPERATORS: dict[str, Callable[..., Node]] = {}
+
+
+def _operator(name: str, *, swapped: bool = False) -> Callable[[Node, Node | float], Node]:
+    """A method that does an operation; swapped: with the operands the other way round."""
+
+    def call(self: Node, other: Node | float) -> Node:
+        return OPERATORS[name](other, self) if swapped else OPERATORS[name](self, other)
+
+    return call
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
     """An op applied to inputs. Equal only to itself; `op(*inputs, **attrs)` makes and type-checks one."""
@@ -118,60 +131,16 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.op.name}: {self.result}>"
 
-    # Arithmetic as in the language: numpy broadcasting, and numbers take the node's element type.
-    def __add__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.add(self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.sub(self, other)
-
-    def __rsub__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.sub(other, self)
-
-    def __mul__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.mul(self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.div(self, other)
-
-    def __rtruediv__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.div(other, self)
-
-    def __pow__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.pow(self, other)
+    # As in the language: numpy broadcasting, and numbers take the node's element type.
+    __add__ = __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("sub"), _operator("sub", swapped=True)
+    __mul__ = __rmul__ = _operator("mul")
+    __truediv__, __rtruediv__ = _operator("div"), _operator("div", swapped=True)
+    __pow__ = _operator("pow")
+    __lt__, __gt__ = _operator("less"), _operator("less", swapped=True)
 
     def __neg__(self) -> Node:
-        from . import expr
-
-        return expr.neg(self)
-
-    def __gt__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.less(other, self)
-
-    def __lt__(self, other: Node | float) -> Node:
-        from . import expr
-
-        return expr.less(self, other)
+        return OPERATORS["neg"](self)
 
 
 class GraphError(Exception):
@@ -317,8 +286,3 @@ class Graph:
                 raise GraphError(f"update of {name} is {value.result}, the state is {state.result}")
         self._verified = True
         return self
-
-    def __str__(self) -> str:
-        from .text import print_graph
-
-        return print_graph(self)

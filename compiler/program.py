@@ -1,16 +1,16 @@
-"""What the runtime sees of the compiler: programs, the state they read, and the experiment that a file describes.
+"""A compiled program as plain data, and the state it reads: with `spec.py` all that the runtime sees of the compiler.
 
-The runtime imports nothing else of the compiler. Everything here is plain data: hashable, printable, serializable.
+Everything here is hashable, printable, serializable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..grammar.source import SourceError, SourceErrors, UserError
+from .spec import Filler
 from .types import Literal as Constant
 from .types import TensorType
 
@@ -18,10 +18,7 @@ __all__ = [
     "Argument",
     "Buffer",
     "Constant",
-    "DataSpec",
     "Decision",
-    "Every",
-    "Filler",
     "Function",
     "Launch",
     "Program",
@@ -30,34 +27,8 @@ __all__ = [
     "SourceErrors",
     "StateInfo",
     "TensorType",
-    "TestSpec",
-    "TrainSpec",
-    "Use",
     "UserError",
 ]
-
-Settings = tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Use:
-    """A name with settings, as in `inv(gamma: 0.0001, power: 0.75)`; bound and checked, defaults filled in."""
-
-    name: str
-    settings: Settings = ()
-
-    def __getitem__(self, key: str) -> Any:
-        return dict(self.settings)[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return dict(self.settings).get(key, default)
-
-    def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}: {v}' for k, v in self.settings)})"
-
-
-class Filler(Use):
-    """How a parameter gets its first values: `constant uniform gaussian positive_unitball xavier msra bilinear`."""
 
 
 @dataclass(frozen=True)
@@ -79,57 +50,6 @@ class StateInfo:
     place: str = ""
     buffer: str = ""
     offset: int = 0
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """A `data NAME = source(…)`. settings are bound; folder is that of the file, to which paths are relative."""
-
-    name: str
-    source: str
-    settings: Settings
-    folder: Path
-    place: str = ""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return dict(self.settings).get(key, default)
-
-
-@dataclass(frozen=True)
-class Every:
-    """`every 500`: a period in steps."""
-
-    steps: int
-
-
-@dataclass(frozen=True)
-class TestSpec:
-    """A `test:` line: a pass over the data (or `batches` of it) every so many steps (0: only at the end)."""
-
-    data: DataSpec
-    every: int = 0
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights."""
-
-    net: str
-    settings: Mapping[str, Any]
-    data: tuple[DataSpec, ...]
-    tests: tuple[TestSpec, ...]
-    solver: Use
-    schedule: Use
-    steps: int
-    display: int
-    snapshot: int
-    clip: float | None
-    accumulate: int
-    seed: int
-    weights: tuple[str, ...] | None
-    fresh: tuple[str, ...]
-    folder: Path
-    place: str = ""
 
 
 @dataclass(frozen=True)

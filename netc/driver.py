@@ -20,7 +20,8 @@ from .compiler.codegen import emit
 from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
-from .compiler.program import Program, StateInfo, TrainSpec
+from .compiler.program import Program, StateInfo
+from .compiler.spec import TrainSpec
 from .compiler.types import SIZES
 from .grammar.source import Source, UserError, suggest
 from .machine import cores

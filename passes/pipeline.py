@@ -15,7 +15,8 @@ from dataclasses import replace
 
 from ..compiler.graph import Graph, GraphError, Node
 from ..compiler.net import OBJECTIVE
-from ..compiler.program import StateInfo, Use
+from ..compiler.program import StateInfo
+from ..compiler.spec import Use
 from .lowering import stages
 from .lowering.stages import NESTS, TILES
 from .manager import Lowering, Pass, Pipeline

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .atomic import replace_file
-from .history import Curve, Floats, History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .history import Curve, Floats, History
 
 POINTS = 2000  # more than a picture can show; longer curves are averaged down to so many
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.program import Filler, StateInfo, UserError
+from ..compiler.program import StateInfo, UserError
+from ..compiler.spec import Filler
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]

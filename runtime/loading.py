@@ -6,13 +6,37 @@ import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
-from .state import Array, Loaded, _listed, _shape
 from .tensors import Entry, entries, printable, read_tensors
 
+Array = npt.NDArray[Any]
+SHOWN = 20  # problems listed in one message
 # What each element type of a file is called in a net.
 DTYPES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "I64": "i64", "I32": "i32", "U8": "u8"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `State.load` did: layers only in the files, layers left fresh, conversions (`conv1.weight: F16 to f32`)."""
+
+    unused: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    converted: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The same in sentences, one line each; none if all fitted."""
+        found = []
+        if self.fresh:
+            found.append(f"start from their fillers: {listed(self.fresh)}")
+        if self.unused:
+            found.append(f"in the file, but not in the net: {listed(self.unused)}")
+        if self.converted:
+            found.append(f"converted: {listed(self.converted)}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -43,14 +67,14 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[s
             continue
         _, _, entry = sources[_plain(name)]
         if entry.shape != tuple(info.type.shape):
-            problems.append(f"{name} is {_shape(entry.shape)}, the net wants {_shape(info.type.shape)}")
+            problems.append(f"{name} is {shown_shape(entry.shape)}, the net wants {shown_shape(info.type.shape)}")
         elif entry.dtype not in DTYPES:
             problems.append(f"{name} holds {entry.dtype}, the net wants {info.type.dtype}")
     if problems:
         layers = dict.fromkeys(_layer(wanted[p.split(" ", 1)[0]].name) for p in problems)
         names = ", ".join(map(str, paths))
         anew = ", ".join(map(_quoted, layers))
-        raise UserError(f"{names}: {_listed(problems, '; ')} (to start such layers anew: fresh: [{anew}])")
+        raise UserError(f"{names}: {listed(problems, '; ')} (to start such layers anew: fresh: [{anew}])")
     arrays: dict[str, Array] = {}
     converted = []
     for path in dict.fromkeys(path for path, _, _ in sources.values()):
@@ -96,3 +120,13 @@ def _check_fresh(infos: Sequence[StateInfo], fresh: Collection[str]) -> None:
 def _quoted(name: str) -> str:
     """A layer's name as it stands in a list of the language."""
     return name if name.replace("_", "a").isalnum() and name.isascii() else f'"{name}"'
+
+
+def shown_shape(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """Items in one line; of very many the first and how many more."""
+    more = f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..compiler.program import Use
+from ..compiler.spec import Use
 
 Rule = Callable[[Use, int, int], float]
 

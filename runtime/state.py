@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,33 +17,13 @@ import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
 from .fillers import fill
+from .loading import Loaded, listed, match, shown_shape
 from .sharing import ReadersWriter
 
 Array = npt.NDArray[Any]
 
 PARAMETERS = ".parameters"
 ALIGNMENT = 64  # bytes, a cache line
-SHOWN = 20  # problems listed in one message
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What `State.load` did: layers only in the files, layers left fresh, conversions (`conv1.weight: F16 to f32`)."""
-
-    unused: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
-    converted: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """The same in sentences, one line each; none if all fitted."""
-        found = []
-        if self.fresh:
-            found.append(f"start from their fillers: {_listed(self.fresh)}")
-        if self.unused:
-            found.append(f"in the file, but not in the net: {_listed(self.unused)}")
-        if self.converted:
-            found.append(f"converted: {_listed(self.converted)}")
-        return found
 
 
 class Owner:
@@ -180,7 +159,7 @@ class State(MutableMapping[str, Array]):
         array = np.asarray(value)
         view = self._views[name]
         if array.shape != view.shape:
-            raise ValueError(f"{name} is {self.infos[name].type}, the value has shape {_shape(array.shape)}")
+            raise ValueError(f"{name} is {self.infos[name].type}, the value has shape {shown_shape(array.shape)}")
         np.copyto(view, array, casting="same_kind")
         self.touch()
 
@@ -254,8 +233,6 @@ class State(MutableMapping[str, Array]):
         `/` and `.` in names count as the same. A layer that the files lack, or hold in another shape, is a `UserError`
         that lists all of them, unless it is one of the layers (or blocks) in `fresh`: those keep their values.
         """
-        from .loading import match
-
         paths = [path] if isinstance(path, str | Path) else list(path)
         self.refresh()
         matched = match([Path(one) for one in paths], [self.infos[name] for name in self], fresh)
@@ -287,9 +264,10 @@ class State(MutableMapping[str, Array]):
         for name, array in own.items():
             if name in tensors and (tensors[name].shape != array.shape or tensors[name].dtype != array.dtype):
                 other = tensors[name]
-                problems.append(f"{name} is {other.dtype}{_shape(other.shape)}, not {array.dtype}{_shape(array.shape)}")
+                held, wanted = f"{other.dtype}{shown_shape(other.shape)}", f"{array.dtype}{shown_shape(array.shape)}"
+                problems.append(f"{name} is {held}, not {wanted}")
         if problems:
-            raise UserError(f"the snapshot is of another net or solver: {_listed(problems, '; ')}")
+            raise UserError(f"the snapshot is of another net or solver: {listed(problems, '; ')}")
         self.writing()
         for name, array in own.items():
             array[...] = tensors[name]
@@ -345,13 +323,3 @@ def _aligned(shape: tuple[int, ...], count: int, dtype: np.dtype[Any]) -> Array:
     memory = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"[{','.join(map(str, shape))}]"
-
-
-def _listed(items: Sequence[str], separator: str = ", ") -> str:
-    """Items in one line; of very many the first and how many more."""
-    more = f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more

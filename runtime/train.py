@@ -17,7 +17,8 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from ..compiler.program import TestSpec, TrainSpec, UserError
+from ..compiler.program import UserError
+from ..compiler.spec import TestSpec, TrainSpec
 from . import snapshot as snapshots
 from .atomic import sweep
 from .curves import write_curves

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "grammar": ("netc.grammar",),
     "compiler": ("netc.grammar", "netc.compiler"),
     "passes": ("netc.grammar.source", "netc.compiler", "netc.passes"),
-    "runtime": ("netc.compiler.program", "netc.compiler.codegen.target", "netc.runtime"),
+    "runtime": ("netc.compiler.program", "netc.compiler.spec", "netc.compiler.codegen.target", "netc.runtime"),
     "netc": ("netc",),
 }
 # Libraries that only some folders know.
@@ -55,27 +55,33 @@ def module_of(path: Path) -> str:
     return ".".join(parts)
 
 
-@cache
-def imports(path: Path) -> tuple[tuple[str, bool], ...]:
+def imports(path: Path) -> list[tuple[str, bool]]:
     """Each module that a file imports by its full name, and whether that happens when the file is imported."""
+    return [(name, top) for name, top, _ in every_import(path)]
+
+
+@cache
+def every_import(path: Path) -> tuple[tuple[str, bool, bool], ...]:
+    """The same, and whether it is for types alone."""
     module = module_of(path)
     package = module.split(".")[:-1]  # `__init__` counts as a module, so this is the package for both
 
-    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, bool]]:
+    def walk(node: ast.AST, top: bool, typing: bool) -> Iterator[tuple[str, bool, bool]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
-                yield from ((name.name, top) for name in child.names)
+                yield from ((name.name, top, typing) for name in child.names)
             elif isinstance(child, ast.ImportFrom):
                 base = package[: len(package) - child.level + 1] if child.level else []
                 source = ".".join([*base, child.module] if child.module else base)
                 inside = source.startswith("netc")
-                yield from ((f"{source}.{name.name}" if inside else source, top) for name in child.names)
+                yield from ((f"{source}.{name.name}" if inside else source, top, typing) for name in child.names)
             elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                yield from walk(child, False)
+                yield from walk(child, False, True)
             elif not isinstance(child, ast.expr):  # in which nothing is imported
-                yield from walk(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+                late = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+                yield from walk(child, top and not late, typing)
 
-    return tuple(walk(ast.parse(path.read_text(), str(path)), True))
+    return tuple(walk(ast.parse(path.read_text(), str(path)), True, False))
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)
@@ -97,6 +103,31 @@ def test_imports_are_seen() -> None:
     assert found["netc.grammar.source.Span"] is False
     assert found["networkx"] is False
     assert found["collections.abc"] is True
+
+
+def circles(wanted: dict[str, set[str]]) -> list[set[str]]:
+    """Modules of which each imports the other, by way of others too."""
+    import networkx as nx
+
+    edges = ((name, other) for name, others in wanted.items() for other in others)
+    return [found for found in nx.strongly_connected_components(nx.DiGraph(edges)) if len(found) > 1]
+
+
+def test_at_most_one_circle_of_imports() -> None:
+    """Imports inside of functions count, those for types alone do not. An evaluator of expressions calls itself."""
+    files = {module_of(path).removesuffix(".__init__"): path for path in python_files(*MAY_IMPORT)}
+    wanted: dict[str, set[str]] = {}
+    for module, path in files.items():
+        found = [
+            name if name in files else name.rpartition(".")[0] for name, _, types in every_import(path) if not types
+        ]
+        wanted[module] = {name for name in found if name in files} - {module}
+    assert len(wanted["netc.driver"]) > 10
+    assert [all(name.startswith("netc.compiler.build.") for name in circle) for circle in circles(wanted)] == [True]
+
+
+def test_circles_are_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
 
 
 def test_libraries_stay_in_their_folders() -> None:

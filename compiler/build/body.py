@@ -10,9 +10,10 @@ from ...grammar.source import SourceError, Span, suggest
 from .. import ops
 from ..expr import reshape
 from ..graph import Node, at
-from ..program import Filler, StateInfo
+from ..program import StateInfo
 from ..schema.schema import read_filler
 from ..schema.settings import UNKNOWN, describe, show_type
+from ..spec import Filler
 from ..types import TensorType
 from . import calls, constants
 from .dims import read_type

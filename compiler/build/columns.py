@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...grammar.source import SourceError, Span
-from ..program import DataSpec, TensorType
+from ..program import TensorType
 from ..schema.sources import SOURCES
+from ..spec import DataSpec
 from ..types import Dim
 from .frame import Frame
 

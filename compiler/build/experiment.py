@@ -8,7 +8,7 @@ from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import Source, SourceError, UserError, suggest
-from ..program import DataSpec, TrainSpec
+from ..spec import DataSpec, TrainSpec
 from .module import Function, Module, NetEntry
 from .names import Counts
 

@@ -12,9 +12,10 @@ from ..graph import Node, TooManyNodes, at
 from ..layers import Layer, building
 from ..net import LayerInfo
 from ..ops.base import TypeRuleError
-from ..program import Filler, StateInfo
+from ..program import StateInfo
 from ..schema.schema import Argument, Bound, bind, public, read_word
 from ..schema.settings import UNKNOWN, describe, kind_of
+from ..spec import Filler
 from ..types import TensorType
 from . import calls, constants
 from .chain import label_of

@@ -15,11 +15,11 @@ from ...grammar import tree
 from ...grammar.parse import parse, read_source
 from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError, suggest
 from ..layers import LAYERS
-from ..program import DataSpec
 from ..schema import synonyms as foreign
 from ..schema.schema import arguments_of, bind, signature_of
 from ..schema.solvers import SOLVERS
 from ..schema.sources import SOURCES
+from ..spec import DataSpec
 from . import calls
 from .check import check_nets
 from .experiment import Experiment

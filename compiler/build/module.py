@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from ...grammar import tree
 from ...grammar.source import Source, SourceError, Span
-from ..program import DataSpec
+from ..spec import DataSpec
 from .problems import Problems
 
 EVERYTHING = 2**31  # the position from which all definitions of a file are seen

@@ -11,7 +11,8 @@ from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, at
 from ..net import SEED, STEP, LayerInfo
-from ..program import Filler, StateInfo
+from ..program import StateInfo
+from ..spec import Filler
 from ..types import Dim, TensorType
 from .chain import History
 from .limits import MAX_AXES, MAX_ELEMENTS, MAX_LAYERS, MAX_WORK, Stop, limit

@@ -8,11 +8,11 @@ from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, UserError, suggest
-from ..program import DataSpec, TestSpec, TrainSpec, Use
 from ..schema import synonyms as foreign
 from ..schema.schema import read_use
 from ..schema.settings import UNKNOWN, describe
 from ..schema.solvers import SCHEDULES, SOLVERS
+from ..spec import DataSpec, TestSpec, TrainSpec, Use
 from . import calls, constants
 from .check import Trial, Trials
 from .columns import check_columns

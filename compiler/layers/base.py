@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ..graph import Node
-from ..program import Filler
+from ..spec import Filler
 
 # A setting with one value for all axes or one for each: `kernel: 5` or `kernel: [3, 1]`.
 PerAxis = int | tuple[int, ...]

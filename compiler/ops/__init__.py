@@ -1,5 +1,6 @@
 """All primitives. Refuse the next unless a layer cannot be said without it."""
 
+from . import arithmetic as arithmetic
 from .base import OPS as OPS
 from .base import Op as Op
 from .base import TypeRuleError as TypeRuleError

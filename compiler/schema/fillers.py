@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
-from ..program import Filler
+from ..spec import Filler
 from .ranges import NotNegative, Range
 
 Fan = Literal["fan_in", "fan_out", "average"]

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
 from ..graph import Node
-from ..program import Filler
+from ..spec import Filler
 from . import synonyms as foreign
 from .settings import ANY, UNKNOWN, FillerKind, Kind, Mismatch, describe, kind_of
 

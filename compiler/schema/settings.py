@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from ..graph import Node
-from ..program import Filler
+from ..spec import Filler
 from .ranges import Range
 from .sources import Name
 

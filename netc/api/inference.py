@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..compiler.build import Experiment, load
 from ..compiler.build.nets import checked_sizes
-from ..compiler.program import DataSpec
+from ..compiler.spec import DataSpec
 from ..compiler.types import TensorType
 from ..driver import Compilation
 from ..grammar.source import UserError

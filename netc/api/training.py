@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
-from ..compiler.program import DataSpec, StateInfo, TrainSpec
+from ..compiler.program import StateInfo
+from ..compiler.spec import DataSpec, TrainSpec
 from ..driver import Compilation
 from ..grammar.source import UserError
 from ..numbers import GROWTH

@@ -15,12 +15,12 @@ from typing import Any
 
 from ..compiler.graph import Node
 from ..compiler.layers import LAYERS, Layer
-from ..compiler.program import Filler
 from ..compiler.schema.fillers import FILLERS
 from ..compiler.schema.ranges import Range
 from ..compiler.schema.settings import kind_of
 from ..compiler.schema.solvers import SCHEDULES, SOLVERS
 from ..compiler.schema.sources import SOURCES
+from ..compiler.spec import Filler
 
 # The headings, by the module in compiler/layers that holds the layers.
 FAMILIES = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..compiler import ops
 from ..compiler.graph import Graph
 from ..compiler.program import Program
+from ..compiler.text import print_graph
 from ..driver import Compilation
 from ..grammar import tree
 from ..grammar.source import UserError, suggest
@@ -45,16 +46,17 @@ def _tree(value: object, name: str, depth: int) -> list[str]:
 
 
 def graph(made: Compilation) -> str:
-    return str(made.net.graph)
+    return print_graph(made.net.graph)
 
 
 def gradient(made: Compilation) -> str:
     """The graph with gradients and update, before it is simplified; in test mode there is nothing to add."""
-    return str(made.stations.get("update") or made.stations.get("accumulate") or made.stations.get("gradient") or "")
+    found = made.stations.get("update") or made.stations.get("accumulate") or made.stations.get("gradient")
+    return print_graph(found) if found else ""
 
 
 def fused(made: Compilation) -> str:
-    return str(made.fused.graph)
+    return print_graph(made.fused.graph)
 
 
 def kernels(made: Compilation) -> str:
@@ -114,7 +116,7 @@ def _after(made: Compilation, stage: str) -> Graph | Unit:
 
 
 def _text(found: Graph | Unit) -> str:
-    return str(found) if isinstance(found, Graph) else found.text()
+    return print_graph(found) if isinstance(found, Graph) else found.text()
 
 
 def difference(made: Compilation, first: str, second: str) -> str:

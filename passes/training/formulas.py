@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...compiler import expr, ops
 from ...compiler.graph import Node
-from ...compiler.program import Use
+from ...compiler.spec import Use
 
 Histories = tuple[Node, ...]
 

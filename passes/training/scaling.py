@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ...compiler import expr, ops
 from ...compiler.graph import Graph, Node
-from ...compiler.program import Filler, StateInfo
+from ...compiler.program import StateInfo
+from ...compiler.spec import Filler
 from ...compiler.types import TensorType
 from ..manager import Pass
 from .gradient import GRADIENT

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ...compiler import expr, ops
 from ...compiler.graph import Graph, Node
 from ...compiler.net import RATE, STEP
-from ...compiler.program import Filler, StateInfo, Use
+from ...compiler.program import StateInfo
+from ...compiler.spec import Filler, Use
 from ...compiler.types import TensorType
 from ..manager import Pass
 from .flatten import PARAMETERS, Range, learned, length, part, ranges

@@ -11,7 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ...compiler.program import DataSpec, UserError
+from ...compiler.program import UserError
+from ...compiler.spec import DataSpec
 from .arrays import npz
 from .cifar import cifar10
 from .idx import idx

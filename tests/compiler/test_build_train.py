@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from netc.compiler.build import build, load
-from netc.compiler.program import Use
+from netc.compiler.spec import Use
 from netc.grammar.source import Source, SourceErrors, UserError
 from support.build_texts import codes, file_of
 

@@ -15,10 +15,10 @@ from netc.compiler.build.module import Module
 from netc.compiler.build.problems import Problems
 from netc.compiler.graph import Node
 from netc.compiler.layers.base import PerAxis
-from netc.compiler.program import Filler
 from netc.compiler.schema.schema import Argument, Bound, arguments_of, bind, signature_of
 from netc.compiler.schema.settings import UNKNOWN, Mismatch, kind_of
 from netc.compiler.schema.sources import Name
+from netc.compiler.spec import Filler
 from netc.grammar import tree
 from netc.grammar.parse import parse
 from netc.grammar.source import Source

@@ -14,8 +14,9 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, GraphError
 from netc.compiler.interpret import evaluate
 from netc.compiler.net import OBJECTIVE
-from netc.compiler.program import StateInfo, Use
+from netc.compiler.program import StateInfo
 from netc.compiler.schema.solvers import SOLVERS
+from netc.compiler.spec import Use
 from netc.compiler.text import print_graph
 from netc.compiler.types import TensorType
 from netc.passes import pipeline

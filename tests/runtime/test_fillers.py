@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netc.compiler.program import Filler, StateInfo, TensorType, UserError
+from netc.compiler.program import StateInfo, TensorType, UserError
 from netc.compiler.schema.fillers import FILLERS as SCHEMAS
+from netc.compiler.spec import Filler
 from netc.runtime.fillers import FILLERS, fill
 
 CONV, IP = (64, 8, 5, 5), (200, 300)

@@ -83,7 +83,7 @@ def test_the_order_of_bytes_is_turned_around(tmp_path: Path) -> None:
 
 def test_more_classes_than_records_take_no_more_memory() -> None:
     code = """
-from netc.compiler.program import DataSpec
+from netc.compiler.spec import DataSpec
 from netc.runtime.data.opening import open_data
 from pathlib import Path
 settings = {"shape": (1, 4, 4), "classes": int(sys.argv[1]), "records": 64, "batch": 4}

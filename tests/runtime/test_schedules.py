@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netc.compiler.program import Use
 from netc.compiler.schema.solvers import SCHEDULES
+from netc.compiler.spec import Use
 from netc.runtime.schedules import RULES, rate
 
 

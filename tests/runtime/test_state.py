@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from netc.compiler.program import Filler, StateInfo, TensorType, UserError
+from netc.compiler.program import StateInfo, TensorType, UserError
+from netc.compiler.spec import Filler
 from netc.runtime.state import State
 from netc.runtime.tensors import entries, read_tensors
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netc.compiler.program import Use, UserError
+from netc.compiler.program import UserError
+from netc.compiler.spec import Use
 from netc.runtime.evaluate import evaluate, numbers
 from netc.runtime.log import read_log, records
 from netc.runtime.progress import Lines

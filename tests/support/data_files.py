@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.program import DataSpec
+from netc.compiler.spec import DataSpec
 from netc.runtime.data import Stream, open_data
 from netc.runtime.data.source import Array, Mode
 

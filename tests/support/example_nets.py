@@ -10,7 +10,8 @@ from netc.compiler import ops
 from netc.compiler.build import build, load
 from netc.compiler.graph import Graph
 from netc.compiler.net import Net
-from netc.compiler.program import StateInfo, TrainSpec, Use
+from netc.compiler.program import StateInfo
+from netc.compiler.spec import TrainSpec, Use
 from netc.passes.training.update import solver_state
 from support.equality import Array, feeds_for, flat_feeds
 

@@ -16,8 +16,8 @@ from netc.compiler.graph import Graph, Node, at
 from netc.compiler.layers import LAYERS, building
 from netc.compiler.net import OBJECTIVE, SEED, STEP
 from netc.compiler.ops import TypeRuleError
-from netc.compiler.program import Filler
 from netc.compiler.schema.settings import Mismatch, kind_of
+from netc.compiler.spec import Filler
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import gradient
 

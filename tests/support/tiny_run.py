@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netc.compiler.program import DataSpec, Filler, StateInfo, TensorType, TestSpec, TrainSpec, Use
+from netc.compiler.program import StateInfo, TensorType
+from netc.compiler.spec import DataSpec, Filler, TestSpec, TrainSpec, Use
 from netc.runtime.evaluate import PassData
 from netc.runtime.history import History
 from netc.runtime.progress import Lines

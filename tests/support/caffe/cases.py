@@ -13,7 +13,7 @@ import numpy as np
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
-from netc.compiler.program import Filler
+from netc.compiler.spec import Filler
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import cotangents, erase_surrogate
 from support import numpy_program

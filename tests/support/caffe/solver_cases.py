@@ -13,7 +13,8 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.net import OBJECTIVE, RATE, STEP
-from netc.compiler.program import Filler, StateInfo, Use
+from netc.compiler.program import StateInfo
+from netc.compiler.spec import Filler, Use
 from netc.passes import pipeline
 from netc.passes.manager import run
 from netc.passes.training.flatten import flat_layout, length

@@ -1,0 +1,78 @@
+"""Specifications of data, training and tests, as a file's `data` and `train` blocks say them: checked, as plain data.
+
+With `program.py` it is all that the runtime sees of the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Settings = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A name with settings, as in `inv(gamma: 0.0001, power: 0.75)`; bound and checked, defaults filled in."""
+
+    name: str
+    settings: Settings = ()
+
+    def __getitem__(self, key: str) -> Any:
+        return dict(self.settings)[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict(self.settings).get(key, default)
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}: {v}' for k, v in self.settings)})"
+
+
+class Filler(Use):
+    """How a parameter gets its first values: `constant uniform gaussian positive_unitball xavier msra bilinear`."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A `data NAME = source(…)`. settings are bound; folder is that of the file, to which paths are relative."""
+
+    name: str
+    source: str
+    settings: Settings
+    folder: Path
+    place: str = ""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return dict(self.settings).get(key, default)
+
+
+@dataclass(frozen=True)
+class TestSpec:
+    """A `test:` line: a pass over the data (or `batches` of it) every so many steps (0: only at the end)."""
+
+    data: DataSpec
+    every: int = 0
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights."""
+
+    net: str
+    settings: Mapping[str, Any]
+    data: tuple[DataSpec, ...]
+    tests: tuple[TestSpec, ...]
+    solver: Use
+    schedule: Use
+    steps: int
+    display: int
+    snapshot: int
+    clip: float | None
+    accumulate: int
+    seed: int
+    weights: tuple[str, ...] | None
+    fresh: tuple[str, ...]
+    folder: Path
+    place: str = ""
