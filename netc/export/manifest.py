@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 LARGEST_MANIFEST = 1 << 24  # bytes
+TARGET = "triton"  # whose folders the launchers run; they are shipped, and cannot ask netc's table of targets
 MOST_BYTES = 1 << 40  # of one net on a device
 DTYPES = {
     "f64": "<f8", "f32": "<f4", "f16": "<f2", "bf16": "<u2", "i64": "<i8", "i32": "<i4", "u32": "<u4", "u8": "u1",
@@ -45,9 +46,9 @@ def read_manifest(folder: str) -> Table:
         except (ValueError, RecursionError):
             raise ValueError("the manifest is not JSON") from None
     _table(manifest, "the manifest")
-    if manifest.get("format") != 1 or not isinstance(manifest.get("archs"), dict):
+    if manifest.get("format") != 1 or manifest.get("target") != TARGET:
         raise ValueError("the manifest is not one of a net compiled for a GPU by this version of netc")
-    for key in ("files", "weights"):
+    for key in ("archs", "files", "weights"):
         _table(manifest.get(key), key)
     _whole(manifest["weights"].get("bytes"), "bytes of weights", MOST_BYTES)
     return manifest  # type: ignore[no-any-return]
