@@ -155,6 +155,7 @@ class _Walk:
         self.anchors = [n for n in body.order if is_anchor(n)]
         self.granularity: dict[Node, Granularity] = {}
         self.walked: set[tuple[Node, str]] = set()
+        self.passed: set[tuple[Node, str, Digits]] = set()
         self.rows: Digits | None = None  # from an element to its row
         self.scalars: set[Node] = set()
         self._choose()
@@ -298,10 +299,16 @@ class _Walk:
                 return
             x = x.inputs[0]
         found = None if digits is None else self._through(x, of, digits)
-        if found is None:
-            self._no_anchor(x)
-        else:
+        if found is not None:
             stack.append((x, found))
+        elif digits is not None and x.op.family == "pointwise":
+            # Computed where it is read: what it reads is read so too.
+            if (x, of, digits) not in self.passed:
+                self.passed.add((x, of, digits))
+                for operand in x.inputs:
+                    self._read(operand, of, digits, stack)
+        else:
+            self._no_anchor(x)
 
     def _through(self, x: Node, of: Granularity, digits: Digits) -> Granularity | None:
         """For each of what a value is computed that a reader takes so, or None: anywhere."""

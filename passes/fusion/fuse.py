@@ -42,12 +42,14 @@ def fuse(
     """
     fusion = _Fusion(legality(Stores(graph, recomputed)), frozenset(nofuse))
     if not enabled:
-        return kernels_of(fusion.groups, fusion.legality), ()
+        return kernels_of(fusion.groups, fusion.legality)[0], ()
     fusion.run()
     if known := fusion.legality.known(fusion.groups, nofuse):
         fusion = _Fusion(legality(Stores(graph, {*recomputed, *known})), frozenset(nofuse))
         fusion.run()
-    return kernels_of(fusion.groups, fusion.legality), (*fusion.ledger, *_recomputed(fusion.stores))
+    kernels, apart = kernels_of(fusion.groups, fusion.legality)
+    refused = (Decision(name_of(node), "its kernel", (node.scope,), False, reason, 0) for node, reason in apart)
+    return kernels, (*fusion.ledger, *_recomputed(fusion.stores), *refused)
 
 
 def _recomputed(stores: Stores) -> Iterator[Decision]:

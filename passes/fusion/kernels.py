@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
@@ -13,42 +13,68 @@ from .materialize import Stores
 Form = TypeVar("Form")
 
 
-def kernels_of(groups: Groups[Form], legality: Legality[Form]) -> Graph:
-    """The graph of kernel nodes and items; a kernel's schedule is without numbers."""
-    stores = groups.stores
-    graph = stores.graph
-    wanted = set(graph.outputs.values()) | set(graph.updates.values())
-    readers: dict[Node, set[int]] = {}
-    for node, i in groups.of.items():
-        for x in stores.reads(node):
-            readers.setdefault(x, set()).add(i)
-    made: dict[Node, Node] = {}
-    least: dict[int, Node] = {}  # the smallest result of each group
+def kernels_of(groups: Groups[Form], legality: Legality[Form]) -> tuple[Graph, list[tuple[Node, str]]]:
+    """The graph of kernel nodes and items, whose schedules are without numbers.
 
-    def outside(node: Node) -> Node:
+    Besides the first node of each group that is no kernel after all, and why: each of its nodes becomes one.
+    """
+    return _Outlining(groups, legality).run()
+
+
+class _Outlining(Generic[Form]):
+    def __init__(self, groups: Groups[Form], legality: Legality[Form]) -> None:
+        self.groups = groups
+        self.legality = legality
+        self.stores = stores = groups.stores
+        self.wanted = {*stores.graph.outputs.values(), *stores.graph.updates.values()}
+        self.readers: dict[Node, set[int]] = {}
+        for node, i in groups.of.items():
+            for x in stores.reads(node):
+                self.readers.setdefault(x, set()).add(i)
+        self.made: dict[Node, Node] = {}
+        self.least: dict[int, Node] = {}  # the smallest result of each group
+        self.refused: list[tuple[Node, str]] = []
+
+    def run(self) -> tuple[Graph, list[tuple[Node, str]]]:
+        for i in self.groups.order():
+            group = self.groups.groups[i]
+            if group.nodes[0].op is ops.concat:
+                self.least[i] = self.outside(group.nodes[0])
+                continue
+            results = [n for n in group.nodes if n in self.wanted or self.readers.get(n, set()) - {i}]
+            try:
+                self.kernel(i, group, results)
+            except ValueError as refused:
+                if len(group.nodes) == 1:
+                    raise
+                self.refused.append((group.nodes[0], str(refused)))
+                for node in group.nodes:
+                    self.kernel(i, Group([node], self.legality.alone(node)), [node])
+        graph = self.stores.graph
+        outputs, updates = ({k: self.outside(v) for k, v in d.items()} for d in (graph.outputs, graph.updates))
+        return Graph(outputs, updates), self.refused
+
+    def outside(self, node: Node) -> Node:
         """A stored node, or what stands between stored nodes and a root or concat, in the new graph."""
-        if node not in made:
-            made[node] = node.with_inputs(outside(x) for x in node.inputs)
-        return made[node]
+        if node not in self.made:
+            self.made[node] = node.with_inputs(self.outside(x) for x in node.inputs)
+        return self.made[node]
 
-    for i in groups.order():
-        group = groups.groups[i]
-        if group.nodes[0].op is ops.concat:
-            least[i] = outside(group.nodes[0])
-            continue
-        tiling = legality.tiling(group)
-        results = [n for n in group.nodes if n in wanted or readers.get(n, set()) - {i}]
+    def kernel(self, i: int, group: Group[Form], results: list[Node]) -> None:
+        """Make a kernel of the nodes of a group, or of a part of it."""
+        of, stores = self.groups.of, self.stores
+        tiling = self.legality.tiling(group)
         body, operands, axes = _body(stores, group, tiling, results)
-        kind, schedule = legality.kernel(body, axes, int(tiling.length))
-        waits = {groups.of[x] for n in group.nodes for x in stores.waits(n) if x in groups.of} - {i}
+        kind, schedule = self.legality.kernel(body, axes, int(tiling.length))
+        waits = {of[x] for n in group.nodes for x in stores.waits(n) if x in of} - {i}
         with at(group.nodes[-1].span, group.nodes[-1].scope):
-            given = [*map(outside, operands), *(_nothing(least[j]) for j in sorted(waits))]
+            given = [*map(self.outside, operands), *(_nothing(self.least[j]) for j in sorted(waits))]
             node = ops.kernel(*given, kind=kind, body=body, schedule=schedule)
             for k, result in enumerate(results):
                 with at(result.span, result.scope):
-                    made[result] = ops.item(node, index=k)
-        least[i] = min((made[result] for result in results), key=lambda x: x.type.nbytes)
-    return Graph({k: outside(v) for k, v in graph.outputs.items()}, {k: outside(v) for k, v in graph.updates.items()})
+                    self.made[result] = ops.item(node, index=k)
+        made = [self.made[result] for result in results]
+        self.least[i] = min(made, key=lambda x: x.type.nbytes, default=node)
 
 
 def _nothing(node: Node) -> Node:

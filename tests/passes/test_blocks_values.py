@@ -13,12 +13,14 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.domain import domain_of
+from netc.compiler.loops.domain import Domain, domain_of
 from netc.passes import pipeline
+from netc.passes.fusion import nests as nests_module
 from netc.passes.lowering import layout
 from netc.passes.lowering.memory import plan
 from netc.passes.manager import run
 from netc.passes.training.flatten import flat_layout
+from support.build_texts import built as built_text
 from support.equality import differences
 from support.example_nets import CASES, SGD, built
 from support.example_nets import feeds as feeds_of
@@ -76,3 +78,33 @@ def test_the_examples_keep_their_values(name: str, mode: str) -> None:
     before, after = evaluate(graph, feeds), evaluate(fused, feeds)
     assert not differences(before[0], after[0])
     assert not differences(before[1], after[1])
+
+
+def test_a_scalar_read_through_what_is_recomputed_is_one_nest() -> None:
+    """Batch norm under a sum of each image: the gradient reads a total through a row that nobody stores."""
+    text = "p = image |> conv(4, 3) |> batch_norm\n loss l = mean(sum(p, axis: [1, 2, 3]) ** 2)"
+    net = built_text(text, mode="train", dims={"N": 2})
+    names = [info.name for info in net.state if info.kind == "parameter"]
+    graph = run(net.graph, pipeline.gradients(names, flat_layout(net.state)))
+    fused = nests(graph).graph.verify()
+    check_kernels(fused)
+    feeds = {name: np.asarray(value) for name, value in made_up(graph).items()}
+    assert not differences(evaluate(graph, feeds)[0], evaluate(fused, feeds)[0])
+
+
+def test_a_group_that_is_no_nest_after_all_becomes_its_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = ops.input_(name="x", shape=(8, 12), dtype="f32")
+    graph = Graph({"y": ops.exp(ops.sum_(ops.tanh(x), axes=(1,))), "z": ops.neg(ops.tanh(x))})
+    found = domain_of
+
+    def strict(body: Graph) -> Domain:
+        if len(body.outputs) > 1:
+            raise ValueError("as a test has it")
+        return found(body)
+
+    monkeypatch.setattr(nests_module, "domain_of", strict)
+    unit = nests(graph)
+    assert [d.reason for d in unit.ledger if not d.fused][-1] == "as a test has it"
+    assert all(len(k.attrs["body"].outputs) == 1 for k in unit.graph.order if k.op is ops.kernel)
+    feeds = made_up(graph)
+    assert not differences(evaluate(graph, feeds)[0], evaluate(unit.graph, feeds)[0])
