@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +27,9 @@ def pytest_configure() -> None:
     for ignored in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ignored) is signal.SIG_IGN:
             signal.signal(ignored, signal.SIG_DFL)
+    if "NETC_TESTS_KERNELS" not in os.environ:  # else this is a worker of xdist, which shares that of the run
+        os.environ["NETC_TESTS_KERNELS"] = tempfile.mkdtemp(prefix="netc-kernels-")
+        atexit.register(shutil.rmtree, os.environ["NETC_TESTS_KERNELS"], ignore_errors=True)
 
 
 @pytest.fixture

@@ -207,10 +207,12 @@ def test_what_pytest_found(tmp_path: Path) -> None:
     found = gpu.run_pytest([str(path)], 60.0)
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 1, 1)
     assert found["failures"][0].startswith("test_bad: ")
-    path.write_text("import time\ndef test_good(): pass\ndef test_hangs(): time.sleep(100)\n")
-    found = gpu.run_pytest([str(path)], 12.0)
+    path.write_text("import os\ndef test_good(): pass\ndef test_that_crashes(): os._exit(3)\n")
+    found = gpu.run_pytest([str(path)], 60.0)
     assert (found["passed"], found["failed"]) == (1, 0)
-    assert found["failures"] == ["pytest ended with status -9 within 12 s"]
+    assert found["failures"] == ["pytest ended with status 3 within 60 s"]
+    path.write_text("import time\ndef test_hangs(): time.sleep(100)\n")
+    assert gpu.run_pytest([str(path)], 1.0)["failures"] == ["pytest ended with status -9 within 1 s"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _driver() -> Iterator[None]:
     with jit_driver():
         yield
@@ -25,6 +25,7 @@ def _driver() -> Iterator[None]:
 
 def launch(program: Program) -> dict[str, int]:
     """Launch everything; where each memory begins."""
+    launched.clear()
     layout = Layout(program)
     starts = {name: number << 32 for number, name in enumerate(layout.memories, 1)}
     functions = functions_of(program.source)

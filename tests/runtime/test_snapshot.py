@@ -74,7 +74,10 @@ def test_the_fields_of_the_json_are_those_of_the_snapshot() -> None:
     assert set(TYPES) == {field.name for field in fields(Snapshot)} - {"path"}
 
 
-def test_what_could_not_be_read_again_is_not_written(state: State, tmp_path: Path) -> None:
+def test_what_could_not_be_read_again_is_not_written(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "MAX_JSON", 1 << 14)
     snapshots.save(tmp_path, made(5), state)
     with pytest.raises(UserError, match="more than"):
         snapshots.save(tmp_path, made(6, losses=(0.5,) * snapshots.MAX_JSON), state)
@@ -217,11 +220,12 @@ def test_a_full_disk_between_the_two_files_leaves_the_old_snapshot(
     assert found.step == 5
 
 
-# A program that trains, and kills itself at the n-th thing that it does to a file of its folder.
+# A program that trains in one process for each folder and number n that it is given; each kills itself at the n-th
+# thing that it does to a file of its folder. It prints how they ended, and how many things there are for n = 0.
 SUICIDE = """
 import os, signal, sys
 from pathlib import Path
-folder, left = sys.argv[1], int(sys.argv[2])
+from support.tiny_run import run
 EVENTS = {"open", "os.rename", "os.remove", "os.chmod", "os.mkdir", "os.rmdir", "tempfile.mkdtemp", "shutil.rmtree"}
 def hook(event, args):
     global left
@@ -229,11 +233,23 @@ def hook(event, args):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-from support.tiny_run import run
-run(Path(folder), 12, snapshot=2)
-print(-left)
+for folder, left in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
+    if process := os.fork():
+        print("status", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+        continue
+    sys.addaudithook(hook)
+    run(Path(folder), 12, snapshot=2)
+    print("things", -left, flush=True)
+    os._exit(0)
 """
+
+
+def suicides(*runs: tuple[Path, int]) -> list[tuple[str, int]]:
+    arguments = [str(word) for run in runs for word in run]
+    command = [sys.executable, "-c", SUICIDE, *arguments]
+    done = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [(words[0], int(words[1])) for words in lines if words[0] in ("things", "status")]
 
 
 def straight() -> tuple[Any, State]:
@@ -266,17 +282,13 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_killed_at_any_file_operation_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SUICIDE]
-    whole = subprocess.run(
-        [*command, str(tmp_path / "0"), "0"], env=ENVIRONMENT, capture_output=True, text=True, check=True
-    )
-    count = int(whole.stdout.splitlines()[-1])
+    (_, count), ended = suicides((tmp_path / "0", 0))
+    assert ended == ("status", 0)
     assert count > 100
     steps = set()
-    for number in np.linspace(2, count, 7).astype(int):
-        folder = tmp_path / str(number)
-        done = subprocess.run([*command, str(folder), str(number)], env=ENVIRONMENT, capture_output=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    killed = [(tmp_path / str(number), int(number)) for number in np.linspace(2, count, 7).astype(int)]
+    assert suicides(*killed) == [("status", -signal.SIGKILL)] * len(killed)
+    for folder, _ in killed:
         found, _ = latest(folder / "snapshots")
         steps.add(found.step if found else 0)
         goes_on(folder)

@@ -21,7 +21,7 @@ pytest.importorskip("triton")
 LOGREG = Path(__file__).parents[2] / "examples" / "logreg.net"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _driver() -> Iterator[None]:
     with jit_driver():
         yield

@@ -53,12 +53,11 @@ class Driver:
 
 @contextmanager
 def jit_driver() -> Iterator[None]:
-    """The driver in place of Triton's own; `launched` holds what is launched meanwhile."""
+    """The driver in place of Triton's own, for a file of tests: unloading what it loaded takes a second or two."""
     from triton.runtime import driver
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "_active", Driver())
-        launched.clear()
         yield
         launched.clear()
         gc.collect()  # kernels ask the driver to unload them

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,12 +24,9 @@ FAKE = Path(__file__).parents[1] / "c" / "fake_cuda.c"
 STRICT = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-g")
 
 
-@functools.cache
 def kernel_cache() -> Path:
     """Where this run of the tests keeps kernels: equal ones are compiled once, and none is an earlier run's."""
-    folder = Path(tempfile.mkdtemp(prefix="netc-kernels-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return Path(os.environ["NETC_TESTS_KERNELS"])
 
 
 def needs_triton() -> None:
