@@ -2,56 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from netc.compiler import ops
-from netc.compiler.codegen.loops.written import Written
 from netc.compiler.graph import Graph
 from netc.compiler.kernel import Blocks
-from support.lone_products import LAST, biased, convolutions, leaf, program_of, relu, written
+from support.lone_products import LAST, biased, convolutions, leaf, lone, relu, written
+from support.lowered import program_of
 from support.triton_folders import kernel_cache, needs_triton
 
 GOLDEN = Path(__file__).parent / "golden" / "triton"
 TILE = Blocks(rows=64, columns=64, depth=16, stages=3)
+# A body, its blocks, and the orders of what does not lie row-major.
+Product = tuple[Graph, Blocks, Mapping[str, Sequence[int]]]
 CAFFENET_CONV2 = {"x": (256, 96, 27, 27), "w": (256, 48, 5, 5), "pad": (2, 2), "groups": 2}
 
 
-def forward() -> Written:
+def forward() -> Product:
     """A convolution whose channels fill a step, with bias and ReLU."""
     y = convolutions((128, 32, 16, 16), (64, 32, 5, 5), pad=(2, 2))[0].outputs["out0"]
-    return written(Graph({"out0": relu(biased(y, 2))}), TILE, {"in0": LAST, "out0": LAST})
+    return Graph({"out0": relu(biased(y, 2))}), TILE, {"in0": LAST, "out0": LAST}
 
 
-def few_channels() -> Written:
-    return written(convolutions((64, 1, 28, 28), (20, 1, 5, 5))[0], TILE, {"out0": LAST})
+def few_channels() -> Product:
+    return convolutions((64, 1, 28, 28), (20, 1, 5, 5))[0], TILE, {"out0": LAST}
 
 
-def by_data() -> Written:
+def by_data() -> Product:
     graph = convolutions((32, 64, 56, 56), (64, 64, 3, 3), pad=(1, 1), stride=(2, 2))[1]
-    return written(graph, TILE, {"in0": LAST, "out0": LAST})
+    return graph, TILE, {"in0": LAST, "out0": LAST}
 
 
-def by_weights() -> Written:
+def by_weights() -> Product:
     graph = convolutions(**CAFFENET_CONV2)[2]  # type: ignore[arg-type]
     blocks = Blocks(rows=64, columns=64, depth=16, split=8, stages=3)
-    return written(graph, blocks, {"in0": LAST, "in1": LAST})
+    return graph, blocks, {"in0": LAST, "in1": LAST}
 
 
-def linear() -> Written:
+def linear() -> Product:
     y = ops.dot(leaf(0, (256, 9216), "bf16"), ops.transpose(leaf(1, (4096, 9216), "bf16"), perm=(1, 0)), dtype="f32")
     blocks = Blocks(rows=128, columns=128, depth=64, warps=8, stages=3)
-    return written(Graph({"out0": ops.cast(relu(biased(y, 2)), dtype="bf16")}), blocks, {})
+    return Graph({"out0": ops.cast(relu(biased(y, 2)), dtype="bf16")}), blocks, {}
 
 
 KERNELS = [forward, few_channels, by_data, by_weights, linear]
 
 
 @pytest.mark.parametrize("make", KERNELS, ids=lambda f: f.__name__)
-def test_text(make: Callable[[], Written], golden: Callable[[Path, str], None]) -> None:
-    kernel = make()
+def test_text(make: Callable[[], Product], golden: Callable[[Path, str], None]) -> None:
+    kernel = written(*make())
     blocks = ", ".join(f"{name}={size}" for name, size in kernel.constants)
     golden(GOLDEN / f"product_{make.__name__}.txt", f"# grid {kernel.grid}, {blocks}\n{kernel.text}")
 
@@ -86,7 +88,7 @@ def test_the_larger_tile_is_read_along_memory() -> None:
     ],
 )
 def test_machine_code(
-    make: Callable[[], Written], arch: str, matrix: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], Product], arch: str, matrix: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loads run ahead of the products that need them, and nothing is spilled."""
     needs_triton()
@@ -94,10 +96,8 @@ def test_machine_code(
     from netc.runtime.triton.compile.compiling import compile_jobs
 
     monkeypatch.setenv("NETC_CACHE", str(kernel_cache()))
-    kernel = make()
-    types = {p.name: ops.input_(name=p.name, shape=p.shape, dtype=p.dtype).type for p in kernel.places}
-    (function,) = program_of(kernel, types, [p.name for p in kernel.places[-1:]]).functions
-    job = job_of(function, function.source, arch)
+    program = program_of(lone(*make()), "triton")
+    job = job_of(program.functions[0], program.source, arch)
     used = compile_jobs([job])[job].resources
     assert used.matrix == matrix
     assert used.spills == 0

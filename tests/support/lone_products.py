@@ -1,4 +1,4 @@
-"""Products for Triton, each written as a kernel of its own; and the graphs of products."""
+"""Kernels of products for Triton, each a program of its own; and the graphs of products."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from netc.compiler.codegen.triton.product import write_product
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import domain_of
-from netc.compiler.program import Buffer, Function, Launch, Program
-from netc.compiler.types import TensorType
+from netc.compiler.ops.rounding import Arithmetic
+from netc.passes.unit import Choices, Unit
+from support.lone_kernels import run_each
+from support.numpy_program import made_up
 
 Sizes = tuple[int, ...]
 LAST = (0, 2, 3, 1)
+SMALL = Blocks(rows=64, columns=16, depth=32)
 
 
 def leaf(i: int, shape: Sizes, dtype: str = "f32") -> Node:
@@ -38,36 +41,26 @@ def written(graph: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -
     return write_product(graph, domain_of(graph), blocks, operands, results)
 
 
-def program_of(kernel: Written, stored: Mapping[str, TensorType], results: Sequence[str]) -> Program:
-    """A program of one launch. stored: what each pointer points to, as it lies in memory."""
-    helpers = "\n\n".join(text for _, text in kernel.helpers)
-    source = f'"""A product."""\nimport triton\nimport triton.language as tl\n\n{helpers}\n\n{kernel.text}'
-    source = source.replace("NAME", "product", 1)
-    function = Function(
-        "product", kernel.kind, source, kernel.key, kernel.arguments, kernel.constants, kernel.warps, kernel.stages
-    )
-    names = tuple(p.name for p in kernel.places)
-    inputs = {name: stored[name] for name in names if name not in results}
-    buffers = [Buffer(name, type_, "input", 0, tuple(range(type_.rank))) for name, type_ in inputs.items()]
-    end = 0
-    for name in results:
-        buffers.append(Buffer(name, stored[name], "arena", end, tuple(range(stored[name].rank))))
-        end += -(-stored[name].nbytes // 64) * 64
-    return Program(
-        name="product",
-        mode="test",
-        target="triton",
-        dims={},
-        inputs=inputs,
-        outputs={name: stored[name] for name in results},
-        state={},
-        updates=(),
-        functions=(function,),
-        launches=(Launch("product", names, (), (), 0, 0, "step", kernel.grid),),
-        buffers=tuple(buffers),
-        arena_bytes=end,
-        source=source,
-    )
+def lone(body: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Unit:
+    """The graph of that one kernel. An operand in another order is a view of an input that lies so."""
+    operands = []
+    for i in range(max(int(name[2:]) for name in body.inputs) + 1):
+        node = body.inputs.get(f"in{i}", leaf(i, ()))
+        order = tuple(orders.get(f"in{i}", range(len(node.shape))))
+        stored = leaf(i, tuple(int(node.shape[a]) for a in order), node.dtype)
+        operands.append(ops.transpose(stored, perm=tuple(map(order.index, range(len(order))))))
+    kernel = ops.kernel(*operands, kind=domain_of(body).kind, body=body, schedule=blocks)
+    items = {name: ops.item(kernel, index=k) for k, name in enumerate(body.outputs)}
+    order = {items[name]: tuple(orders.get(name, range(len(node.shape)))) for name, node in body.outputs.items()}
+    return Unit(Graph(items), Choices(arch="interpreter"), orders=order)
+
+
+def check(body: Graph, blocks: Blocks = SMALL, **orders: Sequence[int]) -> Written:
+    """Run a body's kernel, and what finishes it where it is split, and hold all results to their budget."""
+    unit = lone(body, blocks, orders)
+    (ran,) = run_each(unit, made_up(unit.graph), Arithmetic())
+    assert ran.ok, str(ran)
+    return written(body, blocks, orders)
 
 
 def convolutions(x: Sizes, w: Sizes, **attrs: Any) -> list[Graph]:
