@@ -55,7 +55,7 @@ def _gradient(graph: Graph) -> Graph:
     """Add the gradients by all inputs and parameters of floats, and erase `surrogate`."""
     if OBJECTIVE not in graph.outputs:
         raise GraphError(f"no gradient: the graph returns no {OBJECTIVE}")
-    return gradient([name for name, node in {**graph.params, **graph.inputs}.items() if node.type.is_float])(graph)
+    return gradient(sorted(name for name, x in {**graph.params, **graph.inputs}.items() if x.type.is_float))(graph)
 
 
 # Passes that need nothing beside a graph: `netc opt` runs these, and the stages of lowering.

@@ -125,7 +125,7 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
         tile = min(tile, COLUMN_BYTES // columns)
     if any(n.op.name in CONVOLUTIONS and along[n] == (0 if n.op is ops.conv_weight_grad else 1) for n in body.order):
         # Results of a convolution, of which each tile has equally many: their weights are read as a matrix.
-        exact = max(d for d in range(1, share + 1) if length % d == 0)
+        exact = _largest_divisor(length, share)
         return exact if 4 * exact >= share else length
     return even(length, threads, max(1, min(tile, share)))
 
@@ -137,5 +137,10 @@ def even(length: int, threads: int, most: int) -> int:
 
 def divisor(length: int, most: int) -> int:
     """The largest divisor of length up to `most` if it is at least half of that, else `most`."""
-    found = max((d for d in range(1, most + 1) if length % d == 0), default=1) if length < 1 << 16 else 0
+    found = _largest_divisor(length, most) if length < 1 << 16 else 0
     return found if 2 * found >= most else most
+
+
+def _largest_divisor(length: int, most: int) -> int:
+    """The largest divisor of a length up to `most`, 1 or more."""
+    return max(d for k in range(1, math.isqrt(length) + 1) if length % k == 0 for d in (k, length // k) if d <= most)

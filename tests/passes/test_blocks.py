@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from netc.driver import compilation
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
 from netc.passes.unit import Unit
+from support import graph_cases
 from support.triton_program import nests
 
 FOLDER = Path(__file__).parent / "golden"
 EXAMPLES = Path(__file__).parents[2] / "examples"
-Golden = Callable[[Path, str], None]
 
 
 def kernels(fused: Unit) -> list[Node]:
@@ -84,17 +83,8 @@ def test_all_parameters_are_updated_by_one_launch(name: str) -> None:
     assert all(v.type == graph.params[".parameters"].type for v in flat)
 
 
-def test_the_training_step_of_lenet(golden: Golden) -> None:
+def test_the_training_step_of_lenet(golden: graph_cases.Golden) -> None:
     golden(FOLDER / "blocks_lenet.txt", shown(step("lenet", 64).graph))
-
-
-def softmax_loss(x: Node, label: Node) -> Node:
-    shifted = x - expr.stop(expr.max(x, 1, keepdims=True))
-    chosen = ops.equal(
-        ops.iota(shape=x.shape, axes=(1,), dtype="i32"), expr.broadcast_to(expr.reshape(label, (8, 1)), x.shape)
-    )
-    picked = expr.sum(expr.where(chosen, shifted, 0.0), 1, keepdims=True)
-    return expr.mean(ops.log(expr.sum(ops.exp(shifted), 1, keepdims=True)) - picked, (0, 1))
 
 
 def batch_norm(x: Node) -> Node:
@@ -102,13 +92,6 @@ def batch_norm(x: Node) -> Node:
     variance = expr.mean(centred * centred, (0, 2, 3), keepdims=True)
     scale, shift = (ops.param(name=name, shape=(1, x.shape[1], 1, 1), dtype="f32") for name in ("scale", "shift"))
     return centred / ops.sqrt(variance + 1e-5) * scale + shift
-
-
-def response_norm(x: Node) -> Node:
-    edge = (0, 2, 0, 0)
-    squares = ops.pad(x * x, low=edge, high=edge, interior=(0,) * 4, value=0.0)
-    seen = ops.window(squares, axes=(1,), sizes=(5,), strides=(1,), dilations=(1,))
-    return x * expr.pow(expr.sum(seen, (4,)) * 0.2 + 1.0, -0.75)
 
 
 def pooling(x: Node) -> Node:
@@ -123,20 +106,14 @@ def weighted(y: Node) -> Graph:
     return graph.with_roots({k: v for k, v in graph.outputs.items() if k not in ("loss", ".objective")})
 
 
-GROUPS: dict[str, tuple[Callable[[], Graph], int]] = {
-    "softmax_loss": (lambda: differentiated(loss=softmax_loss(value("x", 8, 10), value("label", 8, dtype="i32"))), 1),
-    "batch_norm": (lambda: weighted(batch_norm(value("x", 8, 4, 5, 5))), 2),
-    "response_norm": (lambda: weighted(response_norm(value("x", 4, 8, 5, 5))), 2),
-    "pooling": (lambda: weighted(pooling(expr.maximum(value("x", 4, 8, 6, 6), 0.0))), 2),
-}
+GROUPS = {"softmax_loss": 1, "batch_norm": 2, "response_norm": 2, "pooling": 2}
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_groups_forward_and_backward(name: str, golden: Golden) -> None:
-    make, most = GROUPS[name]
-    fused = nests(make())
-    golden(FOLDER / f"blocks_{name}.txt", shown(fused.graph))
-    assert len(kernels(fused)) <= most
+def test_groups_forward_and_backward(name: str, golden: graph_cases.Golden) -> None:
+    graph_cases.check(f"blocks_{name}", golden, target="triton")
+    (case,) = graph_cases.cases(f"blocks_{name}").values()
+    assert len(kernels(nests(case.graph))) <= GROUPS[name]
 
 
 def test_what_follows_a_product_is_its_epilogue() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,10 +15,9 @@ from netc.grammar.source import Source
 from netc.passes.rules.rewrite import merge_equal
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
+from support import graph_cases
 from support.equality import check_passes, feeds_for
 from support.random_graphs import graphs
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def _x(*shape: int, name: str = "x") -> Node:
@@ -32,69 +28,21 @@ def _w(*shape: int, name: str = "w") -> Node:
     return ops.param(name=name, shape=shape, dtype="f32")
 
 
-def _mlp() -> Node:
-    h = ops.tanh(ops.dot(_x(3, 4), _w(4, 5)) + _w(5, name="b"))
-    return expr.sum(h * h * ops.exp(-h))
+NETS = (
+    "mlp",
+    "pooled_conv",
+    "deconvolution",
+    "response_norm",
+    "softmax_loss",
+    "batch_norm",
+    "shared_and_moved",
+    "gathered",
+)
 
 
-def _pooled_conv() -> Node:
-    y = ops.conv(_x(2, 2, 6, 6), _w(4, 1, 3, 3), stride=(1, 1), pad=(1, 1), dilation=(1, 1), groups=2)
-    y = expr.maximum(0.0, y + expr.reshape(_w(4, name="b"), (1, 4, 1, 1)))
-    seen = ops.window(y, axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
-    return expr.sum(expr.max(seen, (4, 5)) ** 2.0)
-
-
-def _deconvolution() -> Node:
-    y = ops.conv_data_grad(
-        _x(2, 3, 3, 3), _w(3, 2, 3, 3), size=(7, 7), stride=(2, 2), pad=(0, 0), dilation=(1, 1), groups=1
-    )
-    return expr.sum(ops.tanh(y))
-
-
-def _response_norm() -> Node:
-    x = _x(2, 5, 3, 3)
-    squares = ops.pad(x * x, low=(0, 1, 0, 0), high=(0, 1, 0, 0), interior=(0, 0, 0, 0), value=0.0)
-    seen = ops.window(squares, axes=(1,), sizes=(3,), strides=(1,), dilations=(1,))
-    return expr.sum(ops.tanh(x * (expr.sum(seen, 4) * 0.3 + 1.0) ** -0.75))
-
-
-def _softmax_loss() -> Node:
-    x, label = _x(4, 5), ops.const(value=2, shape=(4, 1), dtype="i32")
-    shifted = x - expr.stop(expr.max(x, 1, keepdims=True))
-    chosen = expr.equal(ops.iota(shape=(4, 5), axes=(1,), dtype="i32"), label)
-    picked = expr.sum(expr.where(chosen, shifted, 0.0), 1, keepdims=True)
-    return expr.sum(ops.log(expr.sum(ops.exp(shifted), 1, keepdims=True)) - picked) * 0.25
-
-
-def _batch_norm() -> Node:
-    x = _x(4, 3)
-    mean = expr.mean(x, 0, keepdims=True)
-    variance = expr.mean((x - mean) * (x - mean), 0, keepdims=True)
-    return expr.sum(ops.tanh((x - mean) / ops.sqrt(variance + 0.1) * _w(3)))
-
-
-def _shared_and_moved() -> Node:
-    x, w = _x(2, 3), _w(3, 3)
-    h = ops.tanh(ops.dot(ops.tanh(ops.dot(x, w)), w))
-    parts = ops.concat(expr.cut(h, 1, 0, 2), expr.transpose(expr.reshape(h, (3, 2)), (1, 0)), axis=1)
-    return expr.sum(parts * parts) + expr.sum(ops.abs_(w)) * 0.1
-
-
-def _gathered() -> Node:
-    rows = ops.gather(_w(4, 3), expr.array(np.array([1, 3, 1], np.int32), "i32"))
-    return expr.sum(ops.sqrt(rows * rows + 1.0) / (1.0 + ops.abs_(_x(3, 3))))
-
-
-NETS: dict[str, Callable[[], Node]] = {
-    "mlp": _mlp,
-    "pooled_conv": _pooled_conv,
-    "deconvolution": _deconvolution,
-    "response_norm": _response_norm,
-    "softmax_loss": _softmax_loss,
-    "batch_norm": _batch_norm,
-    "shared_and_moved": _shared_and_moved,
-    "gathered": _gathered,
-}
+def net(name: str) -> Graph:
+    """A graph with an objective."""
+    return graph_cases.cases(f"gradient_{name}")[f"gradient_{name}"].graph
 
 
 def _slope(graph: Graph, feeds: dict[str, np.ndarray], step: dict[str, np.ndarray], size: float) -> float:
@@ -105,10 +53,10 @@ def _slope(graph: Graph, feeds: dict[str, np.ndarray], step: dict[str, np.ndarra
 
 @pytest.mark.parametrize("name", NETS)
 def test_finite_differences_in_one_direction(name: str) -> None:
-    graph = erase_surrogate(Graph({OBJECTIVE: NETS[name]()}))
+    graph = erase_surrogate(net(name))
     feeds = feeds_for(graph)
     names = list(feeds)
-    found = interpret(gradient(names)(Graph({OBJECTIVE: NETS[name]()})), feeds)
+    found = interpret(gradient(names)(net(name)), feeds)
     rng = np.random.default_rng(1)
     step = {k: np.asarray(rng.standard_normal(v.shape)) for k, v in feeds.items()}
     slope = sum(float((found[f"{k}.grad"] * step[k]).sum()) for k in names)
@@ -117,7 +65,7 @@ def test_finite_differences_in_one_direction(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_simplified_gradients_are_equal(name: str) -> None:
-    graph = Graph({OBJECTIVE: NETS[name]()})
+    graph = net(name)
     feeds = feeds_for(graph)
     names = sorted(feeds)
     after = check_passes(graph, [("gradient", gradient(names)), ("simplify", simplify)], feeds)
@@ -125,11 +73,8 @@ def test_simplified_gradients_are_equal(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_before_and_after(name: str, golden: Callable[[Path, str], None]) -> None:
-    before = Graph({OBJECTIVE: NETS[name]()})
-    after = gradient(sorted({**before.params, **before.inputs}))(before)
-    shown = [print_graph(g, comments=False) for g in (before, after, simplify(after))]
-    golden(GOLDEN / f"gradient_{name}.txt", "{}-> gradient\n{}-> simplify\n{}".format(*shown))
+def test_before_and_after(name: str, golden: graph_cases.Golden) -> None:
+    graph_cases.check(f"gradient_{name}", golden)
 
 
 @settings(max_examples=100, deadline=None)
@@ -182,13 +127,13 @@ def test_backward_nodes_carry_place_and_layer() -> None:
 
 def test_the_same_graph_gives_the_same_text() -> None:
     def text() -> str:
-        return print_graph(gradient(["x", "w"])(Graph({OBJECTIVE: _shared_and_moved()})))
+        return print_graph(gradient(["x", "w"])(net("shared_and_moved")))
 
     assert text() == text()
 
 
 def test_only_what_lies_between_is_differentiated() -> None:
-    graph = gradient(["w"])(Graph({OBJECTIVE: _mlp()}))
+    graph = gradient(["w"])(net("mlp"))
     assert set(graph.outputs) == {OBJECTIVE, "w.grad"}
     assert sum(node.op is ops.dot for node in graph.order) == 2
 

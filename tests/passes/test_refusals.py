@@ -11,7 +11,7 @@ from netc.passes.rules.fold_weights import fold_weights
 from netc.passes.rules.rewrite import Ledger
 from netc.passes.rules.simplify import simplify
 from support.equality import check_passes, feeds_for
-from support.law_cases import Build, cond, conv, cut, graph, number, pad, w, wide, x, y
+from support.short_nodes import Build, cond, conv, cut, graph, number, pad, w, wide, x, y
 
 
 def _large() -> np.ndarray:

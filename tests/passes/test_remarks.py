@@ -9,7 +9,7 @@ from netc.passes.rules.fold_weights import fold_weights
 from netc.passes.rules.remarks import remarks
 from netc.passes.rules.rewrite import SHARED
 from netc.passes.rules.simplify import simplify
-from support.law_cases import channels, conv, number, w, x
+from support.short_nodes import channels, conv, number, w, x
 
 PASSES: Pipeline = (("simplify", simplify), ("fold weights", fold_weights))
 

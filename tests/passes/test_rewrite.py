@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, GraphError, Node, at
-from netc.compiler.text import print_graph
 from netc.passes.manager import Stage, run
 from netc.passes.rules.rewrite import Ledger, Match, Refuse, Rule, constant, merge_equal, number, of, rewrite, var
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate
+from support import graph_cases
 
 
 def _x(name: str = "x", *shape: int) -> Node:
@@ -152,12 +150,8 @@ def test_chains_of_surrogates_are_erased() -> None:
     assert [n.op for n in graph.order] == [ops.input_, ops.tanh]
 
 
-def test_before_and_after(golden: Callable[[Path, str], None]) -> None:
-    x, again = ops.tanh(_x()), ops.tanh(_x())
-    graph = Graph({"y": ops.surrogate(x + _x("y"), x * 2.0) + ops.surrogate(_x("y") + again, x)})
-    graphs = (graph, merge_equal(graph), erase_surrogate(graph))
-    shown = [print_graph(g, comments=False) for g in graphs]
-    golden(Path(__file__).parent / "golden" / "merge.txt", "{}-> merge\n{}-> erase surrogate\n{}".format(*shown))
+def test_before_and_after(golden: graph_cases.Golden) -> None:
+    graph_cases.check("merge", golden, {"merge": merge_equal})
 
 
 def test_nine_thousand_nodes_take_about_a_second() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,14 @@ from netc.compiler.net import OBJECTIVE
 from netc.compiler.program import StateInfo
 from netc.compiler.schema.solvers import SOLVERS
 from netc.compiler.spec import Use
-from netc.compiler.text import print_graph
 from netc.compiler.types import TensorType
 from netc.passes import pipeline
 from netc.passes.manager import run
 from netc.passes.training.flatten import FROZEN, PARAMETERS, flat_layout, flatten, learned, ranges
 from netc.passes.training.formulas import FORMULAS
-from netc.passes.training.gradient import gradient
 from netc.passes.training.update import accumulate, apply, solver_state, update
+from support import graph_cases
 from support.equality import Array
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def _info(name: str, *shape: int, lr: float = 1.0, decay: float = 1.0) -> StateInfo:
@@ -219,19 +214,16 @@ def test_every_schema_has_a_formula() -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_before_and_after(name: str, golden: Callable[[Path, str], None]) -> None:
-    state = STATE[:2]
-    layout = flat_layout(state)
-    solver = _solver(name, lr=0.1, momentum=0.9, weight_decay=0.01)
-    before = gradient([i.name for i in learned(layout)])(_objective(state))
-    after = update(solver, layout, clip=1.0)(before)
-    shown = [print_graph(g, comments=False) for g in (before, after, flatten(layout)(after))]
-    golden(GOLDEN / f"update_{name}.txt", "{}-> update\n{}-> flatten\n{}".format(*shown))
-
-
-def test_accumulating_before_and_after(golden: Callable[[Path, str], None]) -> None:
+def test_before_and_after(name: str, golden: graph_cases.Golden) -> None:
     layout = flat_layout(STATE[:2])
-    before = gradient([i.name for i in learned(layout)])(_objective(STATE[:2]))
-    graphs = (before, accumulate(layout)(before), apply(_solver("sgd", lr=0.1, momentum=0.9), layout, batches=4))
-    shown = [print_graph(g, comments=False) for g in graphs]
-    golden(GOLDEN / "accumulate.txt", "{}-> accumulate\n{}-> apply, a graph of its own\n{}".format(*shown))
+    solver = _solver(name, lr=0.1, momentum=0.9, weight_decay=0.01)
+    passes = {"update": update(solver, layout, clip=1.0), "flatten": flatten(layout)}
+    graph_cases.check(f"update_{name}", golden, passes)
+
+
+def test_accumulating_before_and_after(golden: graph_cases.Golden) -> None:
+    layout = flat_layout(STATE[:2])
+    own = apply(_solver("sgd", lr=0.1, momentum=0.9), layout, batches=4)
+    graph_cases.check(
+        "accumulate", golden, {"accumulate": accumulate(layout), "apply, a graph of its own": lambda _: own}
+    )
