@@ -19,10 +19,13 @@ REMEMBERED = 1 << 16
 
 @dataclass(frozen=True)
 class Var:
-    """A loop variable: 0 <= var < size."""
+    """A loop variable: 0 <= var < size, which is a number in any text, whatever its dimension is called."""
 
     name: str
     size: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", int(self.size))
 
     @property
     def bounds(self) -> tuple[int, int]:

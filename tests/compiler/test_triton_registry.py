@@ -118,6 +118,14 @@ def test_true_and_false() -> None:
     assert_like_oracle(Graph(outputs))
 
 
+def test_windows_that_see_padding_alone() -> None:
+    x, w = fed("x", "f32", 2, 1, 1, 1), fed("w", "f32", 1, 1, 1, 1)
+    lies = {"stride": (3, 3), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
+    y = ops.conv(x, w, **lies)
+    gradient = ops.conv_weight_grad(x, y, kernel=(1, 1), **lies)
+    assert_like_oracle(Graph({"y": y, "dw": gradient}))
+
+
 @pytest.mark.parametrize("source", ["f32", "f64", "f16", "bf16", *WHOLE, "bool"])
 def test_casts(source: str) -> None:
     """Between all types; what is rounded to half precision is rounded in registers too."""

@@ -40,8 +40,9 @@ def tiles(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), t
     return kernels_of(graph, "numpy", fused=enabled, nofuse=nofuse, threads=threads)
 
 
-def program_of(graph: Graph, *, threads: int = 1, fused: bool = True) -> Program:
-    return lower(graph, name="test", threads=threads, fused=fused)
+def program_of(graph: Graph, **how: Any) -> Program:
+    """how: see `support.lowered.lower`."""
+    return lower(graph, **how)
 
 
 def state_of(program: Program, values: Mapping[str, Array]) -> State:
@@ -53,9 +54,9 @@ def state_of(program: Program, values: Mapping[str, Array]) -> State:
     return state
 
 
-def run(graph: Graph, feeds: Mapping[str, Array], *, threads: int = 1, fused: bool = True) -> tuple[Arrays, Arrays]:
-    """The outputs and the state after one step."""
-    program = program_of(graph, threads=threads, fused=fused)
+def run(graph: Graph, feeds: Mapping[str, Array], **how: Any) -> tuple[Arrays, Arrays]:
+    """The outputs and the state after one step. how: see `program_of`."""
+    program = program_of(graph, **how)
     state = state_of(program, {k: v for k, v in feeds.items() if k in program.state})
     outputs = Executable(program, state).run({k: v for k, v in feeds.items() if k in program.inputs})
     return outputs, {k: state.buffers[k].copy() for k in program.updates}
@@ -79,17 +80,16 @@ def made_up(graph: Graph, seed: int = 0) -> Arrays:
 def assert_like_oracle(
     graph: Graph,
     *,
-    threads: int = 1,
-    fused: bool = True,
     tolerance: float = 2e-5,
     seed: int = 0,
     feeds: Mapping[str, Array] | None = None,
+    **how: Any,
 ) -> None:
-    """A step through the target gives what the oracle gives."""
+    """A step through the target gives what the oracle gives. how: see `program_of`."""
     feeds = made_up(graph, seed) if feeds is None else feeds
     with np.errstate(all="ignore"):
         wanted, updates = evaluate(graph, feeds)
-    outputs, state = run(graph, feeds, threads=threads, fused=fused)
+    outputs, state = run(graph, feeds, **how)
     for got, want in ((outputs, wanted), (state, updates)):
         assert got.keys() == want.keys()
         for name, value in want.items():

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from ... import ops
 from ...graph import Graph, Node
-from ...loops.view import Expr, Index, Var, flat, pull, pull_concat
+from ...loops.view import Expr, Guard, Index, Var, flat, pull, pull_concat
 from ...types import Literal
 from .dialect import Dialect
 from .place import Condition, Number, Place, Spread, Value
@@ -77,6 +77,8 @@ class Body(Statements):
 
     def masked(self, node: Node, index: Index, fill: Number, conditions: Sequence[Condition]) -> Value:
         """A node's value at an index where all conditions hold, elsewhere `fill`."""
+        if any(isinstance(c, Guard) and c.never for c in conditions):
+            return self.number(fill, node.dtype)
         wanted = tuple(c for c in dict.fromkeys(conditions) if self.condition(c) is not None)
         value = self.at(node, index, wanted, fill)
         missing = [c for c in wanted if not (c in value.filled and value.fill == fill)]

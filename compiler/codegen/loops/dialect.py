@@ -1,7 +1,8 @@
 """A target language as the evaluator sees it: how it spells numbers, statements, loops, memory and choices.
 
 Whatever a kernel computes, the evaluator asks for it by these members alone, so a new target is one more of them.
-Text that is returned is an expression, or, where it says so, a statement with what ends it.
+Text that is returned is an expression, or, where it says so, a statement with what ends it. What has a body here is so
+in most languages.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ...graph import Node
-from .place import Number, Place, Value
+from .place import OTHER, SUM, Number, Place, Value
 
 if TYPE_CHECKING:
     from .body import Body
@@ -30,7 +31,7 @@ class Dialect(Protocol):
 
     def typed(self, value: Value) -> str:
         """A number so that it has the value's type whatever stands beside it."""
-        ...
+        return value.text
 
     def cast(self, value: Value, dtype: str) -> tuple[str, int]:
         """A value converted, and how tightly that binds."""
@@ -46,15 +47,17 @@ class Dialect(Protocol):
 
     def larger(self, best: str, value: Value) -> str:
         """The larger of a running maximum and a value; what is not a number loses against any other."""
-        ...
+        return self.select(self.better(value, best), value, Value(best, value.dtype))
 
     def better(self, value: Value, best: str) -> Value:
         """Whether a value is larger than a running maximum."""
-        ...
+        return Value(f"{value.within(SUM)} > {best}", "bool", value.axes, value.level, OTHER)
 
     def clip(self, value: Value, size: int) -> str:
         """The number of a row, brought into 0 <= row < size."""
-        ...
+        small, below = (Value(f"{value.within(SUM)} < {n}", "bool", tight=OTHER) for n in (size, 0))
+        capped = self.select(small, value, Value(str(size - 1), value.dtype))
+        return self.select(below, Value("0", value.dtype), Value(capped, value.dtype))
 
     def random(self, body: Body, seed: Value, step: Value, stream: int, number: Value) -> str:
         """Number `number` of a stream of random u32, as `compiler.ops` numbers them."""
@@ -62,15 +65,15 @@ class Dialect(Protocol):
 
     def define(self, name: str, value: Value) -> str:
         """A statement: a name for a value that does not change."""
-        ...
+        return self.update(name, value.text)
 
     def variable(self, name: str, start: Value, shape: Sequence[str]) -> str:
         """A statement: a running value. shape: its dimensions, of those of the kernel's block; () for a single one."""
-        ...
+        return self.update(name, start.text)
 
     def update(self, name: str, text: str, sign: str = "") -> str:
         """A statement: a running value becomes `text`, or with a sign grows by it."""
-        ...
+        return f"{name} {sign}= {text}"
 
     def loop(self, name: str, count: int, *, unrolled: bool) -> tuple[str, str]:
         """The head of a loop over 0 <= name < count, and what ends it: "" where indentation does."""

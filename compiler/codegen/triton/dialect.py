@@ -50,7 +50,7 @@ def stored(where: str, value: Value, mask: Value | None) -> str:
     return f"tl.store({where}, {value.text}{f', mask={mask.text}' if mask is not None else ''})"
 
 
-class _Triton:
+class _Triton(Dialect):
     """See `Dialect`."""
 
     quotient, conjunction = "//", " & "
@@ -103,16 +103,10 @@ class _Triton:
         text = f"random_bits({body.typed(seed).text}, {body.typed(step).text}, {stream}, {i})"
         return text if number.axes else f"tl.max({text}, 0)"
 
-    def define(self, name: str, value: Value) -> str:
-        return f"{name} = {value.text}"
-
     def variable(self, name: str, start: Value, shape: Sequence[str]) -> str:
         block, dtype = f"[{', '.join(shape)}]" if shape else "()", TYPES[start.dtype]
         zeros = bool(shape) and start.number == 0
         return f"{name} = tl.zeros({block}, {dtype})" if zeros else f"{name} = tl.full({block}, {start.text}, {dtype})"
-
-    def update(self, name: str, text: str, sign: str = "") -> str:
-        return f"{name} {sign}= {text}"
 
     def loop(self, name: str, count: int, *, unrolled: bool) -> tuple[str, str]:
         return f"for {name} in {'tl.static_range' if unrolled else 'range'}({count}):", ""

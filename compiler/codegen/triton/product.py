@@ -278,7 +278,7 @@ class _Product:
 
     def _name_guards(self, guards: Sequence[Guard], numbers: Mapping[Var, Expr]) -> None:
         """Let what is compared with the sides of an image be called after its axis."""
-        for guard in guards:
+        for guard in (g for g in guards if g.expr.vars):
             axis = min((v.name for v in guard.expr.vars), key=lambda name: (name.startswith("phase"), len(name)))
             self.body.hints[guard.expr.replace(numbers)] = f"at_{axis}"
 
