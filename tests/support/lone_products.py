@@ -46,13 +46,13 @@ def lone(body: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Un
     operands = []
     for i in range(max(int(name[2:]) for name in body.inputs) + 1):
         node = body.inputs.get(f"in{i}", leaf(i, ()))
-        order = tuple(orders.get(f"in{i}", range(len(node.shape))))
-        stored = leaf(i, tuple(int(node.shape[a]) for a in order), node.dtype)
-        operands.append(ops.transpose(stored, perm=tuple(map(order.index, range(len(order))))))
+        axes = tuple(orders.get(f"in{i}", range(len(node.shape))))
+        stored = leaf(i, tuple(int(node.shape[a]) for a in axes), node.dtype)
+        operands.append(ops.transpose(stored, perm=tuple(map(axes.index, range(len(axes))))))
     kernel = ops.kernel(*operands, kind=domain_of(body).kind, body=body, schedule=blocks)
     items = {name: ops.item(kernel, index=k) for k, name in enumerate(body.outputs)}
-    order = {items[name]: tuple(orders.get(name, range(len(node.shape)))) for name, node in body.outputs.items()}
-    return Unit(Graph(items), Choices(arch="interpreter"), orders=order)
+    chosen = {items[name]: tuple(orders.get(name, range(len(node.shape)))) for name, node in body.outputs.items()}
+    return Unit(Graph(items), Choices(arch="interpreter"), orders=chosen)
 
 
 def check(body: Graph, blocks: Blocks = SMALL, **orders: Sequence[int]) -> Written:
