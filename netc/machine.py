@@ -14,7 +14,7 @@ from .grammar.source import UserError
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceInfo:
     """Something that runs programs. targets: those that can be used on it here, each with how it runs.
 
     missing: those that it could run, each with what is not installed.
@@ -26,7 +26,7 @@ class Device:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def devices() -> list[Device]:
+def devices() -> list[DeviceInfo]:
     """The devices that netc knows, each with the targets that it can use on this machine, and what the others lack."""
     found = []
     for name in targets.devices():
@@ -34,7 +34,7 @@ def devices() -> list[Device]:
         ways = {row: way.what for row in TARGETS.values() for way in row.ways if way.device == name and not missing}
         usable = {row.name: how for row, how in ways.items() if not row.lacks()}
         lacking = {row.name: f"not here: {remedy}" for row in ways if (remedy := row.lacks())}
-        found.append(Device(name, what or missing, usable, lacking))
+        found.append(DeviceInfo(name, what or missing, usable, lacking))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .grammar.source import UserError
 
 if TYPE_CHECKING:
-    from .passes.lowering.measured import Table
+    from .passes.lowering.measured import TuningTable
 
 OWN = "schedules.json"
 
@@ -25,11 +25,11 @@ class Schedules:
     file: Path | None = None
     frozen: bool = False
 
-    def table(self) -> Table:
+    def table(self) -> TuningTable:
         """The entries of both files."""
-        from .passes.lowering.measured import Table
+        from .passes.lowering.measured import TuningTable
 
-        table, own = Table(), own_file()
+        table, own = TuningTable(), own_file()
         if own is not None and own.is_file():
             try:
                 table = read_file(own)
@@ -38,7 +38,7 @@ class Schedules:
         return table if self.file is None else read_file(self.file).over(table)
 
 
-def read_file(path: Path) -> Table:
+def read_file(path: Path) -> TuningTable:
     """The table of a file; UserError, in a line, where it cannot be read or is no schedule file."""
     from .passes.lowering.measured import LARGEST_FILE, read_table
 
@@ -55,7 +55,7 @@ def read_file(path: Path) -> Table:
     return read_table(text, str(path))
 
 
-def write_file(path: Path, table: Table) -> None:
+def write_file(path: Path, table: TuningTable) -> None:
     """Write a table, whole or not at all."""
     from .runtime.atomic import write_text
 

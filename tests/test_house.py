@@ -231,6 +231,18 @@ def test_names_that_say_nothing() -> None:
     assert not [path for path in python_files(*MAY_IMPORT, "tests") if path.stem in vague]
 
 
+def test_behind_the_net_each_name_of_a_class_is_used_once() -> None:
+    """From the passes to the commands, and in what runs on GPUs. Names that begin with `_` are their file's own."""
+    files = python_files("passes", "compiler/loops", "compiler/codegen", "runtime/triton", "netc")
+    places: dict[str, list[str]] = {}
+    for path in files:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(places) > 100
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_package_is_joined_by_relative_links(folder: str) -> None:
     link = ROOT / "netc" / folder

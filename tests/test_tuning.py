@@ -19,7 +19,7 @@ from netc.driver import Compilation, compilation
 from netc.grammar.source import UserError
 from netc.passes.lowering.choice import near
 from netc.passes.lowering.machines import device
-from netc.passes.lowering.measured import Table
+from netc.passes.lowering.measured import TuningTable
 from netc.report.profiling import made_up_feeds
 from netc.schedules import Schedules, write_file
 from support.interpreted import run_interpreted
@@ -160,7 +160,7 @@ def test_flags(net: Path, found: Tuned, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("NETC_CACHE", str(tmp_path))
     base = ["compile", str(net), "--batch", "2", "--target", "triton", "--arch", "cuda:90", "--train", "--frozen"]
     base += ["-o", str(tmp_path / "folder"), "--schedules", str(tmp_path / "found.json")]
-    write_file(tmp_path / "found.json", Table())
+    write_file(tmp_path / "found.json", TuningTable())
     result = CliRunner().invoke(cli, base)
     assert result.exit_code == 2
     assert "--frozen: no schedule for cuda:90 of conv of conv1" in result.stderr

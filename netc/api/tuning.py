@@ -22,7 +22,7 @@ from ..driver import Compilation, compilation
 from ..grammar.source import UserError
 from ..passes.lowering.choice import layers_of, near
 from ..passes.lowering.machines import device
-from ..passes.lowering.measured import Entry, Place, Table, plain, shape_text
+from ..passes.lowering.measured import TuningEntry, TuningKey, TuningTable, plain, shape_text
 from ..passes.unit import Unit
 from ..report.tables import Table as Shown
 from ..request import Request
@@ -36,7 +36,7 @@ Told = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class TunedKernel:
     """A kernel that was tuned: microseconds of its launches in a step, as the cost model or a file had it, and now."""
 
     layers: str
@@ -55,8 +55,8 @@ class Tuned:
 
     net: str
     gpu: str
-    rows: tuple[Row, ...]
-    table: Table
+    rows: tuple[TunedKernel, ...]
+    table: TuningTable
 
     def totals(self) -> tuple[float, float]:
         """Microseconds of all tuned kernels in a step, before and now."""
@@ -138,10 +138,10 @@ def _tuned(
         node, best = kernels[site.key], found[site.key]
         domain = domain_of(node.attrs["body"])
         layers, space, us = layers_of(node), shape_text(domain.space), best.seconds * 1e6
-        rows.append(Row(layers, domain.kind, space, site.start, best.choice, best.before * 1e6, us, best.tried))
-        place = Place(made.arch, plain(gpu), site.key)
-        entries[place] = Entry(domain.kind, space, replace(best.choice, precision="ieee"), us, layers[:200])
-    return Tuned(made.net.name, gpu, tuple(rows), Table(entries))
+        rows.append(TunedKernel(layers, domain.kind, space, site.start, best.choice, best.before * 1e6, us, best.tried))
+        place = TuningKey(made.arch, plain(gpu), site.key)
+        entries[place] = TuningEntry(domain.kind, space, replace(best.choice, precision="ieee"), us, layers[:200])
+    return Tuned(made.net.name, gpu, tuple(rows), TuningTable(entries))
 
 
 def _kernels(fused: Unit) -> dict[str, Node]:
@@ -193,7 +193,7 @@ def frozen_or_tuned(
         raise UserError("there is no home folder for the user's schedules: name a file by -o")
     if out is None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    before = read_file(path) if path.exists() else Table()  # before the work, so that a damaged file is said now
+    before = read_file(path) if path.exists() else TuningTable()  # before the work, so that a damaged file is said now
 
     def told(number: int, moved: int, left: int) -> None:
         tell(f"round {number}: {moved} kernels became faster, {left} are not settled")

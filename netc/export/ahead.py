@@ -29,7 +29,7 @@ from ..runtime.triton.compile.version import triton_version
 from ..runtime.triton.run.launch import ARENA, Layout, strides_of
 from ..runtime.triton.run.storage import packed, size_of
 from .deployed import FORMAT, write_folder, write_manifest
-from .exporting import Pixels, Told, needs_triton, pixels_of
+from .exporting import PixelScaling, Told, needs_triton, pixels_of
 
 if TYPE_CHECKING:
     from ..driver import Compilation
@@ -53,7 +53,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Compiled:
+class LinkedProgram:
     """A program for one architecture: its kernels by name, and where its memories begin in the one allocation."""
 
     arch: Architecture
@@ -93,7 +93,7 @@ def deploy_ahead(
     state: State,
     folder: Path,
     *,
-    pixels: Pixels | None = None,
+    pixels: PixelScaling | None = None,
     told: Told | None = None,
 ) -> list[Path]:
     """Compile a program for each architecture (they differ in schedules only) and write all into a new folder.
@@ -236,7 +236,7 @@ def _up(size: int) -> int:
 
 def _placed(
     arch: Architecture, program: Program, module: str, kernels: Mapping[str, Binary], weights: _Weights
-) -> Compiled:
+) -> LinkedProgram:
     """Where each memory of a program begins."""
     layout = Layout(program)
     starts: dict[str, int] = {}
@@ -257,7 +257,7 @@ def _placed(
         binary = kernels[launch.function]
         grid = _grid(launch)
         scratch = max(scratch, binary.scratch * grid[0] * grid[1] * grid[2])
-    return Compiled(arch, program, layout, module, kernels, starts, at, max(UNIT, at + _up(scratch)))
+    return LinkedProgram(arch, program, layout, module, kernels, starts, at, max(UNIT, at + _up(scratch)))
 
 
 def _grid(launch: Launch) -> tuple[int, int, int]:
@@ -266,7 +266,7 @@ def _grid(launch: Launch) -> tuple[int, int, int]:
 
 
 def _manifest(
-    compiled: Sequence[Compiled], infos: Sequence[StateInfo], weights: _Weights, pixels: Pixels | None
+    compiled: Sequence[LinkedProgram], infos: Sequence[StateInfo], weights: _Weights, pixels: PixelScaling | None
 ) -> dict[str, Any]:
     """Everything about the folder but its files, as JSON holds it."""
     program = compiled[0].program
@@ -289,7 +289,7 @@ def _manifest(
     }
 
 
-def _architecture(one: Compiled, infos: Sequence[StateInfo]) -> dict[str, Any]:
+def _architecture(one: LinkedProgram, infos: Sequence[StateInfo]) -> dict[str, Any]:
     program, layout = one.program, one.layout
     calls = {"prepare": iter(layout.prepare), "step": iter(layout.step)}
     lines = {
@@ -370,7 +370,7 @@ def _architecture(one: Compiled, infos: Sequence[StateInfo]) -> dict[str, Any]:
     }
 
 
-def value(one: Compiled, kind: str, name: str) -> dict[str, Any]:
+def value(one: LinkedProgram, kind: str, name: str) -> dict[str, Any]:
     """A value that users set or get: element type and shape, and where it lies: start in bytes, strides in elements."""
     if kind == "output":
         result = one.layout.results[name]
@@ -380,7 +380,7 @@ def value(one: Compiled, kind: str, name: str) -> dict[str, Any]:
     return _entry(type_, type_.dtype, one.starts[f"{kind}:{name}"], strides_of(type_.shape, ()))
 
 
-def _tensor(one: Compiled, info: StateInfo) -> dict[str, Any]:
+def _tensor(one: LinkedProgram, info: StateInfo) -> dict[str, Any]:
     """The same for a tensor of state, a part of a buffer."""
     start = one.starts[f"state:{info.buffer or info.name}"] + info.offset * size_of(info.type.dtype)
     return _entry(info.type, info.type.dtype, start, strides_of(info.type.shape, ()))

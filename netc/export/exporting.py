@@ -24,7 +24,7 @@ Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelScaling:
     """How the data that a net was tested on makes numbers of pixels: (pixel - mean of its channel) * scale."""
 
     scale: float
@@ -82,7 +82,7 @@ def needs_triton() -> None:
         raise UserError(f"kernels are compiled by Triton. {told}: {REMEDY}")
 
 
-def pixels_of(experiment: Experiment) -> Pixels | None:
+def pixels_of(experiment: Experiment) -> PixelScaling | None:
     """How the data that the file tests on makes numbers of pixels; None where that cannot be said in a few numbers."""
     data = experiment.tested()
     if data is None:
@@ -91,7 +91,7 @@ def pixels_of(experiment: Experiment) -> Pixels | None:
     means = [mean or 0.0] if mean is None or isinstance(mean, int | float) else mean
     if isinstance(means, str) or not isinstance(scale, int | float):
         return None
-    return Pixels(float(scale), tuple(float(one) for one in means))
+    return PixelScaling(float(scale), tuple(float(one) for one in means))
 
 
 @contextmanager

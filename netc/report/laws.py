@@ -19,7 +19,7 @@ SHOWN = 4  # layers of a row
 
 
 @dataclass(frozen=True)
-class Row:
+class LawRow:
     """What became of a law in a layer, at a place of the text. refused: why it was not applied, or ""."""
 
     stage: str
@@ -31,7 +31,7 @@ class Row:
     times: int
 
 
-def law_rows(made: Compilation) -> list[Row]:
+def law_rows(made: Compilation) -> list[LawRow]:
     """The laws of a program's passes, in the order of the passes; those that were applied first."""
     found: dict[tuple[str, str, str, str, str, str], int] = {}
     for one in remarks(made.net.graph, made.pipeline):
@@ -40,10 +40,10 @@ def law_rows(made: Compilation) -> list[Row]:
         layers, places = made.whose((scope,) if scope else (), (place,) if place else ())
         key = (one.stage, one.law, one.why, "".join(layers), "".join(places), one.refused)
         found[key] = found.get(key, 0) + one.times
-    return [Row(*key, times) for key, times in found.items()]
+    return [LawRow(*key, times) for key, times in found.items()]
 
 
-def law_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def law_json(rows: Iterable[LawRow]) -> list[dict[str, Any]]:
     """Every place: what was applied has null for a reason."""
     return [
         {
@@ -59,7 +59,7 @@ def law_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def law_tables(rows: Sequence[Row], all_places: bool) -> list[Table]:
+def law_tables(rows: Sequence[LawRow], all_places: bool) -> list[Table]:
     """What was applied, what was refused, and the notes on rounding; with `all_places` a row for each place."""
     notes = {why: number for number, why in enumerate(dict.fromkeys(row.why for row in rows if row.why), 1)}
     tables = []
@@ -74,9 +74,9 @@ def law_tables(rows: Sequence[Row], all_places: bool) -> list[Table]:
     return tables
 
 
-def _lines(rows: Sequence[Row], notes: dict[str, int], all_places: bool) -> list[list[str]]:
+def _lines(rows: Sequence[LawRow], notes: dict[str, int], all_places: bool) -> list[list[str]]:
     """The cells of a table: most often first; a refusal's reason follows its law."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[LawRow]] = {}
     for row in rows:
         note = f" ({notes[row.why]})" if row.why else ""
         said = f"{row.law}{note}{f': {row.refused}' if row.refused else ''}"

@@ -18,7 +18,7 @@ Point = tuple[int, Hashable]  # (0, key) is a box; (1, (edge, row)) the place wh
 
 
 @dataclass(frozen=True)
-class Layout:
+class BoxLayout:
     """x is the middle of each box, row counts from 0; ways are the (x, row) points of each edge, ends included."""
 
     x: Mapping[Any, float]
@@ -28,7 +28,7 @@ class Layout:
     rows: int
 
 
-def layout(widths: Mapping[K, float], edges: Sequence[tuple[K, K]], gap: float) -> Layout:
+def layout(widths: Mapping[K, float], edges: Sequence[tuple[K, K]], gap: float) -> BoxLayout:
     """Places for boxes of the given widths, `gap` apart. The keys must be in an order in which every edge leads on."""
     row = _rows(widths, edges)
     ends: dict[tuple[K, K], list[Point]] = {}
@@ -51,7 +51,7 @@ def layout(widths: Mapping[K, float], edges: Sequence[tuple[K, K]], gap: float) 
     x = _places(lines, above, below, size, gap)
     left = min((x[p] - size[p] / 2 for p in x), default=0.0)
     right = max((x[p] + size[p] / 2 for p in x), default=0.0)
-    return Layout(
+    return BoxLayout(
         x={key: x[0, key] - left for key in widths},
         row=row,
         ways={

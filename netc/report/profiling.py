@@ -33,7 +33,7 @@ KERNEL_RUNS = 7
 
 
 @dataclass(frozen=True)
-class Measured:
+class ProgramTiming:
     """One of the two programs. ms and spread are of one call; bytes and flops what its kernels say they move and do."""
 
     ms: float
@@ -85,8 +85,8 @@ class Report:
     mode: str
     batch: int | None
     threads: int
-    fused: Measured
-    unfused: Measured
+    fused: ProgramTiming
+    unfused: ProgramTiming
     ratio: float
     ratio_range: tuple[float, float]
     kernels: tuple[KernelRow, ...]
@@ -268,10 +268,10 @@ def _kernel_times(executable: Executable, feeds: Mapping[str, Array], runs: int)
     return [(launch, float(ms)) for launch, ms in zip(launches, times, strict=True)]
 
 
-def _measured(program: Program, ms: Array) -> Measured:
+def _measured(program: Program, ms: Array) -> ProgramTiming:
     steps = [launch for launch in program.launches if launch.phase == "step"]
     low, high = np.quantile(ms, [0.25, 0.75])
-    return Measured(
+    return ProgramTiming(
         ms=float(np.median(ms)),
         spread=float(high - low) / 2,
         kernels=len(steps),

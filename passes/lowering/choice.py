@@ -20,7 +20,7 @@ from ...compiler.text import print_graph
 from ...grammar.source import UserError
 from .cost.products import Tile, power, product_of
 from .machines import Device, device
-from .measured import Table
+from .measured import TuningTable
 from .memory import homes_of, prepared
 
 SHOWN = 4  # kernels that a message names
@@ -41,7 +41,7 @@ class Measured:
     trial: blocks by a kernel's hash, before the table: what a tuner tries. device: the GPU's name, where it is known.
     """
 
-    table: Table = field(default_factory=Table)
+    table: TuningTable = field(default_factory=TuningTable)
     frozen: bool = False
     device: str = ""
     trial: Mapping[str, Blocks] = field(default_factory=dict)

@@ -33,7 +33,7 @@ NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Place:
+class TuningKey:
     """What an entry is about: a kernel by its hash, on a GPU."""
 
     arch: str
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TuningEntry:
     """Measured blocks. us: microseconds of a launch. layers: those that the kernel was found in, for readers."""
 
     kind: str
@@ -53,31 +53,31 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Table:
+class TuningTable:
     """Entries by place."""
 
-    entries: Mapping[Place, Entry] = field(default_factory=dict)
+    entries: Mapping[TuningKey, TuningEntry] = field(default_factory=dict)
 
-    def find(self, key: str, arch: str, device: str = "") -> Entry | None:
+    def find(self, key: str, arch: str, device: str = "") -> TuningEntry | None:
         """The entry of a kernel on a device; without one there, that of another device of the same architecture."""
-        exact = self.entries.get(Place(arch, plain(device), key))
+        exact = self.entries.get(TuningKey(arch, plain(device), key))
         if exact is not None:
             return exact
         others = [place for place in self._by_key.get(key, ()) if place.arch == arch]
         return self.entries[min(others, key=lambda place: place.device)] if others else None
 
     @property
-    def _by_key(self) -> dict[str, list[Place]]:
-        found: dict[str, list[Place]] | None = self.__dict__.get("_index")
+    def _by_key(self) -> dict[str, list[TuningKey]]:
+        found: dict[str, list[TuningKey]] | None = self.__dict__.get("_index")
         if found is None:
             found = self.__dict__["_index"] = {}
             for place in self.entries:
                 found.setdefault(place.key, []).append(place)
         return found
 
-    def over(self, other: Table) -> Table:
+    def over(self, other: TuningTable) -> TuningTable:
         """Both, where this one says more than the other."""
-        return Table({**other.entries, **self.entries})
+        return TuningTable({**other.entries, **self.entries})
 
     def text(self) -> str:
         """The file."""
@@ -88,7 +88,7 @@ class Table:
         return "\n".join(["{", *lines, f'"version": {VERSION}', "}"]) + "\n"
 
 
-def read_table(text: str, name: str) -> Table:
+def read_table(text: str, name: str) -> TuningTable:
     """The table of a file's text; UserError, in a line, for anything else. name: of the file."""
     try:
         # An object as a tuple of pairs, so that equal names are seen.
@@ -99,7 +99,7 @@ def read_table(text: str, name: str) -> Table:
         raise UserError(f'{name}: is no schedule file of this version of netc: `"version": {VERSION}` is missing')
     if len(found) > MOST_ENTRIES:
         raise UserError(f"{name}: has {len(found):,} entries, more than {MOST_ENTRIES:,}")
-    entries: dict[Place, Entry] = {}
+    entries: dict[TuningKey, TuningEntry] = {}
     for title, content in found:
         if title == "version":
             continue
@@ -109,7 +109,7 @@ def read_table(text: str, name: str) -> Table:
             raise UserError(f"{name}: the entry `{title[:120]}` {error}") from None
         if place not in entries or entry.us < entries[place].us:
             entries[place] = entry
-    return Table(entries)
+    return TuningTable(entries)
 
 
 def plain(device: str) -> str:
@@ -117,7 +117,7 @@ def plain(device: str) -> str:
     return " ".join(re.sub(r"[^\x20-\x7e]|/", " ", device).split())[:80] or "unknown"
 
 
-def _entry(title: str, content: Any) -> tuple[Place, Entry]:
+def _entry(title: str, content: Any) -> tuple[TuningKey, TuningEntry]:
     name = NAME.fullmatch(title)
     if name is None:
         raise ValueError("has no name of the form `ARCH / DEVICE / KIND SHAPE / HASH`")
@@ -137,8 +137,8 @@ def _entry(title: str, content: Any) -> tuple[Place, Entry]:
     if not isinstance(layers, str) or len(layers) > 200:
         raise ValueError("has no names in `layers`")
     return (
-        Place(name["arch"], name["device"], name["key"]),
-        Entry(name["kind"], name["space"], replace(Blocks(), **numbers), float(us), layers),  # type: ignore[arg-type]
+        TuningKey(name["arch"], name["device"], name["key"]),
+        TuningEntry(name["kind"], name["space"], replace(Blocks(), **numbers), float(us), layers),  # type: ignore[arg-type]
     )
 
 
@@ -152,11 +152,11 @@ def _numbers(given: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield key, value
 
 
-def _name(place: Place, entry: Entry) -> str:
+def _name(place: TuningKey, entry: TuningEntry) -> str:
     return f"{place.arch} / {place.device} / {entry.kind} {entry.space} / {place.key}"
 
 
-def _content(entry: Entry) -> dict[str, Any]:
+def _content(entry: TuningEntry) -> dict[str, Any]:
     numbers = {key: getattr(entry.blocks, key) for key in NUMBERS}
     return {**numbers, "us": round(entry.us, 3), "layers": entry.layers}
 

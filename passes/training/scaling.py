@@ -68,7 +68,7 @@ def unscale(wrt: Sequence[str]) -> Pass:
     return run
 
 
-class Guard:
+class OverflowGuard:
     """What a step does about a scaled loss. gradients: as they came; scaled: times the scale.
 
     inverse: what gradients are multiplied by to be those of the loss. finite: a bool, whether none is infinite or NaN.

@@ -20,7 +20,7 @@ from ..manager import Pass
 from .flatten import PARAMETERS, Range, learned, length, part, ranges
 from .formulas import FORMULAS, Scalars
 from .gradient import GRADIENT
-from .scaling import Guard, Scaling, scale_of, scaling_state
+from .scaling import OverflowGuard, Scaling, scale_of, scaling_state
 
 HISTORY = ".history"
 GRADIENTS = ".gradients"
@@ -40,7 +40,7 @@ def update(
         """Add the solver's update."""
         outputs, gradients = _collected(graph, layout)
         step = _counter(graph)
-        guard = Guard(gradients, scale_of(graph)) if scaling and gradients is not None else None
+        guard = OverflowGuard(gradients, scale_of(graph)) if scaling and gradients is not None else None
         state = _solve(solver, layout, gradients, clip=clip, batches=1, time=_real(step) + 1.0, guard=guard)
         if guard is None or scaling is None:
             return graph.with_roots(outputs, {**graph.updates, **state, STEP: step + 1})
@@ -65,7 +65,7 @@ def accumulate(layout: Sequence[StateInfo], *, scaling: Scaling | None = None) -
         updates = graph.updates
         if scaling:
             scale = scale_of(graph)
-            updates = Guard(gradients, scale).updates(graph, {})
+            updates = OverflowGuard(gradients, scale).updates(graph, {})
             gradients = gradients * (1.0 / scale)
         summed = _flat(GRADIENTS, layout) + gradients
         return graph.with_roots(outputs, {**updates, GRADIENTS: summed, STEP: _counter(graph) + 1})
@@ -89,7 +89,7 @@ def apply(
         return Graph({})
     gradients = _flat(GRADIENTS, layout)
     time = _real(_counter(Graph({}))) * (1.0 / batches)
-    guard = Guard(gradients, scale_of(Graph({})), scaled=False) if scaling else None
+    guard = OverflowGuard(gradients, scale_of(Graph({})), scaled=False) if scaling else None
     state = _solve(solver, layout, gradients, clip=clip, batches=batches, time=time, guard=guard)
     more = guard.next(scaling) if guard and scaling else {}
     return Graph({}, {**state, GRADIENTS: expr.zeros(gradients.type), **more})
@@ -142,7 +142,7 @@ def _collected(graph: Graph, layout: Sequence[StateInfo]) -> tuple[Mapping[str, 
     return outputs, parts[0] if len(parts) == 1 else ops.concat(*parts, axis=0)
 
 
-def _factor(gradients: Node, clip: float | None, guard: Guard | None) -> Node | None:
+def _factor(gradients: Node, clip: float | None, guard: OverflowGuard | None) -> Node | None:
     """What to multiply gradients by, so that they are those of the loss and their norm is at most `clip`."""
     inverse = guard.inverse if guard else None
     if clip is None:
@@ -175,7 +175,7 @@ def _solve(
     clip: float | None,
     batches: int,
     time: Node,
-    guard: Guard | None,
+    guard: OverflowGuard | None,
 ) -> dict[str, Node]:
     """The next values of `.parameters` and the histories."""
     if gradients is None:

@@ -19,7 +19,7 @@ from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.numbers import Numbers
-from netc.runtime.triton.run.engine import Engine
+from netc.runtime.triton.run.engine import DeviceEngine
 from netc.runtime.triton.run.mirror import mirror_of
 from netc.verify.subject import Subject
 from support import lone_kernels
@@ -91,7 +91,7 @@ def test_mutants_of_kernels_are_found(name: str, arch: str, monkeypatch: pytest.
         nonlocal tried
         for source in mutants(program.source):
             held = state_of(program, state)
-            engine = Engine(
+            engine = DeviceEngine(
                 replace(program, source=source), held, interpreter(), mirror_of(held, interpreter()), watched=True
             )
             engine.run({key: np.asarray(array) for key, array in feeds.items()})

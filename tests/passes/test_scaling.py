@@ -15,7 +15,7 @@ from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.numbers import Precision
 from netc.passes.training.flatten import PARAMETERS
-from netc.passes.training.scaling import GOOD, LARGEST, LEAST, SCALE, Guard, Scaling
+from netc.passes.training.scaling import GOOD, LARGEST, LEAST, SCALE, OverflowGuard, Scaling
 from netc.runtime.tensors import read_tensors
 
 Array = np.ndarray[Any, Any]
@@ -147,7 +147,7 @@ def test_good_steps_double_the_scale(net: Path) -> None:
     ],
 )
 def test_how_the_scale_goes_on(scale: float, good: int, gradient: float, wanted: tuple[float, int]) -> None:
-    guard = Guard(ops.input_(name="g", shape=(5,), dtype="f32"), ops.param(name=SCALE, shape=(), dtype="f32"))
+    guard = OverflowGuard(ops.input_(name="g", shape=(5,), dtype="f32"), ops.param(name=SCALE, shape=(), dtype="f32"))
     gradients = np.array([0.0, 1e-30, gradient, -3.0, 3e38])
     feeds = {"g": gradients, SCALE: scale, GOOD: good}
     found = evaluate(Graph({}, guard.next(Scaling(growth=5))), feeds, wide=False)[1]

@@ -16,7 +16,7 @@ from netc.compiler.loops.domain import domain_of
 from netc.driver import compilation
 from netc.passes.lowering import layout
 from netc.passes.lowering.cost.products import candidates, product_of
-from netc.passes.lowering.cost.reductions import Rows, fastest, rows_of, waiting
+from netc.passes.lowering.cost.reductions import RowReduction, fastest, rows_of, waiting
 from netc.passes.lowering.machines import DEVICES, device
 from netc.passes.lowering.pack_weights import packed_weights
 from netc.passes.lowering.schedule import blocks_of
@@ -91,7 +91,7 @@ def test_what_waits_for_a_row_is_not_taken_in_parts() -> None:
     assert blocks(x - expr.mean(x, (0, 2, 3), keepdims=True)).split == 1
 
 
-def rows(space: tuple[int, ...], reduced: tuple[int, ...]) -> Rows:
+def rows(space: tuple[int, ...], reduced: tuple[int, ...]) -> RowReduction:
     return rows_of(space, reduced, 4 * math.prod(space))
 
 

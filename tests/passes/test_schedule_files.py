@@ -10,16 +10,16 @@ import pytest
 
 from netc.compiler.kernel import Blocks
 from netc.grammar.source import UserError
-from netc.passes.lowering.measured import LARGEST_FILE, Entry, Place, Table, plain, read_table
+from netc.passes.lowering.measured import LARGEST_FILE, TuningEntry, TuningKey, TuningTable, plain, read_table
 from netc.schedules import Schedules, own_file, read_file, write_file
 
 H100 = "NVIDIA H100 80GB HBM3"
 FIRST, SECOND = "0123456789abcdef", "fedcba9876543210"
-ENTRY = Entry("conv", "64x24x24x20", Blocks(64, 32, 32, 2, 4, 3), 12.5, "conv1")
+ENTRY = TuningEntry("conv", "64x24x24x20", Blocks(64, 32, 32, 2, 4, 3), 12.5, "conv1")
 
 
-def table(*places: tuple[str, str, str], us: float = 12.5) -> Table:
-    return Table({Place(*place): replace(ENTRY, us=us) for place in places})
+def table(*places: tuple[str, str, str], us: float = 12.5) -> TuningTable:
+    return TuningTable({TuningKey(*place): replace(ENTRY, us=us) for place in places})
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_an_entry_is_a_line_and_lines_are_sorted() -> None:
 def test_lines_of_two_files_together_are_a_file_in_which_the_faster_counts() -> None:
     slow, fast = (table(("cuda:90", H100, FIRST), us=us).text().splitlines() for us in (9.0, 3.0))
     for lines in ([slow[0], slow[1], fast[1], *slow[2:]], [slow[0], fast[1], slow[1], *slow[2:]]):
-        assert read_table("\n".join(lines), "merged").entries[Place("cuda:90", H100, FIRST)].us == 3.0
+        assert read_table("\n".join(lines), "merged").entries[TuningKey("cuda:90", H100, FIRST)].us == 3.0
 
 
 def test_another_device_of_the_architecture_is_better_than_none() -> None:
@@ -119,4 +119,4 @@ def test_the_named_file_goes_before_the_users_own(tmp_path: Path, monkeypatch: p
     write_file(own, table(("cuda:90", H100, FIRST), ("cuda:90", H100, SECOND), us=1.0))
     write_file(named, table(("cuda:90", H100, FIRST), us=2.0))
     found = Schedules(named).table()
-    assert [found.entries[Place("cuda:90", H100, key)].us for key in (FIRST, SECOND)] == [2.0, 1.0]
+    assert [found.entries[TuningKey("cuda:90", H100, key)].us for key in (FIRST, SECOND)] == [2.0, 1.0]

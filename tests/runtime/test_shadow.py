@@ -9,7 +9,7 @@ import pytest
 
 from netc.runtime.triton.interpreter.contents import Contents
 from netc.runtime.triton.interpreter.shadow import Lanes, Now, Shadow
-from netc.runtime.triton.interpreter.spans import Span
+from netc.runtime.triton.interpreter.spans import Elements
 
 CELLS = 6
 # (cell, program, turn, whether it writes, lane)
@@ -88,8 +88,10 @@ def test_the_last_of_those_that_name_a_unit() -> None:
     assert repeated.tolist() == [True, False, False, False]
 
 
-def span(name: str, start: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int = 4, **more: bool) -> Span:
-    return Span(name, name, "arena", start, item, shape, strides, more.get("written", False))
+def span(
+    name: str, start: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int = 4, **more: bool
+) -> Elements:
+    return Elements(name, name, "arena", start, item, shape, strides, more.get("written", False))
 
 
 def test_the_elements_of_a_part() -> None:

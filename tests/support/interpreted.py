@@ -16,7 +16,7 @@ import numpy.typing as npt
 from netc.compiler.program import Program, StateInfo
 from netc.runtime.state import State
 from netc.runtime.triton.interpreter.process import Interpreter
-from netc.runtime.triton.run.engine import Engine
+from netc.runtime.triton.run.engine import DeviceEngine
 from netc.runtime.triton.run.mirror import mirror_of
 from netc.runtime.triton.run.opening import open_interpreter
 
@@ -38,9 +38,9 @@ def state_of(program: Program, values: Mapping[str, npt.ArrayLike]) -> State:
     return state
 
 
-def engine_on(program: Program, state: State, *, watched: bool = True) -> Engine:
+def engine_on(program: Program, state: State, *, watched: bool = True) -> DeviceEngine:
     """A program in the interpreter, checked."""
-    return Engine(program, state, interpreter(), mirror_of(state, interpreter()), checked=True, watched=watched)
+    return DeviceEngine(program, state, interpreter(), mirror_of(state, interpreter()), checked=True, watched=watched)
 
 
 def run_interpreted(

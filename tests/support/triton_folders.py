@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from netc.export.ahead import deploy_ahead
-from netc.export.exporting import Pixels
+from netc.export.exporting import PixelScaling
 from netc.runtime.state import State
 from netc.runtime.triton.compile.architectures import architectures
 from support import tiny_net
@@ -46,7 +46,9 @@ def tiny_folder(
     state["score.weight"] = random.normal(size=(10, 64)).astype(np.float32)
     state["score.bias"] = random.normal(size=10).astype(np.float32)
     with mock.patch.dict(os.environ, NETC_CACHE=str(cache or kernel_cache())):
-        deploy_ahead(dict.fromkeys(architectures(archs), program), infos, state, folder, pixels=Pixels(1 / 256, (3.0,)))
+        deploy_ahead(
+            dict.fromkeys(architectures(archs), program), infos, state, folder, pixels=PixelScaling(1 / 256, (3.0,))
+        )
     return state
 
 

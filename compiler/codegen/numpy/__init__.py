@@ -21,16 +21,16 @@ from ..lifetimes import ARENA, Region, lifetimes
 from ..names import Names, below_reshapes, kind_name, origins, printable
 from ..strides import part_of, viewed
 from .body import SIZES
-from .kernel import SMALL, UNIT, Written, write_kernel
-from .ref import Place, order_of, strides_of
+from .kernel import SMALL, UNIT, WrittenKernel, write_kernel
+from .ref import ArrayPlace, order_of, strides_of
 
 
 @dataclass
-class Value:
+class StoredValue:
     """A stored value in the module: the name that holds it, its place, and which memory it is."""
 
     name: str
-    place: Place
+    place: ArrayPlace
 
 
 @dataclass
@@ -40,9 +40,9 @@ class Module:
     graph: Graph
     plan: Plan
     name: str
-    values: dict[Node, Value] = field(default_factory=dict)
+    values: dict[Node, StoredValue] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
-    functions: dict[str, tuple[str, Written, str]] = field(default_factory=dict)
+    functions: dict[str, tuple[str, WrittenKernel, str]] = field(default_factory=dict)
     bound: list[str] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Module:
     def fresh(self, wanted: str) -> str:
         return self.names.fresh(wanted)
 
-    def value(self, node: Node) -> Value:
+    def value(self, node: Node) -> StoredValue:
         """A value that is there already: fed, state, written before, or a view of one of these."""
         if node in self.values:
             return self.values[node]
@@ -67,7 +67,7 @@ class Module:
             return self._view(node)
         raise AssertionError(f"{node.op.name} is read before it is written")
 
-    def _source(self, node: Node) -> Value:
+    def _source(self, node: Node) -> StoredValue:
         table = "inputs" if node.op is ops.input_ else "state"
         key = node.attrs["name"]
         name = self.fresh(key)
@@ -75,14 +75,14 @@ class Module:
         dtype = node.type.numpy_dtype.name
         self.bound.append(f"{name} = {table}[{key!r}]  # {node.type}")
         memory = f"{table}:{key}" if table == "state" else ""
-        value = Value(name, Place(shape, strides_of(shape, range(len(shape))), dtype, memory))
+        value = StoredValue(name, ArrayPlace(shape, strides_of(shape, range(len(shape))), dtype, memory))
         self.values[node] = value
         self.buffers.append(
             Buffer(key, node.type, "input" if table == "inputs" else "state", 0, tuple(range(len(shape))))
         )
         return value
 
-    def _view(self, node: Node) -> Value:
+    def _view(self, node: Node) -> StoredValue:
         """A view of a stored value, made once when arrays are bound."""
         below = self.value(node.inputs[0])
         place, shape = below.place, tuple(map(int, node.shape))
@@ -100,10 +100,10 @@ class Module:
         self.bound.append(f"{name} = {text}")
         start = node.attrs.get("start", ())
         memory = f"{place.memory}{start}" if place.memory and any(start) else place.memory
-        self.values[node] = Value(name, Place(shape, found[0], place.dtype, memory))
+        self.values[node] = StoredValue(name, ArrayPlace(shape, found[0], place.dtype, memory))
         return self.values[node]
 
-    def allocate(self, node: Node, written: Place | None) -> Value:
+    def allocate(self, node: Node, written: ArrayPlace | None) -> StoredValue:
         """The array of an item or a concat. written: its place where the kernel chose it."""
         home = self.plan.homes[node]
         shape = tuple(map(int, node.shape))
@@ -116,12 +116,12 @@ class Module:
         if order is None:
             order = order_of(written.shape, written.strides) if written else tuple(range(len(shape)))
         name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
-        place = Place(shape, strides_of(shape, order), dtype, f"arena:{name}")
+        place = ArrayPlace(shape, strides_of(shape, order), dtype, f"arena:{name}")
         block = self.block(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype], *self.plan.lives[node])
         self.held.append((name, node, tuple(order)))
         self.placed[node] = block
         self.bound.append(f"{name} = array(arena, {_offset(block)}, {dtype!r}, {shape}, {tuple(order)})")
-        self.values[node] = Value(name, place)
+        self.values[node] = StoredValue(name, place)
         return self.values[node]
 
     def block(self, size: int, first: int, last: int) -> int:
@@ -148,21 +148,21 @@ class Module:
         }
         return size, Proofs(reads=lifetimes(self.graph, self.plan, regions, scratch, size))
 
-    def _state(self, node: Node, key: str) -> Value:
+    def _state(self, node: Node, key: str) -> StoredValue:
         shape = tuple(map(int, node.shape))
         source = self.graph.params.get(key)
         if source is not None:
             below = self.value(source)
-            self.values[node] = Value(below.name, below.place)
+            self.values[node] = StoredValue(below.name, below.place)
             return self.values[node]
         name = self.fresh(key)
         self.bound.append(f"{name} = state[{key!r}]  # {node.type}")
         self.buffers.append(Buffer(key, node.type, "state", 0, tuple(range(len(shape)))))
-        place = Place(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name, f"state:{key}")
-        self.values[node] = Value(name, place)
+        place = ArrayPlace(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name, f"state:{key}")
+        self.values[node] = StoredValue(name, place)
         return self.values[node]
 
-    def _part(self, node: Node) -> Value:
+    def _part(self, node: Node) -> StoredValue:
         """A value that lies inside of a concat."""
         home = self.plan.homes[node]
         assert home.parent is not None
@@ -181,10 +181,10 @@ class Module:
         name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         self.bound.append(f"{name} = {text}")
         memory = f"{outer.place.memory}{(home.start,)}" if outer.place.memory and home.start else outer.place.memory
-        self.values[node] = Value(name, Place(target, found[0], outer.place.dtype, memory))
+        self.values[node] = StoredValue(name, ArrayPlace(target, found[0], outer.place.dtype, memory))
         return self.values[node]
 
-    def forced(self, node: Node) -> Place | None:
+    def forced(self, node: Node) -> ArrayPlace | None:
         """The place of a result that is decided before its kernel is written, or None."""
         if self.plan.homes[node].space in ("state", "part"):
             return self.allocate(node, None).place
@@ -192,7 +192,7 @@ class Module:
         if order is None:
             return None
         shape = tuple(map(int, node.shape))
-        return Place(shape, strides_of(shape, order), node.type.numpy_dtype.name, "")
+        return ArrayPlace(shape, strides_of(shape, order), node.type.numpy_dtype.name, "")
 
     def kernel(self, kernel: Node) -> None:
         """Write a kernel and its launch."""

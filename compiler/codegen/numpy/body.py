@@ -1,7 +1,7 @@
 """The text of one kernel: a Python function that runs a body of nodes over tiles of its operands.
 
-`Body` holds what all spellings share: lines before and inside the loop over tiles, scratch arrays with their lifetimes,
-and the views of operands. The spellings of the ops stand in the modules beside it, registered in `SPELL`.
+`KernelText` holds what all spellings share: lines before and inside the loop over tiles, scratch arrays with their
+lifetimes, and the views of operands. The spellings of the ops stand in the modules beside it, registered in `SPELL`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ... import ops
 from ...graph import Graph, Node
 from ...kernel import TOTAL, Schedule, narrow, read_in_windows, widens
 from ...types import Literal, round_bf16
-from .ref import Ints, Place, Ref, number, order_of, strides_of
+from .ref import ArrayPlace, Ints, Ref, number, order_of, strides_of
 
 
 @dataclass
@@ -40,13 +40,13 @@ class Slot:
 
 
 SIZES = {"float32": 4, "float64": 8, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint32": 4, "bool": 1}
-SPELL: dict[str, Callable[[Body, Node], None]] = {}
+SPELL: dict[str, Callable[[KernelText, Node], None]] = {}
 
 
-def spells(*names: str) -> Callable[[Callable[[Body, Node], None]], Callable[[Body, Node], None]]:
+def spells(*names: str) -> Callable[[Callable[[KernelText, Node], None]], Callable[[KernelText, Node], None]]:
     """Enter a spelling for ops."""
 
-    def enter(function: Callable[[Body, Node], None]) -> Callable[[Body, Node], None]:
+    def enter(function: Callable[[KernelText, Node], None]) -> Callable[[KernelText, Node], None]:
         for name in names:
             SPELL[name] = function
         return function
@@ -60,13 +60,13 @@ def stored_dtype(node: Node) -> str:
 
 
 @dataclass
-class Body:
+class KernelText:
     """A kernel being written. results[k] is None where the order of axes is free: `places` has it afterwards."""
 
     graph: Graph
     schedule: Schedule
-    operands: Sequence[Place]
-    results: Sequence[Place | None]
+    operands: Sequence[ArrayPlace]
+    results: Sequence[ArrayPlace | None]
     inner: bool
     single: bool
     before: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Body:
         self.windows = read_in_windows(order)
         self.tile = self.schedule.tile if self.schedule.length else 0
         self.ragged = bool(self.tile and self.schedule.length % self.tile)
-        self.places: list[Place | None] = list(self.results)
+        self.places: list[ArrayPlace | None] = list(self.results)
         self.result_of: dict[Node, list[int]] = {}
         for k, node in enumerate(self.graph.outputs.values()):
             self.result_of.setdefault(node, []).append(k)
@@ -268,12 +268,12 @@ class Body:
         place = self.places[k]
         if place is None:
             shape = tuple(map(int, node.shape))
-            place = self.places[k] = Place(shape, strides_of(shape, order), stored_dtype(node))
+            place = self.places[k] = ArrayPlace(shape, strides_of(shape, order), stored_dtype(node))
         for other in self.result_of[node][1:]:
             self.places[other] = self.places[other] or place
         return self.result_tile(k, place, self.axes[node])
 
-    def result_tile(self, k: int, place: Place, axis: int | None) -> Ref:
+    def result_tile(self, k: int, place: ArrayPlace, axis: int | None) -> Ref:
         """The tile of a result, always under the same name."""
         key = ("result", k)
         if key not in self.memo:
@@ -331,7 +331,7 @@ class Body:
             if place is None:
                 shape = tuple(map(int, node.shape))
                 order = order_of(ref.shape, ref.strides) if ref.count > 1 else range(len(shape))
-                place = self.places[k] = Place(shape, strides_of(shape, order), stored_dtype(node))
+                place = self.places[k] = ArrayPlace(shape, strides_of(shape, order), stored_dtype(node))
             target = self.result_tile(k, place, self.axes[node])
             late = self.overwrites(node)
             line = f"np.copyto({target.text}, {ref.text}{cast(ref, target)})"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...graph import Node
-from .body import SIZES, Body, stored_dtype
+from .body import SIZES, KernelText, stored_dtype
 from .movement import contiguous, full
 from .ref import Ints, Ref, is_matrix, order_of, reshaped, strides_of
 
@@ -75,7 +75,7 @@ class Shape:
 
 
 def shape_of(
-    body: Body,
+    body: KernelText,
     node: Node,
     n: int,
     x: Node | None,
@@ -127,7 +127,7 @@ def _divisors(n: int) -> list[int]:
 class Columns:
     """The columns of a convolution: scratch, and the lines that fill it or add it back."""
 
-    def __init__(self, body: Body, s: Shape, tiled: int | None) -> None:
+    def __init__(self, body: KernelText, s: Shape, tiled: int | None) -> None:
         self.body, self.s, self.tiled = body, s, tiled
         kernel, block = s.kernel, s.block
         shape = (s.channels, *kernel, *block, s.n) if s.inner else (s.channels, *kernel, s.items, *block)
@@ -142,7 +142,7 @@ class Columns:
         return f"{self.full.text}.reshape({lead}, -1)"
 
 
-def as_matrix(body: Body, s: Shape, ref: Ref) -> Ref | None:
+def as_matrix(body: KernelText, s: Shape, ref: Ref) -> Ref | None:
     """(N, O, *out) as (groups, O / groups, positions) in the order of the columns, if that is a view."""
     moved = s.order
     shape, strides = [ref.shape[a] for a in moved], [ref.strides[a] for a in moved]
@@ -172,7 +172,7 @@ def rows_of(s: Shape, matrix: str) -> str:
     return f"{matrix}[..., {start}:{start} + {length}]"
 
 
-def weights(body: Body, s: Shape, w: Ref, node: Node) -> Ref:
+def weights(body: KernelText, s: Shape, w: Ref, node: Node) -> Ref:
     """(O, C / groups, *kernel) as a matrix, or one a group."""
     w = full(body, w, node)
     target = (s.groups, s.outputs // s.groups, s.depth) if s.groups > 1 else (s.outputs, s.depth)
@@ -183,7 +183,7 @@ def weights(body: Body, s: Shape, w: Ref, node: Node) -> Ref:
     return body.view(w, f"{w.text}.reshape{target}", target, strides, None)
 
 
-def staged(body: Body, s: Shape, ref: Ref) -> Ref:
+def staged(body: KernelText, s: Shape, ref: Ref) -> Ref:
     """The data of a tile with its padding, and with the batch innermost where columns want that."""
     order = s.order
     if not any(s.pad):
@@ -203,7 +203,7 @@ def interior(s: Shape, text: str) -> str:
     return f"{text}[:, :, {parts}]"
 
 
-def covered(body: Body, s: Shape, ref: Ref) -> Ref:
+def covered(body: KernelText, s: Shape, ref: Ref) -> Ref:
     """(C, *kernel, positions) of data that is staged, as a view with overlapping strides."""
     unit = SIZES[s.dtype]
     space = ref.strides[2:]
@@ -230,7 +230,7 @@ def rows_index(s: Shape, text: str) -> str:
     return f"{text}[{', '.join(parts)}]"
 
 
-def blocks(body: Body, s: Shape, lines: Sequence[str], tiled: int | None, *refs: Ref) -> None:
+def blocks(body: KernelText, s: Shape, lines: Sequence[str], tiled: int | None, *refs: Ref) -> None:
     """Lines for each block of items and rows. tiled: whether the items are those of a tile."""
     lead = ""
     if s.parted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...graph import Node
 from ...kernel import TOTAL
-from .body import Body, spells
+from .body import KernelText, spells
 from .columns import (
     Columns,
     Shape,
@@ -29,7 +29,7 @@ SUMMED = 1024
 
 
 @spells("conv")
-def conv(body: Body, node: Node) -> None:
+def conv(body: KernelText, node: Node) -> None:
     x, w = node.inputs
     shape = body.tile_shape(node)
     s = shape_of(body, node, shape[0], x, (shape[1], *w.shape[1:]), node.shape[2:])
@@ -60,7 +60,7 @@ def conv(body: Body, node: Node) -> None:
     body.finish(node, target, written)
 
 
-def _gradient(body: Body, s: Shape, node: Node, g: Node) -> Ref:
+def _gradient(body: KernelText, s: Shape, node: Node, g: Node) -> Ref:
     """The gradient of the result as a matrix in the order of the columns."""
     key = ("gradient", g)
     if key in body.memo:
@@ -76,7 +76,7 @@ def _gradient(body: Body, s: Shape, node: Node, g: Node) -> Ref:
 
 
 @spells("conv_weight_grad")
-def conv_weight_grad(body: Body, node: Node) -> None:
+def conv_weight_grad(body: KernelText, node: Node) -> None:
     x, g = node.inputs
     n = body.tile_shape(x)[0]
     outputs = body.tile_shape(g)[1]
@@ -124,7 +124,7 @@ def conv_weight_grad(body: Body, node: Node) -> None:
 
 
 @spells("conv_data_grad")
-def conv_data_grad(body: Body, node: Node) -> None:
+def conv_data_grad(body: KernelText, node: Node) -> None:
     g, w = node.inputs
     shape = body.tile_shape(node)
     s = shape_of(body, node, shape[0], None, w.shape, g.shape[2:])
@@ -159,7 +159,7 @@ def conv_data_grad(body: Body, node: Node) -> None:
     body.finish(node, target, written)
 
 
-def _scatter(body: Body, s: Shape, target: Ref, columns: Columns) -> list[str]:
+def _scatter(body: KernelText, s: Shape, target: Ref, columns: Columns) -> list[str]:
     """Add each position of the kernel's share of the columns where it came from, in fixed order."""
     moved = s.order
     tiled = None if target.tiled is None else moved.index(target.tiled)

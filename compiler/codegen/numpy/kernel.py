@@ -10,8 +10,8 @@ from ...graph import Graph
 from ...kernel import TOTAL, Schedule
 from ...plan import pack
 from . import convolution, movement, pointwise, positions, product, reduction  # noqa: F401  (they enter spellings)
-from .body import Body, Slot
-from .ref import Place, strides_of
+from .body import KernelText, Slot
+from .ref import ArrayPlace, strides_of
 
 # Scratch below so many bytes is of so few cache lines that it need not begin with one, but where a vector may.
 SMALL = 1024
@@ -19,14 +19,14 @@ UNIT = 8
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenKernel:
     """A function: its text with NAME for its name, the scratch arrays a thread needs, and the places of its results."""
 
     text: str
     key: str
     slots: tuple[Slot, ...]
     scratch: int
-    places: tuple[Place, ...]
+    places: tuple[ArrayPlace, ...]
     totals: tuple[int, ...]
     constants: tuple[tuple[str, str], ...]
 
@@ -35,16 +35,16 @@ def write_kernel(
     kind: str,
     graph: Graph,
     schedule: Schedule,
-    operands: Sequence[Place],
-    results: Sequence[Place | None],
+    operands: Sequence[ArrayPlace],
+    results: Sequence[ArrayPlace | None],
     *,
     threads: int,
     inner: bool,
-) -> Written:
+) -> WrittenKernel:
     """The function of a kernel. inner: the batch is the innermost axis of the results of convolutions."""
     share = threads if schedule.split else 1
     single = not schedule.length or schedule.tile * share >= schedule.length
-    body = Body(graph, schedule, operands, results, inner, single)
+    body = KernelText(graph, schedule, operands, results, inner, single)
     body.write()
     slots = sorted(body.slots.values(), key=lambda s: s.first)
     scratch = _place(slots, len(body.inside))
@@ -52,13 +52,13 @@ def write_kernel(
     places = []
     for node, place in zip(graph.outputs.values(), body.places, strict=True):
         shape = tuple(map(int, node.shape))
-        places.append(place or Place(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name))
+        places.append(place or ArrayPlace(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name))
     totals = tuple(k for k, node in enumerate(graph.outputs.values()) if schedule.length and body.axes[node] == TOTAL)
     constants = tuple(sorted(body.constants.items()))
     # Scratch is an argument, so what it looks like is part of what the function is.
     layout = [(s.shape, s.order, s.dtype, s.offset) for s in slots]
     key = hashlib.sha256(repr((text, constants, layout)).encode()).hexdigest()[:16]
-    return Written(text, key, tuple(slots), scratch, tuple(places), totals, constants)
+    return WrittenKernel(text, key, tuple(slots), scratch, tuple(places), totals, constants)
 
 
 def _place(slots: list[Slot], end: int) -> int:
@@ -72,7 +72,7 @@ def _place(slots: list[Slot], end: int) -> int:
     return size
 
 
-def _function(kind: str, body: Body, slots: Sequence[Slot]) -> str:
+def _function(kind: str, body: KernelText, slots: Sequence[Slot]) -> str:
     operands = [f"x{i}" for i in range(len(body.operands))]
     results = [f"y{i}" for i in range(len(body.results))]
     names = dict.fromkeys(n.op.name for n in body.graph.order if n.op.name not in ("input", "const", "iota"))

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ...graph import Node
-from .body import SIZES, Body, spells
+from .body import SIZES, KernelText, spells
 from .ref import Ints, Ref, number, order_of, reshaped, strides_of
 
 
-def full(body: Body, ref: Ref, node: Node) -> Ref:
+def full(body: KernelText, ref: Ref, node: Node) -> Ref:
     """What stands for `node` with all axes at their length: repeated elements get the stride 0."""
     shape, tiled = body.tile_shape(node), body.tiled_axis(node)
     if ref.shape == shape and not ref.number:
@@ -21,14 +21,14 @@ def full(body: Body, ref: Ref, node: Node) -> Ref:
     return body.view(ref, f"np.broadcast_to({ref.text}, {body.dims(shape, tiled)})", shape, strides, tiled)
 
 
-def filled(body: Body, ref: Ref, shape: Sequence[int], tiled: int | None) -> Ref:
+def filled(body: KernelText, ref: Ref, shape: Sequence[int], tiled: int | None) -> Ref:
     """A number as an array, written before the first tile."""
     made = body.scratch(shape, ref.dtype, tiled=tiled, kept=True)
     body.put(f"{made.text}.fill({ref.text})", made, whole=body.tile > 0)
     return made.but(whole=tiled is None and body.tile > 0)
 
 
-def contiguous(body: Body, ref: Ref, order: Sequence[int] | None = None) -> Ref:
+def contiguous(body: KernelText, ref: Ref, order: Sequence[int] | None = None) -> Ref:
     """A copy of a ref in scratch, with its axes in this order."""
     whole = ref.whole and body.tile > 0
     made = body.scratch(ref.shape, ref.dtype, order, tiled=ref.tiled, whole=whole)
@@ -46,7 +46,7 @@ def ones_moved(before: Ints, after: Ints) -> list[int | None] | None:
 
 
 @spells("reshape")
-def reshape(body: Body, node: Node) -> None:
+def reshape(body: KernelText, node: Node) -> None:
     x = node.inputs[0]
     ref = body.value(x)
     target = body.tile_shape(node)
@@ -79,7 +79,7 @@ def reshape(body: Body, node: Node) -> None:
 
 
 @spells("transpose")
-def transpose(body: Body, node: Node) -> None:
+def transpose(body: KernelText, node: Node) -> None:
     perm = node.attrs["perm"]
     ref = body.value(node.inputs[0])
     if ref.number:
@@ -92,13 +92,13 @@ def transpose(body: Body, node: Node) -> None:
 
 
 @spells("broadcast")
-def broadcast(body: Body, node: Node) -> None:
+def broadcast(body: KernelText, node: Node) -> None:
     # Ufuncs repeat axes of size 1 by themselves.
     body.values[node] = body.value(node.inputs[0])
 
 
 @spells("slice")
-def slice_(body: Body, node: Node) -> None:
+def slice_(body: KernelText, node: Node) -> None:
     ref = body.value(node.inputs[0])
     attrs, x = node.attrs, node.inputs[0]
     if ref.number:
@@ -119,7 +119,7 @@ def slice_(body: Body, node: Node) -> None:
 
 
 @spells("pad")
-def pad(body: Body, node: Node) -> None:
+def pad(body: KernelText, node: Node) -> None:
     x, attrs = node.inputs[0], node.attrs
     ref = body.value(x)
     whole = ref.whole and body.tile > 0
@@ -139,7 +139,7 @@ def pad(body: Body, node: Node) -> None:
 
 
 @spells("window")
-def window(body: Body, node: Node) -> None:
+def window(body: KernelText, node: Node) -> None:
     """Windows as a whole: a view with overlapping strides."""
     x, attrs = node.inputs[0], node.attrs
     ref = full(body, body.value(x), x)
@@ -151,7 +151,7 @@ def window(body: Body, node: Node) -> None:
     body.values[node] = strided(body, ref, shape, strides, ref.tiled)
 
 
-def strided(body: Body, ref: Ref, shape: Sequence[int], strides: Sequence[int], tiled: int | None) -> Ref:
+def strided(body: KernelText, ref: Ref, shape: Sequence[int], strides: Sequence[int], tiled: int | None) -> Ref:
     """A view of a ref with given strides."""
     size = SIZES[ref.dtype]
     steps = tuple(s * size for s in strides)
@@ -160,7 +160,7 @@ def strided(body: Body, ref: Ref, shape: Sequence[int], strides: Sequence[int], 
 
 
 @spells("iota")
-def iota(body: Body, node: Node) -> None:
+def iota(body: KernelText, node: Node) -> None:
     axes, dtype = node.attrs["axes"], node.type.numpy_dtype.name
     inner = tuple(int(n) if i in axes else 1 for i, n in enumerate(node.shape))
     text = f"np.arange({math.prod(inner)}, dtype=np.{dtype}).reshape({inner})"
@@ -169,7 +169,7 @@ def iota(body: Body, node: Node) -> None:
 
 
 @spells("concat")
-def concat(body: Body, node: Node) -> None:
+def concat(body: KernelText, node: Node) -> None:
     shape = body.tile_shape(node)
     made = body.scratch(shape, node.type.numpy_dtype.name, tiled=body.tiled_axis(node))
     start = 0

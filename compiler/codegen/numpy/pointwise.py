@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ... import ops
 from ...graph import Node
-from .body import Body, spells, stored_dtype
+from .body import KernelText, spells, stored_dtype
 from .ref import Ref, order_of
 
 UFUNC = {
@@ -37,7 +37,7 @@ BITS = {"float32": "int32", "int32": "int32", "float64": "int64", "int64": "int6
 
 
 @spells(*UFUNC, "where", "cast")
-def pointwise(body: Body, node: Node) -> None:
+def pointwise(body: KernelText, node: Node) -> None:
     """A node computed into its buffer, into the memory of an operand that dies here, or into scratch."""
     operands, subtract = node.inputs, False
     if node.op is ops.add:
@@ -61,7 +61,7 @@ def pointwise(body: Body, node: Node) -> None:
     body.finish(node, target, written)
 
 
-def _difference(body: Body, node: Node) -> tuple[tuple[Node, Node], bool]:
+def _difference(body: KernelText, node: Node) -> tuple[tuple[Node, Node], bool]:
     """The operands of an addition of a negated value, as those of a subtraction."""
     a, b = node.inputs
     if b.op is ops.neg and body.skipped(b):
@@ -76,7 +76,7 @@ def common(refs: Sequence[Ref], rank: int) -> tuple[int, ...]:
 
 
 def _takeover(
-    body: Body, node: Node, operands: Sequence[Node], refs: Sequence[Ref], shape: Sequence[int]
+    body: KernelText, node: Node, operands: Sequence[Node], refs: Sequence[Ref], shape: Sequence[int]
 ) -> Ref | None:
     """The scratch of an operand that nobody reads after this node."""
     for x, ref in zip(operands, refs, strict=True):
@@ -95,7 +95,7 @@ def _takeover(
     return None
 
 
-def apply(body: Body, node: Node, name: str, refs: Sequence[Ref], target: Ref) -> None:
+def apply(body: KernelText, node: Node, name: str, refs: Sequence[Ref], target: Ref) -> None:
     """One op on arrays, written to `target`; every operand broadcasts to it."""
     whole = target.whole and target.slot is not None and all(r.whole for r in refs)
     out = f"out={target.text}"
@@ -116,7 +116,7 @@ def apply(body: Body, node: Node, name: str, refs: Sequence[Ref], target: Ref) -
         body.put(f"{UFUNC.get(name, name)}({texts}, {out})", target, *refs, whole=whole)
 
 
-def _beside(body: Body, like: Ref, dtype: str, whole: bool) -> Ref:
+def _beside(body: KernelText, like: Ref, dtype: str, whole: bool) -> Ref:
     """A scratch array in the form of another."""
     tiled = None if whole else like.tiled
     return body.scratch(like.shape, dtype, order_of(like.shape, like.strides), tiled=tiled, whole=whole)
@@ -127,7 +127,7 @@ def eval_number(text: str) -> float:
     return {"np.inf": float("inf"), "-np.inf": float("-inf"), "np.nan": float("nan")}.get(text) or float(text)
 
 
-def _power(body: Body, x: Ref, exponent: float, target: Ref, whole: bool) -> bool:
+def _power(body: KernelText, x: Ref, exponent: float, target: Ref, whole: bool) -> bool:
     """x to a power that is a multiple of 1/4, by multiplications and square roots; False for any other."""
     quarters = abs(exponent) * 4
     if quarters != int(quarters) or quarters > 12 or target.dtype not in ("float32", "float64"):
@@ -185,7 +185,7 @@ def is_zero(ref: Ref) -> bool:
     return ref.number and ref.text in ("0", "0.0", "False")
 
 
-def _where(body: Body, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
+def _where(body: KernelText, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
     condition, a, b = refs
     bits = BITS.get(target.dtype)
     if target.dtype == "bool" and is_zero(b):
@@ -244,7 +244,7 @@ def _where(body: Body, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
     body.put(f"np.bitwise_xor({text}, {base}, out={out})", a, b, middle, target, whole=whole)
 
 
-def _mask(body: Body, condition: Ref, bits: str, *, inverted: bool, into: Ref | None = None) -> Ref:
+def _mask(body: KernelText, condition: Ref, bits: str, *, inverted: bool, into: Ref | None = None) -> Ref:
     """All bits set where the condition holds (or fails), as integers; in the memory of `into` if that is given."""
     whole = condition.whole and body.tile > 0
     order = order_of(condition.shape, condition.strides)

@@ -10,13 +10,13 @@ import numpy as np
 
 from ... import ops
 from ...graph import Node
-from .body import Body, spells, stored_dtype
+from .body import KernelText, spells, stored_dtype
 from .movement import full
 from .pointwise import apply, common
 from .ref import Ints, Ref, order_of
 
 
-def at_position(body: Body, node: Node, offset: Ints, sizes: Ints, target: Ref | None = None) -> Ref:
+def at_position(body: KernelText, node: Node, offset: Ints, sizes: Ints, target: Ref | None = None) -> Ref:
     """A node below windows at one position of the window: without the window's axes."""
     rank = len(node.shape) - len(offset)
     if node.op is ops.const:
@@ -48,12 +48,12 @@ def at_position(body: Body, node: Node, offset: Ints, sizes: Ints, target: Ref |
     return _picked(body, body.value(node), offset, rank)
 
 
-def _picked(body: Body, ref: Ref, offset: Ints, rank: int) -> Ref:
+def _picked(body: KernelText, ref: Ref, offset: Ints, rank: int) -> Ref:
     index = ", ".join("0" if n == 1 else str(o) for o, n in zip(offset, ref.shape[rank:], strict=True))
     return body.view(ref, f"{ref.text}[..., {index}]", ref.shape[:rank], ref.strides[:rank], ref.tiled)
 
 
-def _window_at(body: Body, node: Node, offset: Ints) -> Ref:
+def _window_at(body: KernelText, node: Node, offset: Ints) -> Ref:
     x, attrs = node.inputs[0], node.attrs
     ref = full(body, body.value(x), x)
     parts, shape, strides = [":"] * len(ref.shape), list(ref.shape), list(ref.strides)
@@ -64,7 +64,7 @@ def _window_at(body: Body, node: Node, offset: Ints) -> Ref:
     return body.view(ref, f"{ref.text}[{', '.join(parts)}]", shape, strides, ref.tiled)
 
 
-def by_position(body: Body, node: Node) -> None:
+def by_position(body: KernelText, node: Node) -> None:
     """Any reduction over windows: the operand at each position in turn."""
     x = node.inputs[0]
     count = len(node.attrs["axes"])
@@ -106,7 +106,7 @@ def by_position(body: Body, node: Node) -> None:
 
 
 @spells("unwindow")
-def unwindow(body: Body, node: Node) -> None:
+def unwindow(body: KernelText, node: Node) -> None:
     """The adjoint of windows: each position's share is added where it came from, in the order of the positions."""
     x, attrs = node.inputs[0], node.attrs
     rank, axes = len(node.shape), attrs["axes"]
@@ -145,7 +145,7 @@ def unwindow(body: Body, node: Node) -> None:
     body.finish(node, target, written)
 
 
-def _order_below(body: Body, node: Node, rank: int) -> Ints:
+def _order_below(body: KernelText, node: Node, rank: int) -> Ints:
     """The order of axes of the largest array that is read below `node`, without the axes of the window."""
     found: tuple[int, Ints] = (1, tuple(range(rank)))
     stack, seen = [node], set()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ...graph import Node
 from ...kernel import TOTAL
-from .body import Body, spells, stored_dtype
+from .body import KernelText, spells, stored_dtype
 from .movement import contiguous, full
 from .reduction import accumulate
 from .ref import Ref, is_matrix
 
 
-def matrix(body: Body, ref: Ref) -> Ref:
+def matrix(body: KernelText, ref: Ref) -> Ref:
     """A ref whose last two axes BLAS reads as they lie."""
     return ref if is_matrix(ref.shape, ref.strides) and _batch_apart(ref) else contiguous(body, ref)
 
@@ -19,14 +19,14 @@ def _batch_apart(ref: Ref) -> bool:
     return all(n == 1 or s > 0 for n, s in zip(ref.shape[-2:], ref.strides[-2:], strict=True))
 
 
-def operand(body: Body, node: Node, x: Node) -> Ref:
+def operand(body: KernelText, node: Node, x: Node) -> Ref:
     """An operand of a product in the type of its sums: BLAS has none that sums f16 in f32."""
     ref = body.value(x)
     return body.widened(ref) if node.dtype == "f32" else ref
 
 
 @spells("dot")
-def dot(body: Body, node: Node) -> None:
+def dot(body: KernelText, node: Node) -> None:
     a, b = (matrix(body, full(body, operand(body, node, x), x)) for x in node.inputs)
     shape = body.tile_shape(node)
     rank = len(shape)

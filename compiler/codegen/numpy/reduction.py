@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ... import ops
 from ...graph import Node
 from ...kernel import TOTAL, window_axes
-from .body import Body, spells, stored_dtype
+from .body import KernelText, spells, stored_dtype
 from .movement import contiguous, full
 from .ref import Ref, order_of, strides_of
 from .windows import reduce_windows
@@ -18,7 +18,7 @@ Line = Callable[[Ref], tuple[str, tuple[Ref, ...]]]
 
 
 @spells("sum", "max_reduce", "argmax")
-def reduce(body: Body, node: Node) -> None:
+def reduce(body: KernelText, node: Node) -> None:
     x = node.inputs[0]
     if window_axes(node) and x in body.windows:
         reduce_windows(body, node)
@@ -42,7 +42,7 @@ def reduce(body: Body, node: Node) -> None:
     total(body, node, shape, order, lambda out: (call.format(x=ref.text, axes=tuple(axes), out=out.text), (ref,)))
 
 
-def _pick(body: Body, node: Node, choice: Node) -> None:
+def _pick(body: KernelText, node: Node, choice: Node) -> None:
     """The sum of few elements of each row: quicker than to write the others as zeros first."""
     condition, kept, _ = choice.inputs
     where, ref = body.value(condition), full(body, body.value(kept), kept)
@@ -56,7 +56,7 @@ def _pick(body: Body, node: Node, choice: Node) -> None:
     total(body, node, shape, order_of(shape, ref.strides), line)
 
 
-def total(body: Body, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
+def total(body: KernelText, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
     """Write a reduction; one over the tiled axis is added up over the tiles of a thread.
 
     line(out) -> (text, refs used): the code that computes one tile's share into `out`.
@@ -74,7 +74,7 @@ def total(body: Body, node: Node, shape: Sequence[int], order: Sequence[int], li
     body.finish(node, target, written)
 
 
-def accumulate(body: Body, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
+def accumulate(body: KernelText, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
     """A thread's share of a sum over the tiles, in the result itself."""
     target = body.result(node, order)
     if target is None:
@@ -94,7 +94,7 @@ def accumulate(body: Body, node: Node, shape: Sequence[int], order: Sequence[int
         body.after_loop.append(f"np.copyto(y{k}, {target.text})")
 
 
-def _argmax(body: Body, node: Node, ref: Ref) -> None:
+def _argmax(body: KernelText, node: Node, ref: Ref) -> None:
     """The first largest element over some axes, as rows of their own; NaN counts as the least."""
     axes = node.attrs["axes"]
     kept = [i for i in range(len(ref.shape)) if i not in axes]
@@ -124,7 +124,7 @@ def _argmax(body: Body, node: Node, ref: Ref) -> None:
 
 
 @spells("random")
-def random(body: Body, node: Node) -> None:
+def random(body: KernelText, node: Node) -> None:
     seed, step = (body.value(x) for x in node.inputs)
     shape = body.tile_shape(node)
     made = body.scratch(shape, "uint32", tiled=body.tiled_axis(node))
@@ -135,7 +135,7 @@ def random(body: Body, node: Node) -> None:
 
 
 @spells("gather")
-def gather(body: Body, node: Node) -> None:
+def gather(body: KernelText, node: Node) -> None:
     table, index = (full(body, body.value(x), x) for x in node.inputs)
     if table.strides != strides_of(table.shape, range(len(table.shape))):
         table = contiguous(body, table)
@@ -145,7 +145,7 @@ def gather(body: Body, node: Node) -> None:
 
 
 @spells("scatter_add")
-def scatter_add(body: Body, node: Node) -> None:
+def scatter_add(body: KernelText, node: Node) -> None:
     index, rows = (full(body, body.value(x), x) for x in node.inputs)
     size = node.attrs["size"]
     inside = body.scratch(index.shape, index.dtype, tiled=index.tiled)

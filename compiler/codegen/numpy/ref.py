@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..strides import Ints, order_of, reshaped, strides_of
 
-__all__ = ["Ints", "Place", "Ref", "is_matrix", "number", "order_of", "reshaped", "strides_of"]
+__all__ = ["ArrayPlace", "Ints", "Ref", "is_matrix", "number", "order_of", "reshaped", "strides_of"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Place:
+class ArrayPlace:
     """Where an operand or result of a kernel lies: strides in elements of its buffer, and which memory it is.
 
     memory: equal for two that overlap completely, so that writing one writes the other.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ... import ops
 from ...graph import Node
-from .body import Body
+from .body import KernelText
 from .movement import full
 from .positions import by_position
 from .ref import Ref, number, order_of
@@ -49,7 +49,7 @@ def indexed(text: str, rank: int, axis: int, part: str) -> str:
     return f"{text}[{', '.join(part if i == axis else ':' for i in range(axis + 1))}]" if rank else text
 
 
-def reduce_windows(body: Body, node: Node) -> None:
+def reduce_windows(body: KernelText, node: Node) -> None:
     """A reduction over windows: axis by axis where the windows are plain, else position by position."""
     plain = _plain(node)
     if plain is None or (body.ragged and body.tiled_axis(node) is None):
@@ -68,7 +68,7 @@ def reduce_windows(body: Body, node: Node) -> None:
         _largest(body, largest, choice, ref, passes)
 
 
-def _sibling(body: Body, node: Node, op: ops.Op) -> Node | None:
+def _sibling(body: KernelText, node: Node, op: ops.Op) -> Node | None:
     """The node itself, or that of another op over the same windows."""
     if node.op is op:
         return node
@@ -97,7 +97,7 @@ def _plain(node: Node) -> tuple[Node, list[Pass]] | None:
     return source, passes
 
 
-def _separable(body: Body, node: Node, ref: Ref, passes: Sequence[Pass], ufunc: str, empty: float) -> None:
+def _separable(body: KernelText, node: Node, ref: Ref, passes: Sequence[Pass], ufunc: str, empty: float) -> None:
     """One pass for each axis of the window, outer axes first: their rows are contiguous."""
     rank = len(ref.shape)
     todo = [p for p in passes if p.size > 1 or p.stride > 1 or p.low or p.out != p.length]
@@ -116,7 +116,7 @@ def _separable(body: Body, node: Node, ref: Ref, passes: Sequence[Pass], ufunc: 
     body.finish(node, body.view(ref, f"{ref.text}.reshape{body.dims(shape, ref.tiled)}", shape, strides, ref.tiled))
 
 
-def _dropped(body: Body, ref: Ref, rank: int) -> Ref:
+def _dropped(body: KernelText, ref: Ref, rank: int) -> Ref:
     """A ref without its last axes, which have size 1."""
     shape, strides = ref.shape[:rank], ref.strides[:rank]
     if len(ref.shape) == rank:
@@ -125,7 +125,7 @@ def _dropped(body: Body, ref: Ref, rank: int) -> Ref:
     return body.view(ref, f"{ref.text}[..., {zeros}]", shape, strides, ref.tiled)
 
 
-def _one_axis(body: Body, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: float, rank: int) -> None:
+def _one_axis(body: KernelText, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: float, rank: int) -> None:
     spans = {k: p.valid(k) for k in range(p.size)}
     whole = [k for k, span in spans.items() if span == (0, p.out)]
 
@@ -150,7 +150,7 @@ def _one_axis(body: Body, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: float,
         body.put(f"{ufunc}({to}, {part(k, first, last)}, out={to})", ref, out)
 
 
-def _largest(body: Body, largest: Node | None, choice: Node, ref: Ref, passes: Sequence[Pass]) -> None:
+def _largest(body: KernelText, largest: Node | None, choice: Node, ref: Ref, passes: Sequence[Pass]) -> None:
     """The maximum over windows and the row-major number of the first largest element.
 
     The innermost axis goes first: of equal elements the one in the first row, then the first column, wins.
@@ -175,7 +175,7 @@ def _largest(body: Body, largest: Node | None, choice: Node, ref: Ref, passes: S
             _with_ones(body, node, got, final, len(passes))
 
 
-def _with_ones(body: Body, node: Node, got: Ref, order: Sequence[int], count: int) -> None:
+def _with_ones(body: KernelText, node: Node, got: Ref, order: Sequence[int], count: int) -> None:
     """Enter a value that lacks the axes of the window, which have size 1 in the node's result."""
     target = body.result(node, order)
     written = target
@@ -186,7 +186,7 @@ def _with_ones(body: Body, node: Node, got: Ref, order: Sequence[int], count: in
     body.finish(node, target, written)
 
 
-def _step(body: Body, best: Ref, index: Ref | None, top: Ref, at: Ref, p: Pass, weight: int, rank: int) -> None:
+def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: Pass, weight: int, rank: int) -> None:
     """One axis of a window: from the best of the rows to the best of all, with numbers."""
     mask = body.scratch(top.shape, "bool", order_of(top.shape, top.strides), tiled=top.tiled)
     spans = [p.valid(k) for k in range(p.size)]

@@ -37,7 +37,7 @@ MOST_PARTS = 512
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowReduction:
     """A reduction of rows.
 
     near: whether neighbours in memory lie in different rows. moved: bytes that one way through them reads and writes.
@@ -69,16 +69,18 @@ class Waiting:
     programs: int
 
 
-def rows_of(space: Sequence[int], reduced: Sequence[int], moved: int, *, sums: int = 1, spread: bool = False) -> Rows:
+def rows_of(
+    space: Sequence[int], reduced: Sequence[int], moved: int, *, sums: int = 1, spread: bool = False
+) -> RowReduction:
     """The rows of a space. Channels lie innermost; of spaces without them the last axis does."""
     length = math.prod(space[a] for a in reduced)
     rank = len(space)
     near = (rank - 1 if rank < 3 else 1) not in reduced
-    return Rows(math.prod(space) // max(1, length), length, near, moved, sums, spread)
+    return RowReduction(math.prod(space) // max(1, length), length, near, moved, sums, spread)
 
 
 @cache
-def fastest(of: Rows, on: Device, *, parts: bool) -> tuple[float, Blocks]:
+def fastest(of: RowReduction, on: Device, *, parts: bool) -> tuple[float, Blocks]:
     """The blocks that should take the fewest seconds, and these. parts: whether rows may be cut."""
     best: tuple[float, Blocks] | None = None
     for width, depth in _areas(of, on):
@@ -95,7 +97,7 @@ def fastest(of: Rows, on: Device, *, parts: bool) -> tuple[float, Blocks]:
 
 
 @cache
-def waiting(of: Rows, on: Device) -> Waiting | None:
+def waiting(of: RowReduction, on: Device) -> Waiting | None:
     """Whether what waits for a sum is better a kernel of its own, since the rows are few and long: then the times."""
     (whole, alone), (parts, cut) = fastest(of, on, parts=False), fastest(of, on, parts=True)
     if cut.split == 1 or alone.depth >= of.length:
@@ -109,7 +111,7 @@ def warps_of(elements: int, on: Device) -> int:
     return max(1, min(4, power(elements // (4 * on.width))))
 
 
-def _areas(of: Rows, on: Device) -> Iterator[tuple[int, int]]:
+def _areas(of: RowReduction, on: Device) -> Iterator[tuple[int, int]]:
     """Rows and elements of each that a block may take."""
     area = LARGE if on.large else min(SPREAD if of.spread else AREA, AREA // power(of.sums))
     if of.near:
@@ -130,7 +132,7 @@ def _areas(of: Rows, on: Device) -> Iterator[tuple[int, int]]:
             width //= 2
 
 
-def _seconds(of: Rows, on: Device, width: int, depth: int, split: int) -> float:
+def _seconds(of: RowReduction, on: Device, width: int, depth: int, split: int) -> float:
     """The time of one way through the rows, and of the launch that adds their parts."""
     programs = -(-of.rows // width) * split
     steps = math.ceil(-(-of.length // depth) / split)

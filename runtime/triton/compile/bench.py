@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ....compiler.program import Program
 from ...state import State
-from ..run.device import Cuda, Loaded, Memory
-from ..run.engine import Engine
+from ..run.device import Cuda, CudaMemory, CudaProgram
+from ..run.engine import DeviceEngine
 from ..run.launch import Call, Launcher, Layout, functions_of
 from ..run.mirror import mirror_of
 from .ahead import unit_of
@@ -45,12 +45,12 @@ class SharingCuda(Cuda):
         return [Launcher(call, functions, starts) for call in calls]
 
     def load(
-        self, source: str, memories: Mapping[str, Memory], prepare: Sequence[Call], step: Sequence[Call]
-    ) -> Loaded:
+        self, source: str, memories: Mapping[str, CudaMemory], prepare: Sequence[Call], step: Sequence[Call]
+    ) -> CudaProgram:
         starts = {name: memory.tensor.data_ptr() for name, memory in memories.items()}
         before, then = self.launchers(source, prepare, starts), self.launchers(source, step, starts)
         compile_together([*before, *then])
-        loaded = Loaded(self, before, then)
+        loaded = CudaProgram(self, before, then)
         loaded.replays = False  # launches are timed one by one
         return loaded
 
@@ -75,7 +75,7 @@ class DeviceBench:
 
     def seconds(self, program: Program) -> Sequence[float]:
         """The time of each launch of a step, the median of some."""
-        engine = Engine(program, self._state, self._device, mirror_of(self._state, self._device))
+        engine = DeviceEngine(program, self._state, self._device, mirror_of(self._state, self._device))
         engine.timed(self._feeds[0])
         runs = [engine.timed(self._feeds[i % len(self._feeds)]) for i in range(self._runs)]
         return [float(x) for x in np.median(np.array(runs), axis=0)]

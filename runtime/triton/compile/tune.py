@@ -43,7 +43,7 @@ class Site(Generic[C]):
 
 
 @dataclass(frozen=True)
-class Found(Generic[C]):
+class SettledChoice(Generic[C]):
     """What was found for a kernel. before, seconds: of its launches in a step, as it was and is. tried: choices."""
 
     choice: C
@@ -82,7 +82,7 @@ def tune(
     budget: float = 300.0,
     clock: Callable[[], float] = time.monotonic,
     told: Callable[[int, int, int], None] | None = None,
-) -> dict[str, Found[C]]:
+) -> dict[str, SettledChoice[C]]:
     """The best choice found for each kernel, by its key.
 
     build: the program with these choices. budget: seconds after which no round begins. told: called after each round
@@ -140,7 +140,7 @@ def _confirmed(
     start: Mapping[str, C],
     build: Callable[[Mapping[str, C]], Program],
     bench: Bench,
-) -> dict[str, Found[C]]:
+) -> dict[str, SettledChoice[C]]:
     """The program as it was and as it became, in turns: what does not hold its gain goes back."""
     programs = (build(start), build({key: climb.best for key, climb in climbs.items()}))
     turns: tuple[list[dict[str, float]], ...] = ([], [])
@@ -152,7 +152,7 @@ def _confirmed(
     for key, climb in climbs.items():
         before, after = (statistics.median(times.get(key, 0.0) for times in t) for t in turns)
         held = climb.best != start[key] and after < GAIN * before
-        found[key] = Found(climb.best, before, after) if held else Found(start[key], before, before)
+        found[key] = SettledChoice(climb.best, before, after) if held else SettledChoice(start[key], before, before)
     return found
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from ....compiler.program import Launch
 from ..run.launch import Layout
-from .spans import Span
+from .spans import Elements
 
 Program = Sequence[int]
 Stored = tuple[str, int, int]  # phase, call, argument
 
 
 @dataclass
-class Found:
+class SeenFault:
     """A fault as it was seen first, and how many elements show it.
 
     call, argument: of the phase's launches; argument -1: no buffer is meant, or, of an output, its number. place:
@@ -65,10 +65,10 @@ class AccessFault:
 
 def faults_of(layout: Layout, rows: Iterable[Mapping[str, Any]]) -> list[AccessFault]:
     """What the worker found, in words."""
-    return [_fault(layout, Found(**row)) for row in rows]
+    return [_fault(layout, SeenFault(**row)) for row in rows]
 
 
-def _fault(layout: Layout, found: Found) -> AccessFault:
+def _fault(layout: Layout, found: SeenFault) -> AccessFault:
     if found.what == "output":
         output = layout.returned()[found.argument]
         told = f"nobody writes {output.element(found.place)}, which is an output"
@@ -84,11 +84,11 @@ def _launch(layout: Layout, phase: str, call: int) -> Launch:
     return [launch for launch in layout.program.launches if launch.phase == phase][call]
 
 
-def _span(layout: Layout, phase: str, call: int, argument: int) -> Span:
+def _span(layout: Layout, phase: str, call: int, argument: int) -> Elements:
     return layout.spans(phase)[call][argument]
 
 
-def _told(layout: Layout, found: Found, span: Span | None, axes: int) -> str:
+def _told(layout: Layout, found: SeenFault, span: Elements | None, axes: int) -> str:
     """What happens."""
 
     def number(program: Program | None) -> str:
@@ -132,7 +132,7 @@ def _told(layout: Layout, found: Found, span: Span | None, axes: int) -> str:
     return sentences[found.kind, found.what] + also
 
 
-def _beside(found: Found, span: Span, mine: str) -> str:
+def _beside(found: SeenFault, span: Elements, mine: str) -> str:
     """An access that is not within its buffer, or none that may be."""
     if found.what == "only read":
         return f"program {mine} writes {span.element(found.place)} through a pointer that is only read"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .spans import Span
+from .spans import Elements
 
 Array = npt.NDArray[Any]
-Calls = Sequence[Sequence[Span]]
+Calls = Sequence[Sequence[Elements]]
 PHASES = ("prepare", "step")
 
 
@@ -43,7 +43,7 @@ class Lost:
 class Contents:
     """The arena of a program, of so many bytes."""
 
-    def __init__(self, memory: str, size: int, phases: Mapping[str, Calls], outputs: Sequence[Span]) -> None:
+    def __init__(self, memory: str, size: int, phases: Mapping[str, Calls], outputs: Sequence[Elements]) -> None:
         self.memory = memory
         held = [span for phase in PHASES for call in phases[phase] for span in call if span.memory == memory]
         held += [span for span in outputs if span.memory == memory]
@@ -62,35 +62,35 @@ class Contents:
         self._last = max((n for (phase, _, _), n in self._numbers.items() if phase == "prepare"), default=0)
         self._roots, self._root_of = roots, np.array(of, np.int32)
         self.writer: Array = np.zeros(-(-size // self.unit), np.uint16 if len(of) < 1 << 16 else np.uint32)
-        self._needed: dict[tuple[int, int], tuple[Span, Array]] = {}
+        self._needed: dict[tuple[int, int], tuple[Elements, Array]] = {}
 
     def begin(self, phase: str) -> None:
         """Forget what does not live on."""
         self.writer[self.writer > (self._last if phase == "step" else 0)] = 0
         self._needed = {}
 
-    def _part(self, span: Span) -> Array:
+    def _part(self, span: Elements) -> Array:
         """A view of what is noted of a buffer's reach, one row for each element."""
         whole = self.writer[span.start // self.unit : span.stop // self.unit]
         return whole.reshape(-1, span.item // self.unit)
 
-    def stale(self, span: Span) -> Array | None:
+    def stale(self, span: Elements) -> Array | None:
         """Of the elements that a buffer reaches over those that hold something else than it; None if there are none."""
         wrong: Array = (self._root_of[self._part(span)] != self._roots[span.root]).any(axis=1)
         if span.own is not None:
             wrong &= span.own
         return wrong if wrong.any() else None
 
-    def unwritten(self, span: Span) -> Array:
+    def unwritten(self, span: Elements) -> Array:
         """Of the elements that a buffer reaches over its own that nobody has written."""
         missing: Array = (self._part(span) == 0).any(axis=1)
         return missing if span.own is None else missing & span.own
 
-    def writer_of(self, span: Span, place: int) -> Store | None:
+    def writer_of(self, span: Elements, place: int) -> Store | None:
         """Who stored an element of a buffer's reach, as far as somebody did."""
         return self.stores[int(self._part(span)[place].max())]
 
-    def use(self, span: Span, call: int, argument: int) -> None:
+    def use(self, span: Elements, call: int, argument: int) -> None:
         """Note that a launch of the step reads what was prepared, if it does."""
         if self._last and (call, argument) not in self._needed:
             part = self._part(span)
@@ -100,7 +100,7 @@ class Contents:
             if prepared.any():
                 self._needed[call, argument] = span, prepared
 
-    def mark(self, phase: str, call: int, argument: int, span: Span, written: Array) -> None:
+    def mark(self, phase: str, call: int, argument: int, span: Elements, written: Array) -> None:
         """Note what a launch stored through an argument: `written` has a truth for each unit of its reach."""
         number = self._numbers.get((phase, call, argument))
         if number is None:

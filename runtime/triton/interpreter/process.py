@@ -82,26 +82,26 @@ class Interpreter:
         """Whether the worker answers this process; the child of a fork starts its own."""
         return os.getpid() == self._owner and self._process.poll() is None
 
-    def allocate(self, name: str, size: int, *, fed: bool = False) -> Memory:
+    def allocate(self, name: str, size: int, *, fed: bool = False) -> WorkerMemory:
         """Memory of so many bytes, zero; the name is for messages. fed: it is written before every step."""
         number = self._number()
         self.ask({"do": "allocate", "memory": number, "size": size})
         self._names[number] = name
-        memory = Memory(self, number)
+        memory = WorkerMemory(self, number)
         weakref.finalize(memory, self._left.append, {"do": "free", "memory": number})
         return memory
 
-    def copy(self, source: Memory, to: Memory) -> None:
+    def copy(self, source: WorkerMemory, to: WorkerMemory) -> None:
         """Copy one memory to another of the same size."""
         self.ask({"do": "copy", "source": source.number, "to": to.number})
 
-    def read(self, parts: Sequence[tuple[Memory, int, int]]) -> list[Array]:
+    def read(self, parts: Sequence[tuple[WorkerMemory, int, int]]) -> list[Array]:
         """Bytes of memories: (memory, start, size) each."""
         return self.ask({"do": "read", "parts": [(memory.number, start, size) for memory, start, size in parts]})[1]
 
     def load(
-        self, source: str, memories: Mapping[str, Memory], prepare: Sequence[Call], step: Sequence[Call]
-    ) -> Loaded:
+        self, source: str, memories: Mapping[str, WorkerMemory], prepare: Sequence[Call], step: Sequence[Call]
+    ) -> WorkerProgram:
         """A program whose calls run at these memories."""
         number = self._number()
         self.ask(
@@ -113,7 +113,7 @@ class Interpreter:
                 "calls": {"prepare": [astuple(call) for call in prepare], "step": [astuple(call) for call in step]},
             }
         )
-        loaded = Loaded(self, number)
+        loaded = WorkerProgram(self, number)
         weakref.finalize(loaded, self._left.append, {"do": "drop", "program": number})
         return loaded
 
@@ -194,7 +194,7 @@ class Interpreter:
         return self._numbers
 
 
-class Memory:
+class WorkerMemory:
     """Bytes in the worker."""
 
     def __init__(self, owner: Interpreter, number: int) -> None:
@@ -210,7 +210,7 @@ class Memory:
         self._owner.ask({"do": "fill", "memory": self.number, "value": value})
 
 
-class Loaded:
+class WorkerProgram:
     """A program in the worker."""
 
     def __init__(self, owner: Interpreter, number: int) -> None:

@@ -19,7 +19,7 @@ MIDDLE = 1 << (SPACE - 1)  # where its buffer begins, so that what lies before i
 
 
 @dataclass(frozen=True)
-class Span:
+class Elements:
     """The elements of a buffer in a memory.
 
     root: the buffer of which it is a part, or itself. start: bytes from the beginning of the memory. item: bytes of an
@@ -60,7 +60,7 @@ class Span:
             np.lib.stride_tricks.as_strided(found, self.shape, self.strides)[...] = True
         return found
 
-    def meets(self, other: Span) -> bool:
+    def meets(self, other: Elements) -> bool:
         """Whether they reach over common bytes."""
         return self.memory == other.memory and self.start < other.stop and other.start < self.stop
 
@@ -81,7 +81,7 @@ def virtual(argument: int) -> int:
 
 
 @dataclass
-class Access:
+class SeenAccess:
     """The lanes of an access that name one argument and lie in its buffer, and the addresses that they name."""
 
     argument: int

@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .accesses import Found
+from .accesses import SeenFault
 from .contents import Calls, Contents
 from .shadow import Conflict, Lanes, Now, Shadow
-from .spans import SPACE, Access, Span, virtual
+from .spans import SPACE, Elements, SeenAccess, virtual
 
 Array = npt.NDArray[Any]
 TEXT = "<netc triton"  # how the names of modules' texts begin, see `launch.functions_of`
@@ -46,7 +46,7 @@ class _Running:
 
     phase: str
     call: int
-    spans: Sequence[Span]
+    spans: Sequence[Elements]
     starts: Array  # real addresses
     shadows: list[Shadow]
     of: list[list[Shadow]]  # of each argument
@@ -70,12 +70,12 @@ class Watch:
     """A program that is watched. memories: their bytes. outputs: what is read when a step is done."""
 
     def __init__(
-        self, phases: Mapping[str, Calls], outputs: Sequence[Span], memories: Mapping[str, Array], arena: str
+        self, phases: Mapping[str, Calls], outputs: Sequence[Elements], memories: Mapping[str, Array], arena: str
     ) -> None:
         self._phases, self._outputs, self._memories = phases, outputs, memories
         self._contents = Contents(arena, memories[arena].size, phases, outputs)
         self._running: _Running | None = None
-        self._found: dict[tuple[Any, ...], Found] = {}
+        self._found: dict[tuple[Any, ...], SeenFault] = {}
         self.accesses = 0
 
     def taken(self) -> list[dict[str, Any]]:
@@ -121,12 +121,12 @@ class Watch:
             if span.memory == self._contents.memory:
                 missing = np.flatnonzero(self._contents.unwritten(span))
                 if missing.size:
-                    self._note(Found("contents", "output", "", 0, number, int(missing[0]), ()), missing.size)
+                    self._note(SeenFault("contents", "output", "", 0, number, int(missing[0]), ()), missing.size)
         for lost in self._contents.lost():
             store = self._contents.stores[lost.writer]
             assert store is not None
             by = (store.phase, store.call, store.argument)
-            self._note(Found("contents", "prepared", "step", *lost.reader, lost.place, (), by=by), lost.count)
+            self._note(SeenFault("contents", "prepared", "step", *lost.reader, lost.place, (), by=by), lost.count)
 
     # Called by the interpreter.
 
@@ -202,7 +202,7 @@ class Watch:
 
     # What an access means.
 
-    def _resolved(self, addresses: Array, mask: Array, item: int, does: str) -> tuple[Array, Array, list[Access]]:
+    def _resolved(self, addresses: Array, mask: Array, item: int, does: str) -> tuple[Array, Array, list[SeenAccess]]:
         """Real addresses, lanes, and the accesses by argument; what lies beside its buffer is reported and left out."""
         here = self._now
         flat = addresses.reshape(-1)
@@ -219,10 +219,10 @@ class Watch:
             plain = span.own is None and span.item == item and (low - base) % item == 0
             if plain and low >= base and high - base <= (span.reach - 1) * item:
                 real = addresses + np.uint64((int(here.starts[argument]) - base) % (1 << 64))
-                return real, mask, [Access(argument, active, named, addresses.shape)]
+                return real, mask, [SeenAccess(argument, active, named, addresses.shape)]
         return self._apart(addresses, active, item, does)
 
-    def _apart(self, addresses: Array, active: Array, item: int, does: str) -> tuple[Array, Array, list[Access]]:
+    def _apart(self, addresses: Array, active: Array, item: int, does: str) -> tuple[Array, Array, list[SeenAccess]]:
         """The same where lanes have to be looked at one by one."""
         here = self._now
         real = np.zeros(addresses.size, np.uint64)
@@ -236,14 +236,14 @@ class Watch:
                 self._fault("bounds", does, -1, np.zeros(chosen.size, np.int64))
                 continue
             span = here.spans[argument]
-            access = Access(argument, active[chosen], named[chosen], addresses.shape)
+            access = SeenAccess(argument, active[chosen], named[chosen], addresses.shape)
             offsets = access.offsets
             good = (offsets >= 0) & (offsets + item <= span.reach * span.item) & (offsets % item == 0)
             if span.own is not None:
                 good[good] = span.own[offsets[good] // span.item]
             if not good.all():
                 self._fault("bounds", does, argument, offsets[~good] // span.item)
-                access = Access(argument, access.lanes[good], access.addresses[good], addresses.shape)
+                access = SeenAccess(argument, access.lanes[good], access.addresses[good], addresses.shape)
             allowed[access.lanes] = True
             real[access.lanes] = access.offsets.view(np.uint64) + here.starts[argument]
             if access.lanes.size:
@@ -260,7 +260,7 @@ class Watch:
             self._contents.use(span, here.call, argument)
         return self._contents.stale(span)
 
-    def _check_contents(self, access: Access, stale: Array) -> None:
+    def _check_contents(self, access: SeenAccess, stale: Array) -> None:
         here = self._now
         span = here.spans[access.argument]
         places = access.offsets // span.item
@@ -276,7 +276,7 @@ class Watch:
             what = "never" if by is None else "replaced"
             self._fault("contents", what, access.argument, places[wrong], by=by)
 
-    def _check_lanes(self, shadow: Shadow, access: Access, item: int, bits: Array) -> None:
+    def _check_lanes(self, shadow: Shadow, access: SeenAccess, item: int, bits: Array) -> None:
         """Report bytes that a store writes from two lanes with different values."""
         start = self._now.spans[access.argument].start
         units, each = shadow.places(access.offsets + start, item)
@@ -289,7 +289,14 @@ class Watch:
             self._fault("lanes", "", access.argument, access.offsets[elements(wrong, each)] // item)
 
     def _shadowed(
-        self, shadow: Shadow, access: Access, item: int, note: Any, bits: Array | None = None, *, atomic: bool = False
+        self,
+        shadow: Shadow,
+        access: SeenAccess,
+        item: int,
+        note: Any,
+        bits: Array | None = None,
+        *,
+        atomic: bool = False,
     ) -> None:
         """Note an access where programs of the launch write, and report conflicts."""
         here = self._now
@@ -309,7 +316,7 @@ class Watch:
                 else:
                     self._conflict(access, conflict, there, int(turns[0]), None if bits is None else bits[there])
 
-    def _conflict(self, access: Access, conflict: Conflict, there: Array, turn: int, bits: Array | None) -> None:
+    def _conflict(self, access: SeenAccess, conflict: Conflict, there: Array, turn: int, bits: Array | None) -> None:
         """Report a conflict of the elements `there`; bits: what is stored to them."""
         here = self._now
         span = here.spans[access.argument]
@@ -340,10 +347,10 @@ class Watch:
     ) -> None:
         here = self._now
         program = here.programs[-1]
-        found = Found(kind, what, here.phase, here.call, argument, int(places[0]), program, other, by, same)
+        found = SeenFault(kind, what, here.phase, here.call, argument, int(places[0]), program, other, by, same)
         self._note(found, places.size)
 
-    def _note(self, found: Found, count: int) -> None:
+    def _note(self, found: SeenFault, count: int) -> None:
         key = (found.kind, found.what, found.phase, found.call, found.argument)
         if key not in self._found:
             found.line = _line()
@@ -356,9 +363,9 @@ def elements(units: Array, each: Array | None) -> Array:
     return np.flatnonzero(units) if each is None else np.unique(each[units])
 
 
-def _together(spans: Sequence[Span]) -> Iterator[list[Span]]:
+def _together(spans: Sequence[Elements]) -> Iterator[list[Elements]]:
     """The written arguments of a launch, those together that reach over common bytes; and their smallest element."""
-    groups: list[list[Span]] = []
+    groups: list[list[Elements]] = []
     for span in sorted((s for s in spans if s.written and s.count), key=lambda s: (s.memory, s.start)):
         last = groups[-1] if groups else []
         if last and last[0].memory == span.memory and span.start < max(s.stop for s in last):

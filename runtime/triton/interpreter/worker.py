@@ -25,7 +25,7 @@ import numpy.typing as npt
 from ..run.launch import ARENA, Address, Call, Launcher, functions_of
 from . import bfloat, hooks
 from .frames import Ended, receive, send
-from .spans import Span, virtual
+from .spans import Elements, virtual
 from .watch import Watch
 
 Array = npt.NDArray[Any]
@@ -36,7 +36,7 @@ ALIGNMENT = 64
 Answer = tuple[dict[str, Any], list[Array]]
 
 
-class Region:
+class GuardedBytes:
     """Some bytes between two margins, beginning at a multiple of 64."""
 
     def __init__(self, size: int) -> None:
@@ -57,7 +57,7 @@ class Held:
     """A program: its functions, where its memories are, its calls, and the same ready to run; what watches it."""
 
     functions: dict[str, Any]
-    memories: dict[str, Region]
+    memories: dict[str, GuardedBytes]
     calls: dict[str, list[Call]]
     launchers: dict[str, list[Launcher]]
     watch: Watch | None = None
@@ -67,7 +67,7 @@ class Worker:
     """What the requests act on: memory and programs by number."""
 
     def __init__(self) -> None:
-        self.regions: dict[int, Region] = {}
+        self.regions: dict[int, GuardedBytes] = {}
         self.programs: dict[int, Held] = {}
 
     def answer(self, request: dict[str, Any], blobs: list[Array]) -> Answer:
@@ -75,7 +75,7 @@ class Worker:
         return operation(*blobs, **request) or ({}, [])
 
     def do_allocate(self, memory: int, size: int) -> None:
-        self.regions[memory] = Region(size)
+        self.regions[memory] = GuardedBytes(size)
 
     def do_free(self, memory: int) -> None:
         del self.regions[memory]
@@ -140,10 +140,10 @@ def apart(call: Call, functions: Mapping[str, Any]) -> Launcher:
     return Launcher(replace(call, addresses=addresses), functions, starts)
 
 
-def span_of(plain: list[Any]) -> Span:
+def span_of(plain: list[Any]) -> Elements:
     """A span as JSON carries it."""
     buffer, root, memory, start, item, shape, strides, written = plain
-    return Span(buffer, root, memory, start, item, tuple(shape), tuple(strides), written)
+    return Elements(buffer, root, memory, start, item, tuple(shape), tuple(strides), written)
 
 
 def call_of(plain: list[Any]) -> Call:

@@ -75,9 +75,9 @@ class Cuda:
         major, minor = self.torch.cuda.get_device_capability(self.where)
         return f"cuda:{10 * major + minor}"
 
-    def allocate(self, name: str, size: int, *, fed: bool = False) -> Memory:
+    def allocate(self, name: str, size: int, *, fed: bool = False) -> CudaMemory:
         """Memory of so many bytes, zero. fed: it is written before every step."""
-        return Memory(self, name, size, fed)
+        return CudaMemory(self, name, size, fed)
 
     def tensor(self, size: int, *, pinned: bool = False, on: Any = None) -> Any:
         """Bytes: on the GPU, or in memory of the host that it may read by itself; UserError if there is too little."""
@@ -94,11 +94,11 @@ class Cuda:
                 ) from None
         return torch.zeros(max(size, 1), dtype=torch.uint8, device=on or self.where)
 
-    def copy(self, source: Memory, to: Memory) -> None:
+    def copy(self, source: CudaMemory, to: CudaMemory) -> None:
         """Copy one memory to another of the same size."""
         to.tensor.copy_(source.tensor)
 
-    def read(self, parts: Sequence[tuple[Memory, int, int]]) -> list[Array]:
+    def read(self, parts: Sequence[tuple[CudaMemory, int, int]]) -> list[Array]:
         """Bytes of memories, (memory, start, size) each; they are good until the same part is read again."""
         found = []
         for memory, start, size in parts:
@@ -117,14 +117,14 @@ class Cuda:
             del self._landing[key]
 
     def load(
-        self, source: str, memories: Mapping[str, Memory], prepare: Sequence[Call], step: Sequence[Call]
-    ) -> Loaded:
+        self, source: str, memories: Mapping[str, CudaMemory], prepare: Sequence[Call], step: Sequence[Call]
+    ) -> CudaProgram:
         """A program whose calls run at these memories."""
         functions = functions_of(source)
         starts = {name: memory.tensor.data_ptr() for name, memory in memories.items()}
         before, then = ([Launcher(call, functions, starts) for call in calls] for calls in (prepare, step))
         compile_together([*before, *then])
-        return Loaded(self, before, then)
+        return CudaProgram(self, before, then)
 
     def check(self) -> None:
         """Wait, so that what went wrong is raised here."""
@@ -135,7 +135,7 @@ class Cuda:
         self.torch.cuda.current_stream(self.where).synchronize()
 
 
-class Memory:
+class CudaMemory:
     """Bytes on the GPU at a fixed address."""
 
     def __init__(self, owner: Cuda, name: str, size: int, fed: bool) -> None:
@@ -174,7 +174,7 @@ class Memory:
         self.tensor.fill_(value)
 
 
-class Loaded:
+class CudaProgram:
     """A program on the GPU. The first step launches its kernels; the following ones replay a recording of it."""
 
     def __init__(self, owner: Cuda, prepare: Sequence[Callable[[], None]], step: Sequence[Callable[[], None]]) -> None:

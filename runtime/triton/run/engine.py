@@ -1,6 +1,6 @@
 """Runs a program of the triton target on a device: feeds go in, the step runs, outputs come out, state stays there.
 
-The same for a GPU and for Triton's interpreter; what differs is behind `Device`.
+The same for a GPU and for Triton's interpreter; what differs is behind `KernelDevice`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class WrongWrite(Exception):
     """A program wrote what it only reads."""
 
 
-class Loaded(Protocol):
+class LoadedProgram(Protocol):
     """A program whose calls are bound to memories."""
 
     def prepare(self) -> None: ...
@@ -41,7 +41,7 @@ class Loaded(Protocol):
 
 
 @runtime_checkable
-class Watched(Loaded, Protocol):
+class Watched(LoadedProgram, Protocol):
     """A program whose accesses to memory can be looked at; `found` is what was wrong with them since it was emptied."""
 
     found: list[dict[str, Any]]
@@ -50,17 +50,17 @@ class Watched(Loaded, Protocol):
     def watch(self, layout: Layout) -> None: ...
 
 
-class Device(MirrorDevice, Protocol):
+class KernelDevice(MirrorDevice, Protocol):
     """Something with memory that runs kernels."""
 
     def load(
         self, source: str, memories: Mapping[str, Any], prepare: Sequence[Call], step: Sequence[Call]
-    ) -> Loaded: ...
+    ) -> LoadedProgram: ...
 
     def check(self) -> None: ...
 
 
-class Engine:
+class DeviceEngine:
     """A program on a device, with the state's copy there.
 
     checked: the arena is filled with NaN before each run, so that what is read before it was written shows; inputs,
@@ -72,7 +72,7 @@ class Engine:
         self,
         program: Program,
         state: State,
-        device: Device,
+        device: KernelDevice,
         mirror: Mirror,
         *,
         checked: bool = False,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ....compiler.program import Buffer, Function, Launch, Program, TensorType
 from ..compile.options import options_of_jit, registers_given
-from ..interpreter.spans import Span
+from ..interpreter.spans import Elements
 from .storage import STORED, size_of
 
 ARENA = "arena"
@@ -115,7 +115,7 @@ class Layout:
             raise ValueError(f"the output {name} lies outside of {address.memory}: {buffer}")
         return result
 
-    def spans(self, phase: str) -> list[list[Span]]:
+    def spans(self, phase: str) -> list[list[Elements]]:
         """For each launch of a phase, where the elements of its arguments lie."""
         found = []
         for launch in self.program.launches:
@@ -125,16 +125,16 @@ class Layout:
                 found.append([self._span(name, argument.written) for name, argument in pairs])
         return found
 
-    def returned(self) -> list[Span]:
+    def returned(self) -> list[Elements]:
         """Where the elements of the outputs lie."""
         return [self._span(name, False) for name in self.results]
 
-    def _span(self, name: str, written: bool) -> Span:
+    def _span(self, name: str, written: bool) -> Elements:
         buffer = self._buffers[name]
         root = buffer.base if buffer.base in self._buffers else name
         item = size_of(buffer.stored or buffer.type.dtype)
         shape = tuple(map(int, buffer.type.shape))
-        return Span(name, root, self._memory(buffer), buffer.offset, item, shape, self._strides(buffer), written)
+        return Elements(name, root, self._memory(buffer), buffer.offset, item, shape, self._strides(buffer), written)
 
     @staticmethod
     def _strides(buffer: Buffer) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ....compiler.program import Program, UserError
 from ...state import State
 from .device import driver_present
-from .engine import Device, Engine
+from .engine import DeviceEngine, KernelDevice
 from .mirror import mirror_of
 
 __all__ = ["driver_present", "open_cuda", "open_device", "open_engine", "open_interpreter"]
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from .device import Cuda
 
 
-def open_engine(program: Program, state: State, device: str, *, checked: bool = False, watched: bool = False) -> Engine:
+def open_engine(
+    program: Program, state: State, device: str, *, checked: bool = False, watched: bool = False
+) -> DeviceEngine:
     """A program on a state, on `cuda`, or on `cpu` in the interpreter; UserError for a device that is not there."""
     opened = open_device(device)
-    return Engine(program, state, opened, mirror_of(state, opened), checked=checked, watched=watched)
+    return DeviceEngine(program, state, opened, mirror_of(state, opened), checked=checked, watched=watched)
 
 
-def open_device(name: str) -> Device:
+def open_device(name: str) -> KernelDevice:
     """The process's one device of a name."""
     if name == "cpu":
         return open_interpreter()
