@@ -14,6 +14,7 @@ from netc import driver
 from netc.__main__ import COMMANDS, cli
 from netc.compiler.build import build
 from netc.compiler.net import Net
+from netc.compiler.text import print_graph
 
 NET = """net tiny {
     input image: f32[N, 1, 4, 4]
@@ -44,6 +45,7 @@ CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "compile": (("tiny.net", "-o", "out"), [TEST]),
     "profile": (("tiny.net", "--seconds", "0.01"), [STEP]),
     "tune": (("tiny.net",), []),  # without a GPU
+    "opt": (("graph.txt", "--stage", "simplify"), []),
     "explain": (("tiny.net",), [STEP]),
     "verify": (("tiny.net",), [("train", 2), ("test", 2)]),
     "data": (("list",), []),
@@ -60,6 +62,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, in
     Path("tiny.net").write_text(NET, encoding="utf-8")
     netc.compile("tiny.net", dims={"N": 1}).save("tiny.safetensors")
     np.savez("in.npz", image=np.ones((3, 1, 4, 4), np.float32))
+    Path("graph.txt").write_text(print_graph(netc.compile("tiny.net").compilation.net.graph), encoding="utf-8")
     found: list[tuple[str, int]] = []
 
     def counted(*args: Any, **kwargs: Any) -> Net:

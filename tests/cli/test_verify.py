@@ -95,7 +95,7 @@ def test_the_table_shows_errors_beside_budgets(small: Path) -> None:
     row = next(line.split() for line in out.splitlines() if line.strip().startswith("conv1 "))
     assert len(row) == 9  # name, then twice: error, budget, share with a sign
     assert 0 < float(row[1]) < float(row[2])
-    assert "passes: gradient, update, flatten, simplify: values stay" in out
+    assert "passes: gradient, update, flatten, simplify, materialize, fuse, schedule: values stay" in out
     assert "small is right" in out
     assert "seed 5" in out
 
