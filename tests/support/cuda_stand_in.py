@@ -140,8 +140,10 @@ def nothing_waits_inside_a_step() -> None:
     run(exe)
     del log[:]
     run(exe)
-    # The feed's memory is free again, the step runs, the outputs are waited for.
-    assert log == ["event waited for", "replay", "wait"]
+    # The stream is waited for once, for the outputs, when all of the step is on it.
+    assert "replay" in log
+    assert log.count("wait") == 1
+    assert log[-1] == "wait"
 
 
 def replay_is_the_same_as_launching() -> None:
