@@ -1,4 +1,4 @@
-"""From the text of a `.net` file to a program that runs: the plan of netc on one page.
+"""The compiler driver: from the text of a `.net` file to a program that runs, on one page.
 
     text -> Experiment -> Net -> gradient, update, flat state, simplified -> kernels -> plan -> Program -> Executable
 

@@ -1,4 +1,4 @@
-"""What this machine is: the processor's name, its cores, numpy's BLAS. Reports and logs carry it beside their times."""
+"""Hardware of this machine: the processor, its cores, numpy's BLAS, devices. Reports and logs carry it with times."""
 
 from __future__ import annotations
 

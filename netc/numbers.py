@@ -1,4 +1,4 @@
-"""In which numbers a program computes, as flags and arguments say it. Imports nothing heavy: commands start with it."""
+"""Numeric precision of a program, as flags and arguments say it. Imports nothing heavy: commands start with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request: which program of a file is wanted, and what runs it. Made once, and handed on whole.
+"""Compilation options as one value: which program of a file is wanted, what runs it. Made once, handed on whole.
 
 `request` makes it of what a user says: the flags of a command (`netc/commands/options.py`) or the arguments of a
 function of the API. It imports nothing heavy: commands start with it.
@@ -14,8 +14,8 @@ from typing import Any, Literal
 from .compiler.codegen.target import that
 from .grammar.source import UserError
 from .numbers import GROWTH, Numbers, numbers
-from .schedules import Schedules
 from .targets import AUTO, Choice, check_threads, choose
+from .tuning_files import TuningFiles
 
 Mode = Literal["train", "test"]
 
@@ -50,7 +50,7 @@ class Request:
     device: str = "cpu"
     arch: str = ""
     numbers: Numbers = field(default_factory=Numbers)
-    schedules: Schedules = field(default_factory=Schedules)
+    schedules: TuningFiles = field(default_factory=TuningFiles)
     batch: int | None = None
     seed: int | None = None
     steps: int | None = None
@@ -104,7 +104,7 @@ def request(
         target=choice.target,
         device=choice.device,
         numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
-        schedules=Schedules(Path(schedules) if schedules is not None else None, frozen),
+        schedules=TuningFiles(Path(schedules) if schedules is not None else None, frozen),
         dims=dims or {},
         settings=settings or {},
         outputs=tuple(outputs) if outputs is not None else None,

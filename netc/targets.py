@@ -1,6 +1,6 @@
-"""What --target and --device mean together, by the table of `compiler/codegen/target.py`, and what is said of others.
+"""Target selection: what --target and --device mean together, and what is said of others.
 
-A target is what text is written, a device what runs it.
+A target is what text is written, a device what runs it; `compiler/codegen/target.py` has the table of both.
 """
 
 from __future__ import annotations

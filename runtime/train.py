@@ -26,9 +26,9 @@ from .evaluate import Array, Batch, PassData, Runnable, evaluate, feeds, numbers
 from .folder import CURVES, LOG, SNAPSHOTS, locked
 from .history import History
 from .interruption import Interruption
+from .learning_rate import rate
 from .log import Log, mend, records
 from .progress import Progress, Standing, open_progress
-from .schedules import rate
 from .snapshot import KEEP, Snapshot
 from .state import State
 from .tensors import printable

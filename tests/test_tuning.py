@@ -21,7 +21,7 @@ from netc.passes.lowering.choice import near
 from netc.passes.lowering.machines import device
 from netc.passes.lowering.measured import TuningTable
 from netc.report.profiling import made_up_feeds
-from netc.schedules import Schedules, write_file
+from netc.tuning_files import TuningFiles, write_file
 from support.interpreted import run_interpreted
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(net: Path, file: Path | None = None, frozen: bool = False, **more: Any) -> Compilation:
     wanted = {"mode": "train", "dims": {"N": 2}, "target": "triton", "device": "cpu", "arch": "cuda:90", "update": None}
-    return compilation(net, **{**wanted, "schedules": Schedules(file, frozen), **more})
+    return compilation(net, **{**wanted, "schedules": TuningFiles(file, frozen), **more})
 
 
 @pytest.fixture(scope="module")

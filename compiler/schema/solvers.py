@@ -1,7 +1,7 @@
 """The schemas of solvers and schedules: what may stand after `solver:` and `schedule:`, as Python signatures.
 
 The formulas of solvers are graphs (`passes/training/formulas.py`), the rate of a step is a number
-(`runtime/schedules.py`). They say which numbers they take, and nothing heavy is imported.
+(`runtime/learning_rate.py`). They say which numbers they take, and nothing heavy is imported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every problem of a `.net` file, as data: what `netc check` prints and `netc.check` returns."""
+"""Diagnostics as data: every problem of a `.net` file, as `netc check` prints and `netc.check` returns it."""
 
 from __future__ import annotations
 

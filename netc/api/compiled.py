@@ -1,4 +1,4 @@
-"""What `netc.compile` returns: executables that know the net they came from, and show it in a notebook."""
+"""Executables that know their net, and show it in a notebook: what `netc.compile` returns."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Step(Compiled):
     def _with_rate(self, executable: Executable, feeds: Mapping[str, npt.ArrayLike]) -> Mapping[str, npt.ArrayLike]:
         if RATE in feeds or RATE not in executable.program.inputs:
             return feeds
-        from ..runtime.schedules import rate
+        from ..runtime.learning_rate import rate
 
         spec = self.spec
         # After the last batch of an update the counter stands at the next one.

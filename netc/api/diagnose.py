@@ -1,4 +1,4 @@
-"""Which layer first made a number that is none: the answer to a loss that became NaN or infinite.
+"""Tracing NaN to its origin: which layer first made a number that is none, when a loss became NaN or infinite.
 
 The training graph is evaluated again, node by node as the oracle does, on the batch and the state of the failed step.
 It takes a while, which does not matter: the run has ended.

@@ -1,4 +1,4 @@
-"""Running a trained net on files: arrays of a `.npz`, or images, in batches; the results as arrays and ranked classes.
+"""Batch inference on files: a trained net on arrays of a `.npz`, or on images; results as arrays and ranked classes.
 
 Images pass through the sources and transforms of training, with the settings of the file's test data, so that a net
 sees them as it saw those it learned from.

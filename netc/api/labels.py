@@ -1,4 +1,4 @@
-"""Which inputs of a net are labels, and of how many classes: so that data with other labels are refused.
+"""Value ranges of labels: which inputs of a net are labels, of how many classes, so that other data are refused.
 
 A layer that reads labels compares them with the numbers of the classes (`equal` with an `iota` along the class axis).
 That comparison is looked for in the graph, so any layer written so is found, and a label computed from others is not.

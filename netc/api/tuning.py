@@ -1,4 +1,4 @@
-"""Tuning: the blocks of a program's kernels measured on the GPU that runs them, and put into a schedule file.
+"""Autotuning: the tile sizes of a program's kernels, measured on the GPU that runs them, and put into a file.
 
 Joins what the compiler knows of blocks (`passes/lowering/choice.py`: which are near) with the tuner that tries them
 (`runtime/triton/compile/tune.py`).
@@ -26,7 +26,7 @@ from ..passes.lowering.measured import TuningEntry, TuningKey, TuningTable, plai
 from ..passes.unit import Unit
 from ..report.tables import Table as Shown
 from ..request import Request
-from ..schedules import own_file, read_file, write_file
+from ..tuning_files import own_file, read_file, write_file
 
 if TYPE_CHECKING:
     from ..runtime.triton.compile.tune import Bench, Site

@@ -1,4 +1,4 @@
-"""Flags that several commands share. Those that say which program is wanted become one `Request`: `program` adds them.
+"""Command-line flags that commands share. Those that say which program is wanted become one `Request` (`program`).
 
 A flag `--dim T=20` gives a symbolic dimension, `--batch 64` is `--dim N=64`, `--set NAME=VALUE` a setting of the net or
 of the train block. Relies on click only, so that commands start fast.

@@ -1,4 +1,4 @@
-"""A net compiled ahead of time for GPUs, as a folder: kernels, a manifest of how they are launched, weights, launchers.
+"""Ahead-of-time compilation for GPUs, as a folder: kernels, a manifest of their launches, weights, launchers.
 
 The folder needs nothing of netc, and no triton: `netc_program.py` runs it with numpy and the GPU's driver, and
 `netc_program.c` without Python. All of a program's memory is one allocation, so an address is a byte offset in it:

@@ -1,4 +1,4 @@
-"""A compiled net as a folder that needs numpy and nothing of netc: module, weights, manifest.
+"""Deployment with numpy alone: a compiled net as a folder that needs nothing of netc: module, weights, manifest.
 
 The module is the program's own text with a short part after it that reads the weights beside the file, binds the arrays
 and runs; so what is deployed is what was tested. The folder appears whole or not at all.

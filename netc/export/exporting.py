@@ -1,4 +1,4 @@
-"""From a `.net` file to a folder that runs elsewhere: which program, which weights, and for which machines."""
+"""Deployment of a net as a folder that runs elsewhere: which program, which weights, and for which machines."""
 
 from __future__ import annotations
 

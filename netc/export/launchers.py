@@ -1,4 +1,4 @@
-"""The text that makes the launchers of a folder those of its net: the tables of the C one, and the page for readers.
+"""Generated C tables, and the page for readers: what makes the launchers of a folder those of its net.
 
 Written from the folder's manifest alone, so that all three say the same.
 """

@@ -62,7 +62,7 @@ def page() -> str:
         lines += _entry(source.name, inspect.signature(source.function), source.doc, (), ())
         if not source.readable:
             lines[-1:] = ["", "Checked, but not read by this version.", ""]
-    for title, table in (("Fillers", FILLERS), ("Solvers", SOLVERS), ("Schedules", SCHEDULES)):
+    for title, table in (("Fillers", FILLERS), ("Solvers", SOLVERS), ("TuningFiles", SCHEDULES)):
         lines += _table(title, table)
     return "\n".join(lines).rstrip() + "\n"
 

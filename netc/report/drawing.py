@@ -1,4 +1,4 @@
-"""A graph as an SVG picture: a box a layer, or a box a kernel once there are kernels, with shapes on the edges' ends.
+"""Graph drawing as SVG: a box a layer, or a box a kernel once there are kernels, with shapes on the edges' ends.
 
 The picture is text written here, without a plotting library, so it opens in every browser and differs by lines.
 """

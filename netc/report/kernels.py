@@ -1,4 +1,4 @@
-"""The kernels of a program for a GPU, compiled, as a table: what each computes for which layers, and what it uses."""
+"""Resource usage of compiled kernels, as a table: what each computes for which layers, and what it takes of a GPU."""
 
 from __future__ import annotations
 

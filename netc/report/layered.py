@@ -1,4 +1,4 @@
-"""Places for the boxes of a directed graph, layer by layer from top to bottom, so that edges run down and cross little.
+"""Layered graph layout: boxes of a directed graph from top to bottom, so that edges run down and cross little.
 
 Sugiyama's method: a row for each box by the longest way to it, a point for every row that an edge passes, a few sweeps
 that order each row by the mean place of its neighbours, then places along the row that keep their distance.

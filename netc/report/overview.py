@@ -1,4 +1,4 @@
-"""What a net is made of: layers with shapes, parameters, operations and memory, and the totals of its program."""
+"""Model summary: the layers of a net with shapes, parameters, operations and memory, and the totals of its program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fusion buys: the same program compiled fused and unfused, run in turns on the same inputs, and compared.
+"""Paired benchmarks of fusion: the same program fused and unfused, run in turns on the same inputs, and compared.
 
 Turns alternate, so that a machine that grows slower or faster does so for both. Times are medians; `spread` is half of
 the range between the quartiles. Kernels are timed one by one in runs of their own, because asking for the time

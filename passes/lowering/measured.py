@@ -1,4 +1,4 @@
-"""Schedules as data: blocks that were measured, in files that people read, commit and merge.
+"""TuningFiles as data: blocks that were measured, in files that people read, commit and merge.
 
 A file is JSON with an entry a line, sorted. The name of an entry says for which GPU it was measured (architecture and
 device) and what was (the kernel's kind, the shape that it works on, a hash of all that it computes, but not of its

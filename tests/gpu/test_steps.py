@@ -17,7 +17,7 @@ from netc.report.profiling import made_up_feeds
 from netc.request import Request
 from netc.runtime.triton.compile.tune import GAIN
 from netc.runtime.triton.run.opening import driver_present, open_cuda
-from netc.schedules import Schedules, read_file
+from netc.tuning_files import TuningFiles, read_file
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -119,7 +119,7 @@ def test_the_tuner_finds_schedules_that_compute_the_same(tmp_path: Path) -> None
     assert read_file(file).entries.keys() == found.table.entries.keys()
     results, steps = [], []
     for schedules in (None, file):
-        chosen = Schedules(schedules, frozen=schedules is not None)
+        chosen = TuningFiles(schedules, frozen=schedules is not None)
         made = compilation(EXAMPLES / "digits.net", replace(want, schedules=chosen))
         exe = made.executables(made.new_state(1))[0]
         feeds: dict[str, Any] = {**made_up_feeds(exe.program.inputs, 4), ".rate": np.float32(0.1)}

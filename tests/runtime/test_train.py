@@ -15,9 +15,9 @@ import pytest
 from netc.compiler.program import UserError
 from netc.compiler.spec import Use
 from netc.runtime.evaluate import evaluate, numbers
+from netc.runtime.learning_rate import rate
 from netc.runtime.log import read_log, records
 from netc.runtime.progress import Lines
-from netc.runtime.schedules import rate
 from netc.runtime.snapshot import latest
 from netc.runtime.state import State
 from netc.runtime.train import Diverged, Interrupted, train

@@ -19,7 +19,7 @@ from netc.passes import pipeline
 from netc.passes.manager import run
 from netc.passes.training.flatten import flat_layout, length
 from netc.passes.training.update import apply, solver_state
-from netc.runtime.schedules import rate
+from netc.runtime.learning_rate import rate
 from support.caffe.layers import blob_names, convert
 from support.caffe.prototxt import Message, parse
 from support.standalone import Standalone

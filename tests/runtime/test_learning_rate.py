@@ -11,7 +11,7 @@ import pytest
 
 from netc.compiler.schema.solvers import SCHEDULES
 from netc.compiler.spec import Use
-from netc.runtime.schedules import RULES, rate
+from netc.runtime.learning_rate import RULES, rate
 
 
 def use(name: str, **settings: object) -> Use:

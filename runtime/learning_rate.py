@@ -1,4 +1,4 @@
-"""The rate of a step: Caffe's policies (`GetLearningRate` in src/caffe/solvers/sgd_solver.cpp), cosine, and warm-up.
+"""Learning-rate policies: Caffe's (`GetLearningRate` in src/caffe/solvers/sgd_solver.cpp), cosine, and warm-up.
 
 What each takes stands in `compiler/schema/solvers.py`. Rates are double precision; the program is fed them as f32.
 """

@@ -1,4 +1,4 @@
-"""The schedule files that programs are compiled with: one that is named, before the user's own.
+"""Autotuning results in files: one that is named, before the user's own.
 
 The user's lies in the user's cache folder; `netc tune` writes both.
 """
@@ -19,7 +19,7 @@ OWN = "schedules.json"
 
 
 @dataclass(frozen=True)
-class Schedules:
+class TuningFiles:
     """Which schedules programs are compiled with. file: before all others. frozen: UserError for what no file has."""
 
     file: Path | None = None

@@ -11,7 +11,7 @@ import pytest
 from netc.compiler.kernel import Blocks
 from netc.grammar.source import UserError
 from netc.passes.lowering.measured import LARGEST_FILE, TuningEntry, TuningKey, TuningTable, plain, read_table
-from netc.schedules import Schedules, own_file, read_file, write_file
+from netc.tuning_files import TuningFiles, own_file, read_file, write_file
 
 H100 = "NVIDIA H100 80GB HBM3"
 FIRST, SECOND = "0123456789abcdef", "fedcba9876543210"
@@ -118,5 +118,5 @@ def test_the_named_file_goes_before_the_users_own(tmp_path: Path, monkeypatch: p
     assert own is not None
     write_file(own, table(("cuda:90", H100, FIRST), ("cuda:90", H100, SECOND), us=1.0))
     write_file(named, table(("cuda:90", H100, FIRST), us=2.0))
-    found = Schedules(named).table()
+    found = TuningFiles(named).table()
     assert [found.entries[TuningKey("cuda:90", H100, key)].us for key in (FIRST, SECOND)] == [2.0, 1.0]
