@@ -2,8 +2,8 @@
 
 A kernel has one anchor: a product, reductions over the same axes of one space, reductions over the same windows, a sum
 into rows, or none (a map). All else in a body (pointwise work, movement, gathers, `unwindow`) can be computed at any
-index, wherever it is read. A body is a kernel when each part of its anchor is read element by element in the space, or
-row by row; what a product, a window or a scatter takes in may hold no anchor.
+index, wherever it is read. So can a reduction, at the price of a loop at each reader: that readers are where it is
+computed once is the fuser's to see to (`passes/fusion/nests.py`), and only a matter of speed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from ..graph import Graph, Node
 from ..kernel import HEAVY, Kind, read_in_windows, window_axes
 from ..types import wide
 from .deviations import deviations
-from .digits import Digits, composed, is_order, projection, same, through
+from .digits import projection
 from .view import Index, push, reindex
 
 Granularity = Literal["element", "row", "scalar"]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,15 @@ class Domain:
 
     space: the shape that is iterated; of a reduction the shape that is reduced, of a product that of its result, of
     windows one element a window. reduced: the axes of `space` that reductions sum over. root: the product, else the
-    first reduction, else the first output. granularity: of the values that are computed once for each element of the
-    space, for each row of it (the reduced axes are gone or 1), or once, after all rows were reduced. Other values are
-    computed wherever they are read. need: how many passes over a row must be done before a value can be computed.
+    first reduction, else the first output. granularity: of the anchors and the outputs: whether they are computed once
+    for each element of the space, for each row of it (the reduced axes are gone or 1), or once, after all rows were
+    reduced. Other values are computed wherever they are read. need: how many passes over a row must be done before a
+    value can be computed.
     """
 
     kind: Kind
-    space: tuple[int, ...]
-    reduced: tuple[int, ...]
+    space: Shape
+    reduced: Shape
     root: Node
     outputs: tuple[Node, ...]
     granularity: Mapping[Node, Granularity]
@@ -56,7 +58,7 @@ class Domain:
         return math.prod(self.space[a] for a in self.reduced)
 
     @property
-    def kept(self) -> tuple[int, ...]:
+    def kept(self) -> Shape:
         """The axes that number the rows."""
         return tuple(a for a in range(len(self.space)) if a not in self.reduced)
 
@@ -125,7 +127,7 @@ def domain_of(body: Graph) -> Domain:
     """The domain of a kernel's body; ValueError, with the reason, for a body that is no single kernel."""
     found = _KNOWN.get(body)
     if found is None:
-        found = _KNOWN[body] = _Walk(body).domain()
+        found = _KNOWN[body] = _domain(body)
     return found
 
 
@@ -146,193 +148,73 @@ def followed(body: Graph, root: Node, index: Index) -> tuple[dict[Node, Index], 
     return at, [at[x] if x in at else reindex(index, root.shape, x.shape) for x in body.outputs.values()]
 
 
-class _Walk:
-    """From a body's outputs to its operands."""
-
-    def __init__(self, body: Graph) -> None:
-        self.body = body
-        self.inside = read_in_windows(body.order)
-        self.anchors = [n for n in body.order if is_anchor(n)]
-        self.granularity: dict[Node, Granularity] = {}
-        self.walked: set[tuple[Node, str]] = set()
-        self.passed: set[tuple[Node, str, Digits]] = set()
-        self.rows: Digits | None = None  # from an element to its row
-        self.scalars: set[Node] = set()
-        self._choose()
-
-    def _choose(self) -> None:
-        """The kind, root and space, from the anchors."""
-        products = [n for n in self.anchors if n.op.name in HEAVY]
-        scatters = [n for n in self.anchors if n.op is ops.scatter_add]
-        windows = [n for n in self.anchors if window_axes(n)]
-        reductions = [n for n in self.anchors if n.op.family == "reduce" and not window_axes(n)]
-        if len(products) + len(scatters) > 1:
-            raise ValueError("there are two products or sums into rows")
-        if sum(map(bool, (products or scatters, windows, reductions))) > 1:
-            raise ValueError("products, windows and reductions do not share their loops")
-        self.kind, self.root = self._loose()
-        self.space = shape(self.root)
-        self.reduced: tuple[int, ...] = ()
-        if products:
-            self.root = products[0]
-            self.kind, self.space = "dot" if self.root.op is ops.dot else "conv", shape(self.root)
-        elif scatters:
-            self.kind, self.root, self.space = "scatter", scatters[0], shape(scatters[0])
-        elif windows:
-            self.kind, self.root = "window", windows[0]
-            self.space = shape(self.root)[: len(self.root.shape) - window_axes(self.root)]
-            for node in windows:
-                if window(node) != window(self.root):
-                    raise ValueError("the windows differ")
-        elif reductions:
-            self.kind = "reduce"
-            self.root = max(reductions, key=lambda n: n.inputs[0].type.count)
-            self.space = shape(self.root.inputs[0])
-            self.reduced = tuple(int(a) for a in self.root.attrs["axes"])
-            self.rows = projection(self.space, self.reduced)
-        self.count = math.prod(self.space)
-        self.lines = math.prod(n for a, n in enumerate(self.space) if a not in self.reduced)
-
-    def _loose(self) -> tuple[Kind, Node]:
-        """The kind and root of a body without anchors."""
-        roots = [*self.body.outputs.values()]
-        computed = [n for n in self.body.order if n not in self.inside]
-        if any(n.op is ops.gather for n in computed):
-            return "scatter", roots[0]
-        if any(n.op is ops.unwindow for n in computed):
-            return "window", roots[0]
-        if any(n.op.family == "pointwise" or n.op is ops.random for n in computed):
-            return "map", roots[0]
-        return "copy", roots[0]
-
-    def domain(self) -> Domain:
-        for node in self.anchors:
-            self._anchor(node)
-        for node in self.body.outputs.values():
-            if node not in self.granularity:
-                self._visit(node, self._of(node))
-        for node in self.anchors:
-            if node not in self.granularity:
-                raise ValueError(f"{node.op.name} is not read element by element")
-        rows = {n for n in self.anchors if self.kind == "reduce" and self.granularity[n] == "row"}
-        outputs, need = tuple(self.body.outputs.values()), _need(self.body.order, rows)
-        return Domain(self.kind, self.space, self.reduced, self.root, outputs, self.granularity, need)
-
-    def _of(self, node: Node) -> Granularity:
-        """The granularity of an output without an anchor of its own."""
-        size = node.type.count
-        if size == self.count:
-            return "element"
-        if self.rows is not None and size == self.lines:
-            return "row"
-        if size == 1 and self.kind == "reduce":
-            return "scalar"
-        raise ValueError(f"an output has {size} elements, the space has {self.count}")
-
-    def _anchor(self, node: Node) -> None:
-        """The granularity of a reduction, product or scatter, and of what it takes in."""
-        if self.kind != "reduce":
-            if node.type.count != self.count:
-                raise ValueError("the windows differ in number")
-            self.granularity[node] = "element"
-            for x in node.inputs:
-                self._no_anchor(x)
-            return
-        assert self.rows is not None
+def _domain(body: Graph) -> Domain:
+    kind, space, reduced, root = _anchored(body)
+    count, rows = math.prod(space), math.prod(n for a, n in enumerate(space) if a not in reduced)
+    row = projection(space, reduced)
+    found: dict[Node, Granularity] = {}
+    for node in filter(is_anchor, body.order):
         x = node.inputs[0]
-        if x.type.count == self.count and projection(shape(x), node.attrs["axes"]) == self.rows:
-            self.granularity[node] = "row"
-            self._visit(x, "element")
-        elif x.type.count == self.lines and node.type.count == 1:
-            self.granularity[node] = "scalar"
-            self.scalars.add(node)
-            self._visit(x, "row")
+        if kind != "reduce" and node.type.count == count:
+            found[node] = "element"
+        elif kind == "reduce" and x.type.count == count and projection(shape(x), node.attrs["axes"]) == row:
+            found[node] = "row"
+        elif kind == "reduce" and x.type.count == rows and node.type.count == 1:
+            found[node] = "scalar"
         else:
-            raise ValueError("reductions over other axes do not share a loop")
-
-    def _no_anchor(self, top: Node) -> None:
-        stack, seen = [top], {top}
-        while stack:
-            node = stack.pop()
-            if is_anchor(node):
-                raise ValueError(f"{node.op.name} is not read element by element, or row by row, where it is computed")
-            for x in node.inputs:
-                if x not in seen:
-                    seen.add(x)
-                    stack.append(x)
-
-    def _visit(self, top: Node, of: Granularity) -> None:
-        """The granularity of a node and of what it reads, down to anchors and operands."""
-        stack: list[tuple[Node, Granularity]] = [(top, of)]
-        while stack:
-            node, of = stack.pop()
-            if (node, of) in self.walked:
-                continue
-            self.walked.add((node, of))
-            if is_anchor(node):
-                if self.granularity.get(node, of) != of and node.type.count > 1:
-                    found = self.granularity[node]
-                    raise ValueError(f"{node.op.name} is computed for each {found}, and read for each {of}")
-                continue
-            if node.op.family == "movement":
-                # An output or the operand of a reduction: what it reads is at its own number.
-                self.granularity.setdefault(node, of)
-                self._read(node, of, same(node.type.count), stack)
-                continue
-            if computed(node):
-                self.granularity.setdefault(node, of)
-            for x in node.inputs:
-                if node.op.family == "pointwise":
-                    self._read(x, of, same(node.type.count), stack)
-                else:
-                    self._no_anchor(x)
-
-    def _read(self, x: Node, of: Granularity, digits: Digits | None, stack: list[tuple[Node, Granularity]]) -> None:
-        """Follow views from a value of a granularity down to what computes them."""
-        while x.op.family == "movement":
-            if digits is not None:
-                step = through(x) if len(x.inputs) == 1 else None
-                digits = None if step is None else composed(digits, step)
-            if len(x.inputs) > 1:
-                for operand in x.inputs:
-                    self._no_anchor(operand)
-                return
-            x = x.inputs[0]
-        found = None if digits is None else self._through(x, of, digits)
-        if found is not None:
-            stack.append((x, found))
-        elif digits is not None and x.op.family == "pointwise":
-            # Computed where it is read: what it reads is read so too.
-            if (x, of, digits) not in self.passed:
-                self.passed.add((x, of, digits))
-                for operand in x.inputs:
-                    self._read(operand, of, digits, stack)
+            raise ValueError("reductions over other axes, or of other windows, do not share a loop")
+    need = _need(body.order, {n for n, of in found.items() if kind == "reduce" and of == "row"})
+    outputs = tuple(body.outputs.values())
+    for node in outputs:
+        size = node.type.count
+        if node in found:
+            continue
+        if size == count:
+            found[node] = "element"
+        elif kind == "reduce" and size in (rows, 1):
+            found[node] = "row" if size == rows else "scalar"
         else:
-            self._no_anchor(x)
-
-    def _through(self, x: Node, of: Granularity, digits: Digits) -> Granularity | None:
-        """For each of what a value is computed that a reader takes so, or None: anywhere."""
-        if x in self.scalars:
-            # Complete only after the last row.
-            return "scalar" if of == "scalar" else None
-        if of == "element" and self.rows is not None and digits == self.rows and self.granularity.get(x) != "element":
-            return "row"
-        ordered = is_order(digits, x.type.count)
-        if ordered and (digits == same(x.type.count) or self.rows is None):
-            return of
-        return None
+            raise ValueError(f"an output has {size} elements, the space has {count}")
+    return Domain(kind, space, reduced, root, outputs, found, need)
 
 
-def computed(node: Node) -> bool:
-    """Whether a node is work: no operand, constant or movement."""
-    return node.op.family not in ("movement", "source", "group") or node.op is ops.random
+def _anchored(body: Graph) -> tuple[Kind, Shape, Shape, Node]:
+    """The kind, space, reduced axes and root of a body, from its anchors."""
+    anchors = [n for n in body.order if is_anchor(n)]
+    products = [n for n in anchors if n.op.family != "reduce"]
+    windows = [n for n in anchors if window_axes(n)]
+    reductions = [n for n in anchors if n not in products and n not in windows]
+    if len(products) > 1:
+        raise ValueError("there are two products or sums into rows")
+    if sum(map(bool, (products, windows, reductions))) > 1:
+        raise ValueError("products, windows and reductions do not share their loops")
+    if any(window(n) != window(windows[0]) for n in windows):
+        raise ValueError("the windows differ")
+    if reductions:
+        root = max(reductions, key=lambda n: n.inputs[0].type.count)
+        return "reduce", shape(root.inputs[0]), tuple(int(a) for a in root.attrs["axes"]), root
+    if windows:
+        return "window", shape(windows[0])[: len(windows[0].shape) - window_axes(windows[0])], (), windows[0]
+    root = products[0] if products else next(iter(body.outputs.values()))
+    if products:
+        kind: Kind = "scatter" if root.op is ops.scatter_add else "dot" if root.op is ops.dot else "conv"
+        return kind, shape(root), (), root
+    inside = read_in_windows(body.order)
+    computed = [n for n in body.order if n not in inside]
+    if any(n.op is ops.gather for n in computed):
+        kind = "scatter"
+    elif any(n.op is ops.unwindow for n in computed):
+        kind = "window"
+    else:
+        kind = "map" if any(n.op.family == "pointwise" or n.op is ops.random for n in computed) else "copy"
+    return kind, shape(root), (), root
 
 
-def window(node: Node) -> tuple[int, ...]:
+def window(node: Node) -> Shape:
     """The sizes of a reduction's windows."""
     return tuple(int(node.inputs[0].shape[a]) for a in node.attrs["axes"])
 
 
-def shape(node: Node) -> tuple[int, ...]:
+def shape(node: Node) -> Shape:
     """A node's shape as plain numbers."""
     return tuple(map(int, node.shape))
