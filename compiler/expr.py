@@ -118,6 +118,11 @@ def sigmoid(x: Node) -> Node:
     return add(mul(ops.tanh(mul(x, 0.5)), 0.5), 0.5)
 
 
+def sign(x: Node) -> Node:
+    """-1, 0 or 1."""
+    return where(x < 0.0, constant(-1.0, x), where(x > 0.0, constant(1.0, x), 0.0))
+
+
 def transpose(x: Node, perm: Sequence[int]) -> Node:
     return x if tuple(perm) == tuple(range(len(x.shape))) else ops.transpose(x, perm=tuple(perm))
 

@@ -22,7 +22,13 @@ MAY_IMPORT = {
     "grammar": ("netc.grammar",),
     "compiler": ("netc.grammar", "netc.compiler"),
     "passes": ("netc.grammar.source", "netc.compiler", "netc.passes"),
-    "runtime": ("netc.compiler.program", "netc.compiler.spec", "netc.compiler.codegen.target", "netc.runtime"),
+    "runtime": (
+        "netc.compiler.packages",
+        "netc.compiler.program",
+        "netc.compiler.spec",
+        "netc.compiler.codegen.target",
+        "netc.runtime",
+    ),
     "netc": ("netc",),
 }
 # Libraries that only some folders know.

@@ -162,9 +162,9 @@ class Frame:
         if self.knows(word):
             hint = f"there is no layer, op or block `{word}`; {suggest(word, self.callables())}".rstrip("; ")
             return self.report(SourceError("E216", f"`{word}` is a value and cannot be called", callee.span, hint))
-        caffe = [name for name, layer in LAYERS.items() if word.lower() in (t.lower() for t in layer.caffe)]
+        caffe = [name for name, layer in LAYERS.own.items() if word.lower() in (t.lower() for t in layer.caffe)]
         hint = f"here it is called {' or '.join(f'`{name}`' for name in caffe)}" if caffe else ""
-        hint = hint or foreign.call(word, LAYERS, self.callables())
+        hint = hint or LAYERS.credited(foreign.call(word, LAYERS, self.callables()))
         self.report(SourceError("E203", f"there is no layer, op or block `{word}`", callee.span, hint))
         return None
 

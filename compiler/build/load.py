@@ -77,7 +77,7 @@ def _check_settings(module: Module, settings: Mapping[str, Any]) -> None:
     for key in settings:
         if key not in names:
             near = suggest(key, names) or (f"there are {', '.join(names)}" if names else "there are none")
-            if trains and key in {name for solver in SOLVERS.values() for name in signature_of(solver).parameters}:
+            if trains and key in {name for solver in SOLVERS.own.values() for name in signature_of(solver).parameters}:
                 near = f"{near}; those of the solver are set in the file"
             raise UserError(f"{module.source.path} has no setting `{key}`; {near}")
 
@@ -124,7 +124,7 @@ class Loader:
             case tree.OpDef() | tree.BlockDef():
                 self._formals(item.formals)
                 name = item.name.name
-                if name in LAYERS:
+                if name in LAYERS.own:
                     message = f"`{name}` is a layer of netc too; here your own is meant"
                     self.problems.add(SourceError("W602", message, item.name.span, severity="note"))
                 self._own(module, "functions", item.name, Function(item, module, position), position)
@@ -159,7 +159,7 @@ class Loader:
         callee = item.value.callee
         schema = SOURCES.get(callee.name)
         if schema is None:
-            hint = foreign.use(callee.name, SOURCES) or f"there are {', '.join(SOURCES)}"
+            hint = SOURCES.credited(foreign.use(callee.name, SOURCES)) or f"there are {', '.join(SOURCES)}"
             self.problems.add(SourceError("E410", f"there is no data source `{callee.name}`", callee.span, hint))
             return None
         signature = signature_of(schema)

@@ -13,7 +13,7 @@ from .axes import along, refuse
 from .base import layer, parameter
 
 
-@layer("ReLU", elementwise=True)
+@layer("ReLU", elementwise=True, policy="narrow")
 def relu(x: Node, *, negative_slope: float = 0.0) -> Node:
     """max(x, 0) + negative_slope * min(x, 0)   (Caffe: ReLU)
 
@@ -24,7 +24,7 @@ def relu(x: Node, *, negative_slope: float = 0.0) -> Node:
     return expr.where(x > 0.0, x, x * negative_slope)
 
 
-@layer("PReLU", params=("weight",))
+@layer("PReLU", params=("weight",), policy="narrow")
 def prelu(x: Node, *, channel_shared: bool = False) -> Node:
     """max(x, 0) + weight * min(x, 0)   (Caffe: PReLU)
 
@@ -35,26 +35,26 @@ def prelu(x: Node, *, channel_shared: bool = False) -> Node:
     return expr.where(x > 0.0, x, x * along(slope, len(x.shape), 0 if channel_shared else 1))
 
 
-@layer("ELU", elementwise=True)
+@layer("ELU", elementwise=True, policy="narrow")
 def elu(x: Node, *, alpha: float = 1.0) -> Node:
     """x where x > 0, else alpha * (exp(x) - 1)   (Caffe: ELU)"""
     # The exponential is taken of min(x, 0), so that large x does not make infinity times 0 in the gradient.
     return expr.where(x > 0.0, x, (ops.exp(expr.minimum(x, 0.0)) - 1.0) * alpha)
 
 
-@layer("Sigmoid", elementwise=True)
+@layer("Sigmoid", elementwise=True, policy="narrow")
 def sigmoid(x: Node) -> Node:
     """1 / (1 + exp(-x))   (Caffe: Sigmoid)"""
     return expr.sigmoid(x)
 
 
-@layer("TanH", elementwise=True)
+@layer("TanH", elementwise=True, policy="narrow")
 def tanh(x: Node) -> Node:
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x))   (Caffe: TanH)"""
     return ops.tanh(x)
 
 
-@layer("BNLL", elementwise=True)
+@layer("BNLL", elementwise=True, policy="narrow")
 def softplus(x: Node) -> Node:
     """log(1 + exp(x))   (Caffe: BNLL)"""
     # Both choices take the branch of x = 0 whose gradients add up to 1/2 there, as |x| would not.
@@ -62,13 +62,13 @@ def softplus(x: Node) -> Node:
     return expr.where(positive, x, 0.0) + ops.log(ops.exp(expr.where(positive, -x, x)) + 1.0)
 
 
-@layer("Swish", elementwise=True)
+@layer("Swish", elementwise=True, policy="narrow")
 def swish(x: Node, *, beta: float = 1.0) -> Node:
     """x * sigmoid(beta * x)   (Caffe: Swish)"""
     return x * expr.sigmoid(x if beta == 1.0 else x * beta)
 
 
-@layer("Clip", elementwise=True)
+@layer("Clip", elementwise=True, policy="narrow")
 def clip(x: Node, *, min: float, max: float) -> Node:
     """min(max(x, min), max)   (Caffe: Clip)
 
@@ -78,7 +78,7 @@ def clip(x: Node, *, min: float, max: float) -> Node:
     return expr.maximum(expr.minimum(x, max), min)
 
 
-@layer("Threshold", elementwise=True)
+@layer("Threshold", elementwise=True, policy="narrow")
 def threshold(x: Node, *, threshold: float = 0.0) -> Node:
     """1 where x > threshold, else 0   (Caffe: Threshold)
 

@@ -154,7 +154,7 @@ def max_reduce(x: Node, *, axis: PerAxis | None = None, keepdims: bool = False) 
     return expr.max(x, axis, keepdims=keepdims)
 
 
-@layer("Eltwise")
+@layer("Eltwise", policy="narrow")
 def eltwise(
     *xs: Node, operation: Literal["sum", "prod", "max"] = "sum", coeff: tuple[float, ...] | None = None
 ) -> Node:

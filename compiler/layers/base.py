@@ -16,11 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from ..graph import Node
+from ..packages import Registry
 from ..spec import Filler
 
+# What a layer takes and hands on in mixed precision: numbers of 16 bits (`narrow`), or f32 where small differences
+# matter; `between`, as arithmetic between layers: of 16 bits where its result goes into a layer of 16 bits. Inside of a
+# layer only the operands of products are of 16 bits.
+Policy = Literal["narrow", "f32", "between"]
 # A setting with one value for all axes or one for each: `kernel: 5` or `kernel: [3, 1]`.
 PerAxis = int | tuple[int, ...]
 
@@ -83,7 +88,7 @@ class Layer:
     caffe: the Caffe types it stands for. elementwise: may be used in an `op`'s body (pointwise functions and
     reductions). params: the names of all parameters and statistics that it may make, in the order in which `lr: [1, 2]`
     counts the parameters; a call may set each of the parameters by name, and a layer with any counts as one that has
-    parameters where layers are named.
+    parameters where layers are named. policy: see `Policy`.
     """
 
     name: str
@@ -92,27 +97,30 @@ class Layer:
     caffe: tuple[str, ...]
     elementwise: bool
     params: tuple[str, ...] = ()
+    policy: Policy = "between"
 
     @property
     def doc(self) -> str:
         return inspect.getdoc(self.function) or ""
 
 
-LAYERS: dict[str, Layer] = {}
+LAYERS: Registry[Layer] = Registry("netc.layers")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def layer(
-    *caffe: str, name: str | None = None, elementwise: bool = False, params: tuple[str, ...] = ()
+    *caffe: str,
+    name: str | None = None,
+    elementwise: bool = False,
+    params: tuple[str, ...] = (),
+    policy: Policy = "between",
 ) -> Callable[[F], F]:
     """Register a function as a layer under its own name (a trailing underscore is dropped)."""
 
     def enter(function: F) -> F:
         key = name or function.__name__.rstrip("_")
-        if key in LAYERS:
-            raise ValueError(f"layer {key} is defined twice")
         signature = inspect.signature(function, eval_str=True)
-        LAYERS[key] = Layer(key, function, signature, caffe, elementwise, params)
+        LAYERS.enter(key, Layer(key, function, signature, caffe, elementwise, params, policy))
         return function
 
     return enter

@@ -31,7 +31,7 @@ def _divides(channels: int, group: int, what: str) -> None:
     refuse(channels % group != 0, f"{channels} {what} do not divide into {group} groups")
 
 
-@layer("Convolution", params=("weight", "bias"))
+@layer("Convolution", params=("weight", "bias"), policy="narrow")
 def conv(
     x: Node,
     *,
@@ -66,7 +66,7 @@ def conv(
     return _finished(ops.conv(folded, weight, stride=s, pad=p, dilation=d, groups=group), out, bias, batch)
 
 
-@layer("Deconvolution", params=("weight", "bias"))
+@layer("Deconvolution", params=("weight", "bias"), policy="narrow")
 def deconv(
     x: Node,
     *,
@@ -99,7 +99,7 @@ def deconv(
     return _finished(y, out, bias, batch)
 
 
-@layer("Im2col")
+@layer("Im2col", policy="narrow")
 def im2col(x: Node, *, kernel: PerAxis, stride: PerAxis = 1, pad: PerAxis = 0, dilation: PerAxis = 1) -> Node:
     """y[c * K + k, p] = x[c, stride * p + dilation * k - pad]   (Caffe: Im2col)
 

@@ -11,7 +11,7 @@ from ..schema.ranges import AtLeastOne
 from .base import layer, parameter
 
 
-@layer("InnerProduct", params=("weight", "bias"))
+@layer("InnerProduct", params=("weight", "bias"), policy="narrow")
 def linear(x: Node, *, out: AtLeastOne, bias: bool = True, axis: int = 1, transpose: bool = False) -> Node:
     """y = x W' + b   (Caffe: InnerProduct)
 
@@ -27,7 +27,7 @@ def linear(x: Node, *, out: AtLeastOne, bias: bool = True, axis: int = 1, transp
     return expr.reshape(y, (*batch, out))
 
 
-@layer("Embed", params=("weight", "bias"))
+@layer("Embed", params=("weight", "bias"), policy="narrow")
 def embed(x: Node, *, size: AtLeastOne, out: AtLeastOne, bias: bool = True) -> Node:
     """y[i] = W[x[i]] + b   (Caffe: Embed)
 

@@ -73,7 +73,7 @@ def unignored(label: Node, ignore: int | None) -> Node | None:
     return None if ignore is None else expr.logical_not(expr.equal(label, ignore))
 
 
-@layer("SoftmaxWithLoss")
+@layer("SoftmaxWithLoss", policy="f32")
 def softmax_loss(
     x: Node,
     label: Node,
@@ -97,7 +97,7 @@ def softmax_loss(
     return normalized(loss, unignored(target, ignore), normalization, math.prod(x.shape[:at]))
 
 
-@layer("SigmoidCrossEntropyLoss")
+@layer("SigmoidCrossEntropyLoss", policy="f32")
 def sigmoid_loss(
     x: Node, target: Node, *, ignore: int | None = None, normalization: Normalization = "batch_size"
 ) -> Node:
@@ -121,7 +121,7 @@ def _alike(b: Node, a: Node) -> Node:
     return expr.reshape(b, a.shape)
 
 
-@layer("EuclideanLoss")
+@layer("EuclideanLoss", policy="f32")
 def euclidean_loss(a: Node, b: Node) -> Node:
     """sum (a - b) ** 2 / (2 N)   (Caffe: EuclideanLoss)
 
@@ -131,7 +131,7 @@ def euclidean_loss(a: Node, b: Node) -> Node:
     return expr.sum(difference * difference) * (0.5 / a.shape[0])
 
 
-@layer("HingeLoss")
+@layer("HingeLoss", policy="f32")
 def hinge_loss(x: Node, label: Node, *, norm: Literal["l1", "l2"] = "l1") -> Node:
     """sum max(0, 1 - s * x) / N, or its squares with norm: l2; s is 1 at the label, else -1   (Caffe: HingeLoss)"""
     flat = rows(x)
@@ -140,7 +140,7 @@ def hinge_loss(x: Node, label: Node, *, norm: Literal["l1", "l2"] = "l1") -> Nod
     return expr.sum(margin * margin if norm == "l2" else margin) * (1.0 / x.shape[0])
 
 
-@layer("ContrastiveLoss")
+@layer("ContrastiveLoss", policy="f32")
 def contrastive_loss(a: Node, b: Node, similar: Node, *, margin: NotNegative = 1.0, legacy: bool = False) -> Node:
     """sum (y * d ** 2 + (1 - y) * max(margin - d, 0) ** 2) / (2 N), d = |a - b|   (Caffe: ContrastiveLoss)
 
@@ -160,7 +160,7 @@ def contrastive_loss(a: Node, b: Node, similar: Node, *, margin: NotNegative = 1
     return expr.sum(expr.where(different, apart, square)) * (0.5 / a.shape[0])
 
 
-@layer("InfogainLoss")
+@layer("InfogainLoss", policy="f32")
 def infogain_loss(
     x: Node,
     label: Node,
@@ -190,7 +190,7 @@ def infogain_loss(
     return normalized(loss, unignored(target, ignore), normalization, math.prod(x.shape[:at]))
 
 
-@layer("MultinomialLogisticLoss")
+@layer("MultinomialLogisticLoss", policy="f32")
 def multinomial_loss(p: Node, label: Node) -> Node:
     """-sum log(max(p[label], 1e-20)) / N   (Caffe: MultinomialLogisticLoss)
 

@@ -14,7 +14,7 @@ from .shape import concat
 MAX_TOP = 1000
 
 
-@layer("Accuracy")
+@layer("Accuracy", policy="f32")
 def accuracy(
     x: Node, label: Node, *, top_k: int = 1, axis: int = 1, ignore: int | None = None, per_class: bool = False
 ) -> Node | tuple[Node, Node]:
@@ -47,7 +47,7 @@ def accuracy(
     return value, found / expr.maximum(1.0, seen)
 
 
-@layer("ArgMax")
+@layer("ArgMax", policy="f32")
 def argmax(x: Node, *, top_k: int = 1, axis: int | None = None, values: bool = False) -> Node | tuple[Node, Node]:
     """The index of the largest element, of the next largest, … top_k of them   (Caffe: ArgMax)
 

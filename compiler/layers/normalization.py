@@ -13,7 +13,7 @@ from .axes import along, refuse
 from .base import commit, layer, parameter, statistic, training
 
 
-@layer("Softmax")
+@layer("Softmax", policy="f32")
 def softmax(x: Node, *, axis: int = 1) -> Node:
     """exp(x - max x) / sum exp(x - max x), along axis   (Caffe: Softmax)"""
     # The maximum is stopped: the result does not depend on it.
@@ -31,7 +31,7 @@ def _moments(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node, Node]:
     return mean, x - mean, expr.mean(deviation * deviation, axes, keepdims=True)
 
 
-@layer("BatchNorm", params=("weight", "bias", "mean", "variance", "factor"))
+@layer("BatchNorm", params=("weight", "bias", "mean", "variance", "factor"), policy="narrow")
 def batch_norm(
     x: Node,
     *,
@@ -75,7 +75,7 @@ def batch_norm(
     return y if shift is None else y + shift
 
 
-@layer("MVN")
+@layer("MVN", policy="narrow")
 def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = False, eps: NotNegative = 1e-9) -> Node:
     """(x - mean) / (sqrt(variance) + eps), for each item and channel   (Caffe: MVN)
 
@@ -91,7 +91,7 @@ def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = Fal
     return centred * (1.0 / ops.surrogate(deviation, variance * (0.5 / expr.stop(deviation))))
 
 
-@layer("LRN")
+@layer("LRN", policy="narrow")
 def lrn(
     x: Node,
     *,

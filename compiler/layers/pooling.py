@@ -101,7 +101,7 @@ def _last(windows: Node, rank: int) -> tuple[int, ...]:
     return tuple(range(rank, len(windows.shape)))
 
 
-@layer("Pooling")
+@layer("Pooling", policy="narrow")
 def max_pool(
     x: Node,
     *,
@@ -122,7 +122,7 @@ def max_pool(
     return expr.max(seen, _last(seen, len(x.shape)))
 
 
-@layer("Pooling")
+@layer("Pooling", policy="narrow")
 def avg_pool(
     x: Node,
     *,
@@ -146,7 +146,7 @@ def avg_pool(
     return total / expr.array(counts, x.dtype)
 
 
-@layer("SPP")
+@layer("SPP", policy="narrow")
 def spp(x: Node, *, height: AtLeastOne, pool: Literal["max", "avg"] = "max") -> Node:
     """The input pooled into 1, 2 x 2, 4 x 4, … bins, flattened and joined: (N, C * bins)   (Caffe: SPP)
 

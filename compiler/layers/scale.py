@@ -25,7 +25,7 @@ def _spread(small: Node, x: Node, axis: int) -> Node:
     return along(small, len(x.shape), axis)
 
 
-@layer("Scale", params=("weight", "bias"))
+@layer("Scale", params=("weight", "bias"), policy="narrow")
 def scale(x: Node, *, axis: int = 1, num_axes: int = 1, bias: bool = False, by: Node | None = None) -> Node:
     """x * weight + bias, spread from axis on   (Caffe: Scale)
 
@@ -38,7 +38,7 @@ def scale(x: Node, *, axis: int = 1, num_axes: int = 1, bias: bool = False, by: 
     return y + _spread(parameter("bias", weight.shape, constant()), x, at) if bias else y
 
 
-@layer("Bias", params=("bias",))
+@layer("Bias", params=("bias",), policy="narrow")
 def bias(x: Node, *, axis: int = 1, num_axes: int = 1, by: Node | None = None) -> Node:
     """x + bias, spread from axis on   (Caffe: Bias)
 
@@ -48,7 +48,7 @@ def bias(x: Node, *, axis: int = 1, num_axes: int = 1, by: Node | None = None) -
     return x + _spread(parameter("bias", _span(x, at, num_axes), constant()) if by is None else by, x, at)
 
 
-@layer("Dropout")
+@layer("Dropout", policy="narrow")
 def dropout(x: Node, *, ratio: Share = 0.5) -> Node:
     """x * keep / (1 - ratio), keep 0 with probability ratio, else 1; x in test mode   (Caffe: Dropout)"""
     # The mask compares whole numbers, so it is the same on every target.

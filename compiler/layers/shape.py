@@ -14,7 +14,7 @@ from .base import PerAxis, layer
 MAX_PARTS = 1000
 
 
-@layer("Concat")
+@layer("Concat", policy="narrow")
 def concat(*xs: Node, axis: int = 1) -> Node:
     """x[0], x[1], … one after the other along axis   (Caffe: Concat)"""
     refuse(not xs, "nothing to join")
@@ -25,7 +25,7 @@ def concat(*xs: Node, axis: int = 1) -> Node:
     return xs[0] if len(xs) == 1 else ops.concat(*xs, axis=at)
 
 
-@layer("Slice")
+@layer("Slice", policy="narrow")
 def split(x: Node, *, parts: int | None = None, at: PerAxis | None = None, axis: int = 1) -> tuple[Node, ...]:
     """x[…, at[i-1] : at[i], …] along axis, or `parts` equal ones   (Caffe: Slice)"""
     along = expr.axis_of(axis, len(x.shape))
@@ -45,7 +45,7 @@ def split(x: Node, *, parts: int | None = None, at: PerAxis | None = None, axis:
     return tuple(expr.cut(x, along, a, b) for a, b in pairwise(edges))
 
 
-@layer("Flatten")
+@layer("Flatten", policy="narrow")
 def flatten(x: Node, *, axis: int = 1, end_axis: int = -1) -> Node:
     """The axes from axis to end_axis become one   (Caffe: Flatten)"""
     rank = len(x.shape)
@@ -54,7 +54,7 @@ def flatten(x: Node, *, axis: int = 1, end_axis: int = -1) -> Node:
     return expr.reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
-@layer("Reshape")
+@layer("Reshape", policy="narrow")
 def reshape(x: Node, *, shape: PerAxis, axis: int = 0, num_axes: int = -1) -> Node:
     """x in another shape; 0 keeps a size, -1 is what is left   (Caffe: Reshape)
 
@@ -80,7 +80,7 @@ def reshape(x: Node, *, shape: PerAxis, axis: int = 0, num_axes: int = -1) -> No
     return expr.reshape(x, (*x.shape[:start], *(count // known if n == -1 else n for n in sizes), *x.shape[end:]))
 
 
-@layer("Tile")
+@layer("Tile", policy="narrow")
 def tile(x: Node, *, tiles: AtLeastOne, axis: int = 1) -> Node:
     """x, x, … tiles times along axis   (Caffe: Tile)"""
     at = expr.axis_of(axis, len(x.shape))
@@ -89,7 +89,7 @@ def tile(x: Node, *, tiles: AtLeastOne, axis: int = 1) -> Node:
     return expr.reshape(many, (*before, tiles * after[0], *after[1:]))
 
 
-@layer("Crop")
+@layer("Crop", policy="narrow")
 def crop(x: Node, like: Node, *, axis: int = 2, offset: PerAxis = 0) -> Node:
     """x[…, offset : offset + size, …], sizes as those of `like` from axis on   (Caffe: Crop)"""
     at = expr.axis_of(axis, len(x.shape))
@@ -104,7 +104,7 @@ def crop(x: Node, like: Node, *, axis: int = 2, offset: PerAxis = 0) -> Node:
     return ops.slice_(x, start=offsets, stop=stop, step=(1,) * len(stop))
 
 
-@layer("BatchReindex")
+@layer("BatchReindex", policy="narrow")
 def batch_reindex(x: Node, index: Node) -> Node:
     """x[index]: items of the batch chosen by number, also several times   (Caffe: BatchReindex)"""
     refuse(len(index.shape) != 1, f"the index is {index.type}, it must have one axis")

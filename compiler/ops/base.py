@@ -7,13 +7,15 @@ stand together. Calling it makes a node and checks it at once. How a target writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...grammar.source import UserError
 from ..graph import Node, count_node, current_origin
+from ..packages import Registry
 from ..types import TensorType, TupleType
 from .rounding import Rounding
 
@@ -43,6 +45,18 @@ class TypeRuleError(Exception):
         self.span = span
 
 
+@dataclass(frozen=True)
+class Spelled:
+    """How a target writes an elementwise op of a package.
+
+    text: a call, with {0}, {1}, … for its operands, and for numpy {out} for the array that it fills. helper: a function
+    `NAME` that the text calls, whole; the op's name is put into both.
+    """
+
+    text: str
+    helper: str = ""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Op:
     """One primitive.
@@ -54,6 +68,7 @@ class Op:
     rounding                              how far results may lie off; None: that is said of what is inside
     policy                                what it does with numbers of 16 bits
     commutes                              whether its two operands may be exchanged, gradient and all
+    spelled                               of an op from outside: how each target writes it; netc's stand in tables there
     """
 
     name: str
@@ -65,6 +80,7 @@ class Op:
     rounding: Rounding | None
     policy: Policy = "f32"
     commutes: bool = False
+    spelled: Mapping[str, Spelled] = field(default_factory=dict)
 
     def __call__(self, *inputs: Node, **attrs: Any) -> Node:
         count_node()
@@ -75,18 +91,25 @@ class Op:
             raise TypeRuleError(f"{self.name}: {error.message}", error.span or origin.span) from None
         return Node(self, inputs, attrs, result, origin)
 
+    def written(self, target: str) -> Spelled:
+        """How a target writes an op that says so itself; UserError where it does not."""
+        found = self.spelled.get(target)
+        if found is None:
+            targets = f"only for {' and '.join(self.spelled)}" if self.spelled else "for none"
+            raise UserError(f"the op `{self.name}` is not written for the target {target}, {targets}")
+        text, helper = (part.replace("NAME", f"op_{self.name}") for part in (found.text, found.helper))
+        return Spelled(text, helper)
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
 
-OPS: dict[str, Op] = {}
+OPS: Registry[Op] = Registry("netc.ops")
 
 
 def register(op: Op) -> Op:
     """Enter an op in the table; a name can be taken once."""
-    if op.name in OPS:
-        raise ValueError(f"op {op.name} is defined twice")
-    OPS[op.name] = op
+    OPS.enter(op.name, op)
     return op
 
 

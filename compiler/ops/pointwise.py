@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..graph import Node
 from ..types import FLOATS, NUMPY_DTYPES, TensorType
-from .base import Array, Op, Policy, Vjp, check, register
+from .base import Array, Op, Policy, Spelled, Vjp, check, register
 from .rounding import (
     DIVISION,
     ELEMENTARY,
@@ -29,18 +29,18 @@ from .rounding import (
 from .source import const, splat
 
 
-def _same(*types: TensorType) -> TensorType:
+def same(*types: TensorType) -> TensorType:
     check(all(t == types[0] for t in types), f"operands differ: {', '.join(map(str, types))}")
     return types[0]
 
 
-def _float(*types: TensorType) -> TensorType:
+def floating(*types: TensorType) -> TensorType:
     check(types[0].is_float, f"needs floating-point numbers, not {types[0]}")
-    return _same(*types)
+    return same(*types)
 
 
 def _compared(*types: TensorType) -> TensorType:
-    return _same(*types).with_dtype("bool")
+    return same(*types).with_dtype("bool")
 
 
 def pointwise(
@@ -49,16 +49,19 @@ def pointwise(
     vjp: Vjp | None,
     rounding: Rounding,
     *,
-    infer: Callable[..., TensorType] = _same,
+    infer: Callable[..., TensorType] = same,
     flops: int = 1,
     policy: Policy | None = None,
     commutes: bool = False,
+    spelled: Mapping[str, Spelled] | None = None,
 ) -> Op:
     """Register an elementwise op: `flops` operations an element, in f32 where it rounds."""
+
+    def cost(y: TensorType, *_: TensorType, **__: Any) -> int:
+        return flops * y.count
+
     policy = policy or ("f32" if rounding.own else "exact")
-    return register(
-        Op(name, "pointwise", infer, numpy, vjp, lambda y, *_, **__: flops * y.count, rounding, policy, commutes)
-    )
+    return register(Op(name, "pointwise", infer, numpy, vjp, cost, rounding, policy, commutes, spelled or {}))
 
 
 def like(x: Node, value: float) -> Node:
@@ -66,7 +69,7 @@ def like(x: Node, value: float) -> Node:
     return const(value=value, shape=x.shape, dtype=x.dtype)
 
 
-def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     """numpy's meaning without its warnings: infinities and NaN are values here, as they are on a GPU."""
 
     def call(*arrays: Array) -> Any:
@@ -86,7 +89,7 @@ add: Op = pointwise(
 )
 mul: Op = pointwise(
     "mul",
-    _quiet(np.multiply),
+    quiet(np.multiply),
     lambda g, y, a, b: (mul(g, b), mul(g, a)),
     Rounding(bilinear, units(1.0)),
     commutes=True,
@@ -100,10 +103,10 @@ def _div_spread(at: Evaluation, ea: Array, eb: Array) -> Array:
 
 div: Op = pointwise(
     "div",
-    _quiet(np.divide),
+    quiet(np.divide),
     lambda g, y, a, b: (div(g, b), neg(div(mul(g, y), b))),
     Rounding(_div_spread, units(DIVISION)),
-    infer=_float,
+    infer=floating,
     flops=4,
 )
 neg: Op = pointwise("neg", np.negative, lambda g, y, x: (neg(g),), Rounding(first))
@@ -111,10 +114,10 @@ neg: Op = pointwise("neg", np.negative, lambda g, y, x: (neg(g),), Rounding(firs
 # x log2(e) is rounded before 2 is raised to it: that is |x| units more.
 exp: Op = pointwise(
     "exp",
-    _quiet(np.exp),
+    quiet(np.exp),
     lambda g, y, x: (mul(g, y),),
     Rounding(lambda at, e: at.value * np.expm1(e), lambda at: (ELEMENTARY + at.size(0)) * at.rounded),
-    infer=_float,
+    infer=floating,
     flops=8,
 )
 
@@ -127,18 +130,18 @@ def _log_spread(at: Evaluation, e: Array) -> Array:
 # The GPU's logarithm has an absolute error near 1.
 log: Op = pointwise(
     "log",
-    _quiet(np.log),
+    quiet(np.log),
     lambda g, y, x: (div(g, x),),
     Rounding(_log_spread, lambda at: ELEMENTARY * (at.rounded + at.unit)),
-    infer=_float,
+    infer=floating,
     flops=8,
 )
 sqrt: Op = pointwise(
     "sqrt",
-    _quiet(np.sqrt),
+    quiet(np.sqrt),
     lambda g, y, x: (div(mul(g, like(g, 0.5)), y),),
     Rounding(lambda at, e: np.fmin(np.sqrt(e), e / at.value), units(ROOT)),
-    infer=_float,
+    infer=floating,
     flops=4,
 )
 tanh: Op = pointwise(
@@ -146,10 +149,10 @@ tanh: Op = pointwise(
     np.tanh,
     lambda g, y, x: (mul(g, add(like(y, 1.0), neg(mul(y, y)))),),
     Rounding(lambda at, e: e * (1 - np.tanh(np.maximum(at.size(0) - e, 0.0)) ** 2), units(ELEMENTARY)),
-    infer=_float,
+    infer=floating,
     flops=8,
 )
-floor: Op = pointwise("floor", np.floor, None, Rounding(turned=lambda at: stepped(at, np.floor)), infer=_float)
+floor: Op = pointwise("floor", np.floor, None, Rounding(turned=lambda at: stepped(at, np.floor)), infer=floating)
 
 
 def _compared_turned(at: Evaluation) -> Bound:
@@ -214,7 +217,7 @@ def _pow_rounding(at: Evaluation) -> Array:
     return np.asarray((POWER + 2 * np.abs(at.x(1) * np.log2(np.where(a > 0, a, 1.0)))) * at.rounded)
 
 
-pow_: Op = pointwise("pow", _quiet(np.power), _pow_vjp, Rounding(_pow_spread, _pow_rounding), infer=_float, flops=16)
+pow_: Op = pointwise("pow", quiet(np.power), _pow_vjp, Rounding(_pow_spread, _pow_rounding), infer=floating, flops=16)
 
 
 def _abs_vjp(g: Node, y: Node, x: Node) -> tuple[Node]:
@@ -227,7 +230,7 @@ abs_: Op = pointwise("abs", np.abs, _abs_vjp, Rounding(first))
 
 def _where_type(c: TensorType, a: TensorType, b: TensorType) -> TensorType:
     check(c.dtype == "bool" and c.shape == a.shape, f"the condition is {c}, the values are {a}")
-    return _same(a, b)
+    return same(a, b)
 
 
 def _where_spread(at: Evaluation, _: Array, a: Array, b: Array) -> Array:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
 from ..graph import Node
+from ..packages import Registry
 from ..spec import Filler
 from . import synonyms as foreign
 from .settings import ANY, UNKNOWN, FillerKind, Kind, Mismatch, describe, kind_of
@@ -320,7 +321,9 @@ def read_use(
         reader.report(SourceError("E207", f"a {what} is wanted here", expr.span, hint))
         return None
     if callee.name not in table:
-        hint = foreign.then(foreign.use(callee.name, table), f"{what}s: {', '.join(table)}")
+        near = foreign.use(callee.name, table)
+        near = table.credited(near) if isinstance(table, Registry) else near
+        hint = foreign.then(near, f"{what}s: {', '.join(table)}")
         reader.report(SourceError("E203", f"`{callee.name}` is not a {what}", callee.span, hint))
         return None
     if isinstance(expr, tree.Call) and expr.label is not None:

@@ -7,26 +7,44 @@ The formulas of solvers are graphs (`passes/training/formulas.py`), the rate of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from ..packages import Registry
 from .ranges import AtLeastOne, Count, NotNegative, Part, Share
 
 Regularization = Literal["l2", "l1"]
 
-SOLVERS: dict[str, Callable[..., None]] = {}
-SCHEDULES: dict[str, Callable[..., None]] = {}
+Settings = Callable[..., None]
 
 
-def _enter(table: dict[str, Callable[..., None]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def enter(function: Callable[..., None]) -> Callable[..., None]:
-        table[function.__name__] = function
-        return function
+@dataclass(frozen=True)
+class Solver:
+    """A solver of another package: its settings, with the formula as a docstring, and the formula as a graph."""
 
-    return enter
+    settings: Settings
+    formula: Any  # a Formula of passes/training/formulas.py, which is imported when there is something to train
 
 
-_solver = _enter(SOLVERS)
-_schedule = _enter(SCHEDULES)
+def _of_a_package(found: object) -> Settings:
+    if not isinstance(found, Solver):
+        raise TypeError("it is no `Solver`")
+    return found.settings
+
+
+SOLVERS: Registry[Settings] = Registry("netc.solvers", take=_of_a_package)
+SCHEDULES: dict[str, Settings] = {}
+
+
+def _solver(function: Settings) -> Settings:
+    SOLVERS.enter(function.__name__, function)
+    return function
+
+
+def _schedule(function: Settings) -> Settings:
+    SCHEDULES[function.__name__] = function
+    return function
+
 
 # In all formulas w is a parameter, r the rate of the step times the parameter's `lr`, and g its gradient: clipped,
 # divided by `accumulate`, plus weight_decay * decay * w (l2) or * sign(w) (l1).

@@ -10,8 +10,9 @@ setting takes: a `Literal` one of a few words, `Name` a bare word or a string, a
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from ..packages import Registry
 from .ranges import AtLeastOne, Count, Part
 
 
@@ -27,13 +28,15 @@ class SourceSchema:
 
     `columns` maps the names of its columns to the shape of one record where every file of that source has it, else to
     None; it is empty where the file names the columns. What is not `readable` is checked, but cannot be opened yet.
+    opener: of a source of another package, as those of `netc.runtime.data`.
     """
 
     name: str
     function: Callable[..., None]
     doc: str
     columns: dict[str, tuple[int, ...] | None]
-    readable: bool
+    readable: bool = True
+    opener: Callable[..., Any] | None = None
 
     @property
     def settings(self) -> dict[str, inspect.Parameter]:
@@ -41,7 +44,13 @@ class SourceSchema:
         return dict(inspect.signature(self.function).parameters)
 
 
-SOURCES: dict[str, SourceSchema] = {}
+def _of_a_package(found: object) -> SourceSchema:
+    if not isinstance(found, SourceSchema) or found.opener is None:
+        raise TypeError("it is no `source_of(…)` with an opener")
+    return found
+
+
+SOURCES: Registry[SourceSchema] = Registry("netc.sources", take=_of_a_package)
 
 
 def _batching(
@@ -77,19 +86,32 @@ def _pixels(
 COMMON = _batching, _pixels
 
 
-def _source(
-    *shared: Callable[..., None], columns: dict[str, tuple[int, ...] | None] | None = None, readable: bool = True
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the settings that sources share to a function's signature and register it as the source of its name."""
+def source_of(
+    *shared: Callable[..., None],
+    columns: dict[str, tuple[int, ...] | None] | None = None,
+    readable: bool = True,
+    opener: Callable[..., Any] | None = None,
+) -> Callable[[Callable[..., None]], SourceSchema]:
+    """The schema of a source that a function declares, with the settings that sources share added to its signature."""
 
-    def register(declare: Callable[..., None]) -> Callable[..., None]:
+    def schema(declare: Callable[..., None]) -> SourceSchema:
         own = list(inspect.signature(declare).parameters.values())
         for function in shared:
             own += inspect.signature(function).parameters.values()
         declare.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
         doc = inspect.cleandoc(declare.__doc__ or "")
-        SOURCES[declare.__name__] = SourceSchema(declare.__name__, declare, doc, columns or {}, readable)
-        return declare
+        return SourceSchema(declare.__name__, declare, doc, columns or {}, readable, opener)
+
+    return schema
+
+
+def _source(*shared: Callable[..., None], **more: Any) -> Callable[[Callable[..., None]], SourceSchema]:
+    """Register the source of a function's name, which the runtime opens under that name."""
+
+    def register(declare: Callable[..., None]) -> SourceSchema:
+        found = source_of(*shared, **more)(declare)
+        SOURCES.enter(found.name, found)
+        return found
 
     return register
 

@@ -1,8 +1,9 @@
-"""`netc explain`: more about an error code, or why what was fused or simplified in a net and what was not."""
+"""`netc explain`: more about an error code or a layer, or why what was fused or simplified in a net, and what not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
     from ..compiler.program import Decision
 
 
-@click.command("explain", short_help="More on an error code, or on fusion.")
-@click.argument("what", metavar="CODE|FILE.net")
+@click.command("explain", short_help="More on an error code, a layer, or on fusion.")
+@click.argument("what", metavar="CODE|NAME|FILE.net")
 @program("outputs", *MACHINE, "threads", *NUMBERS, mode="train")
 @choice_of_arch
 @click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not. Laws at each place.")
 @click.option("--laws", is_flag=True, help="The laws of arithmetic that were applied, or refused, in place of fusion.")
 @as_json
 def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json_: bool) -> None:
-    """Explain an error code (E310), or for a net each edge that could be fused: done, or why not.
+    """Explain an error code (E310), a layer, solver or data source (relu), or for a net what was fused, and what not.
 
     The ledger of fusion says each law or reason once, and under it for each layer, or pair of layers, the edges from op
     to op; for those that were fused, the bytes of memory traffic that this saves. --json has every edge. With --arch
@@ -81,15 +82,33 @@ def _rows(ledger: Sequence[Decision]) -> list[dict[str, Any]]:
 
 
 def _code(text: str, json_: bool) -> None:
+    """What there is by a name, or an error code."""
     from ..grammar.codes import CODES
 
     code = text.upper()
     if code not in CODES:
-        near = suggest(code, CODES)
-        raise UserError(f"`{text}` is neither an error code nor a .net file{f'; {near}' if near else ''}")
+        _named(text, json_)
+        return
     nothing_beside(f"the error code {code}", "what", "json_")
     title, words = CODES[code].title, CODES[code].text
     if json_:
         print_json({"code": code, "title": title, "text": words})
     else:
         click.echo(f"{code}: {title}\n\n{words}")
+
+
+def _named(name: str, json_: bool) -> None:
+    from ..grammar.codes import CODES
+    from ..report.catalogue import entries
+
+    found = list(entries(name))
+    if not found:
+        near = suggest(name.upper(), CODES)
+        raise UserError(f"`{name}` is neither an error code nor a .net file{f'; {near}' if near else ''}")
+    nothing_beside(f"the name {name}", "what", "json_")
+    if json_:
+        print_json([asdict(entry) for entry in found])
+        return
+    for entry in found:
+        of = f" of the package {entry.package}" if entry.package else ""
+        click.echo(f"{entry.name}: {entry.what}{of}\n\n{entry.call}\n\n{entry.text}")

@@ -3,18 +3,23 @@
     python -m netc.report.catalogue > docs/layers.md
 
 Everything is read off the registries: signatures are the settings, docstrings the words. A test holds page and code
-together.
+together. What installed packages declare stands at the end, under their names.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..compiler.graph import Node
 from ..compiler.layers import LAYERS, Layer
+from ..compiler.ops import OPS
+from ..compiler.packages import Registry, declared
+from ..compiler.program import UserError
 from ..compiler.schema.fillers import FILLERS
 from ..compiler.schema.ranges import Range
 from ..compiler.schema.settings import kind_of
@@ -22,6 +27,7 @@ from ..compiler.schema.solvers import SCHEDULES, SOLVERS
 from ..compiler.schema.sources import SOURCES
 from ..compiler.spec import Filler
 
+V = TypeVar("V")
 # The headings, by the module in compiler/layers that holds the layers.
 FAMILIES = {
     "convolution": "Convolution",
@@ -37,8 +43,8 @@ FAMILIES = {
 }
 
 
-def page() -> str:
-    """The whole page."""
+def page(packages: bool = True) -> str:
+    """The whole page, with what packages declare, or without it."""
     lines = [
         "# Layers, sources and solvers",
         "",
@@ -49,7 +55,7 @@ def page() -> str:
         "",
     ]
     groups: dict[str, list[Layer]] = {}
-    for layer in LAYERS.values():
+    for layer in _own(LAYERS).values():
         groups.setdefault(layer.function.__module__.rsplit(".", 1)[1], []).append(layer)
     for family in sorted(groups, key=lambda f: [*FAMILIES, f].index(f)):
         lines += [f"## {FAMILIES.get(family, family.capitalize())}", ""]
@@ -58,13 +64,57 @@ def page() -> str:
             if layer.elementwise:
                 lines += ["May stand in the body of an `op`.", ""]
     lines += ["## Sources of data", ""]
-    for source in SOURCES.values():
+    for source in _own(SOURCES).values():
         lines += _entry(source.name, inspect.signature(source.function), source.doc, (), ())
         if not source.readable:
             lines[-1:] = ["", "Checked, but not read by this version.", ""]
-    for title, table in (("Fillers", FILLERS), ("Solvers", SOLVERS), ("TuningFiles", SCHEDULES)):
+    for title, table in (("Fillers", FILLERS), ("Solvers", _own(SOLVERS)), ("Schedules", SCHEDULES)):
         lines += _table(title, table)
+    named = sorted({(one.package, name) for of in declared().values() for name, one in of.items()}) if packages else []
+    for package in dict.fromkeys(package for package, _ in named):
+        lines += [f"## From the package {package}", ""]
+        for entry in (entry for of, name in named if of == package for entry in entries(name)):
+            lines += [f"### {entry.name}: {entry.what}", "", f"`{entry.call}`", "", *_paragraphs(entry.text)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _own(table: Registry[V]) -> Mapping[str, V]:
+    """What netc has itself."""
+    return {name: table[name] for name in table if not table.package(name)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one table has under a name: what it is, how it is called, its docstring, and its package."""
+
+    name: str
+    what: str
+    call: str
+    text: str
+    package: str = ""
+
+
+def entries(name: str) -> Iterator[Entry]:
+    """What there is by a name: layers, data sources, solvers, ops, fillers and schedules."""
+    if name in LAYERS:
+        yield Entry(name, "layer", call(name, LAYERS[name].signature), LAYERS[name].doc, LAYERS.package(name))
+    if name in SOURCES:
+        schema = SOURCES[name]
+        signature = inspect.signature(schema.function)
+        yield Entry(name, "data source", call(name, signature), schema.doc, SOURCES.package(name))
+    tables: dict[str, Mapping[str, Callable[..., Any]]] = {
+        "solver": SOLVERS,
+        "filler": FILLERS,
+        "schedule": SCHEDULES,
+    }
+    for what, table in tables.items():
+        if name in table:
+            signature = inspect.signature(table[name], eval_str=True)
+            package = table.package(name) if isinstance(table, Registry) else ""
+            yield Entry(name, what, call(name, signature), inspect.getdoc(table[name]) or "", package)
+    if name in OPS:
+        text = f"A primitive of the family {OPS[name].family}; the language has it where a layer uses it."
+        yield Entry(name, "op", name, text, OPS.package(name))
 
 
 def _entry(
@@ -136,4 +186,7 @@ def value(default: object) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    try:
+        print(page(), end="")
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ...compiler import expr, ops
 from ...compiler.graph import Node
+from ...compiler.packages import Registry
+from ...compiler.schema.solvers import Solver
 from ...compiler.spec import Use
 
 Histories = tuple[Node, ...]
@@ -94,7 +96,7 @@ def _adamw(s: Scalars, w: Node, g: Node, kept: Histories) -> tuple[Node, Histori
     return step + w * (s.rate * s.decay) if s.decay else step, (m, v)
 
 
-FORMULAS: dict[str, Formula] = {
+OWN = {
     "sgd": Formula(_sgd, lambda solver: 1 if solver["momentum"] else 0),
     "nesterov": Formula(_nesterov, lambda _: 1),
     "adagrad": Formula(_adagrad, lambda _: 1),
@@ -103,3 +105,12 @@ FORMULAS: dict[str, Formula] = {
     "adam": Formula(_adam, lambda _: 2),
     "adamw": Formula(_adamw, lambda _: 2, decoupled=True),
 }
+
+
+def _of_a_package(found: Solver) -> Formula:
+    if not isinstance(found.formula, Formula):
+        raise TypeError("its formula is no `Formula`")
+    return found.formula
+
+
+FORMULAS: Registry[Formula] = Registry("netc.solvers", OWN, _of_a_package)

@@ -2,9 +2,9 @@
 
 `types_of` decides for each layer, `precision` writes the casts into a graph of f32 after the gradient and the update:
 only there is it known what a product of the backward pass reads, and the gradients of parameters, which nobody but the
-update reads, are never narrowed. What a primitive does with 16 bits it says itself (`Op.policy`). Arithmetic on 16
-bits, which a `.net` file may ask for, gets the same meaning. So only choices, movement, casts and operands of products
-are of 16 bits, on every target. In numbers of unlimited precision the pass changes nothing.
+update reads, are never narrowed. What a primitive and a layer do with 16 bits they say themselves (`policy`).
+Arithmetic on 16 bits, which a `.net` file may ask for, gets the same meaning. So only choices, movement, casts and
+operands of products are of 16 bits, on every target. In numbers of unlimited precision the pass changes nothing.
 
 Relies on Micikevicius et al., "Mixed precision training", 2018.
 """
@@ -18,6 +18,7 @@ from typing import Literal
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
+from ...compiler.layers import LAYERS
 from ...compiler.net import Net
 from ...compiler.ops.source import splat
 from ...compiler.types import TensorType
@@ -29,19 +30,6 @@ from .flatten import TOGETHER, part
 
 Precision = Literal["f32", "bf16", "f16"]
 NARROW = frozenset({"bf16", "f16"})
-
-# What a layer takes and hands on, by its kind: 16 bits, or f32 where small differences matter. Inside of a layer only
-# the operands of products are narrow. Any other kind is arithmetic between layers: of 16 bits where its result goes
-# into a layer of 16 bits, f32 where it goes into a loss.
-LAYERS: dict[str, Literal["narrow", "f32"]] = {
-    **dict.fromkeys(("conv", "deconv", "linear", "embed", "im2col", "scale", "bias"), "narrow"),
-    **dict.fromkeys(("batch_norm", "mvn", "lrn", "dropout", "max_pool", "avg_pool", "spp"), "narrow"),
-    **dict.fromkeys(("relu", "prelu", "elu", "sigmoid", "tanh", "softplus", "swish", "clip", "threshold"), "narrow"),
-    **dict.fromkeys(("concat", "split", "flatten", "reshape", "tile", "crop", "batch_reindex", "eltwise"), "narrow"),
-    **dict.fromkeys(("softmax", "argmax", "accuracy"), "f32"),
-    **dict.fromkeys(("softmax_loss", "sigmoid_loss", "euclidean_loss", "hinge_loss"), "f32"),
-    **dict.fromkeys(("contrastive_loss", "infogain_loss", "multinomial_loss"), "f32"),
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,10 @@ def types_of(net: Net, wanted: Precision = "f32") -> Types:
             if x.scope in readers and node.scope != x.scope:
                 readers[x.scope].add(node.scope)
     found: dict[str, str] = {}
-    between = frozenset(name for name, kind in kinds.items() if kind not in LAYERS)
+    layers = {name: LAYERS.met(kind) for name, kind in kinds.items()}
+    # What is no layer's is arithmetic of the file's, too.
+    policies = {name: layer.policy if layer else "between" for name, layer in layers.items()}
+    between = frozenset(name for name, policy in policies.items() if policy == "between")
     for name in reversed(kinds):
         said = [word.removeprefix("dtype:") for word in net.directives.get(name, ()) if word.startswith("dtype:")]
         if said:
@@ -78,7 +69,7 @@ def types_of(net: Net, wanted: Precision = "f32") -> Types:
         elif name in between:
             found[name] = wanted if any(found.get(reader) in NARROW for reader in readers[name]) else "f32"
         else:
-            found[name] = wanted if LAYERS[kinds[name]] == "narrow" else "f32"
+            found[name] = wanted if policies[name] == "narrow" else "f32"
     return Types(found, between, any(node.dtype in NARROW for node in net.graph.order))
 
 

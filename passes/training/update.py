@@ -197,7 +197,7 @@ def _solve(
             g = g * scale
         decay = weight_decay * group.decay
         if decay and not formula.decoupled:
-            g = g + (_sign(w) if solver.get("decay") == "l1" else w) * decay
+            g = g + (expr.sign(w) if solver.get("decay") == "l1" else w) * decay
         scalars = Scalars(solver, rate * group.lr, time, decay)
         step, kept = formula.step(scalars, w, g, at.histories)
         new = [w - step, *kept]
@@ -212,7 +212,3 @@ def _solve(
 
 def _joined(parts: Sequence[Node]) -> Node:
     return parts[0] if len(parts) == 1 else ops.concat(*parts, axis=0)
-
-
-def _sign(x: Node) -> Node:
-    return expr.where(x < 0.0, expr.constant(-1.0, x), expr.where(x > 0.0, expr.constant(1.0, x), 0.0))

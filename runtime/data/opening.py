@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ...compiler.packages import Registry
 from ...compiler.program import UserError
 from ...compiler.spec import DataSpec
 from .arrays import npz
@@ -25,9 +26,10 @@ from .stream import PREFETCH, Stream
 from .synthetic import synthetic
 from .transform import Pixels
 
-OPENERS: Mapping[str, Callable[..., Source]] = {
-    opener.__name__: opener for opener in (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic)
-}
+_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic)
+OPENERS: Registry[Callable[..., Source]] = Registry(
+    "netc.sources", {opener.__name__: opener for opener in _OWN}, take=lambda schema: schema.opener
+)
 
 _CONVERT = "write its images to a folder and use `images` or `image_list`, or its arrays to a file for `npz`"
 LATER: Mapping[str, str] = {

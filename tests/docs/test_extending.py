@@ -34,7 +34,7 @@ def apply(block: Block, tree: Path) -> None:
     if new is not None:
         path = tree / new
         assert not path.exists(), f"{block.name}: {new} is there already"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
     elif added is not None:
         path = tree / added

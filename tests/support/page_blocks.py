@@ -10,7 +10,7 @@ The words after the language say what is done with a block; GitHub does not show
                          numbers stand for any number and `…` for anything
     console run fails    the same, with exit status 2
     python run           run in the same folder; as doctest where it has `>>>`
-    python new=PATH      extending.md: a new file of the tree
+    … new=PATH           extending.md: a new file of the tree
     python add=PATH      extending.md: put at the end of a file of the tree
     diff PATH            extending.md: lines of a file of the tree, those with `+` for those with `-`
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from support.installing import install
 from support.page_blocks import Block, same
 
 PROGRAMS = {"netc": ["-m", "netc"], "python": []}
@@ -19,7 +20,12 @@ def environment_of(checkout: Path, caches: Path) -> dict[str, str]:
     """The surroundings in which a new user reads: no data sets at hand, the netc of that checkout."""
     kept = {key: value for key, value in os.environ.items() if key not in ("NETC_DATA", "COLUMNS", "PYTEST_ADDOPTS")}
     tables = os.environ.get("NETC_CACHE", str(caches))
-    return {**kept, "XDG_CACHE_HOME": str(caches), "NETC_CACHE": tables, "PYTHONPATH": str(checkout)}
+    return {
+        **kept,
+        "XDG_CACHE_HOME": str(caches),
+        "NETC_CACHE": tables,
+        "PYTHONPATH": os.pathsep.join([str(checkout), str(caches / "site")]),
+    }
 
 
 def run(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
@@ -31,13 +37,19 @@ def run(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
 
 
 def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
-    """Each command of a block, and the lines under it; `> FILE` keeps what a command prints."""
+    """Each command of a block, and the lines under it; `> FILE` keeps what a command prints.
+
+    `pip install PROJECT` puts a package where the netc of the page finds it, and downloads nothing.
+    """
     commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
     assert commands, f"{block.name}: a command begins with `$ `"
     for text in commands:
         line, _, expected = text.partition("\n")
         command, _, kept = line.partition(" > ")
         program, *arguments = shlex.split(command)
+        if program == "pip":
+            install(folder / arguments[-1], Path(environment["PYTHONPATH"].split(os.pathsep)[-1]))
+            continue
         assert program in PROGRAMS, f"{block.name}: {program} is not run"
         words = [sys.executable, *PROGRAMS[program], *arguments]
         done = subprocess.run(

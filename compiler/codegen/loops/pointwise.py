@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ...graph import Node
+from ...ops import Op
 from ...types import wide
 from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Value
 
@@ -31,6 +32,20 @@ def ready(body: Body, values: Sequence[Value]) -> tuple[list[Value], frozenset[i
 
 def _minus(value: Value) -> bool:
     return value.tight == UNARY and value.text.startswith("-")
+
+
+def spelled(op: Op, target: str) -> Spelling:
+    """How an op of a package is written, as it says itself; UserError where it does not."""
+    found = op.written(target)
+
+    def spell(body: Body, node: Node, values: Sequence[Value]) -> Value:
+        operands, axes, level = ready(body, values)
+        if found.helper:
+            body.helpers[op.name] = found.helper
+        dtype = "bool" if node.dtype == "bool" else operands[0].dtype
+        return Value(found.text.format(*(v.text for v in operands)), dtype, axes, level, hint=op.name)
+
+    return spell
 
 
 def operator(sign: str, tight: int, logical: str = "") -> Spelling:

@@ -40,6 +40,7 @@ class Slot:
 
 
 SIZES = {"float32": 4, "float64": 8, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint32": 4, "bool": 1}
+# By op; the op of a package is spelled as its family.
 SPELL: dict[str, Callable[[KernelText, Node], None]] = {}
 
 
@@ -194,7 +195,7 @@ class KernelText:
         elif widens(node):
             self.values[node] = self.widened(self.value(node.inputs[0]))
         else:
-            SPELL[node.op.name](self, node)
+            (SPELL.get(node.op.name) or SPELL[node.op.family])(self, node)
 
     def widened(self, ref: Ref) -> Ref:
         """A ref as float32, in which numbers of bf16 are held anyhow."""
@@ -352,7 +353,7 @@ class KernelText:
                 if node.op.family == "movement" or node.op.family == "source":
                     self.copy(node)
                 elif not self.skipped(node):
-                    SPELL[node.op.name](self, node)
+                    (SPELL.get(node.op.name) or SPELL[node.op.family])(self, node)
 
     def skipped(self, node: Node) -> bool:
         """What its readers spell with it: a negation that is only added, a choice of an element that is only summed."""

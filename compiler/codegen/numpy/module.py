@@ -27,6 +27,9 @@ def module_text(module: Module, outputs: Mapping[str, str], *, mode: str, dims: 
         parts.append(DRAW.lstrip("\n").rstrip() + "\n")
     if any("round_bf16(" in written.text for _, written, _ in module.functions.values()):
         parts.append(ROUND.lstrip("\n").rstrip() + "\n")
+    computed = {node.op.name: node.op for kernel in plan.kernels for node in kernel.attrs["body"].order}
+    helpers = [op.written("numpy").helper for _, op in sorted(computed.items()) if op.spelled]
+    parts += [f"{helper.strip()}\n" for helper in helpers if helper]
     constants: dict[str, str] = {}
     for _, written, _ in module.functions.values():
         constants.update(written.constants)

@@ -36,7 +36,7 @@ FEW = 256
 BITS = {"float32": "int32", "int32": "int32", "float64": "int64", "int64": "int64"}
 
 
-@spells(*UFUNC, "where", "cast")
+@spells(*UFUNC, "where", "cast", "pointwise")
 def pointwise(body: KernelText, node: Node) -> None:
     """A node computed into its buffer, into the memory of an operand that dies here, or into scratch."""
     operands, subtract = node.inputs, False
@@ -52,7 +52,9 @@ def pointwise(body: KernelText, node: Node) -> None:
     if target is None or body.overwrites(node):
         written = None
         whole = tiled is None and all(r.whole for r in refs) and body.tile > 0
-        target = None if whole or node.op is ops.pow_ else _takeover(body, node, operands, refs, shape)
+        target = (
+            None if whole or node.op is ops.pow_ or node.op.spelled else _takeover(body, node, operands, refs, shape)
+        )
         if target is None and shape == body.tile_shape(node) and not whole:
             target = body.ahead(node, order)
         if target is None:
@@ -111,6 +113,9 @@ def apply(body: KernelText, node: Node, name: str, refs: Sequence[Ref], target: 
         x, bound = (refs[1], refs[0]) if refs[0].number else (refs[0], refs[1])
         ends = f"{bound.text}, np.inf" if name == "max" else f"-np.inf, {bound.text}"
         body.put(f"np.clip({x.text}, {ends}, {out})", target, *refs, whole=whole)
+    elif name == node.op.name and name not in UFUNC:
+        text = node.op.written("numpy").text.format(*(r.text for r in refs), out=target.text)
+        body.put(text, target, *refs, whole=whole)
     else:
         texts = ", ".join(r.text for r in refs)
         body.put(f"{UFUNC.get(name, name)}({texts}, {out})", target, *refs, whole=whole)

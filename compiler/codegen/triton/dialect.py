@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...graph import Node
 from ..loops.dialect import Dialect
 from ..loops.place import ATOM, OTHER, PRODUCT, SUM, Number, Place, Value
+from ..loops.pointwise import spelled
 from .spelling import SPELL
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class _Triton(Dialect):
         return text, ATOM
 
     def spell(self, body: Body, node: Node, values: Sequence[Value]) -> Value:
-        return SPELL[node.op.name](body, node, values)
+        spelling = SPELL.get(node.op.name) or spelled(node.op, "triton")
+        return spelling(body, node, values)
 
     def select(self, condition: Value, a: Value, b: Value) -> str:
         return f"tl.where({condition.text}, {a.text}, {b.text})"
