@@ -51,11 +51,12 @@ def command(
 ) -> None:
     """Compare what a target computes with the oracle in double precision, forward and backward.
 
-    Checked are each pass, each kernel on the operands that it really had, and the memory plan; in Triton's interpreter
-    also each access to memory, for what goes wrong on a GPU only. The table shows each layer's error beside its budget,
-    which is derived from the roundings on the way. Inputs are made up from --seed, N
-    is 2. On a fault the pass and its law, or the kernel and its layers, are named, and for --budget seconds a smaller
-    net is looked for that still fails: it is printed, or written to the file of --reduce. The exit status is 1 then.
+    Checked are each pass, each kernel on the operands that it really had, and the memory plan; and a program is proved
+    as it is written: its values in time and space, and each access of a kernel for the triton target. The table shows
+    each layer's error beside its budget, which is derived from the roundings on the way. Inputs are made up from
+    --seed, N is 2. On a fault the pass and its law, or the kernel and its layers, are named, and for --budget seconds a
+    smaller net is looked for that still fails: it is printed, or written to the file of --reduce. The exit status is 1
+    then.
     """
     from ..verify import Wanted, verify
 

@@ -3,8 +3,8 @@
 1. After every pass the graph has the values that it had before, in double precision.
 2. Every kernel, given the operands that it really had, gives what the oracle makes of its body, within the budget.
 3. With the results of all kernels among its outputs, which only moves them in memory, the program gives the same.
-   What is proved as it is written (`compiler/codegen/lifetimes.py`) holds whatever the numbers are.
-4. No kernel races, leaves its buffers, or reads what nobody wrote, where accesses to memory are watched (`unsafe`).
+4. A program is proved as it is written, whatever its numbers are: its memory (`compiler/codegen/lifetimes.py`), and
+   each load and store of a kernel that the evaluator writes (`compiler/codegen/loops/prove.py`).
 5. Where steps are replayed, a replay gives the bits of the step that was launched.
 
 So every station on the way from the net to the program's results is right, or one of them is named. Layers are compared
@@ -30,9 +30,9 @@ from ..passes.unit import Unit
 from .budget import analyse, measured
 from .compare import Compared, compare, differing
 from .crash import Crash, guarded
+from .proved import ProofFault, ReplayFault
 from .subject import Subject
 from .target import Arrays, Results, execute, kernels_of, opened
-from .unsafe import ProofFault, ReplayFault, UnsafeFault
 
 # The programs of which kernels are checked, as messages name them.
 FUSED, UNFUSED, TAPPED = "fused", "unfused", "with taps"
@@ -84,7 +84,7 @@ class MemoryFault:
         return f"the memory plan, {self.program}, spoils {self.name}: kept apart it differs by {self.error:.2g}"
 
 
-Fault = PassFault | KernelFault | MemoryFault | Crash | ProofFault | UnsafeFault | ReplayFault
+Fault = PassFault | KernelFault | MemoryFault | Crash | ProofFault | ReplayFault
 
 
 def pass_faults(stations: Mapping[str, Graph], feeds: Arrays) -> Iterator[PassFault]:

@@ -18,8 +18,8 @@ from ..compiler.interpret import evaluate
 from ..driver import Compilation
 from ..grammar.source import SourceError, SourceErrors, UserError
 from ..passes.unit import Unit
+from .proved import ProofFault
 from .target import Array, execute, kernels_of
-from .unsafe import ProofFault
 
 T = TypeVar("T")
 TOLD = 200  # characters of an error

@@ -1,7 +1,5 @@
 """Where verification meets the targets: kernels whose results are kept, and a run of a program.
 
-In Triton's interpreter every access to memory is looked at by the way.
-
 Programs are made by the same road as any (`Compilation.fuse`, `Compilation.lower`), and run here only, so a new target
 is looked after here.
 """
@@ -10,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +21,6 @@ from ..passes.unit import Unit
 from ..runtime.executable import Executable
 from ..runtime.state import State
 
-if TYPE_CHECKING:
-    from ..runtime.triton.interpreter.accesses import AccessFault
-
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 # The name of a kernel's result among the outputs of an opened program; no name of the language begins with a point.
@@ -37,16 +32,12 @@ REPLAYING = ("cuda",)  # devices on which every step but the first is a replay o
 class Results:
     """What a run gave: outputs by name, and the buffers of state that it wrote.
 
-    accesses: elements that kernels read and wrote; faults: what was wrong with that. unwatched: why neither is known.
     differing: what had other bits when a device replayed the program. proved: of the program as it was written.
     """
 
     outputs: Arrays
     updates: Arrays
     proved: Proofs
-    accesses: int = 0
-    faults: tuple[AccessFault, ...] = ()
-    unwatched: str = ""
     differing: tuple[str, ...] = ()
 
 
@@ -66,24 +57,9 @@ def execute(made: Compilation, program: Program, feeds: Mapping[str, Array]) -> 
         np.copyto(buffer, feeds[name], casting="same_kind")
     state.touch()
     given, device = {name: feeds[name] for name in program.inputs}, made.request.device
-    if why := _unwatched(made):
-        executable = Executable(program, state, device)
-        outputs, differing = executable.twice(given) if device in REPLAYING else (executable.run(given), [])
-        return Results(outputs, _written(program, state), program.proved, unwatched=why, differing=tuple(differing))
-    from ..runtime.triton.run.opening import open_engine
-
-    engine = open_engine(program, state, device, watched=True)
-    outputs = engine.run(given)
-    return Results(outputs, _written(program, state), program.proved, engine.accesses, tuple(engine.faults()))
-
-
-def _unwatched(made: Compilation) -> str:
-    """Why the accesses of a program's kernels are not looked at; empty where they are."""
-    if not made.request.choice.way.arch:
-        return "only Triton's interpreter (--target triton --device cpu) shows them"
-    from ..runtime.triton.run.opening import open_interpreter
-
-    return open_interpreter().unwatched
+    executable = Executable(program, state, device)
+    outputs, differing = executable.twice(given) if device in REPLAYING else (executable.run(given), [])
+    return Results(outputs, _written(program, state), program.proved, tuple(differing))
 
 
 def _written(program: Program, state: State) -> Arrays:

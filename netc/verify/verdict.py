@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..compiler.ops.rounding import UNITS, Arithmetic
-from ..compiler.program import Proofs
 from ..report.tables import Table
 from .check import UNFUSED, Fault, KernelFault, PassFault
 from .compare import PASS_TOLERANCE, Compared
 from .crash import Crash
-from .unsafe import Accesses, ProofFault, ReplayFault, UnsafeFault
+from .proved import ProofFault, Proved, ReplayFault
 
 
 @dataclass(frozen=True)
@@ -26,21 +25,6 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class Proved:
-    """What was proved of a program as it was written, whatever its numbers are."""
-
-    program: str
-    of: Proofs
-
-    def __str__(self) -> str:
-        told = [f"{self.of.reads:,} reads of values come after their writes and before anything lies over them"]
-        if self.of.loads or self.of.stores:
-            told.append(f"{self.of.loads:,} loads and {self.of.stores:,} stores of kernels are in bounds")
-            told.append("stores are apart and complete")
-        return f"proved, {self.program}: {', '.join(told)}"
-
-
-@dataclass(frozen=True)
 class Verified:
     """One program of a net. layers: every value, gradient and state by layer; rows: the layers in their order."""
 
@@ -49,7 +33,6 @@ class Verified:
     passes: tuple[str, ...]
     kernels: tuple[Kernels, ...]
     proved: tuple[Proved, ...]
-    accesses: tuple[Accesses, ...]
     layers: tuple[Compared, ...]
     faults: tuple[Fault, ...]
 
@@ -82,7 +65,6 @@ class Verified:
             share = f"the worst at {_share(one.worst)} of its budget{flips}"
             yield f"kernels, {one.program}: {one.results} results, {share}"
         yield from map(str, self.proved)
-        yield from map(str, self.accesses)
         for moved in self.moved:
             yield f"note: {moved.name} of {moved.layer} is beyond its budget, yet every pass and kernel is right:"
             yield "    a law of algebra moved a rounding across the layer's border"
@@ -157,7 +139,6 @@ class Verdict:
                     "passes": list(program.passes),
                     "kernels": [vars_of(one) for one in program.kernels],
                     "proved": [{"program": one.program, **asdict(one.of)} for one in program.proved],
-                    "accesses": [one.as_dict() for one in program.accesses],
                     "layers": [one.as_dict() for one in program.layers],
                     "moved": [one.name for one in program.moved],
                     "faults": [fault_dict(fault) for fault in program.faults],
@@ -180,7 +161,7 @@ def fault_dict(fault: Fault) -> dict[str, Any]:
     elif isinstance(fault, KernelFault):
         found |= {"station": "kernel", "name": fault.function, "kind": fault.kind, "layers": list(fault.layers)}
         found |= {"program": fault.program, "worst": fault.worst.as_dict()}
-    elif isinstance(fault, ProofFault | UnsafeFault | ReplayFault | Crash):
+    elif isinstance(fault, ProofFault | ReplayFault | Crash):
         found |= fault.as_dict()
     else:
         found |= {"station": "memory", "name": fault.name, "layers": [], "program": fault.program}

@@ -32,10 +32,10 @@ from .check import (
 )
 from .compare import Compared
 from .crash import Crash, Crashed
+from .proved import ProofFault, Proved, ReplayFault, replay_faults
 from .reduce import reduced
 from .subject import Subject, subjects
-from .unsafe import Accesses, ProofFault, ReplayFault, UnsafeFault, accesses, replay_faults
-from .verdict import Kernels, Proved, Verdict, Verified
+from .verdict import Kernels, Verdict, Verified
 
 Notify = Callable[[str], None]
 
@@ -104,7 +104,6 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
     faults: list[Fault] = [explained(subject, fault) for fault in pass_faults(subject.stages, subject.feeds)]
     kernels: list[Kernels] = []
     proved: list[Proved] = []
-    touched: list[Accesses] = []
     for how in (FUSED, UNFUSED):
         tell(f"{title}: kernels, {how}")
         try:
@@ -122,9 +121,6 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
         proved.append(Proved(how, runs[-1].proved))
         faults += memory_faults(runs[-1], checked.results, how)
         faults += replay_faults(how, runs)
-        if made.request.choice.row.archs:
-            touched.append(accesses(how, runs))
-            faults += touched[-1].faults
     layers: list[Compared] = []
     try:
         if not any(isinstance(fault, Crash | ProofFault) for fault in faults):
@@ -136,8 +132,7 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
         faults.append(error.crash)
     rows = tuple(row.name for row in made.net.layers)
     passes = tuple([*subject.stages][1:])
-    proofs, accessed = tuple(proved), tuple(touched)
-    return Verified(subject.title, rows, passes, tuple(kernels), proofs, accessed, tuple(layers), tuple(faults))
+    return Verified(subject.title, rows, passes, tuple(kernels), tuple(proved), tuple(layers), tuple(faults))
 
 
 def _kernels(subject: Subject, how: str, arithmetic: Arithmetic) -> Checked:
@@ -165,11 +160,6 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
             alone = run_alone(subject, subject.final, FUSED)
             if isinstance(fault, ReplayFault):
                 if replay_faults(fault.program, [found.results, alone]):
-                    return True
-                continue
-            if isinstance(fault, UnsafeFault):
-                unsafe = accesses(fault.program, [found.results, alone]).faults
-                if any(one.access.kind == fault.access.kind for one in unsafe):
                     return True
                 continue
             if isinstance(fault, MemoryFault) and any(memory_faults(alone, found.results, fault.program)):

@@ -143,8 +143,8 @@ def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         run_all(made(example("logreg"), "train", 2))
 
 
-@pytest.mark.parametrize(("watched", "told"), [(True, "writes between the elements of"), (False, "wrote beside")])
-def test_a_write_beside_the_results_is_found(watched: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("sanitized", "told"), [(True, "writes between the elements of"), (False, "wrote beside")])
+def test_a_write_beside_the_results_is_found(sanitized: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into the other part of a concat, which is memory as well: by its access, and by the bytes that it leaves."""
     x, w = ops.input_(name="x", shape=(2, 3), dtype="f32"), ops.input_(name="w", shape=(3, 4), dtype="f32")
     graph = Graph({"joined": ops.concat(ops.exp(x), ops.dot(x, w), axis=1)})
@@ -157,7 +157,7 @@ def test_a_write_beside_the_results_is_found(watched: bool, told: str, monkeypat
     def shifted(program: Program, *arrays: Any) -> Any:
         source = program.source.replace("tl.store(out0 + ", "tl.store(out0 + 1 + ")
         assert source != program.source
-        return run_interpreted(replace(program, source=source), *arrays, watched=watched)
+        return run_interpreted(replace(program, source=source), *arrays, sanitized=sanitized)
 
     monkeypatch.setattr(lone_kernels, "run_interpreted", shifted)
     with pytest.raises(AssertionError, match=told):

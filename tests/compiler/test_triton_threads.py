@@ -1,7 +1,7 @@
 """What programs and threads do to memory that they share: kernels that were wrong, and how much is seen of what may be.
 
 Masks are taken from the kernels of examples and places moved by one element, a single one each time: whatever the
-numbers say, that is found by watching.
+numbers say, that is found by the sanitizer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.numbers import Numbers
-from netc.runtime.triton.run.engine import DeviceEngine
-from netc.runtime.triton.run.mirror import mirror_of
 from netc.verify.subject import Subject
 from support import lone_kernels
 from support.interpreted import interpreter, run_interpreted, state_of
 from support.lone_kernels import run_each
+from support.sanitizer.engine import SanitizedEngine
 from support.triton_folders import needs_triton
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -91,9 +90,7 @@ def test_mutants_of_kernels_are_found(name: str, arch: str, monkeypatch: pytest.
         nonlocal tried
         for source in mutants(program.source):
             held = state_of(program, state)
-            engine = DeviceEngine(
-                replace(program, source=source), held, interpreter(), mirror_of(held, interpreter()), watched=True
-            )
+            engine = SanitizedEngine(replace(program, source=source), held, interpreter())
             engine.run({key: np.asarray(array) for key, array in feeds.items()})
             tried += 1
             if not engine.faults():

@@ -41,7 +41,7 @@ def test_an_output_has_its_logical_axes() -> None:
 
 
 def test_what_is_not_written_shows() -> None:
-    outputs, state = run_interpreted(scale(grid=(1,)), {"x": X}, {"w": np.float32(1)}, watched=False)
+    outputs, state = run_interpreted(scale(grid=(1,)), {"x": X}, {"w": np.float32(1)}, sanitized=False)
     np.testing.assert_array_equal(outputs["y"].reshape(-1), [0, 1, 2, 3, np.nan, np.nan])
     assert state["w"] == 2
 

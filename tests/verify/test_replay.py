@@ -10,7 +10,7 @@ import pytest
 
 from netc.runtime.executable import ArrayEngine
 from netc.verify import Wanted, target, verify
-from netc.verify.unsafe import ReplayFault
+from netc.verify.proved import ReplayFault
 from netc.verify.verdict import fault_dict
 
 TINY = Path(__file__).parents[2] / "examples" / "logreg.net"

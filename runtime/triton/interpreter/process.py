@@ -24,8 +24,7 @@ import numpy.typing as npt
 from ....compiler.program import UserError
 from ...sharing import Turn
 from ..compile.version import REMEDY, unusable_triton
-from ..run.launch import Call, Layout
-from .contents import PHASES
+from ..run.launch import Call
 from .frames import Ended, receive, send
 
 Array = npt.NDArray[Any]
@@ -37,7 +36,13 @@ class InterpreterError(Exception):
 
 
 class Interpreter:
-    """A worker and its memory. timeout: seconds that one request may take before the worker is ended; None for any."""
+    """A worker and its memory. timeout: seconds that one request may take before the worker is ended; None for any.
+
+    worker: the module that it runs; folders: where modules are looked for beside the package's own.
+    """
+
+    worker = f"{__package__}.worker"
+    folders: tuple[Path, ...] = ()
 
     def __init__(self, timeout: float | None = None) -> None:
         self.timeout = timeout
@@ -54,23 +59,22 @@ class Interpreter:
         environment = {
             **os.environ,
             "TRITON_INTERPRET": "1",
-            "PYTHONPATH": os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(home), *map(str, self.folders), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }
         # -P: a file named `triton.py` in the user's folder is not what is meant.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{package}.worker"],
+            [sys.executable, "-P", "-m", self.worker],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._error,
             env=environment,
         )
         atexit.register(self.close)
-        hello = self._answer()[0]
-        self.told = f"Triton's interpreter, triton {hello['triton']}"
-        # Why accesses to memory cannot be looked at; empty where they can.
-        self.unwatched = f"{self.told}, has no {', '.join(hello['missing'])}" if hello["missing"] else ""
+        self.told = f"Triton's interpreter, triton {self._answer()[0]['triton']}"
 
     @property
     def process_id(self) -> int:
@@ -215,22 +219,7 @@ class WorkerProgram:
 
     def __init__(self, owner: Interpreter, number: int) -> None:
         self._owner = owner
-        self._number = number
-        self.found: list[dict[str, Any]] = []
-        self.accesses = 0
-
-    def watch(self, layout: Layout) -> None:
-        """Have all accesses of its kernels looked at from now on; UserError if this version of Triton cannot."""
-        if self._owner.unwatched:
-            raise UserError(self._owner.unwatched)
-        self._owner.ask(
-            {
-                "do": "watch",
-                "program": self._number,
-                "phases": {phase: [[astuple(s) for s in call] for call in layout.spans(phase)] for phase in PHASES},
-                "outputs": [astuple(span) for span in layout.returned()],
-            }
-        )
+        self.number = number
 
     def prepare(self) -> None:
         """Run what only depends on the state."""
@@ -249,8 +238,5 @@ class WorkerProgram:
         return sum(sum(self._run("step")) for _ in range(times)) / times
 
     def _run(self, phase: str) -> list[float]:
-        answer = self._owner.ask({"do": "run", "program": self._number, "phase": phase})[0]
-        self.found += answer.get("found", ())
-        self.accesses = answer.get("accesses", 0)
-        seconds: list[float] = answer["seconds"]
+        seconds: list[float] = self._owner.ask({"do": "run", "program": self.number, "phase": phase})[0]["seconds"]
         return seconds

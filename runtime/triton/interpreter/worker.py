@@ -15,18 +15,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..run.launch import ARENA, Address, Call, Launcher, functions_of
-from . import bfloat, hooks
+from ..run.launch import Address, Call, Launcher, functions_of
+from . import bfloat
 from .frames import Ended, receive, send
-from .spans import Elements, virtual
-from .watch import Watch
 
 Array = npt.NDArray[Any]
 MARGIN = 4096  # bytes on either side
@@ -52,23 +49,12 @@ class GuardedBytes:
         return all(bool((margin == PATTERN).all()) for margin in self._margins)
 
 
-@dataclass
-class Held:
-    """A program: its functions, where its memories are, its calls, and the same ready to run; what watches it."""
-
-    functions: dict[str, Any]
-    memories: dict[str, GuardedBytes]
-    calls: dict[str, list[Call]]
-    launchers: dict[str, list[Launcher]]
-    watch: Watch | None = None
-
-
 class Worker:
-    """What the requests act on: memory and programs by number."""
+    """What the requests act on: memory and programs by number, of these the launches of each phase."""
 
     def __init__(self) -> None:
         self.regions: dict[int, GuardedBytes] = {}
-        self.programs: dict[int, Held] = {}
+        self.programs: dict[int, dict[str, list[Launcher]]] = {}
 
     def answer(self, request: dict[str, Any], blobs: list[Array]) -> Answer:
         operation: Callable[..., Answer | None] = getattr(self, f"do_{request.pop('do')}")
@@ -100,50 +86,21 @@ class Worker:
 
     def do_load(self, program: int, source: str, memories: dict[str, int], calls: dict[str, list[list[Any]]]) -> None:
         functions = functions_of(source)
-        held = {name: self.regions[number] for name, number in memories.items()}
-        starts = {name: region.bytes.ctypes.data for name, region in held.items()}
-        found = {phase: [call_of(plain) for plain in listed] for phase, listed in calls.items()}
-        launchers = {phase: [Launcher(call, functions, starts) for call in of] for phase, of in found.items()}
-        self.programs[program] = Held(functions, held, found, launchers)
-
-    def do_watch(self, program: int, phases: dict[str, list[list[list[Any]]]], outputs: list[list[Any]]) -> None:
-        held = self.programs[program]
-        spans = {phase: [[span_of(plain) for plain in one] for one in calls] for phase, calls in phases.items()}
-        memories = {name: region.bytes for name, region in held.memories.items()}
-        held.watch = Watch(spans, [span_of(plain) for plain in outputs], memories, ARENA)
-        held.launchers = {phase: [apart(call, held.functions) for call in of] for phase, of in held.calls.items()}
+        starts = {name: self.regions[number].bytes.ctypes.data for name, number in memories.items()}
+        self.programs[program] = {
+            phase: [Launcher(call_of(plain), functions, starts) for plain in listed] for phase, listed in calls.items()
+        }
 
     def do_drop(self, program: int) -> None:
         del self.programs[program]
 
     def do_run(self, program: int, phase: str) -> Answer:
-        held, seconds = self.programs[program], []
-        watch = held.watch
-        if watch is not None:
-            watch.begin(phase)
-        for i, launcher in enumerate(held.launchers[phase]):
+        seconds = []
+        for launcher in self.programs[program][phase]:
             begin = time.perf_counter()
-            with hooks.watching(watch, phase, i):
-                launcher()
+            launcher()
             seconds.append(time.perf_counter() - begin)
-        if watch is None:
-            return {"seconds": seconds}, []
-        if phase == "step":
-            watch.stepped()
-        return {"seconds": seconds, "found": watch.taken(), "accesses": watch.accesses}, []
-
-
-def apart(call: Call, functions: Mapping[str, Any]) -> Launcher:
-    """A launcher that tells the kernel another address space for each of its arguments, as `Watch` wants it."""
-    addresses = tuple(Address(str(k), 0, address.dtype) for k, address in enumerate(call.addresses))
-    starts = {str(k): virtual(k) for k in range(len(addresses))}
-    return Launcher(replace(call, addresses=addresses), functions, starts)
-
-
-def span_of(plain: list[Any]) -> Elements:
-    """A span as JSON carries it."""
-    buffer, root, memory, start, item, shape, strides, written = plain
-    return Elements(buffer, root, memory, start, item, tuple(shape), tuple(strides), written)
+        return {"seconds": seconds}, []
 
 
 def call_of(plain: list[Any]) -> Call:
@@ -166,7 +123,7 @@ def end_with(parent: int) -> None:
     os._exit(1)
 
 
-def main() -> None:
+def serve(worker: Worker) -> None:
     """Answer requests until there are no more."""
     # Ctrl-C and what ends a group of processes are for the one that started this; it may finish its step first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -181,9 +138,7 @@ def main() -> None:
     import triton
 
     bfloat.correct()
-    hooks.install()
-    worker = Worker()
-    send(answers, {"triton": triton.__version__, "missing": hooks.missing()})
+    send(answers, {"triton": triton.__version__})
     with np.errstate(all="ignore"):
         while True:
             try:
@@ -198,5 +153,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Worker())
     sys.stdout.flush()

@@ -6,15 +6,14 @@ The same for a GPU and for Triton's interpreter; what differs is behind `KernelD
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ....compiler.program import Program, UserError
+from ....compiler.program import Program
 from ...sharing import Turn
 from ...state import State
-from ..interpreter.accesses import AccessFault, faults_of
 from .launch import ARENA, Call, Layout, Result, stored_bytes
 from .mirror import Memory, Mirror, MirrorDevice
 from .storage import packed, unpacked
@@ -40,16 +39,6 @@ class LoadedProgram(Protocol):
     def repeated(self, times: int) -> float: ...
 
 
-@runtime_checkable
-class Watched(LoadedProgram, Protocol):
-    """A program whose accesses to memory can be looked at; `found` is what was wrong with them since it was emptied."""
-
-    found: list[dict[str, Any]]
-    accesses: int
-
-    def watch(self, layout: Layout) -> None: ...
-
-
 class KernelDevice(MirrorDevice, Protocol):
     """Something with memory that runs kernels."""
 
@@ -65,7 +54,6 @@ class DeviceEngine:
 
     checked: the arena is filled with NaN before each run, so that what is read before it was written shows; inputs,
     constants and state that is no update must stay as they are (WrongWrite), and so must what lies beside them.
-    watched: every access is looked at, see `faults`; in the interpreter only, elsewhere UserError.
     """
 
     def __init__(
@@ -76,7 +64,6 @@ class DeviceEngine:
         mirror: Mirror,
         *,
         checked: bool = False,
-        watched: bool = False,
     ) -> None:
         self.program = program
         self._state = state
@@ -94,34 +81,15 @@ class DeviceEngine:
         for name, constant in program.constants.items():
             self._memories[f"constant:{name}"].write(packed(constant.array(), constant.dtype))
         self._loaded = device.load(program.source, self._memories, self._layout.prepare, self._layout.step)
-        self._watched = self._watch() if watched else None
         self._prepared: int | None = None
         written = {ARENA, *(f"state:{name}" for name in program.updates)}
         self._constant = [name for name in self._memories if name not in written]
         self._before: list[Array] = []
 
-    def _watch(self) -> Watched:
-        if not isinstance(self._loaded, Watched):
-            raise UserError(f"accesses to memory are only looked at in Triton's interpreter, not by {self.where}")
-        self._loaded.watch(self._layout)
-        return self._loaded
-
     @property
     def where(self) -> str:
         """What runs it, with its versions."""
         return self._device.told
-
-    def faults(self) -> list[AccessFault]:
-        """What was wrong with accesses since the last call; nothing if they are not watched."""
-        if self._watched is None:
-            return []
-        found, self._watched.found = self._watched.found, []
-        return faults_of(self._layout, found)
-
-    @property
-    def accesses(self) -> int:
-        """How many elements were read and written so far, if they are watched."""
-        return 0 if self._watched is None else self._watched.accesses
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """A step: the outputs by name; the state has its updates."""

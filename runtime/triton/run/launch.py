@@ -15,7 +15,6 @@ from typing import Any
 
 from ....compiler.program import Buffer, Function, Launch, Program, TensorType
 from ..compile.options import options_of_jit, registers_given
-from ..interpreter.spans import Elements
 from .storage import STORED, size_of
 
 ARENA = "arena"
@@ -114,27 +113,6 @@ class Layout:
         if address.offset + result.nbytes > self.memories[address.memory]:
             raise ValueError(f"the output {name} lies outside of {address.memory}: {buffer}")
         return result
-
-    def spans(self, phase: str) -> list[list[Elements]]:
-        """For each launch of a phase, where the elements of its arguments lie."""
-        found = []
-        for launch in self.program.launches:
-            if launch.phase == phase:
-                arguments = self._functions[launch.function].arguments
-                pairs = zip(launch.arguments, arguments, strict=True)
-                found.append([self._span(name, argument.written) for name, argument in pairs])
-        return found
-
-    def returned(self) -> list[Elements]:
-        """Where the elements of the outputs lie."""
-        return [self._span(name, False) for name in self.results]
-
-    def _span(self, name: str, written: bool) -> Elements:
-        buffer = self._buffers[name]
-        root = buffer.base if buffer.base in self._buffers else name
-        item = size_of(buffer.stored or buffer.type.dtype)
-        shape = tuple(map(int, buffer.type.shape))
-        return Elements(name, root, self._memory(buffer), buffer.offset, item, shape, self._strides(buffer), written)
 
     @staticmethod
     def _strides(buffer: Buffer) -> tuple[int, ...]:

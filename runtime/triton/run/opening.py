@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from .device import Cuda
 
 
-def open_engine(
-    program: Program, state: State, device: str, *, checked: bool = False, watched: bool = False
-) -> DeviceEngine:
+def open_engine(program: Program, state: State, device: str, *, checked: bool = False) -> DeviceEngine:
     """A program on a state, on `cuda`, or on `cpu` in the interpreter; UserError for a device that is not there."""
     opened = open_device(device)
-    return DeviceEngine(program, state, opened, mirror_of(state, opened), checked=checked, watched=watched)
+    return DeviceEngine(program, state, opened, mirror_of(state, opened), checked=checked)
 
 
 def open_device(name: str) -> KernelDevice:

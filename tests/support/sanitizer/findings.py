@@ -1,4 +1,4 @@
-"""Faults of memory accesses: as the worker counts them, and as people read them, with kernels, layers and elements."""
+"""Faults of memory accesses: as the process counts them, and as people read them, with kernels, layers and elements."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....compiler.program import Launch
-from ..run.launch import Layout
-from .spans import Elements
+from netc.compiler.program import Program
 
-Program = Sequence[int]
-Stored = tuple[str, int, int]  # phase, call, argument
+from .spans import Elements, spans_of
+
+Number = Sequence[int]  # of a program of a grid
 
 
 @dataclass
 class SeenFault:
     """A fault as it was seen first, and how many elements show it.
 
-    call, argument: of the phase's launches; argument -1: no buffer is meant, or, of an output, its number. place:
-    elements behind the buffer's start. other: the program on the other side of a race. by: who stored what is found
-    instead. same: the values on both sides are equal. line: of the kernel's text.
+    call, argument: of the phase's launches; argument -1: no buffer is meant. place: elements behind the buffer's
+    start. other: the program on the other side of a race. same: the values on both sides are equal. line: of the text.
     """
 
     kind: str
@@ -29,9 +27,8 @@ class SeenFault:
     call: int
     argument: int
     place: int
-    program: Program
-    other: Program | None = None
-    by: Stored | None = None
+    program: Number
+    other: Number | None = None
     same: bool = False
     line: str = ""
     count: int = 0
@@ -41,9 +38,8 @@ class SeenFault:
 class AccessFault:
     """A kernel that accesses memory in a way that a GPU does not forgive.
 
-    kind: race, order, lanes, bounds or contents, see `watch`. function, layers, places: of the kernel; empty for an
-    output that nobody writes. buffer: which is meant. told: what happens, in words. count: of elements. line: of the
-    kernel's text.
+    kind: race, order, lanes or bounds, see `sanitizer`. function, layers, places: of the kernel. buffer: which is
+    meant. told: what happens, in words. count: of elements. line: of the kernel's text.
     """
 
     kind: str
@@ -63,35 +59,24 @@ class AccessFault:
         return f"{kernel}{self.told}{more}{f', in `{self.line}`' if self.line else ''}"
 
 
-def faults_of(layout: Layout, rows: Iterable[Mapping[str, Any]]) -> list[AccessFault]:
-    """What the worker found, in words."""
-    return [_fault(layout, SeenFault(**row)) for row in rows]
+def faults_of(program: Program, rows: Iterable[Mapping[str, Any]]) -> list[AccessFault]:
+    """What was found, in words."""
+    return [_fault(program, SeenFault(**row)) for row in rows]
 
 
-def _fault(layout: Layout, found: SeenFault) -> AccessFault:
-    if found.what == "output":
-        output = layout.returned()[found.argument]
-        told = f"nobody writes {output.element(found.place)}, which is an output"
-        return AccessFault(found.kind, "", (), (), output.buffer, told, found.count, "")
-    launch = _launch(layout, found.phase, found.call)
-    span = _span(layout, found.phase, found.call, found.argument) if found.argument >= 0 else None
-    told = _told(layout, found, span, len(launch.grid))
+def _fault(program: Program, found: SeenFault) -> AccessFault:
+    launch = [launch for launch in program.launches if launch.phase == found.phase][found.call]
+    spans = spans_of(program, found.phase)[found.call]
+    span = spans[found.argument] if found.argument >= 0 else None
+    told = _told(spans, found, span, len(launch.grid))
     buffer = "" if span is None else span.buffer
     return AccessFault(found.kind, launch.function, launch.layers, launch.places, buffer, told, found.count, found.line)
 
 
-def _launch(layout: Layout, phase: str, call: int) -> Launch:
-    return [launch for launch in layout.program.launches if launch.phase == phase][call]
-
-
-def _span(layout: Layout, phase: str, call: int, argument: int) -> Elements:
-    return layout.spans(phase)[call][argument]
-
-
-def _told(layout: Layout, found: SeenFault, span: Elements | None, axes: int) -> str:
+def _told(spans: Sequence[Elements], found: SeenFault, span: Elements | None, axes: int) -> str:
     """What happens."""
 
-    def number(program: Program | None) -> str:
+    def number(program: Number | None) -> str:
         first = list(program or ())[: max(axes, 1)]
         return str(first[0]) if len(first) == 1 else f"({', '.join(map(str, first))})"
 
@@ -101,14 +86,6 @@ def _told(layout: Layout, found: SeenFault, span: Elements | None, axes: int) ->
     what = span.element(found.place)
     if found.kind == "bounds":
         return _beside(found, span, mine)
-    if found.kind == "contents":
-        if found.by is None:
-            return f"program {mine} reads {what}, which nobody has written in this step"
-        writer = _launch(layout, *found.by[:2]).function
-        theirs = _span(layout, *found.by).buffer
-        if found.what == "prepared":
-            return f"{what} is prepared once and read in each step, but `{writer}` writes {theirs} over it"
-        return f"program {mine} reads {what}, over which `{writer}` has written {theirs}"
     same = ", the same value" if found.same else ""
     sentences = {
         ("race", "reads"): f"program {mine} reads {what}, which program {other} writes",
@@ -127,7 +104,7 @@ def _told(layout: Layout, found: SeenFault, span: Elements | None, axes: int) ->
         "over it, without a barrier between",
         ("lanes", ""): f"two lanes of one store of program {mine} write {what} with different values",
     }
-    there = {s.root for s in layout.spans(found.phase)[found.call] if s.meets(span)} - {span.root}
+    there = {s.root for s in spans if s.meets(span)} - {span.root}
     also = f", and {', '.join(sorted(there))} lies there too" if there else ""
     return sentences[found.kind, found.what] + also
 

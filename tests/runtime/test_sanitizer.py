@@ -11,11 +11,11 @@ import pytest
 
 from netc.compiler.program import Argument, Buffer, Function, Launch, Program, TensorType, UserError
 from support.hand_written import HEAD
-from support.interpreted import engine_on, interpreter, run_interpreted, state_of
+from support.interpreted import engine_on, interpreter, run_interpreted, state_of, unsanitized
 
 pytest.importorskip("triton")
 
-from netc.runtime.triton.interpreter.accesses import AccessFault
+from support.sanitizer.findings import AccessFault
 
 EIGHT = TensorType((8,))
 X = np.arange(8, dtype=np.float32)
@@ -63,9 +63,7 @@ def program(*bodies: str, grid: tuple[int, ...] = (1,), phases: Sequence[str] = 
 
 
 def faults(made: Program) -> list[AccessFault]:
-    """What is found in a step; the output is taken to be written if no kernel writes it."""
-    if not any(argument.written for f in made.functions for argument in f.arguments if argument.name == "y"):
-        made = replace(made, outputs={})
+    """What is found in a step."""
     engine = engine_on(made, state_of(made, {"w": X}))
     engine.run({"x": X})
     return engine.faults()
@@ -265,51 +263,7 @@ def test_a_store_through_a_pointer_that_is_only_read() -> None:
     assert "through a pointer that is only read" in only(replace(made, functions=(function,))).told
 
 
-# What the arena holds.
-
-
-def test_scratch_that_nobody_wrote() -> None:
-    found = only(program("tl.store(y + at, tl.load(a + at))"))
-    assert (found.kind, found.buffer, found.count) == ("contents", "a", 8)
-    assert "reads a[0], which nobody has written in this step" in found.told
-    some = "tl.store(a + at, 1.0, mask=at < 6)"
-    assert only(program(some, "tl.store(y + at, tl.load(a + at))")).count == 2
-    assert not faults(program(some, "tl.store(y + at, tl.load(a + at, mask=at < 6, other=0.0))"))
-
-
-def test_what_the_step_before_left_is_nothing() -> None:
-    made = program("tl.store(y + at, tl.load(a + at))", "tl.store(a + at, 1.0)")
-    engine = engine_on(made, state_of(made, {}))
-    for _ in range(2):
-        engine.run({"x": X})
-        assert [one.kind for one in engine.faults()] == ["contents"]
-
-
-def test_a_value_with_another_one_over_it() -> None:
-    """Both lie at the same bytes: the launch between writes the one too early."""
-    over = Buffer("b", EIGHT, "arena", 16, (0,))
-    read = "tl.store(y + at, tl.load(a + at))"
-    found = only(program("tl.store(a + at, 1.0)", "tl.store(b + at, 2.0)", read, b=over))
-    assert (found.kind, found.buffer, found.count) == ("contents", "a", 4)
-    assert "reads a[4], over which `kernel1` has written b" in found.told
-    assert not faults(program("tl.store(a + at, 1.0)", read, "tl.store(b + at, 2.0)", b=over))
-
-
-def test_what_is_prepared_must_last() -> None:
-    """The first step finds it, the second would not."""
-    over = Buffer("b", EIGHT, "arena", 0, (0,))
-    phases = ("prepare", "step", "step")
-    prepared, read = "tl.store(a + at, tl.load(w + at))", "tl.store(y + at, tl.load(a + at))"
-    assert not faults(program(prepared, read, phases=phases))
-    found = only(program(prepared, read, "tl.store(b + at, 2.0)", phases=phases, b=over))
-    assert (found.kind, found.function, found.buffer, found.count) == ("contents", "kernel1", "a", 8)
-    assert "a[0] is prepared once and read in each step, but `kernel2` writes b over it" in found.told
-
-
-def test_an_output_that_nobody_writes() -> None:
-    found = only(program("tl.store(y + at, 1.0, mask=at != 5)"))
-    assert (found.kind, found.buffer) == ("contents", "y")
-    assert str(found) == "nobody writes y[5], which is an output"
+# The engine.
 
 
 def test_the_tests_of_kernels_fail_of_a_fault() -> None:
@@ -324,20 +278,21 @@ def test_lanes_that_a_load_leaves_out_are_no_numbers() -> None:
     np.testing.assert_array_equal(outputs["y"], [0, 1, 2, 3, *[np.nan] * 4])
     outputs, _ = run_interpreted(program(body.format(", other=9.0")), {"x": X})
     np.testing.assert_array_equal(outputs["y"], [0, 1, 2, 3, 9, 9, 9, 9])
-    outputs, _ = run_interpreted(program(body.format("")), {"x": X}, watched=False)
+    outputs, _ = run_interpreted(program(body.format("")), {"x": X}, sanitized=False)
     np.testing.assert_array_equal(outputs["y"], [0, 1, 2, 3, 0, 0, 0, 0])
 
 
-def test_a_version_of_triton_that_cannot_be_watched_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_of_triton_that_cannot_be_hooked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     made = program("tl.store(y + at, 1.0)")
-    monkeypatch.setattr(interpreter(), "unwatched", "Triton's interpreter, triton 9, has no create_barrier")
+    monkeypatch.setattr(interpreter(), "unable", "Triton's interpreter, triton 9, has no create_barrier")
     with pytest.raises(UserError, match="has no create_barrier"):
         engine_on(made, state_of(made, {}))
-    assert engine_on(made, state_of(made, {}), watched=False).faults() == []
+    assert unsanitized(made, state_of(made, {})).run({"x": X})["y"].shape == (8,)
 
 
 def test_accesses_are_counted() -> None:
     made = program("tl.store(y + at, tl.load(x + at), mask=at < 4)", grid=(1,))
     engine = engine_on(made, state_of(made, {}))
     engine.run({"x": X})
+    assert not engine.faults()
     assert engine.accesses == 12

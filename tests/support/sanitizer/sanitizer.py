@@ -1,15 +1,14 @@
-"""Watches what kernels read and write in Triton's interpreter, and finds what goes wrong on a GPU only.
+"""A race detector and bounds checker (a sanitizer) for kernels in Triton's interpreter.
 
 Each pointer of a launch gets an address space of its own, so that an access tells by its address which buffer is meant
 and where in it, however far it is off; the hooks in the interpreter's builder put the real addresses in. Lanes that
-miss their buffer are reported and left out. Found are:
+miss their buffer are reported and left out. SeenFault are:
 
 - race: a byte that one program of a launch writes and another one reads or writes;
 - order: a byte that two threads of one program access, one of them to write, without a barrier between them;
 - lanes: a byte that a store writes from two lanes with different values (the same value is how a value without an axis
   is stored by a tile that has it, and harmless);
-- bounds: an access beside the elements of the buffer that the argument names, or a store through one that is only read;
-- contents: a read of the arena where the buffer was not written in this step, or is overwritten by now.
+- bounds: an access beside the elements of the buffer that the argument names, or a store through one that is only read.
 
 A read by some lanes is in order with a write by the same lanes, as when a value is updated where it lies: what a thread
 stores depends on what it has loaded. But a block of few elements, a single one above all, is loaded by all threads, of
@@ -29,15 +28,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .accesses import SeenFault
-from .contents import Calls, Contents
+from .findings import SeenFault
 from .shadow import Conflict, Lanes, Now, Shadow
 from .spans import SPACE, Elements, SeenAccess, virtual
 
 Array = npt.NDArray[Any]
-TEXT = "<netc triton"  # how the names of modules' texts begin, see `launch.functions_of`
+TEXT = "<netc triton"  # how the names of modules' texts begin, see `run.launch.functions_of`
 
 Program = tuple[int, ...]
+Calls = Sequence[Sequence[Elements]]
 
 
 @dataclass
@@ -51,7 +50,6 @@ class _Running:
     shadows: list[Shadow]
     of: list[list[Shadow]]  # of each argument
     lanes: Lanes
-    stale: dict[int, Array | None] = field(default_factory=dict)
     programs: list[Program] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)  # the first turn of each
     turn: int = 0
@@ -66,14 +64,11 @@ class _Running:
         return Now(self.turn, self.begins[-1], self.stores)
 
 
-class Watch:
-    """A program that is watched. memories: their bytes. outputs: what is read when a step is done."""
+class Sanitizer:
+    """A program that is looked at: the spans of its launches, and the bytes of its memories."""
 
-    def __init__(
-        self, phases: Mapping[str, Calls], outputs: Sequence[Elements], memories: Mapping[str, Array], arena: str
-    ) -> None:
-        self._phases, self._outputs, self._memories = phases, outputs, memories
-        self._contents = Contents(arena, memories[arena].size, phases, outputs)
+    def __init__(self, phases: Mapping[str, Calls], memories: Mapping[str, Array]) -> None:
+        self._phases, self._memories = phases, memories
         self._running: _Running | None = None
         self._found: dict[tuple[Any, ...], SeenFault] = {}
         self.accesses = 0
@@ -82,10 +77,6 @@ class Watch:
         """What was found since the last call."""
         found, self._found = [asdict(one) for one in self._found.values()], {}
         return found
-
-    def begin(self, phase: str) -> None:
-        """The launches of a phase follow."""
-        self._contents.begin(phase)
 
     def launch(self, phase: str, call: int) -> None:
         """A launch begins."""
@@ -103,30 +94,9 @@ class Watch:
         self._running = _Running(phase, call, spans, np.array(starts, np.uint64), shadows, of, lanes)
 
     def launched(self) -> None:
-        """It is done: note what it has stored."""
-        here = self._now
+        """It is done."""
         self._program_ends()
-        for k, span in enumerate(here.spans):
-            if span.written and span.memory == self._contents.memory and span.count:
-                (shadow,) = here.of[k]
-                first = (span.start - shadow.low) // shadow.unit
-                wrote = shadow.wrote[first : first + span.reach * span.item // shadow.unit] != 0
-                wrote = np.repeat(wrote, shadow.unit // self._contents.unit)
-                self._contents.mark(here.phase, here.call, k, span, wrote)
         self._running = None
-
-    def stepped(self) -> None:
-        """A step is done: look at its outputs, and at what was prepared for the next one."""
-        for number, span in enumerate(self._outputs):
-            if span.memory == self._contents.memory:
-                missing = np.flatnonzero(self._contents.unwritten(span))
-                if missing.size:
-                    self._note(SeenFault("contents", "output", "", 0, number, int(missing[0]), ()), missing.size)
-        for lost in self._contents.lost():
-            store = self._contents.stores[lost.writer]
-            assert store is not None
-            by = (store.phase, store.call, store.argument)
-            self._note(SeenFault("contents", "prepared", "step", *lost.reader, lost.place, (), by=by), lost.count)
 
     # Called by the interpreter.
 
@@ -160,11 +130,6 @@ class Watch:
         here = self._now
         real, mask, accesses = self._resolved(addresses, mask, item, "reads")
         for access in accesses:
-            if access.argument not in here.stale:
-                here.stale[access.argument] = self._stale(access.argument)
-            stale = here.stale[access.argument]
-            if stale is not None:
-                self._check_contents(access, stale)
             for shadow in here.of[access.argument]:
                 self._shadowed(shadow, access, item, shadow.read)
         return real, mask
@@ -190,9 +155,6 @@ class Watch:
         here = self._now
         real, mask, accesses = self._resolved(addresses, mask, item, "writes")
         for access in accesses:
-            stale = self._stale(access.argument)
-            if stale is not None:
-                self._check_contents(access, stale)
             if not here.spans[access.argument].written:
                 self._fault("bounds", "only read", access.argument, access.offsets // item)
             for shadow in here.of[access.argument]:
@@ -249,32 +211,6 @@ class Watch:
             if access.lanes.size:
                 accesses.append(access)
         return real.reshape(addresses.shape), allowed.reshape(addresses.shape), accesses
-
-    def _stale(self, argument: int) -> Array | None:
-        """Which elements of an operand do not hold it as the launch begins."""
-        here = self._now
-        span = here.spans[argument]
-        if span.memory != self._contents.memory or not span.count:
-            return None
-        if here.phase == "step":
-            self._contents.use(span, here.call, argument)
-        return self._contents.stale(span)
-
-    def _check_contents(self, access: SeenAccess, stale: Array) -> None:
-        here = self._now
-        span = here.spans[access.argument]
-        places = access.offsets // span.item
-        wrong = stale[places]
-        for shadow in here.of[access.argument] if wrong.any() else ():  # what the launch itself has written
-            units = (access.offsets + span.start - shadow.low) // shadow.unit
-            inside = (units >= 0) & (units < shadow.size)
-            wrong[inside] &= shadow.wrote[units[inside]] == 0
-        if wrong.any():
-            place = int(places[wrong][0])
-            store = self._contents.writer_of(span, place)
-            by = None if store is None else (store.phase, store.call, store.argument)
-            what = "never" if by is None else "replaced"
-            self._fault("contents", what, access.argument, places[wrong], by=by)
 
     def _check_lanes(self, shadow: Shadow, access: SeenAccess, item: int, bits: Array) -> None:
         """Report bytes that a store writes from two lanes with different values."""
@@ -342,20 +278,16 @@ class Watch:
         places: Array,
         *,
         other: Program | None = None,
-        by: tuple[str, int, int] | None = None,
         same: bool = False,
     ) -> None:
         here = self._now
         program = here.programs[-1]
-        found = SeenFault(kind, what, here.phase, here.call, argument, int(places[0]), program, other, by, same)
-        self._note(found, places.size)
-
-    def _note(self, found: SeenFault, count: int) -> None:
-        key = (found.kind, found.what, found.phase, found.call, found.argument)
+        found = SeenFault(kind, what, here.phase, here.call, argument, int(places[0]), program, other, same)
+        key = (kind, what, found.phase, found.call, argument)
         if key not in self._found:
             found.line = _line()
             self._found[key] = found
-        self._found[key].count += count
+        self._found[key].count += places.size
 
 
 def elements(units: Array, each: Array | None) -> Array:

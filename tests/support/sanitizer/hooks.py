@@ -1,6 +1,6 @@
-"""The hooks in Triton's interpreter that tell a `Watch` of each load, store and barrier before it takes place.
+"""The hooks in Triton's interpreter that tell a `Sanitizer` of each load, store and barrier before it takes place.
 
-While a program is watched, lanes that a load leaves out are no numbers unless the kernel says what they are.
+While a program is looked at, lanes that a load leaves out are no numbers unless the kernel says what they are.
 
 They are methods of the interpreter's builder, which is no interface of Triton's: a version that lacks one of them is
 not hooked, and `missing` says so.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .watch import Watch
+from .sanitizer import Sanitizer
 
 NEEDED = (
     "create_masked_load",
@@ -25,26 +25,23 @@ NEEDED = (
     "create_barrier",
     "set_grid_idx",
 )
-_watching: list[Watch] = []
+_active: list[Sanitizer] = []
 
 
 @contextmanager
-def watching(watch: Watch | None, phase: str, call: int) -> Iterator[None]:
-    """Have a launch watched, if somebody watches."""
-    if watch is None:
-        yield
-        return
-    watch.launch(phase, call)
-    _watching.append(watch)
+def sanitized(sanitizer: Sanitizer, phase: str, call: int) -> Iterator[None]:
+    """Have a launch looked at."""
+    sanitizer.launch(phase, call)
+    _active.append(sanitizer)
     try:
         yield
     finally:
-        _watching.pop()
-    watch.launched()
+        _active.pop()
+    sanitizer.launched()
 
 
 def missing() -> list[str]:
-    """What the interpreter of this version of Triton lacks, without which nothing is watched."""
+    """What the interpreter of this version of Triton lacks, without which nothing is seen."""
     from triton.runtime import interpreter
 
     return [name for name in NEEDED if not hasattr(interpreter.InterpreterBuilder, name)]
@@ -61,7 +58,7 @@ def unknown(shape: tuple[int, ...], dtype: np.dtype[Any], floating: bool) -> npt
 
 
 def install() -> None:
-    """Have the interpreter of this process tell the program that is watched, if one is; once, before a kernel runs."""
+    """Have the interpreter of this process tell the active sanitizer, if there is one; once, before a kernel runs."""
     from triton.runtime import interpreter
 
     builder: Any = interpreter.InterpreterBuilder
@@ -74,8 +71,8 @@ def install() -> None:
         return int(interpreter._get_np_dtype(pointers.get_element_ty()).itemsize)
 
     def load(self: Any, pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
-        if _watching:
-            real, lanes = _watching[-1].load(pointers.data, mask.data, size(pointers))
+        if _active:
+            real, lanes = _active[-1].load(pointers.data, mask.data, size(pointers))
             if other is None:
                 type_ = pointers.get_element_ty()
                 other = handle(unknown(real.shape, interpreter._get_np_dtype(type_), type_.is_floating()), type_)
@@ -83,34 +80,34 @@ def install() -> None:
         return plain["create_masked_load"](self, pointers, mask, other, *rest)
 
     def store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        if _watching:
-            real, lanes = _watching[-1].store(pointers.data, mask.data, size(pointers), value.data)
+        if _active:
+            real, lanes = _active[-1].store(pointers.data, mask.data, size(pointers), value.data)
             pointers, mask = handle(real, pointers.dtype), handle(lanes, mask.dtype)
         return plain["create_masked_store"](self, pointers, value, mask, *rest)
 
     def exchange(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        if _watching:
-            real, lanes = _watching[-1].atomic(pointers.data, mask.data, size(pointers))
+        if _active:
+            real, lanes = _active[-1].atomic(pointers.data, mask.data, size(pointers))
             pointers, mask = handle(real, pointers.dtype), handle(lanes, mask.dtype)
         return plain["create_atomic_rmw"](self, operation, pointers, value, mask, *rest)
 
     def compare(self: Any, pointers: Any, *rest: Any) -> Any:
-        if _watching:
+        if _active:
             every = np.ones(pointers.data.shape, np.bool_)
-            real, lanes = _watching[-1].atomic(pointers.data, every, size(pointers))
+            real, lanes = _active[-1].atomic(pointers.data, every, size(pointers))
             if not lanes.all():
                 raise IndexError("an atomic operation lies outside of its buffer, and cannot be left out")
             pointers = handle(real, pointers.dtype)
         return plain["create_atomic_cas"](self, pointers, *rest)
 
     def barrier(self: Any, *rest: Any) -> Any:
-        if _watching:
-            _watching[-1].barrier()
+        if _active:
+            _active[-1].barrier()
         return plain["create_barrier"](self, *rest)
 
     def program(self: Any, *number: int) -> None:
-        if _watching:
-            _watching[-1].program(number)
+        if _active:
+            _active[-1].program(number)
         plain["set_grid_idx"](self, *number)
 
     hooks = (load, store, exchange, compare, barrier, program)

@@ -7,9 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from netc.runtime.triton.interpreter.contents import Contents
-from netc.runtime.triton.interpreter.shadow import Lanes, Now, Shadow
-from netc.runtime.triton.interpreter.spans import Elements
+from support.sanitizer.shadow import Lanes, Now, Shadow
+from support.sanitizer.spans import Elements
 
 CELLS = 6
 # (cell, program, turn, whether it writes, lane)
@@ -105,23 +104,3 @@ def test_the_elements_of_a_part() -> None:
     assert span("whole", 0, (2, 3), (1, 2)).element(3) == "whole[1, 1]"
     assert span("number", 0, (), ()).element(0) == "number"
     assert span("nothing", 0, (0, 4), (4, 1)).stop == 0
-
-
-def test_the_arena_knows_whose_elements_it_holds() -> None:
-    a, b = span("a", 0, (4,), (1,), written=True), span("b", 8, (4, 2), (2, 1), item=1, written=True)
-    reads = span("a", 0, (4,), (1,))
-    arena = Contents("arena", 64, {"prepare": [], "step": [[a], [b], [reads]]}, [])
-    arena.begin("step")
-    assert arena.stale(reads) is not None
-    assert arena.unwritten(reads).tolist() == [True] * 4
-    arena.mark("step", 0, 0, a, np.ones(16, np.bool_))
-    assert arena.stale(reads) is None
-    arena.mark("step", 1, 0, b, np.array([0, 0, 1, 0, 0, 0, 0, 0], np.bool_))  # the third byte of a[2]
-    stale = arena.stale(reads)
-    assert stale is not None
-    assert stale.tolist() == [False, False, True, False]
-    writer = arena.writer_of(reads, 2)
-    assert writer is not None
-    assert (writer.call, writer.root) == (1, "b")
-    arena.begin("step")
-    assert arena.writer_of(reads, 0) is None

@@ -55,7 +55,7 @@ class Lanes:
         """Of lanes that are counted row by row in a block."""
         of = self._shapes.setdefault(shape, len(self._shapes))
         if of >> (31 - SHAPE):
-            raise ValueError("a kernel has too many shapes of blocks to be watched")
+            raise ValueError("a kernel has too many shapes of blocks to be looked at")
         return ((of << SHAPE) + lanes).astype(np.int32)
 
     def size(self, number: int) -> int:

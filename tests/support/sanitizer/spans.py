@@ -1,6 +1,6 @@
 """Which bytes a pointer of a launch names: the elements of one buffer, neither its memory nor its neighbours in it.
 
-For kernels that are watched, each argument has an address space of its own, in whose middle its buffer lies.
+For kernels that are looked at, each argument has an address space of its own, in whose middle its buffer lies.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from netc.compiler.program import Program
+from netc.runtime.triton.run.launch import ARENA, strides_of
+from netc.runtime.triton.run.storage import size_of
 
 Array = npt.NDArray[Any]
 SPACE = 44  # bits of an address within an argument's space
@@ -73,6 +77,30 @@ class Elements:
             if self.shape[axis] > 1:
                 index[axis], left = divmod(left, self.strides[axis])
         return f"{self.buffer}[{', '.join(map(str, index))}]"
+
+
+def spans_of(program: Program, phase: str) -> list[list[Elements]]:
+    """For each launch of a phase, where the elements of its arguments lie."""
+    buffers = {buffer.name: buffer for buffer in program.buffers}
+    functions = {function.name: function for function in program.functions}
+
+    def span(name: str, written: bool) -> Elements:
+        buffer = buffers[name]
+        outside = buffer.space in ("input", "state", "constant")
+        memory = f"{buffer.space}:{buffer.base or name}" if outside else ARENA
+        item, shape = size_of(buffer.stored or buffer.type.dtype), tuple(map(int, buffer.type.shape))
+        strides = buffer.strides or strides_of(shape, buffer.order)
+        root = buffer.base if buffer.base in buffers else name
+        return Elements(name, root, memory, buffer.offset, item, shape, strides, written)
+
+    return [
+        [
+            span(name, arg.written)
+            for name, arg in zip(launch.arguments, functions[launch.function].arguments, strict=True)
+        ]
+        for launch in program.launches
+        if launch.phase == phase
+    ]
 
 
 def virtual(argument: int) -> int:

@@ -11,15 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from netc.__main__ import cli
-from netc.compiler.codegen.loops.written import Written
+from netc.compiler.codegen.loops.place import Spread
 from netc.compiler.codegen.triton import map as maps
 from netc.compiler.codegen.triton import product
 from netc.compiler.codegen.triton.kernel import function
 from netc.compiler.graph import Graph, Node
+from netc.compiler.loops.view import Var
 from netc.passes.lowering import memory
-from netc.runtime.triton.run.opening import open_interpreter
 from netc.verify import Wanted, verify
-from netc.verify.unsafe import ProofFault, UnsafeFault
+from netc.verify.check import KernelFault
+from netc.verify.proved import ProofFault
 from netc.verify.verdict import fault_dict
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
@@ -50,42 +51,46 @@ def wanted(budget: float = 0.0) -> Wanted:
     return Wanted(modes=("test",), target="triton", device="cpu", budget=budget)
 
 
-def test_accesses_are_told(tiny: Path) -> None:
+def test_proofs_are_told(tiny: Path) -> None:
     verdict = verify(tiny, wanted())
     assert verdict.ok
     (step,) = verdict.programs
-    assert [one.program for one in step.accesses] == ["fused", "unfused"]
-    assert all(one.count > 100 for one in step.accesses)
-    told = [line for line in step.lines() if line.startswith("accesses to memory, fused: ")]
-    assert told[0].endswith("no races, none beside its buffer, none to what nobody wrote")
-    assert verdict.as_dict()["programs"][0]["accesses"][0]["faults"] == 0
+    assert [one.program for one in step.proved] == ["fused", "unfused"]
+    assert all(one.of.stores > 2 and one.of.loads > one.of.stores for one in step.proved)
+    told = [line for line in step.lines() if line.startswith("proved, fused: ")]
+    assert told[0].endswith("stores of kernels are in bounds, stores are apart and complete")
+    assert verdict.as_dict()["programs"][0]["proved"][0]["stores"] == step.proved[0].of.stores
+    (step,) = verify(tiny, replace(wanted(), target="numpy")).programs
+    assert all(one.of.reads > 10 and not one.of.stores for one in step.proved)
 
 
-def test_where_nobody_looks_that_is_said(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_interpreter(), "unwatched", "Triton's interpreter, triton 9, has no create_barrier")
-    (step,) = verify(tiny, wanted()).programs
-    told = "accesses to memory, fused: not watched: Triton's interpreter, triton 9, has no create_barrier"
-    assert told in list(step.lines())
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("grid", "complete"), ("text", "complete"), ("tile", "race")], ids=["grid", "text", "tile"]
+)
+def test_a_wrong_kernel_is_no_program(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
+) -> None:
+    """Two programs do the work of one, one does that of two, or two write one column: found, named and reduced."""
+    if fault == "grid":
+        monkeypatch.setattr(
+            maps, "function", lambda *args, **kw: function(*args, **{**kw, "grid": (2 * kw["grid"][0],)})
+        )
+    elif fault == "text":
+        monkeypatch.setattr(maps, "Spread", lambda axis, n, block: Spread(axis, n, block // 2))
+    else:
+        number = product._Product._number
 
+        def halved(self: product._Product, var: Var, axes: tuple[Var, ...]) -> None:
+            number(self, var, axes)
+            self.values.update({axis: self.values[axis] // 2 for axis in axes})
 
-def test_a_race_is_found_named_and_reduced(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two programs do the work of one. Every number is right, and every kernel within its budget."""
-
-    def twice(*args: Any, **kwargs: Any) -> Written:
-        written = function(*args, **kwargs)
-        return replace(written, text=written.text.replace("tl.program_id(0)", "0"), grid=(2,))
-
-    monkeypatch.setattr(maps, "function", twice)
+        monkeypatch.setattr(product._Product, "_number", halved)
     verdict = verify(tiny, wanted(budget=8.0))
-    assert not verdict.ok
-    assert all(isinstance(fault, UnsafeFault) and fault.access.kind == "race" for fault in verdict.faults)
-    fused = next(fault for fault in verdict.faults if isinstance(fault, UnsafeFault) and fault.program == "fused")
-    told = str(fused)
-    assert "programs 0 and 1 both write" in told
-    assert "tiny.net:" in told
-    assert fused.access.function in told
-    assert told.endswith("(race, fused)")
-    assert fault_dict(fused)["station"] == "access"
+    faults = [fault for fault in verdict.faults if isinstance(fault, ProofFault)]
+    assert faults == verdict.faults
+    assert {one.error.kind for one in faults} == {kind}
+    assert "tiny.net:" in str(verdict.suspect)
+    assert fault_dict(faults[0])["station"] == "proof"
     assert verdict.reduced is not None
     assert len(verdict.reduced.split()) < len(NET.split())
     reduced = tmp_path / "reduced.net"
@@ -93,10 +98,11 @@ def test_a_race_is_found_named_and_reduced(tiny: Path, tmp_path: Path, monkeypat
     assert not verify(reduced, wanted()).ok
 
 
-def test_programs_that_compute_one_tile_only_show_in_the_blocks_of_a_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The interpreter's blocks hold the whole result, so that there is one program."""
+def test_what_a_proof_takes_for_granted_is_seen_in_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the text gives a program the number which the proof takes it to have: here all compute the first tile.
+
+    The interpreter's blocks hold the whole result, so that there is one program; a GPU's do not.
+    """
     file = tmp_path / "wide.net"
     file.write_text(
         "net wide {\n    input x: f32[N, 8]\n    output y = x |> linear(200) as wide\n}\n", encoding="utf-8"
@@ -107,11 +113,7 @@ def test_programs_that_compute_one_tile_only_show_in_the_blocks_of_a_gpu(
     )
     assert verify(file, wanted()).ok
     verdict = verify(file, replace(wanted(), arch="cuda:90"))
-    kinds = {fault.access.kind for fault in verdict.faults if isinstance(fault, UnsafeFault)}
-    assert kinds == {"race", "contents"}
-    result = CliRunner().invoke(cli, ["verify", str(file), "--target", "triton", "--arch", "cuda:90", "--budget", "0"])
-    assert result.exit_code == 1
-    assert "both write y[0, 0], the same value" in result.output
+    assert any(isinstance(fault, KernelFault) for fault in verdict.faults)
 
 
 def test_an_architecture_is_for_the_interpreter(tiny: Path) -> None:
