@@ -195,7 +195,8 @@ def test_a_process_that_hangs_or_dies(
     assert len(lines) == kept
 
 
-def test_what_pytest_found(tmp_path: Path) -> None:
+def test_what_pytest_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # none is needed, and importing all takes seconds
     path = tmp_path / "test_some.py"
     path.write_text(
         "import pytest, time\n"
