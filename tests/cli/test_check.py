@@ -8,10 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from click.testing import CliRunner
-
 import netc
-from netc.__main__ import cli
+from support.commands import run
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 WRONG = """net a {
@@ -23,19 +21,14 @@ WRONG = """net a {
 UNUSED = "net a {\n    input x: f32[N, 8]\n    y = relu(x)\n    output z = x\n}\n"
 
 
-def run(*args: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, ["check", *map(str, args)])
-    return result.exit_code, result.stdout, result.stderr
-
-
 def test_fine() -> None:
-    assert run(LENET) == (0, f"{LENET}: no errors\n", "")
+    assert run("check", LENET) == (0, f"{LENET}: no errors\n", "")
 
 
 def test_errors_with_place_and_caret(tmp_path: Path) -> None:
     file = tmp_path / "a.net"
     file.write_text(WRONG)
-    code, out, err = run(file)
+    code, out, err = run("check", file)
     assert code == 2
     assert out == ""
     assert f"{file}:3:21: error[E201]: linear: `clases` is not a setting\n" in err
@@ -45,7 +38,7 @@ def test_errors_with_place_and_caret(tmp_path: Path) -> None:
 def test_warnings_do_not_fail(tmp_path: Path) -> None:
     file = tmp_path / "a.net"
     file.write_text(UNUSED)
-    code, out, err = run(file)
+    code, out, err = run("check", file)
     assert (code, err) == (0, "")
     assert "warning[W601]" in out
     assert out.endswith("no errors, 1 warning\n")
@@ -54,42 +47,42 @@ def test_warnings_do_not_fail(tmp_path: Path) -> None:
 def test_json(tmp_path: Path) -> None:
     file = tmp_path / "a.net"
     file.write_text(WRONG)
-    code, out, _ = run(file, "--json")
+    code, out, _ = run("check", file, "--json")
     assert code == 2
     first = json.loads(out)[0]
     assert set(first) == {"severity", "code", "message", "file", "line", "column", "hint", "notes"}
     assert (first["code"], first["severity"], first["line"], first["column"]) == ("E201", "error", 3, 21)
-    assert json.loads(run(LENET, "--json")[1]) == []
+    assert json.loads(run("check", LENET, "--json")[1]) == []
 
 
 def test_several_files(tmp_path: Path) -> None:
     wrong = tmp_path / "a.net"
     wrong.write_text(WRONG)
-    code, _, err = run(LENET, wrong)
+    code, _, err = run("check", LENET, wrong)
     assert code == 2
     assert "E201" in err
 
 
 def test_dims_and_settings_are_checked() -> None:
-    assert run(LENET, "--batch", "8", "--set", "classes=20")[0] == 0
-    code, _, err = run(LENET, "--set", "clases=20")
+    assert run("check", LENET, "--batch", "8", "--set", "classes=20")[0] == 0
+    code, _, err = run("check", LENET, "--set", "clases=20")
     assert code == 2
     assert "did you mean `classes`?" in err
-    code, _, err = run(LENET, "--dim", "T=3")
+    code, _, err = run("check", LENET, "--dim", "T=3")
     assert code == 2
     assert "`T`" in err
-    assert run(LENET, "--net", "lnet")[0] == 2
+    assert run("check", LENET, "--net", "lnet")[0] == 2
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     for name, words in (("no.net", "no.net"), (".", "")):
-        code, _, err = run(tmp_path / name)
+        code, _, err = run("check", tmp_path / name)
         assert code == 2
         assert words in err
         assert len(err.splitlines()) == 1
     binary = tmp_path / "b.net"
     binary.write_bytes(b"\x00\x01\x02")
-    assert run(binary)[0] == 2
+    assert run("check", binary)[0] == 2
 
 
 def test_api_gives_the_same(tmp_path: Path) -> None:

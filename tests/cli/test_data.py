@@ -6,15 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from netc.__main__ import cli
 from netc.grammar.codes import CODES
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, list(args))
-    return result.exit_code, result.stdout, result.stderr
+from support.commands import run
 
 
 def test_data_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

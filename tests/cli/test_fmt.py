@@ -5,34 +5,27 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from click.testing import CliRunner
-
-from netc.__main__ import cli
+from support.commands import run
 
 UGLY = "net a {\n  input x : f32[N,4]\n      output y=relu( x )\n}\n"
 FINE = "net a {\n    input x: f32[N, 4]\n    output y = relu(x)\n}\n"
-
-
-def run(*args: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, ["fmt", *map(str, args)])
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_in_place(tmp_path: Path) -> None:
     file = tmp_path / "a.net"
     file.write_text(UGLY)
     file.chmod(0o640)
-    assert run(file) == (0, f"{file}: formatted\n", "")
+    assert run("fmt", file) == (0, f"{file}: formatted\n", "")
     assert file.read_text() == FINE
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert list(tmp_path.iterdir()) == [file]
-    assert run(file) == (0, "", "")
+    assert run("fmt", file) == (0, "", "")
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "a.net").write_text(UGLY)
     (tmp_path / "b.net").symlink_to("a.net")
-    assert run(tmp_path / "b.net")[0] == 0
+    assert run("fmt", tmp_path / "b.net")[0] == 0
     assert (tmp_path / "b.net").is_symlink()
     assert (tmp_path / "a.net").read_text() == FINE
 
@@ -41,15 +34,15 @@ def test_check_writes_nothing(tmp_path: Path) -> None:
     ugly, fine = tmp_path / "ugly.net", tmp_path / "fine.net"
     ugly.write_text(UGLY)
     fine.write_text(FINE)
-    assert run("--check", ugly, fine) == (1, f"{ugly}: not in canonical form\n", "")
-    assert run("--check", fine) == (0, "", "")
+    assert run("fmt", "--check", ugly, fine) == (1, f"{ugly}: not in canonical form\n", "")
+    assert run("fmt", "--check", fine) == (0, "", "")
     assert ugly.read_text() == UGLY
 
 
 def test_diff(tmp_path: Path) -> None:
     file = tmp_path / "a.net"
     file.write_text(UGLY)
-    code, out, _ = run("--diff", file)
+    code, out, _ = run("fmt", "--diff", file)
     assert code == 1
     assert "\n-  input x : f32[N,4]\n" in out
     assert "\n+    input x: f32[N, 4]\n" in out
@@ -57,12 +50,12 @@ def test_diff(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    code, _, err = run(tmp_path / "no.net")
+    code, _, err = run("fmt", tmp_path / "no.net")
     assert code == 2
     assert "no.net" in err
     broken = tmp_path / "a.net"
     broken.write_text("net {")
-    code, _, err = run(broken)
+    code, _, err = run("fmt", broken)
     assert code == 2
     assert "error[E1" in err
     assert broken.read_text() == "net {"

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from netc.__main__ import cli
 from netc.runtime.tensors import read_tensors
 from netc.runtime.triton.run import device
+from support.commands import run
 
 pytest.importorskip("triton")
 
@@ -53,13 +52,6 @@ def _folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez("few.npz", x=rng.standard_normal((20, 6), np.float32), y=rng.integers(0, 3, 20).astype(np.int32))
     Path("points.net").write_text(NET.replace("ACCUMULATE", "1"))
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, list(args))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def records(folder: str, kind: str) -> list[dict[str, Any]]:

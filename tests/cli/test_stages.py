@@ -9,19 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner
 
-from netc.__main__ import cli
+from support.commands import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LENET = str(EXAMPLES / "lenet.net")
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, list(args))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_show_ast() -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from netc.__main__ import cli
 from netc.runtime.tensors import read_tensors
+from support.commands import run
 
 ROOT = Path(__file__).parents[2]
 SMALL = """
@@ -55,13 +54,6 @@ def _embedded_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def written(steps: int) -> str:
     Path("small.net").write_text(SMALL.replace("STEPS", str(steps)))
     return "small.net"
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, list(args))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def weights(folder: Path | str) -> dict[str, bytes]:

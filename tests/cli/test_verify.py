@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from netc.__main__ import cli
 from netc.compiler import ops
 from netc.compiler.build import build, load
 from netc.compiler.codegen import numpy as numpy_target
@@ -22,6 +20,7 @@ from netc.passes.rules import simplify
 from netc.passes.rules.rewrite import Match, Rule, constant, of, var
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault, MemoryFault
+from support.commands import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = {"autoencoder", "caffenet", "cifar10_full", "googlenet", "resnet18"}
@@ -57,13 +56,6 @@ def small(tmp_path: Path) -> Path:
     return file
 
 
-def run(*args: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, ["verify", *map(str, args)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.mark.parametrize(("name", "seed"), CASES)
 def test_examples_are_right(name: str, seed: int) -> None:
     verdict = verify(EXAMPLES / f"{name}.net", Wanted(seed=seed))
@@ -88,7 +80,7 @@ def test_every_layer_is_compared_forward_and_backward(small: Path) -> None:
 
 
 def test_the_table_shows_errors_beside_budgets(small: Path) -> None:
-    code, out, err = run(small, "--batch", "3", "--seed", "5", "--target", "numpy")
+    code, out, err = run("verify", small, "--batch", "3", "--seed", "5", "--target", "numpy")
     assert code == 0
     assert not err
     assert "small: training step, N=3, numpy on cpu" in out
@@ -101,7 +93,7 @@ def test_the_table_shows_errors_beside_budgets(small: Path) -> None:
 
 
 def test_json(small: Path) -> None:
-    code, out, _ = run(small, "--mode", "test", "--json")
+    code, out, _ = run("verify", small, "--mode", "test", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["ok"] is True
@@ -132,7 +124,7 @@ def test_a_wrong_rewrite_is_found_named_and_reduced(
 ) -> None:
     wrong_law(monkeypatch)
     out_file = tmp_path / "reduced.net"
-    code, out, _ = run(small, "--mode", "train", "--reduce", out_file, "--budget", "10")
+    code, out, _ = run("verify", small, "--mode", "train", "--reduce", out_file, "--budget", "10")
     assert code == 1
     assert "the pass `simplify` changes" in out
     assert "the law `x * k = x * (1.001 k)` is wrong" in out
@@ -150,7 +142,7 @@ def test_a_wrong_kernel_is_found_named_and_reduced(
 ) -> None:
     slightly_wrong = "(lambda x, out: np.multiply(np.exp(x), np.float32(1.001), out=out))"
     monkeypatch.setitem(pointwise.UFUNC, "exp", slightly_wrong)
-    code, out, _ = run(small, "--mode", "test", "--budget", "10", "--json")
+    code, out, _ = run("verify", small, "--mode", "test", "--budget", "10", "--json")
     assert code == 1
     found: dict[str, Any] = json.loads(out)
     faults = found["programs"][0]["faults"]
@@ -231,7 +223,7 @@ def test_each_solver(tmp_path: Path, solver: str) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "f16"])
 def test_numbers_of_16_bits(small: Path, precision: str) -> None:
-    code, out, _ = run(small, "--precision", precision)
+    code, out, _ = run("verify", small, "--precision", precision)
     assert code == 0, out
     conv = next(line.split() for line in out.splitlines() if line.strip().startswith("conv1 "))
     assert float(conv[2]) > 1e-3, "the budget is that of the type"
@@ -257,7 +249,7 @@ ODD = {
 def test_odd_nets(tmp_path: Path, what: str) -> None:
     file = tmp_path / "odd.net"
     file.write_text(ODD[what], encoding="utf-8")
-    code, out, err = run(file, "--seed", "3")
+    code, out, err = run("verify", file, "--seed", "3")
     assert code == 0, out + err
     assert "is right" in out
 
@@ -272,22 +264,22 @@ def test_mistakes_are_a_line_and_status_2(small: Path, tmp_path: Path) -> None:
         (small, "--batch", "100000000"),
         (tmp_path,),
     ):
-        code, out, err = run(*args)
+        code, out, err = run("verify", *args)
         assert code == 2, (args, out)
         assert err
         assert "Traceback" not in err
     empty = tmp_path / "empty.net"
     empty.write_text("net n {\n    input x: f32[N]\n}\n", encoding="utf-8")
-    code, _, err = run(empty)
+    code, _, err = run("verify", empty)
     assert code == 2
     assert "nothing to verify" in err or "no losses" in err
     broken = tmp_path / "broken.net"
     broken.write_text("net n {", encoding="utf-8")
-    assert run(broken)[0] == 2
+    assert run("verify", broken)[0] == 2
 
 
 def test_a_file_that_cannot_be_written(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong_law(monkeypatch)
-    code, _, err = run(small, "--mode", "train", "--reduce", tmp_path / "no" / "out.net", "--budget", "1")
+    code, _, err = run("verify", small, "--mode", "train", "--reduce", tmp_path / "no" / "out.net", "--budget", "1")
     assert code == 2
     assert "no" in err

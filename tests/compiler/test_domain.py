@@ -19,12 +19,9 @@ from netc.compiler.kernel import Blocks
 from netc.compiler.loops.digits import Digits, composed, is_order, joined, projection, same, through
 from netc.compiler.loops.domain import Domain, domain_of
 from support import toy_target
+from support.short_nodes import fed
 
 CONV: dict[str, Any] = {"stride": (1, 1), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
-
-
-def value(name: str, *shape: int, dtype: str = "f32") -> Node:
-    return ops.input_(name=name, shape=shape, dtype=dtype)
 
 
 def domain(**outputs: Node) -> Domain:
@@ -32,7 +29,7 @@ def domain(**outputs: Node) -> Domain:
 
 
 def test_a_map_has_the_space_of_its_results() -> None:
-    x, y = value("in0", 4, 6), value("in1", 4, 6)
+    x, y = fed("in0", 4, 6), fed("in1", 4, 6)
     first = ops.exp(x)
     found = domain(out0=first, out1=expr.reshape(first * y, (24,)))
     assert (found.kind, found.space, found.reduced) == ("map", (4, 6), ())
@@ -40,13 +37,13 @@ def test_a_map_has_the_space_of_its_results() -> None:
 
 
 def test_what_is_broadcast_in_a_map_has_no_granularity() -> None:
-    row = ops.tanh(value("in1", 1, 6))
-    found = domain(out0=value("in0", 4, 6) + row)
+    row = ops.tanh(fed("in1", 1, 6))
+    found = domain(out0=fed("in0", 4, 6) + row)
     assert row not in found.granularity
 
 
 def test_softmax_has_rows_between_its_elements() -> None:
-    x = value("in0", 4, 6)
+    x = fed("in0", 4, 6)
     most = expr.max(x, 1, keepdims=True)
     e = ops.exp(x - most)
     total = expr.sum(e, 1, keepdims=True)
@@ -56,7 +53,7 @@ def test_softmax_has_rows_between_its_elements() -> None:
 
 
 def test_a_pass_over_a_row_waits_for_the_one_before() -> None:
-    x = value("in0", 4, 6)
+    x = fed("in0", 4, 6)
     most = expr.max(x, 1, keepdims=True)
     e = ops.exp(x - most)
     total = expr.sum(e, 1, keepdims=True)
@@ -68,7 +65,7 @@ def test_a_pass_over_a_row_waits_for_the_one_before() -> None:
 
 
 def test_rows_are_cut_in_parts_where_one_pass_reduces_them() -> None:
-    x = value("in0", 4, 6)
+    x = fed("in0", 4, 6)
     mean = expr.mean(x, 1, keepdims=True)
     away = ops.add(x, ops.broadcast(ops.neg(mean), shape=(4, 6)))
     squares = ops.sum_(away * away, axes=(1,))
@@ -84,16 +81,16 @@ def test_rows_are_cut_in_parts_where_one_pass_reduces_them() -> None:
 
 
 def test_channels_are_rows_of_a_batch_norm() -> None:
-    x = value("in0", 2, 3, 4, 4)
+    x = fed("in0", 2, 3, 4, 4)
     mean = expr.mean(x, (0, 2, 3), keepdims=True)
-    running = expr.reshape(mean, (3,)) * 0.1 + value("in1", 3)
+    running = expr.reshape(mean, (3,)) * 0.1 + fed("in1", 3)
     found = domain(out0=x - mean, out1=running)
     assert found.reduced == (0, 2, 3)
     assert found.granularity[running] == "row"
 
 
 def test_a_loss_ends_in_a_total() -> None:
-    x = value("in0", 4, 6)
+    x = fed("in0", 4, 6)
     rows = ops.log(ops.sum_(ops.exp(x), axes=(1,)))
     loss = expr.reshape(ops.sum_(rows, axes=(0,)), ()) * 0.25
     found = domain(out0=loss, out1=x - rows)
@@ -106,12 +103,12 @@ def test_a_loss_ends_in_a_total() -> None:
         (lambda x: {"a": ops.sum_(x, axes=(0,)), "b": ops.sum_(x, axes=(1,))}, "other axes"),
         (lambda x: {"a": ops.dot(ops.dot(x, x), x)}, "two products"),
         (lambda x: {"a": ops.dot(ops.sum_(x, axes=(1,)), ops.sum_(x, axes=(0,)))}, "do not share"),
-        (lambda x: {"a": ops.exp(x), "b": ops.exp(value("in1", 3, 3))}, "9 elements"),
+        (lambda x: {"a": ops.exp(x), "b": ops.exp(fed("in1", 3, 3))}, "9 elements"),
     ],
 )
 def test_what_is_no_single_nest(wrong: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        domain(**wrong(value("in0", 6, 6)))
+        domain(**wrong(fed("in0", 6, 6)))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ def test_what_is_no_single_nest(wrong: Any, reason: str) -> None:
 def test_a_reduction_that_is_read_elsewhere_is_done_again_there(wrong: Any) -> None:
     """Whatever the fuser lets into a kernel is right."""
     place = Place("in0", (6, 6), (6, 1), "f32")
-    body = Graph({"out0": wrong(value("in0", 6, 6))})
+    body = Graph({"out0": wrong(fed("in0", 6, 6))})
     written = toy_target.write_kernel(body, "reduce", Blocks(), [place], [replace(place, name="out0")])
     names: dict[str, Any] = {"inf": math.inf}
     exec(written.text, names)
@@ -136,7 +133,7 @@ def test_a_reduction_that_is_read_elsewhere_is_done_again_there(wrong: Any) -> N
 
 
 def test_a_product_with_an_epilogue_in_other_axes() -> None:
-    x, w = value("in0", 2, 3, 5, 5), value("in1", 4, 3, 3, 3)
+    x, w = fed("in0", 2, 3, 5, 5), fed("in1", 4, 3, 3, 3)
     y = ops.conv(x, w, **CONV)
     moved = ops.transpose(expr.maximum(y, 0.0), perm=(0, 2, 3, 1))
     found = domain(out0=ops.tanh(moved))
@@ -145,14 +142,14 @@ def test_a_product_with_an_epilogue_in_other_axes() -> None:
 
 
 def test_windows_of_the_same_sizes_share_a_kernel() -> None:
-    seen = ops.window(value("in0", 2, 3, 6, 6), axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
+    seen = ops.window(fed("in0", 2, 3, 6, 6), axes=(2, 3), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
     most, where = ops.max_reduce(seen, axes=(4, 5)), ops.argmax(seen, axes=(4, 5))
     found = domain(out0=expr.maximum(expr.reshape(most, (2, 3, 3, 3)), 0.0), out1=where)
     assert (found.kind, found.space) == ("window", (2, 3, 3, 3))
 
 
 def test_windows_asked_for_an_element() -> None:
-    rows = value("in0", 2, 3, 3, 3, 2, 2)
+    rows = fed("in0", 2, 3, 3, 3, 2, 2)
     spread = ops.unwindow(rows, axes=(2, 3), lengths=(6, 6), sizes=(2, 2), strides=(2, 2), dilations=(1, 1))
     cut = ops.slice_(spread, start=(0, 0, 1, 1), stop=(2, 3, 6, 6), step=(1,) * 4)
     assert (domain(out0=cut).kind, domain(out0=cut).space) == ("window", (2, 3, 5, 5))
@@ -160,7 +157,7 @@ def test_windows_asked_for_an_element() -> None:
 
 
 def test_copies() -> None:
-    found = domain(out0=expr.reshape(value("in0", 4, 6), (24,)))
+    found = domain(out0=expr.reshape(fed("in0", 4, 6), (24,)))
     assert (found.kind, found.space) == ("copy", (24,))
     assert domain(out0=ops.reshape(ops.const(value=0.0, shape=(5,), dtype="f32"), shape=(5,))).kind == "copy"
 
@@ -176,7 +173,7 @@ def read(digits: Digits, number: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def chains(draw: st.DrawFn) -> tuple[Node, list[Node]]:
     """A node and what is read through above it."""
     shape = tuple(draw(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=4)))
-    x = y = value("x", *shape)
+    x = y = fed("x", *shape)
     found = []
     for _ in range(draw(st.integers(1, 4))):
         kind = draw(st.integers(0, 2))

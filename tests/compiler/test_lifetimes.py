@@ -18,17 +18,10 @@ from netc.compiler.types import SIZES
 from netc.driver import compilation
 from netc.passes.lowering import memory
 from support.numpy_program import tiles
+from support.short_nodes import fed, state
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 Regions = dict[Node, Region]
-
-
-def fed(name: str, *shape: int) -> Node:
-    return ops.input_(name=name, shape=shape, dtype="f32")
-
-
-def state(name: str, *shape: int) -> Node:
-    return ops.param(name=name, shape=shape, dtype="f32")
 
 
 class Planned:

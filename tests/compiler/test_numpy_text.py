@@ -10,19 +10,12 @@ from pathlib import Path
 import pytest
 
 from netc.compiler import expr, ops
-from netc.compiler.graph import Graph, Node, at
+from netc.compiler.graph import Graph, at
 from netc.compiler.program import Program
 from support.numpy_program import program_of
+from support.short_nodes import fed, state
 
 GOLDEN = Path(__file__).parent / "golden" / "numpy"
-
-
-def fed(name: str, *shape: int) -> Node:
-    return ops.input_(name=name, shape=shape, dtype="f32")
-
-
-def state(name: str, *shape: int) -> Node:
-    return ops.param(name=name, shape=shape, dtype="f32")
 
 
 def conv_pool() -> Graph:

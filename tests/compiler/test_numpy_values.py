@@ -11,10 +11,7 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.types import Literal
 from support.numpy_program import assert_like_oracle, made_up, program_of, small_tiles
-
-
-def fed(name: str, *shape: int, dtype: str = "f32") -> Node:
-    return ops.input_(name=name, shape=shape, dtype=dtype)
+from support.short_nodes import fed
 
 
 def both(graph: Graph, **feeds: np.ndarray) -> None:

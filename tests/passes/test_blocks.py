@@ -16,6 +16,7 @@ from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
 from netc.passes.unit import Unit
 from support import graph_cases
+from support.short_nodes import fed
 from support.triton_program import nests
 
 FOLDER = Path(__file__).parent / "golden"
@@ -44,10 +45,6 @@ def step(name: str, batch: int) -> Unit:
 def shown(graph: Graph) -> str:
     """A graph of kernels without its schedules, which have tests of their own."""
     return re.sub(r", schedule=Blocks\([^)]*\)", "", print_graph(graph, comments=False))
-
-
-def value(name: str, *shape: int, dtype: str = "f32") -> Node:
-    return ops.input_(name=name, shape=shape, dtype=dtype)
 
 
 def differentiated(**outputs: Node) -> Graph:
@@ -102,7 +99,7 @@ def pooling(x: Node) -> Node:
 
 def weighted(y: Node) -> Graph:
     """The value of a layer, and the gradients for some gradient of its result."""
-    graph = differentiated(loss=expr.sum(y * value("weight", *y.shape)), y=y)
+    graph = differentiated(loss=expr.sum(y * fed("weight", *y.shape)), y=y)
     return graph.with_roots({k: v for k, v in graph.outputs.items() if k not in ("loss", ".objective")})
 
 
@@ -117,7 +114,7 @@ def test_groups_forward_and_backward(name: str, golden: graph_cases.Golden) -> N
 
 
 def test_what_follows_a_product_is_its_epilogue() -> None:
-    x, w, b, r = value("x", 64, 32), value("w", 16, 32), value("b", 1, 16), value("r", 64, 4, 4)
+    x, w, b, r = fed("x", 64, 32), fed("w", 16, 32), fed("b", 1, 16), fed("r", 64, 4, 4)
     y = expr.maximum(ops.dot(x, ops.transpose(w, perm=(1, 0))) + b, 0.0) * 0.5
     y = ops.cast(expr.reshape(y, (64, 4, 4)) + r, dtype="f16")
     (kernel,) = kernels(nests(Graph({"y": y})))
@@ -125,7 +122,7 @@ def test_what_follows_a_product_is_its_epilogue() -> None:
 
 
 def test_what_a_product_reads_is_stored() -> None:
-    x, w = value("x", 64, 32), value("w", 32, 16)
+    x, w = fed("x", 64, 32), fed("w", 32, 16)
     fused = nests(Graph({"y": ops.dot(ops.tanh(x), w)}))
     assert [k.attrs["kind"] for k in kernels(fused)] == ["map", "dot"]
     (apart,) = [d for d in fused.ledger if not d.fused]
@@ -134,7 +131,7 @@ def test_what_a_product_reads_is_stored() -> None:
 
 
 def test_two_products_stay_apart() -> None:
-    x, a, b = value("x", 64, 64), value("a", 64, 64), value("b", 64, 64)
+    x, a, b = fed("x", 64, 64), fed("a", 64, 64), fed("b", 64, 64)
     fused = nests(Graph({"y": ops.dot(x, a) + ops.dot(x, b)}))
     assert sorted(k.attrs["kind"] for k in kernels(fused)) == ["dot", "dot"]
     assert any("at most one" in d.reason for d in fused.ledger if not d.fused)
@@ -142,14 +139,14 @@ def test_two_products_stay_apart() -> None:
 
 def test_random_numbers_are_drawn_outside_of_products() -> None:
     seed, count = (ops.param(name=name, shape=(), dtype="i64") for name in ("seed", "count"))
-    y = ops.dot(value("x", 64, 64), value("w", 64, 64))
+    y = ops.dot(fed("x", 64, 64), fed("w", 64, 64))
     mask = ops.less(ops.random(seed, count, shape=(64, 64), stream=1), ops.const(value=9, shape=(64, 64), dtype="u32"))
     found = kernels(nests(Graph({"y": expr.where(mask, y, 0.0)})))
     assert [("random" in ops_of(k), k.attrs["kind"]) for k in found] == [(True, "map"), (False, "dot")]
 
 
 def test_a_transposed_reader_stays_apart() -> None:
-    x = value("x", 64, 32)
+    x = fed("x", 64, 32)
     y = ops.tanh(x + 1.0)
     fused = nests(Graph({"y": y, "z": ops.exp(ops.transpose(y, perm=(1, 0)))}))
     assert len(kernels(fused)) == 2
@@ -157,14 +154,14 @@ def test_a_transposed_reader_stays_apart() -> None:
 
 
 def test_reductions_over_other_axes_stay_apart() -> None:
-    x = value("x", 64, 32)
+    x = fed("x", 64, 32)
     fused = nests(Graph({"a": ops.sum_(x, axes=(0,)), "b": ops.sum_(x, axes=(1,))}))
     assert len(kernels(fused)) == 2
     assert any("different axes" in d.reason for d in fused.ledger)
 
 
 def test_a_total_is_read_by_another_kernel() -> None:
-    x = value("x", 64, 32)
+    x = fed("x", 64, 32)
     rows = ops.log(ops.sum_(ops.exp(x), axes=(1,)))
     total = ops.sum_(rows, axes=(0,))
     fused = nests(Graph({"y": x - rows, "z": x * ops.broadcast(total, shape=(64, 32))}))
@@ -174,7 +171,7 @@ def test_a_total_is_read_by_another_kernel() -> None:
 
 def test_cheap_values_are_computed_again_by_each_reader() -> None:
     """The slope of a hyperbolic tangent is computed from its value, which a product reads and so is stored."""
-    x, w, v = value("x", 64, 64), value("w", 64, 64), value("v", 64, 64)
+    x, w, v = fed("x", 64, 64), fed("w", 64, 64), fed("v", 64, 64)
     hidden = ops.tanh(ops.dot(x, w))
     found = kernels(nests(differentiated(loss=expr.sum(ops.dot(hidden, v)))))
     assert all(len(k.attrs["body"].outputs) == 1 for k in found if k.attrs["kind"] == "dot")
@@ -182,7 +179,7 @@ def test_cheap_values_are_computed_again_by_each_reader() -> None:
 
 def test_what_waits_for_few_long_rows_is_another_kernel() -> None:
     """One kernel with a program or two would take longer; sums that do not wait for each other are together."""
-    fused = nests(weighted(batch_norm(value("x", 64, 32, 28, 28))))
+    fused = nests(weighted(batch_norm(fed("x", 64, 32, 28, 28))))
     found = kernels(fused)
     sums = [[n for n in k.attrs["body"].order if n.op is ops.sum_] for k in found if k.attrs["kind"] == "reduce"]
     # Mean and variance; two of the gradient, one of which waits for the mean; one that waits for the variance.
@@ -191,12 +188,12 @@ def test_what_waits_for_few_long_rows_is_another_kernel() -> None:
     assert {k.attrs["kind"] for k in found} == {"reduce", "map"}
     reasons = [d.reason for d in fused.ledger if not d.fused and "in parts" in d.reason]
     assert any("32 rows of 50176 elements" in r and "in one kernel 2 programs would need" in r for r in reasons)
-    alone = nests(weighted(batch_norm(value("x", 64, 32, 28, 28))), arch="interpreter")
+    alone = nests(weighted(batch_norm(fed("x", 64, 32, 28, 28))), arch="interpreter")
     assert len(kernels(alone)) == 1
 
 
 def test_a_choice_keeps_no_sum_from_being_taken_in_parts() -> None:
-    x = value("x", 4, 200_000)
+    x = fed("x", 4, 200_000)
     graph = Graph({"most": ops.max_reduce(x, axes=(1,)), "which": ops.argmax(x, axes=(1,))})
     split = {frozenset(ops_of(k)): k.attrs["schedule"].split for k in kernels(nests(graph))}
     assert split[frozenset({"input", "argmax"})] == 1
@@ -204,7 +201,7 @@ def test_a_choice_keeps_no_sum_from_being_taken_in_parts() -> None:
 
 
 def test_nofuse_keeps_a_layer_apart_from_others() -> None:
-    x = value("x", 512, 512)
+    x = fed("x", 512, 512)
     with at(None, "first"):
         y = ops.exp(ops.tanh(x))
     with at(None, "second"):
@@ -215,7 +212,7 @@ def test_nofuse_keeps_a_layer_apart_from_others() -> None:
 
 
 def test_nofuse_also_holds_for_what_readers_would_compute_again() -> None:
-    x, w = value("x", 64, 64), value("w", 64, 64)
+    x, w = fed("x", 64, 64), fed("w", 64, 64)
 
     def made() -> Graph:
         with at(None, "first"):
@@ -229,7 +226,7 @@ def test_nofuse_also_holds_for_what_readers_would_compute_again() -> None:
 
 
 def test_unfused_keeps_an_op_a_kernel() -> None:
-    x = value("x", 8, 8)
+    x = fed("x", 8, 8)
     fused = nests(Graph({"y": ops.tanh(ops.exp(x) * 2.0 + x)}), enabled=False)
     assert len(kernels(fused)) == 4
     assert not fused.ledger
@@ -254,7 +251,7 @@ def test_numbers_share_a_launch() -> None:
 
 def test_ranges_of_a_flat_buffer_are_updated_together() -> None:
     w, g = (ops.param(name=name, shape=(10,), dtype="f32") for name in ("w", "g"))
-    rate = value("rate")
+    rate = fed("rate")
 
     def part(x: Node, start: int, stop: int) -> Node:
         return ops.slice_(x, start=(start,), stop=(stop,), step=(1,))
@@ -276,7 +273,7 @@ def test_a_pooling_backward_sums_the_bias_by_the_way() -> None:
     w, b = (
         ops.param(name=name, shape=shape, dtype="f32") for name, shape in (("w", (8, 3, 3, 3)), ("b", (1, 8, 1, 1)))
     )
-    y = expr.maximum(pooling(ops.conv(value("x", 4, 3, 9, 9), w, **attrs) + b), 0.0)
+    y = expr.maximum(pooling(ops.conv(fed("x", 4, 3, 9, 9), w, **attrs) + b), 0.0)
     found = kernels(nests(differentiated(loss=expr.sum(y * y))))
     (backward,) = [k for k in found if "unwindow" in ops_of(k)]
     assert backward.attrs["kind"] == "reduce"

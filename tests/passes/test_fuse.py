@@ -14,8 +14,9 @@ from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import TOTAL
-from support.fused_graphs import graphs, value
+from support.fused_graphs import graphs
 from support.numpy_program import assert_like_oracle, made_up, small_tiles, tiles
+from support.short_nodes import fed
 
 
 def kernels(graph: Graph) -> list[Node]:
@@ -23,7 +24,7 @@ def kernels(graph: Graph) -> list[Node]:
 
 
 def large(*shape: int) -> Node:
-    return value("x", *shape)
+    return fed("x", *shape)
 
 
 def test_a_chain_is_one_kernel_and_reads_its_operands_once() -> None:
@@ -65,7 +66,7 @@ def test_a_sum_over_the_tiles_ends_a_kernel() -> None:
 
 
 def test_two_products_stay_apart() -> None:
-    x, a, b = large(256, 256), value("a", 256, 256), value("b", 256, 256)
+    x, a, b = large(256, 256), fed("a", 256, 256), fed("b", 256, 256)
     fused = tiles(Graph({"y": ops.dot(ops.dot(x, a), b)}))
     assert len(kernels(fused.graph)) == 2
     assert any(not d.fused and "product" in d.reason for d in fused.ledger)
@@ -73,7 +74,7 @@ def test_two_products_stay_apart() -> None:
 
 def test_convex_groups_that_would_wait_for_each_other_stay_apart() -> None:
     """a1 -> a2, b1 -> b2, a1 -> b2, b1 -> a2: {a1, a2} and {b1, b2} are convex, but need each other."""
-    x, y, v = large(512, 300), value("y", 512, 300), value("v", 512, 300)
+    x, y, v = large(512, 300), fed("y", 512, 300), fed("v", 512, 300)
     a1, b1 = ops.sum_(ops.exp(x), axes=(0,)), ops.sum_(ops.exp(y), axes=(0,))
     a2 = ops.tanh(x) + ops.broadcast(b1, shape=x.shape)
     b2 = ops.tanh(y) + ops.broadcast(a1, shape=x.shape)
@@ -105,7 +106,7 @@ def test_the_ledger_counts_what_fusion_saves() -> None:
 
 
 def test_gradients_of_one_convolution_share_a_kernel() -> None:
-    x, w, g = large(32, 8, 16, 16), value("w", 16, 8, 3, 3), value("g", 32, 16, 14, 14)
+    x, w, g = large(32, 8, 16, 16), fed("w", 16, 8, 3, 3), fed("g", 32, 16, 14, 14)
     attrs: dict[str, Any] = {"stride": (1, 1), "pad": (0, 0), "dilation": (1, 1), "groups": 1}
     masked = ops.where(g > 0.0, g, expr.constant(0.0, g))
     graph = Graph(
@@ -146,7 +147,7 @@ def test_random_graphs_like_the_oracle(graph: Graph, threads: int, tiled: bool) 
 
 @pytest.mark.parametrize("inner", [16, 5])
 def test_pooling_picks_the_first_of_equal_elements(inner: int) -> None:
-    x = value("x", inner, 2, 7, 7)
+    x = fed("x", inner, 2, 7, 7)
     padded = ops.pad(x, low=(0, 0, 1, 1), high=(0, 0, 1, 1), interior=(0,) * 4, value=-np.inf)
     seen = ops.window(padded, axes=(2, 3), sizes=(3, 3), strides=(2, 2), dilations=(1, 1))
     graph = Graph({"largest": ops.max_reduce(seen, axes=(4, 5)), "where": ops.argmax(seen, axes=(4, 5))})

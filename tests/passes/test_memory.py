@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netc.compiler import ops
-from netc.compiler.graph import Graph, Node
+from netc.compiler.graph import Graph
 from netc.compiler.plan import ALIGN, pack
 from netc.passes.lowering.memory import plan
 from support.numpy_program import tiles
+from support.short_nodes import fed, state
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 9), st.integers(0, 9)), max_size=30))
@@ -33,14 +34,6 @@ def test_small_blocks_lie_closer() -> None:
 
 def test_memory_is_used_again() -> None:
     assert pack([(64, 0, 1), (64, 1, 2), (64, 2, 3)]) == ([0, 64, 0], 128)
-
-
-def fed(name: str, *shape: int) -> Node:
-    return ops.input_(name=name, shape=shape, dtype="f32")
-
-
-def state(name: str, *shape: int) -> Node:
-    return ops.param(name=name, shape=shape, dtype="f32")
 
 
 def test_readers_of_old_state_run_before_its_writer() -> None:

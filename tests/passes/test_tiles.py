@@ -23,6 +23,7 @@ from netc.passes.lowering.cost.products import Precision, candidates, product_of
 from netc.passes.lowering.cost.reductions import fastest, rows_of
 from netc.passes.lowering.machines import DEVICES, Device
 from netc.passes.lowering.schedule import blocks_of
+from support.short_nodes import fed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GPUS = [device for device in DEVICES.values() if not device.large]
@@ -41,33 +42,29 @@ SUMS = 128
 LEAST = 16
 
 
-def value(name: str, *shape: int, dtype: str = "f32") -> Node:
-    return ops.input_(name=name, shape=shape, dtype=dtype)
-
-
 def convolution(x: tuple[int, ...], w: tuple[int, ...], dtype: str, **attrs: Any) -> Node:
-    return ops.conv(value("in0", *x, dtype=dtype), value("in1", *w, dtype=dtype), **{**CONV, **attrs})
+    return ops.conv(fed("in0", *x, dtype=dtype), fed("in1", *w, dtype=dtype), **{**CONV, **attrs})
 
 
 def by_weights(x: tuple[int, ...], g: tuple[int, ...], size: int, dtype: str) -> Node:
-    operands = value("in0", *x, dtype=dtype), value("in1", *g, dtype=dtype)
+    operands = fed("in0", *x, dtype=dtype), fed("in1", *g, dtype=dtype)
     return ops.conv_weight_grad(*operands, kernel=(size, size), **{**CONV, "pad": (size // 2,) * 2})
 
 
 def by_data(dtype: str) -> Node:
-    g, w = value("in0", 32, 64, 28, 28, dtype=dtype), value("in1", 64, 64, 3, 3, dtype=dtype)
+    g, w = fed("in0", 32, 64, 28, 28, dtype=dtype), fed("in1", 64, 64, 3, 3, dtype=dtype)
     return ops.conv_data_grad(g, w, size=(56, 56), **{**CONV, "stride": (2, 2)})
 
 
 def dot(rows: int, depth: int, columns: int, dtype: str) -> Node:
-    return ops.dot(value("in0", rows, depth, dtype=dtype), value("in1", depth, columns, dtype=dtype))
+    return ops.dot(fed("in0", rows, depth, dtype=dtype), fed("in1", depth, columns, dtype=dtype))
 
 
 def beside(dtype: str) -> Node:
     """A product that three more arrays of its size are read and written with."""
     y = convolution((64, 256, 13, 13), (384, 256, 3, 3), dtype)
     shape = tuple(map(int, y.shape))
-    return ops.mul(ops.add(y, value("in2", *shape, dtype=dtype)), value("in3", *shape, dtype=dtype))
+    return ops.mul(ops.add(y, fed("in2", *shape, dtype=dtype)), fed("in3", *shape, dtype=dtype))
 
 
 PRODUCTS: dict[str, Callable[[str], Node]] = {
@@ -167,7 +164,7 @@ def test_all_blocks_of_reductions(on: Device, parts: bool) -> None:
 @pytest.mark.parametrize("on", GPUS, ids=lambda on: on.name)
 @pytest.mark.parametrize("count", [1, 32_000, 1 << 20, 1 << 26])
 def test_blocks_of_maps(count: int, on: Device) -> None:
-    found = blocks_of(Graph({"out0": ops.exp(value("in0", count))}), on.name, "ieee")
+    found = blocks_of(Graph({"out0": ops.exp(fed("in0", count))}), on.name, "ieee")
     assert is_power(found.columns)
     assert found.warps * on.width <= 1024
     assert found.columns <= SUMS * found.warps * on.width

@@ -13,16 +13,9 @@ from netc.compiler.graph import Graph, Node
 from netc.compiler.program import UserError
 from netc.runtime.executable import Executable
 from support.numpy_program import Array, assert_like_oracle, made_up, program_of, small_tiles, state_of
+from support.short_nodes import fed, state
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def state(name: str, *shape: int) -> Node:
-    return ops.param(name=name, shape=shape, dtype="f32")
-
-
-def fed(name: str, *shape: int) -> Node:
-    return ops.input_(name=name, shape=shape, dtype="f32")
 
 
 def doubled() -> Executable:

@@ -11,11 +11,7 @@ from hypothesis import strategies as st
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
-
-
-def value(name: str, *shape: int) -> Node:
-    return ops.input_(name=name, shape=shape, dtype="f32")
-
+from support.short_nodes import fed
 
 UNARY: list[Callable[[Node], Node]] = [
     ops.tanh,
@@ -39,7 +35,7 @@ BINARY: list[Callable[[Node, Node], Node]] = [
 def graphs(draw: st.DrawFn) -> Graph:
     """Pointwise work, reductions, broadcasts, views, products, windows and concats in a random order."""
     n, c = draw(st.sampled_from([(4, 6), (16, 3), (5, 5), (1, 4)]))
-    values = [value("a", n, c), value("b", n, c), ops.broadcast(value("r", 1, c), shape=(n, c))]
+    values = [fed("a", n, c), fed("b", n, c), ops.broadcast(fed("r", 1, c), shape=(n, c))]
     for _ in range(draw(st.integers(2, 12))):
         a, b = draw(st.sampled_from(values)), draw(st.sampled_from(values))
         kind = draw(st.integers(0, 9))

@@ -9,8 +9,16 @@ from netc.compiler.graph import Graph, Node
 from netc.passes.rules.rewrite import merge_equal
 
 
+def fed(name: str, *shape: int, dtype: str = "f32") -> Node:
+    return ops.input_(name=name, shape=shape, dtype=dtype)
+
+
+def state(name: str, *shape: int) -> Node:
+    return ops.param(name=name, shape=shape, dtype="f32")
+
+
 def x(*shape: int, name: str = "x", dtype: str = "f32") -> Node:
-    return ops.input_(name=name, shape=shape or (2, 3), dtype=dtype)
+    return fed(name, *(shape or (2, 3)), dtype=dtype)
 
 
 def y(*shape: int, dtype: str = "f32") -> Node:
@@ -22,7 +30,7 @@ def z(*shape: int) -> Node:
 
 
 def w(*shape: int, name: str = "w") -> Node:
-    return ops.param(name=name, shape=shape, dtype="f32")
+    return state(name, *shape)
 
 
 def cond(name: str = "c") -> Node:
