@@ -89,7 +89,8 @@ class Argument:
 class Function:
     """A kernel as text: kind, source and a hash that names it by what it does.
 
-    arguments, constants (the values of its `tl.constexpr` parameters), warps and stages: of a GPU kernel only.
+    arguments: of a kernel that takes pointers. constants (the values of its `tl.constexpr` parameters), warps and
+    stages: of one for GPUs.
     """
 
     name: str

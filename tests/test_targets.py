@@ -157,7 +157,7 @@ def test_a_usable_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.usable_torch() is torch
 
 
-def test_a_row_is_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_a_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A target of somebody else's (its text is numpy's, its engine says who it is) is a row here and one of stages."""
     row = replace(
         TARGETS["numpy"],
@@ -165,6 +165,7 @@ def test_a_row_is_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
         engine=f"{__name__}:engine",
         ways=(Way("cpu", "as numpy, in a test"), Way("abacus", "by hand", slow=True)),
         threads=False,
+        folder="",
     )
     monkeypatch.setitem(TARGETS, "mine", row)
     monkeypatch.setitem(LOWER, "mine", LOWER["numpy"])
@@ -181,6 +182,8 @@ def test_a_row_is_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exe.where == "mine on cpu"
     assert exe(image=np.zeros((1, 1, 28, 28), np.float32))["prob"].shape == (1, 10)
     assert {d.name: list(d.targets) for d in devices()}["abacus"] == ["mine"]
+    with pytest.raises(UserError, match="a net becomes no folder by the target mine: use --target numpy or triton"):
+        netc.export(LENET, tmp_path, target="mine")
     with pytest.raises(UserError, match="schedules are of the target triton: there is nothing to tune on mine"):
         tuned(compilation(LENET, target="mine"), "")
 

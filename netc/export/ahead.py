@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from ..runtime.triton.compile.compiling import compile_jobs
 from ..runtime.triton.compile.version import triton_version
 from ..runtime.triton.run.launch import ARENA, Layout, strides_of
 from ..runtime.triton.run.storage import packed, size_of
-from .deployed import FORMAT, write_folder, write_manifest
+from .deployed import FORMAT, module_name, write_folder, write_manifest
 from .exporting import PixelScaling, Told, needs_triton, pixels_of
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ LAUNCHER = {
     "netc_program.c": "",
     "main.c": "",
 }
+TAKEN = ("triton", "netc_program", "netc_manifest")  # modules that a net's module imports, or that lie beside it
 TABLES = "netc_tables.h"
 README = "README.md"
 ASSEMBLY = {"cubin": "ptx", "hsaco": "amdgcn"}
@@ -103,7 +103,7 @@ def deploy_ahead(
     triton refuses or that takes more shared memory than the architecture has.
     """
     first = next(iter(programs.values()))
-    stem = _stem(first.name)
+    stem = module_name(first.name, *TAKEN)
     modules = _modules(programs, stem)
     binaries = _binaries(programs, told)
     weights = _Weights(programs.values(), state)
@@ -136,15 +136,9 @@ def deploy_ahead(
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _stem(net: str) -> str:
-    """The name of the module; not that of a module which it, or the launcher, imports."""
-    taken = {*sys.stdlib_module_names, "numpy", "triton", "netc_program", "netc_manifest"}
-    return f"net_{net}" if net.lower() in taken else net
-
-
 def own(manifest: Mapping[str, Any], name: str) -> bool:
     """Whether a file of a folder is one that `deploy_ahead` writes for the net of its manifest."""
-    stem = _stem(manifest["net"])
+    stem = module_name(manifest["net"], *TAKEN)
     if "/" in name:
         return bool(re.fullmatch(r"(cuda_\d+|hip_gfx\w+)/\w+\.(cubin|ptx|hsaco|amdgcn)", name))
     fixed = {*LAUNCHER, TABLES, README, WEIGHTS, f"{stem}.safetensors", f"{stem}.py"}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..compiler.program import Program, StateInfo
-from .deployed import FORMAT, MANIFEST, write_folder, write_manifest
+from .deployed import FORMAT, MANIFEST, module_name, write_folder, write_manifest
 
 if TYPE_CHECKING:
     from ..driver import Compilation
@@ -187,7 +186,7 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
 
     A folder that an earlier call wrote is replaced. UserError for one that holds anything else, or cannot be written.
     """
-    stem = _stem(program.name)
+    stem = module_name(program.name)
     names = (f"{stem}.py", f"{stem}.safetensors")
 
     def write(part: Path) -> None:
@@ -201,13 +200,8 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
 
 def own(manifest: Mapping[str, Any], name: str) -> bool:
     """Whether a file of a folder is one that `deploy` writes for the net of its manifest."""
-    stem = _stem(manifest["net"])
+    stem = module_name(manifest["net"])
     return name in (f"{stem}.py", f"{stem}.safetensors")
-
-
-def _stem(net: str) -> str:
-    taken = {*sys.stdlib_module_names, "numpy"}
-    return f"net_{net}" if net.lower() in taken else net
 
 
 def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> str:

@@ -53,6 +53,12 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(apart, ignore_errors=True)
 
 
+def module_name(net: str, *beside: str) -> str:
+    """The name of a net's module in its folder; not that of a module of Python's, of numpy, or of others beside it."""
+    taken = {*sys.stdlib_module_names, "numpy", *beside}
+    return f"net_{net}" if net.lower() in taken else net
+
+
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the table of what the folder holds."""
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -50,6 +50,9 @@ def export(
     if (archs or want.update) and not row.archs:
         those = that(lambda row: row.archs)
         raise UserError(f"--arch and --train compile for GPUs: use --target {those} as well")
+    if not row.folder:
+        those = that(lambda row: row.folder)
+        raise UserError(f"a net becomes no folder by the target {row.name}: use --target {those}")
     learning = {"mode": "train"} if want.update else {"deployed": True}
     # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
     where = {"device": row.ways[0].device, "arch": next(iter(row.archs), ""), "threads": int(row.threads)}

@@ -185,5 +185,9 @@ def test_settings_of_the_solver_are_in_the_file() -> None:
 def test_the_same_from_python() -> None:
     with pytest.raises(api.UserError, match="they are not for the target triton"):
         api.profile("tiny.net", threads=2, target="triton")
+    with pytest.raises(api.UserError, match="are for kernels on a GPU, not for numpy on cpu: use --device cuda"):
+        api.compile("tiny.net", schedules="tiny.json")
+    with pytest.raises(api.UserError, match="are for kernels on a GPU, not for the target numpy: use --target triton"):
+        api.export("tiny.net", "out", frozen=True)
     with pytest.raises(api.UserError, match="`steps` takes a whole number from 1 up, not 0"):
         api.train("tiny.net", steps=0)
