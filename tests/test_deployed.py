@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from netc.export import deployed
-from netc.export.deployed import MANIFEST, write_folder
+from netc.deployment import deployed
+from netc.deployment.deployed import MANIFEST, write_folder
 from netc.grammar.source import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +105,7 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.test_deployed import put
-from netc.export.deployed import write_folder
+from netc.deployment.deployed import write_folder
 def stop(part):
     put(part, 3)
     os.kill(os.getpid(), signal.SIGKILL)

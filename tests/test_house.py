@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import netc
 from netc.compiler.codegen.target import TARGETS
 
 ROOT = Path(__file__).parents[1]
@@ -230,6 +231,13 @@ def test_tests_share_through_support() -> None:
         if name.split(".")[0] in modules or name.startswith("netc.tests.")
     ]
     assert not wrong
+
+
+def test_no_module_takes_the_place_of_a_function() -> None:
+    """A package of netc that is imported becomes an attribute of it, as what `import netc` offers is."""
+    modules = {path.stem for path in (ROOT / "netc").iterdir()}
+    assert "deployment" in modules
+    assert not modules & set(netc.__all__)
 
 
 def test_names_that_say_nothing() -> None:

@@ -14,7 +14,7 @@ GPU = (
     "netc.compiler.codegen.triton",
     "netc.passes.fusion.nests",
     "netc.runtime.triton",
-    "netc.export.ahead",
+    "netc.deployment.ahead",
     "torch",
     "triton",
 )

@@ -7,7 +7,7 @@ import inspect
 import netc
 from netc import numbers as numbers_module
 from netc.compiler.codegen.target import TARGETS
-from netc.export import launchers, standalone
+from netc.deployment import launchers, standalone
 from netc.passes.lowering.machines import DEVICES
 from netc.passes.training.scaling import Scaling
 from netc.runtime.triton.compile.architectures import KNOWN

@@ -74,7 +74,7 @@ TARGETS: dict[str, Target] = {
             emitter="netc.compiler.codegen.numpy:emit_numpy",
             engine="netc.runtime.executable:ArrayEngine",
             ways=(Way("cpu", "numpy, with BLAS for products"),),
-            folder="netc.export.deploy",
+            folder="netc.deployment.deploy",
             threads=True,
         ),
         Target(
@@ -86,7 +86,7 @@ TARGETS: dict[str, Target] = {
                 Way("cpu", "Triton's interpreter: slow, for checking kernels", slow=True, arch="interpreter"),
             ),
             remedy="netc.runtime.triton.compile.version:remedy",
-            folder="netc.export.ahead",
+            folder="netc.deployment.ahead",
             tf32=True,
             schedules=True,
             archs=("cuda:80", "cuda:90", "cuda:100", "hip:gfx942"),

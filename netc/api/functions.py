@@ -125,7 +125,7 @@ def export(
     it begins with first values where weights are not named. told: how many kernels are compiled, of how many, and a
     name.
     """
-    from ..export.exporting import export
+    from ..deployment.exporting import export
 
     want = request(
         mode=mode,

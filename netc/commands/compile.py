@@ -46,7 +46,7 @@ def command(
     With --target triton the folder holds kernels for each --arch, compiled on any machine, and launchers in Python
     (`netc_program.py`) and C (`main.c`), which need the GPU's driver; its README.md says how they are used.
     """
-    from ..export.exporting import export, kernel_progress
+    from ..deployment.exporting import export, kernel_progress
 
     if request.mode == "train" and not update:
         note = "--mode train alone is the net as it is in training, dropout included; a step that learns is --train"

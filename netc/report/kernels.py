@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.codegen.target import that
 from ..compiler.program import Launch, Program
-from ..export.exporting import kernel_progress, needs_triton
+from ..deployment.exporting import kernel_progress, needs_triton
 from ..grammar.source import UserError
 from .tables import Table, size
 

@@ -271,7 +271,7 @@ def test_the_python_launcher_on_amd(tmp_path: Path) -> None:
     """The same calls by HIP's names; the fake driver's are renamed."""
     import shutil
 
-    from netc.export.standalone import CALLS
+    from netc.deployment.standalone import CALLS
 
     rename = shutil.which("objcopy")
     if rename is None:

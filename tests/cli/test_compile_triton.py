@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from netc.__main__ import cli
-from netc.export.ahead import deploy_ahead
+from netc.deployment.ahead import deploy_ahead
 from netc.grammar.source import UserError
 from netc.report.kernels import kernel_rows, kernel_table
 from netc.runtime.state import State

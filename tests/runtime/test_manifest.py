@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netc.export.manifest import check_architecture, read_file, read_manifest
+from netc.deployment.manifest import check_architecture, read_file, read_manifest
 from support.triton_folders import fake_library, settings, tiny_folder
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from netc import UserError
-from netc.export.exporting import needs_triton
+from netc.deployment.exporting import needs_triton
 from netc.machine import devices
 from netc.runtime.triton.compile import version as versions
 from netc.runtime.triton.interpreter.process import Interpreter

@@ -14,8 +14,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from netc.export.ahead import deploy_ahead
-from netc.export.exporting import PixelScaling
+from netc.deployment.ahead import deploy_ahead
+from netc.deployment.exporting import PixelScaling
 from netc.runtime.state import State
 from netc.runtime.triton.compile.architectures import architectures
 from support import tiny_net
