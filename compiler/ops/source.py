@@ -73,9 +73,7 @@ def _iota(*, shape: tuple[int, ...], axes: tuple[int, ...], dtype: str) -> Array
 iota: Op = register(Op("iota", "source", _iota_type, _iota, None, no_flops, EXACT, "exact"))
 
 
-def _random_type(
-    seed: TensorType, step: TensorType, *, shape: tuple[int, ...], stream: int, region: int = 0
-) -> TensorType:
+def _random_type(seed: TensorType, step: TensorType, *, shape: tuple[int, ...], stream: int) -> TensorType:
     check(seed == step == TensorType((), "i64"), f"seed and step must be i64[], not {seed} and {step}")
     return TensorType(shape, "u32")
 
@@ -93,11 +91,11 @@ def random_bits(seed: int, step: int, stream: int, count: int) -> np.ndarray[Any
     return generator.random_raw((count + 1) // 2).astype("<u8", copy=False).view("<u4")[:count]
 
 
-def _random(seed: Array, step: Array, *, shape: tuple[int, ...], stream: int, region: int = 0) -> Array:
+def _random(seed: Array, step: Array, *, shape: tuple[int, ...], stream: int) -> Array:
     return random_bits(int(seed), int(step), stream, math.prod(shape)).reshape(shape)
 
 
-# Random bits, a pure function of (seed, step, stream). `region` keeps a recomputed copy apart from the original.
+# Random bits, a pure function of (seed, step, stream): computed again they are the same.
 random: Op = register(
     Op("random", "source", _random_type, _random, None, lambda y, *_, **__: 10 * y.count, EXACT, "exact")
 )

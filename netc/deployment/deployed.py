@@ -1,4 +1,4 @@
-"""A folder with a compiled net in it: it appears whole or not at all, and replaces only one that netc wrote."""
+"""Atomic replacement of a compiled net's folder: it appears whole or not at all, and replaces only what netc wrote."""
 
 from __future__ import annotations
 

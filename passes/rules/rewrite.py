@@ -2,8 +2,8 @@
 
 Each node is rebuilt on its rewritten operands; if an equal node exists it is that node, else the rules of its op are
 tried until none fits. What a rule makes goes the same way, so one pass ends in a fixed point of all rules.
-Nodes are equal when op, operands and attributes are: `random` says its stream and region there, so two dropouts stay
-two. The result remembers every place and layer that a merged or replaced node stood for.
+Nodes are equal when op, operands and attributes are: `random` says its stream there, so two dropouts stay two. The
+result remembers every place and layer that a merged or replaced node stood for.
 """
 
 from __future__ import annotations
