@@ -5,9 +5,9 @@ Everything here is hashable, printable, serializable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from ..grammar.source import SourceError, SourceErrors, UserError
 from .spec import Filler
@@ -20,14 +20,17 @@ __all__ = [
     "Constant",
     "Decision",
     "Function",
+    "HostCall",
     "Launch",
     "Program",
     "Proofs",
+    "Sizes",
     "SourceError",
     "SourceErrors",
     "StateInfo",
     "TensorType",
     "UserError",
+    "joined",
 ]
 
 
@@ -147,12 +150,31 @@ class Proofs:
 
 
 @dataclass(frozen=True)
+class HostCall:
+    """A Python function between two parts of a program: arrays in, arrays out, by the names that the parts have.
+
+    results: in the sizes for which the parts after it are made. free: it may give other sizes.
+    """
+
+    name: str
+    function: Callable[..., tuple[Any, ...]]
+    operands: tuple[str, ...]
+    results: Mapping[str, TensorType]
+    free: bool = True
+
+
+Sizes = Mapping[str, tuple[tuple[int, ...], ...]]  # what Python functions gave, by name
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled program.
 
     inputs: what a call is fed. outputs: what it returns. state: the flat or single state buffers it reads, by name;
     updates: those it writes. source: the text of the generated module. arena_bytes: the memory plan's size, with the
     scratch of its threads, for which the program is made. constants: read-only arrays, by the name of their buffer.
+    parts: where Python functions are called, the programs and calls of which it consists, in their order; the tables
+    are those of all parts. resized: makes the program for other sizes of what these functions give.
     """
 
     name: str
@@ -172,3 +194,29 @@ class Program:
     threads: int = 1
     constants: Mapping[str, Constant] = field(default_factory=dict)
     proved: Proofs = field(default_factory=Proofs)
+    parts: tuple[Program | HostCall, ...] = ()
+    resized: Callable[[Sizes], Program] | None = None
+
+
+def joined(
+    parts: Sequence[Program | HostCall], inputs: Mapping[str, TensorType], outputs: Mapping[str, TensorType]
+) -> Program:
+    """The program of several with calls between them. inputs, outputs: those that are not only between parts."""
+    programs = [part for part in parts if isinstance(part, Program)]
+    proved = [program.proved for program in programs]
+    return replace(
+        programs[-1],
+        inputs=dict(inputs),
+        outputs=dict(outputs),
+        state={name: type_ for program in programs for name, type_ in program.state.items()},
+        updates=tuple(name for program in programs for name in program.updates),
+        functions=tuple(function for program in programs for function in program.functions),
+        launches=tuple(launch for program in programs for launch in program.launches),
+        buffers=tuple(buffer for program in programs for buffer in program.buffers),
+        arena_bytes=sum(program.arena_bytes for program in programs),
+        source="\n\n".join(program.source for program in programs),
+        ledger=tuple(decision for program in programs for decision in program.ledger),
+        constants={name: value for program in programs for name, value in program.constants.items()},
+        proved=Proofs(*(sum(getattr(one, key.name) for one in proved) for key in fields(Proofs))),
+        parts=tuple(parts),
+    )

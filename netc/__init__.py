@@ -3,8 +3,8 @@
     exe = netc.compile("lenet.net", dims={"N": 64}, outputs=["prob"])
     out = exe(image=x)["prob"]
 
-`compile`, `train`, `test`, `profile`, `summary`, `export` and `check` are what there is; each is imported when it is
-first used, so that `import netc` takes no time.
+`compile`, `train`, `test`, `profile`, `summary`, `export`, `check` and `host_layer` are what there is; each is imported
+when it is first used, so that `import netc` takes no time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api.checking import Problem
-    from .api.functions import check, compile, export, profile, summary, test, train
+    from .api.functions import check, compile, export, host_layer, profile, summary, test, train
     from .grammar.source import SourceError, SourceErrors, UserError
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "compile",
     "export",
+    "host_layer",
     "profile",
     "summary",
     "test",

@@ -20,12 +20,13 @@ from .compiler.codegen import emit
 from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
-from .compiler.program import Program, StateInfo
+from .compiler.program import Program, Sizes, StateInfo, joined
 from .compiler.spec import TrainSpec
 from .compiler.types import SIZES
 from .grammar.source import Source, UserError, suggest
 from .machine import cores
 from .passes import manager, pipeline
+from .passes.host_calls import check_state, split
 from .passes.training.flatten import flat_layout, learned
 from .passes.training.precision import Types, types_of
 from .passes.training.scaling import Scaling
@@ -62,6 +63,8 @@ class Compilation:
         self.spec = spec or _block_of(experiment, named)
         self._layout = layout
         self._trial: dict[str, Blocks] = {}
+        self._sizes: Sizes = {}
+        self._cut: tuple[Compilation, Callable[[Compilation], Compilation]] | None = None
 
     @cached_property
     def net(self) -> Net:
@@ -79,6 +82,8 @@ class Compilation:
             settings=settings,
             outputs=want.outputs,
             deployed=want.deployed,
+            python=want.python,
+            made=self._sizes,
         )
         if want.deployed and want.outputs is None and not net.outputs:
             has = "`output`s are of test mode" if want.mode == "train" else "the net has no `output`"
@@ -112,16 +117,17 @@ class Compilation:
         """The same program with these values, of layers or bound names, among its outputs as well."""
         net = self.net
         graph = net.graph.with_roots({**net.graph.outputs, **{name: net.tensor(name) for name in names}})
-        return self._of(replace(net, graph=graph), self.request)
+        return self._of(replace(net, graph=graph), self.request, lambda whole: whole.keeping(names))
 
-    def part(self, net: Net, gradients: Sequence[str] = ()) -> Compilation:
+    def part(self, cut: Callable[[Net], Net], gradients: Sequence[str] = ()) -> Compilation:
         """The program of a part of the net (`passes.segment`), on the same layout; it never learns."""
-        return self._of(net, replace(self.request, update=False, gradients=tuple(gradients)))
+        request = replace(self.request, update=False, gradients=tuple(gradients))
+        return self._of(cut(self.net), request, lambda whole: whole.part(cut, gradients))
 
-    def _of(self, net: Net, request: Request) -> Compilation:
+    def _of(self, net: Net, request: Request, cut: Callable[[Compilation], Compilation]) -> Compilation:
         other = self._other(request)
         # Layers compute in the same types, whoever reads them in a part.
-        vars(other).update(net=net, types=self.types, layout=self.layout)
+        vars(other).update(net=net, types=self.types, layout=self.layout, _cut=(self, cut))
         for station in ("pipeline", "passes", "state"):
             vars(other).pop(station, None)
         return other
@@ -131,7 +137,7 @@ class Compilation:
         _ = self.net  # built once for both, whichever is asked first
         other = copy(self)
         other.request = request
-        for station in ("lowering", "fused", "program", "apply_fused", "apply_program"):
+        for station in ("lowering", "fused", "program", "apply_fused", "programs"):
             vars(other).pop(station, None)
         return other
 
@@ -141,6 +147,18 @@ class Compilation:
             return self
         dims = {**self.request.dims, "N": records}
         return Compilation(self.experiment, replace(self.request, dims=dims), layout=self._layout, spec=self.spec)
+
+    def resized(self, sizes: Sizes) -> Compilation:
+        """The same program for other sizes of what layers in Python give; UserError where its state does not fit."""
+        if not sizes:
+            return self
+        if self._cut is not None:
+            whole, cut = self._cut
+            return cut(whole.resized(sizes))
+        other = Compilation(self.experiment, self.request, layout=self.layout, spec=self.spec)
+        other._sizes, other._trial = sizes, self._trial
+        check_state(self.layout, other.net.state)
+        return other
 
     @property
     def learns(self) -> bool:
@@ -221,7 +239,7 @@ class Compilation:
     def lowering(self) -> tuple[manager.Stage[Unit], ...]:
         """What each stage of lowering made, in order, for looking at; `fused` and `program` come by the same stages."""
         found: list[manager.Stage[Unit]] = []
-        manager.run(self.unit(self.simplified), pipeline.LOWER[self.request.target], found.append)
+        manager.run(self.unit(self.alone().simplified), pipeline.LOWER[self.request.target], found.append)
         return tuple(found)
 
     @property
@@ -232,7 +250,7 @@ class Compilation:
     @cached_property
     def fused(self) -> Unit:
         """The graph of kernels, and the ledger of what was fused and why."""
-        return self.fuse(self.simplified)
+        return self.fuse(self.alone().simplified)
 
     def fuse(self, graph: Graph, observe: Callable[[manager.Stage[Unit]], None] | None = None) -> Unit:
         """A graph of primitives, this program's or another of the same net, as kernels for the target."""
@@ -272,13 +290,25 @@ class Compilation:
 
     @cached_property
     def program(self) -> Program:
-        """The text of the target, with its tables."""
-        return self.lower(self.fused)
+        """The text of the target, with its tables; of several parts where Python functions are called."""
+        parts = split(self.simplified)
+        if len(parts) == 1:
+            return self.lower(self.fused)
+        lowered = [self.lower(self.fuse(part)) if isinstance(part, Graph) else part for part in parts]
+        fed, given = ({k: x.type for k, x in t.items()} for t in (self.simplified.inputs, self.simplified.outputs))
+        return replace(joined(lowered, fed, given), resized=lambda sizes: self.resized(sizes).program)
+
+    def alone(self) -> Compilation:
+        """Itself, for what takes one program; UserError where Python stands between several."""
+        if len(split(self.simplified)) > 1:
+            what = "only nets of one program are exported, verified, tuned, or shown by their kernels"
+            raise UserError(f"`{self.net.name}` calls Python between its programs; {what}")
+        return self
 
     @cached_property
-    def apply_program(self) -> Program | None:
-        """Where several batches make an update: the program of the update, which follows the accumulating steps."""
-        return self.lower(self.apply_fused) if self.apply_fused is not None else None
+    def programs(self) -> tuple[Program, ...]:
+        """What runs, in its order: the program of a batch, and where several make an update that of the update."""
+        return (self.program,) if self.apply_fused is None else (self.program, self.lower(self.apply_fused))
 
     @cached_property
     def apply_fused(self) -> Unit | None:
@@ -349,8 +379,7 @@ class Compilation:
         """The program, loaded on a state; where batches are accumulated also the update that follows them."""
         from .runtime.executable import Executable
 
-        device = self.request.device
-        return [Executable(p, state, device) for p in (self.program, self.apply_program) if p is not None]
+        return [Executable(program, state, self.request.device) for program in self.programs]
 
 
 def compilation(file: str | Path | Source, request: Request | None = None, **wanted: Any) -> Compilation:

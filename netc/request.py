@@ -33,7 +33,7 @@ class Request:
     runs on. numbers: in which it computes. schedules: the files of measured blocks.
 
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
-    data: the folder in which data sets are looked for first.
+    data: the folder in which data sets are looked for first. python: whether layers in Python may run.
     """
 
     mode: Mode = "test"
@@ -55,6 +55,7 @@ class Request:
     seed: int | None = None
     steps: int | None = None
     data: Path | None = None
+    python: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in ("train", "test"):

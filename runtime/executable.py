@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.codegen.target import TARGETS, imported
-from ..compiler.program import Launch, Program, UserError
+from ..compiler.program import HostCall, Launch, Program, Sizes, UserError
+from .parts import PartsEngine
 from .pool import pool_of
 from .sharing import Turn
 from .state import State
@@ -122,15 +123,28 @@ class Executable:
         """The outputs of the last run once more, as copies."""
         return self._engine.fetch()
 
+    @property
+    def sizes(self) -> Sizes:
+        """What Python layers gave in the last run, by layer, where that is of other sizes than the program says."""
+        calls = [call for call in self.program.parts if isinstance(call, HostCall) and call.free]
+        made = self.fed() if calls else {}
+        found = {
+            call.name: tuple(made[k].shape for k in call.results) for call in calls if made.keys() >= {*call.results}
+        }
+        said = {call.name: tuple(tuple(map(int, t.shape)) for t in call.results.values()) for call in calls}
+        return {} if all(said[name] == sizes for name, sizes in found.items()) else found
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """The context of a caller who has this executable and its state to himself, and uses `run_alone` of others."""
         with self._turn, self.state.sharing.writing():
             yield
 
-    def run_alone(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-        """Run it for a caller who has the state to himself."""
-        return self._engine.run(self._checked(feeds))
+    def run_alone(self, feeds: Mapping[str, npt.ArrayLike], made: Mapping[str, Array]) -> dict[str, Array]:
+        """Run it for a caller who has the state to himself. made: what Python layers gave, so not called."""
+        calls = [call for call in self.program.parts if isinstance(call, HostCall)]
+        known = {name: made[name] for call in calls for name in call.results if name in made}
+        return self._engine.run({**self._checked(feeds), **known})
 
     def timed(self, feeds: Mapping[str, npt.ArrayLike]) -> list[tuple[Launch, float]]:
         """Run the program once: each launch of the step with its seconds."""
@@ -216,6 +230,8 @@ class Executable:
 
 def engine_of(program: Program, state: State, device: str) -> Engine:
     """What runs a program of its target on a device; UserError where nothing does."""
+    if program.parts:
+        return PartsEngine(program, lambda part: engine_of(part, state, device))
     target = TARGETS[program.target]
     target.way(device)
     engine: Engine = imported(target.engine)(program, state, device)

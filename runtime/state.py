@@ -40,7 +40,7 @@ class Source(Protocol):
     def undo(self, name: str, owner: object, /) -> None: ...
 
 
-class Reader(Protocol):
+class StateReader(Protocol):
     """Somebody who wants the values as they are now, and copies them before they change (`runtime/moment.py`)."""
 
     def about_to_write(self, name: str, /) -> None: ...
@@ -91,7 +91,7 @@ class State(MutableMapping[str, Array]):
         self._owner = Owner()
         self._version = 0
         self._handed: list[tuple[str, weakref.ref[Array]]] = []
-        self.moments: weakref.WeakSet[Reader] = weakref.WeakSet()
+        self.moments: weakref.WeakSet[StateReader] = weakref.WeakSet()
 
     @property
     def version(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import Source, SourceError, UserError, suggest
+from ..host import HostLayer
 from ..spec import DataSpec, TrainSpec
 from .module import Function, Module, NetEntry
 from .names import Counts
@@ -19,6 +20,7 @@ class Experiment:
 
     nets, blocks, ops, consts and data are all that the file sees, imported ones too; trains are its own, in order.
     imports are the other files by path. warnings are those of the whole file.
+    python: the layers in Python that its nets have made.
     """
 
     module: Module
@@ -27,6 +29,7 @@ class Experiment:
     warnings: tuple[SourceError, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    python: dict[Hashable, HostLayer] = field(default_factory=dict)
 
     @property
     def source(self) -> Source:

@@ -9,6 +9,7 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, TooManyNodes, at
+from ..host import ABSENT, HostError, HostFunction, Sizes
 from ..layers import Layer, building
 from ..net import LayerInfo
 from ..ops.base import TypeRuleError
@@ -125,6 +126,21 @@ class Context:
 
     def random_bits(self, shape: tuple[int, ...]) -> Node:
         return self.net.random_bits(shape)
+
+    def host_function(self, text: str, settings: str) -> tuple[HostFunction, Sizes | None]:
+        python, name = self.net.python, self.entry.name
+        if python is None:
+            return HostFunction(name, ABSENT), None
+        if not python.allowed:
+            hint = "a .net file runs no code by itself: --allow-python lets it, if you trust the file and what it names"
+            self.net.problems.add(SourceError("E431", f'host: this would run Python, "{text}"', self.entry.span, hint))
+            raise ParameterError("", "")
+        try:
+            layer = python.layer((self.net.name, self.training, name), text, settings, self.entry.span.file)
+        except HostError as error:
+            self.net.problems.add(SourceError("E432", f"host: {error}", self.entry.span, "see `netc explain E432`"))
+            raise ParameterError("", "") from error
+        return HostFunction(name, layer), python.sizes.get(name)
 
 
 def apply(frame: Frame, node: tree.Call, layer: Layer, arguments: list[Argument], written: dict[Node, str]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ...grammar import tree
 from ...grammar.source import SourceError, SourceErrors, UserError, suggest
 from ..graph import Graph, Node, TooManyNodes, at, node_limit
+from ..host import Sizes
 from ..net import OBJECTIVE, Net, find_tensor
 from ..schema.settings import UNKNOWN
 from . import body
@@ -20,7 +21,7 @@ from .limits import MAX_ELEMENTS, MAX_NODES, MAX_WHOLE, Stop, deep_recursion, li
 from .module import NetEntry
 from .names import Counts, canonical
 from .problems import Problems
-from .state import NetState, Usage
+from .state import NetState, Python, Usage
 
 Mode = Literal["train", "test"]
 # Sizes of symbols that nobody gave, where a file is only checked: large enough for the usual chain of pooling.
@@ -37,13 +38,16 @@ def build(
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     deployed: bool = False,
+    python: bool = False,
+    made: Mapping[str, Sizes] | None = None,
 ) -> Net:
     """The graph of one net in one mode.
 
     dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2. settings: of
     the net's own parameters, over what `load` was given. outputs: the names wanted, any that the net binds; None:
-    losses and metrics in training, all roles in testing; of a net that is deployed what it calls outputs. Raises
-    SourceErrors, and UserError for names that are not in the file.
+    losses and metrics in training, all roles in testing; of a net that is deployed what it calls outputs. python:
+    whether layers in Python may run. made: the sizes of what those gave, where it is something else than they say.
+    Raises SourceErrors, and UserError for names that are not in the file.
     """
     entry = experiment.net(net)
     given = _net_settings(experiment, entry, settings)
@@ -55,7 +59,8 @@ def build(
         message = f"`{first.name}` has no value: give --dim {first.name}=20, or write a number here"
         raise SourceErrors([SourceError("E314", message, first.span)])
     problems = Problems()
-    state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given)
+    layers = Python(python, experiment.python, made or {})
+    state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given, layers)
     problems.raise_if_any()
     if deployed and outputs is None:
         outputs = [key for key, (kind, node, _) in state.roles.items() if kind == "output" and node and mode == "test"]
@@ -70,12 +75,20 @@ def run(
     training: bool,
     dims: Mapping[str, int],
     settings: Mapping[str, Any],
+    python: Python | None = None,
 ) -> tuple[NetState, dict[str, Binding]]:
     """All statements of a net; errors are in `problems`."""
     definition = entry.definition
     known = {*entry.module.consts, *entry.formals}
     state = NetState(
-        definition.name.name, training, problems, counts, usage, dict(dims), symbols(definition.body, known)
+        definition.name.name,
+        training,
+        problems,
+        counts,
+        usage,
+        dict(dims),
+        symbols(definition.body, known),
+        python=python,
     )
     env: dict[str, Binding] = {}
     frame = Frame(problems, entry.module, "net", net=state, scope=state.root, env=env, body=definition.body)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, at
+from ..host import HostLayer, Sizes, find_layer
 from ..net import SEED, STEP, LayerInfo
 from ..program import StateInfo
 from ..spec import Filler
@@ -43,6 +45,24 @@ class Usage:
         return [n for place, n in self.bound.items() if place not in self.used and not n.name.startswith("_")]
 
 
+@dataclass(frozen=True, eq=False)
+class Python:
+    """The layers in Python of a file. allowed: whether they may run. made: kept from one building to the next, for a
+    layer may remember something. sizes: of their results, where another call gave others than `shapes` says.
+    """
+
+    allowed: bool
+    made: dict[Hashable, HostLayer]
+    sizes: Mapping[str, Sizes]
+
+    def layer(self, key: Hashable, text: str, settings: str, file: str) -> HostLayer:
+        """A layer of a net; HostError where it cannot be had."""
+        key = key, text, settings
+        if key not in self.made:
+            self.made[key] = find_layer(text, settings, Path(file).parent)
+        return self.made[key]
+
+
 @dataclass(eq=False)
 class Row:
     """A row of the layer table with the nodes it gave, by which it is known whether an output needs it."""
@@ -53,7 +73,10 @@ class Row:
 
 @dataclass(eq=False)
 class NetState:
-    """One net under construction. dims: the values of its symbols; missing: those that nobody gave."""
+    """One net under construction. dims: the values of its symbols; missing: those that nobody gave.
+
+    python: whether layers in Python may run; None where a file is only checked, so that what they make is not known.
+    """
 
     name: str
     training: bool
@@ -77,6 +100,7 @@ class NetState:
     role_places: dict[str, Span] = field(default_factory=dict)
     directives: dict[str, frozenset[str]] = field(default_factory=dict)
     regions: int = 0  # statements under `@recompute`
+    python: Python | None = None
     streams: int = 0
     work: int = 0
 

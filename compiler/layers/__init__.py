@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import activation, arithmetic, convolution, linear, loss, metric, normalization, pooling, scale, shape
+from . import activation, arithmetic, convolution, host, linear, loss, metric, normalization, pooling, scale, shape
 from .base import LAYERS, Layer, LayerContext, building
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "arithmetic",
     "building",
     "convolution",
+    "host",
     "linear",
     "loss",
     "metric",

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..graph import Node
+from ..host import HostFunction, Sizes
 from ..packages import Registry
 from ..spec import Filler
 
@@ -46,6 +47,9 @@ class LayerContext(Protocol):
 
     def random_bits(self, shape: tuple[int, ...]) -> Node:
         """Fresh u32 bits, another stream at each call."""
+
+    def host_function(self, text: str, settings: str) -> tuple[HostFunction, Sizes | None]:
+        """The Python function `module:name` (`ABSENT` where no code may run), and the sizes that it gave."""
 
 
 _context: ContextVar[LayerContext] = ContextVar("layer context")
@@ -79,6 +83,10 @@ def commit(name: str, value: Node) -> None:
 
 def random_bits(shape: tuple[int, ...]) -> Node:
     return _context.get().random_bits(shape)
+
+
+def host_function(text: str, settings: str) -> tuple[HostFunction, Sizes | None]:
+    return _context.get().host_function(text, settings)
 
 
 @dataclass(frozen=True)

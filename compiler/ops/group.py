@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from ..types import TensorType, TupleType
 from .base import Array, Op, check, no_flops, register
 from .rounding import Rounding, first
+from .source import const
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..graph import Graph, Node
 
 
@@ -41,19 +44,28 @@ def _host_type(*types: TensorType, function: Any, results: tuple[TensorType, ...
     return TupleType(tuple(results))
 
 
-# A Python function called between two programs: arrays in, arrays out.
-host: Op = register(
-    Op(
-        "host",
-        "group",
-        _host_type,
-        lambda *arrays, function, results: tuple(function(*arrays)),
-        None,
-        no_flops,
-        None,
-        "exact",
-    )
-)
+def _host(*arrays: Array, function: Any, results: tuple[TensorType, ...]) -> tuple[Array, ...]:
+    return tuple(function(*arrays))
+
+
+def _host_vjp(
+    g: Sequence[Node | None], y: Node, *xs: Node, function: Any, results: tuple[TensorType, ...]
+) -> list[Node | None]:
+    """The function's own way back: another call, of gradients, operands and results."""
+    wanted = [i for i, x in enumerate(xs) if x.type.is_float]
+    back = function.backwards(len(xs), wanted)
+    gradients = [
+        const(value=0, shape=of.shape, dtype=of.dtype) if one is None else one
+        for one, of in zip(g, results, strict=True)
+    ]
+    values = [item(y, index=i) for i in range(len(results))]
+    call = host(*gradients, *xs, *values, function=back, results=tuple(xs[i].type for i in wanted))
+    found = {i: item(call, index=k) for k, i in enumerate(wanted)}
+    return [found.get(i) for i in range(len(xs))]
+
+
+# A Python function called between two programs: arrays in, arrays out. `function` is a `compiler.host.HostFunction`.
+host: Op = register(Op("host", "group", _host_type, _host, _host_vjp, no_flops, None, "exact"))
 
 
 def _item_type(of: TupleType, *, index: int) -> TensorType:
@@ -61,9 +73,18 @@ def _item_type(of: TupleType, *, index: int) -> TensorType:
     return of.items[index]
 
 
-# One result of an op that has several.
+# One result of an op that has several, whose gradient rule takes those of all its items at once.
 item: Op = register(
-    Op("item", "group", _item_type, lambda values, *, index: values[index], None, no_flops, None, "exact")
+    Op(
+        "item",
+        "group",
+        _item_type,
+        lambda values, *, index: values[index],
+        lambda g, y, of, *, index: [g],
+        no_flops,
+        None,
+        "exact",
+    )
 )
 
 

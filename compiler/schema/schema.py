@@ -171,6 +171,9 @@ class Binder:
                 if tensor:
                     self.bound.rest.append(value)
                     return None
+                if isinstance(value, str) and (text := self._text(waiting)) is not None:
+                    waiting.remove(text)  # which may stand before the tensors: `host("module:name", x)`
+                    return self._convert(text, argument, value)
                 waiting.pop(0)
             elif kind.tensor and parameter.default is not parameter.empty and not _accepts(kind, value):
                 waiting.pop(0)
@@ -184,6 +187,11 @@ class Binder:
         message = f"{self.title}: {describe(value)} is one argument too many"
         hint = f"{self.title} takes {', '.join(map(public, self.table)) or 'nothing'}"
         return self.fail(SourceError("E205", message, argument.span, hint))
+
+    def _text(self, waiting: Sequence[str]) -> str | None:
+        """The text that a callee of any number of tensors must have, where it is not given yet."""
+        required = (name for name in waiting if self.table[name][0].default is inspect.Parameter.empty)
+        return next((name for name in required if _accepts(self.table[name][1], "")), None)
 
     def _named(self, name: tree.Name, argument: Argument) -> None:
         key = self.by_name.get(name.name)

@@ -104,4 +104,23 @@ FILES: dict[str, Code] = {
             loss nll = softmax_loss(scores, label)
         """,
     ),
+    "E431": Code(
+        "Python that may not run",
+        """
+        `host("module:name", x)` calls a function or a class in Python. A .net file runs no code by itself, so commands
+        refuse it, unless they are told that the file and what it names are to be trusted:
+
+            netc train spots.net --allow-python
+
+        A script that imports netc runs code already; `netc.compile` and its like need not be told.
+        """,
+    ),
+    "E432": Code(
+        "Python that cannot be had",
+        """
+        `host("module:name", x)` imports the module, looked for in the folder of the .net file first, and takes the name
+        out of it: what `netc.host_layer` made, or a class, which is made with `settings` as its one argument (with none
+        where there are none) and has a method `forward`.
+        """,
+    ),
 }

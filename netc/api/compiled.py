@@ -116,8 +116,7 @@ class Step(Compiled):
     def __init__(self, made: Compilation, state: State) -> None:
         super().__init__(made, state)
         self.spec = made.training
-        update = made.apply_program
-        self._update = Executable(update, state, made.request.device) if update is not None else None
+        self._update = next((Executable(each, state, made.request.device) for each in made.programs[1:]), None)
         self._whole = Turn()  # the rate goes by the counter, and an update follows its last batch
 
     def clone(self) -> Self:

@@ -13,12 +13,13 @@ from ..request import Mode, request
 from .checking import Problem, check
 
 if TYPE_CHECKING:
+    from ..compiler.host import HostLayer
     from ..report.overview import Summary
     from ..report.profiling import Report
     from ..runtime.history import History
     from .compiled import Compiled
 
-__all__ = ["Problem", "check", "compile", "export", "profile", "summary", "test", "train"]
+__all__ = ["Problem", "check", "compile", "export", "host_layer", "profile", "summary", "test", "train"]
 
 
 def compile(
@@ -88,10 +89,29 @@ def compile(
         seed=seed,
         schedules=schedules,
         frozen=frozen,
+        python=True,
     )
     made = compilation(path, want)
     state = made.new_state()
     return Step(made, state) if made.learns else Compiled(made, state)
+
+
+def host_layer(
+    forward: Callable[..., Any], backward: Callable[..., Any] | None = None, shapes: Callable[..., Any] | None = None
+) -> HostLayer:
+    """Python functions as a layer of a net, which calls it as `y = host("module:name", x)`.
+
+    forward: takes an array for each operand and returns an array or a tuple of them, also of other sizes at each call.
+    backward: takes the gradients by the results, the operands and the results, and returns the gradient by each
+    operand, None for 0. shapes: takes the shape of each operand and returns that of the result or a list of them;
+    without it there is one result of the first operand's shape.
+
+    >>> import netc
+    >>> clip = netc.host_layer(lambda x: x.clip(0, 6), lambda g, x, y: g * ((x > 0) & (x < 6)))
+    """
+    from ..compiler.host import HostLayer
+
+    return HostLayer(forward, backward, shapes)
 
 
 def export(
@@ -140,6 +160,7 @@ def export(
         seed=seed,
         schedules=schedules,
         frozen=frozen,
+        python=True,
         ahead=True,
     )
     files = [Path(file) for file in weights or ()]
@@ -201,6 +222,7 @@ def train(
         scale_growth=scale_growth,
         schedules=schedules,
         frozen=frozen,
+        python=True,
     )
     place = Path(folder) if folder is not None else None
     return Training(path, want).train(place, resume=resume, progress=Silent() if quiet else None)
@@ -235,6 +257,7 @@ def test(
         tf32=tf32,
         schedules=schedules,
         frozen=frozen,
+        python=True,
     )
     files = [weights] if isinstance(weights, str | Path) else list(weights)
     found = test_file(path, want, [Path(file) for file in files])
@@ -284,6 +307,7 @@ def profile(
         seed=seed,
         schedules=schedules,
         frozen=frozen,
+        python=True,
     )
     return profiled(compilation(path, want), seconds)
 
@@ -306,5 +330,6 @@ def summary(
     from ..driver import compilation
     from ..report.overview import summarize
 
-    made = compilation(path, request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs))
+    want = request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=True)
+    made = compilation(path, want)
     return summarize(made.net, made.program)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from ..grammar.source import UserError, suggest
-from ..passes import segment
+from ..passes.segment import is_gradient, layers, values
 from ..passes.training.gradient import GRADIENT
 from ..runtime.executable import Executable
 from ..runtime.moment import Moment
@@ -74,7 +74,7 @@ class Looking:
         missing = [name for name in dict.fromkeys(names) if name not in self._values]
         if missing:
             self._values |= self._look(missing)
-            self._asked += [name for name in missing if not segment.is_gradient(net, name)]
+            self._asked += [name for name in missing if not is_gradient(net, name)]
         return {name: self._values[name].copy() for name in names}
 
     def _returned(self, name: str) -> bool:
@@ -85,8 +85,8 @@ class Looking:
     def _look(self, names: Sequence[str]) -> dict[str, Array]:
         """Values by the smallest program that makes them, on what the last pass was fed and read."""
         made = self._made
-        gradients = [name.removesuffix(GRADIENT) for name in names if segment.is_gradient(made.net, name)]
-        look = self._loaded(("look", *names), lambda: made.part(segment.values(made.net, names), gradients))
+        gradients = [name.removesuffix(GRADIENT) for name in names if is_gradient(made.net, name)]
+        look = self._loaded(("look", *names), lambda made: made.part(lambda net: values(net, names), gradients))
         fed = self._executable.fed()
         if lacking := [name for name in look.program.inputs if name not in fed]:
             raise UserError(
@@ -94,7 +94,7 @@ class Looking:
                 "name them among the outputs when it is compiled"
             )
         with self._moment.restored():
-            found = look.run_alone({name: fed[name] for name in look.program.inputs})
+            found = look.run_alone({name: fed[name] for name in look.program.inputs}, fed)
         return {name: found[name] for name in names}
 
     def part(
@@ -107,10 +107,10 @@ class Looking:
     ) -> dict[str, Array]:
         """Layers from `start` to `end` on what is fed, and else on values of the last pass."""
         net = self._made.net
-        seeds = [name.removesuffix(GRADIENT) for name in feeds if segment.is_gradient(net, name)]
+        seeds = [name.removesuffix(GRADIENT) for name in feeds if is_gradient(net, name)]
         key = (start, end, None if outputs is None else tuple(outputs), tuple(gradients), tuple(seeds))
         executable = self._loaded(
-            key, lambda: self._made.part(segment.layers(net, start, end, outputs=outputs, seeds=seeds), gradients)
+            key, lambda made: made.part(lambda net: layers(net, start, end, outputs=outputs, seeds=seeds), gradients)
         )
         found = executable.run(self._fed(executable, feeds))
         return {name: array for name, array in found.items() if not name.startswith(".")}
@@ -133,11 +133,12 @@ class Looking:
             )
         return {**(self.values(missing) if missing else {}), **given}
 
-    def _loaded(self, key: tuple[Any, ...], make: Callable[[], Compilation]) -> Executable:
+    def _loaded(self, key: tuple[Any, ...], make: Callable[[Compilation], Compilation]) -> Executable:
         """The program of a part, on the executable's state; UserError where the state lacks what it reads."""
+        key = tuple(sorted(self._executable.sizes.items())), *key
         found = self._parts.pop(key, None)
         if found is None:
-            program, state = make().program, self._executable.state
+            program, state = make(self._made.resized(self._executable.sizes)).program, self._executable.state
             if lacking := [name for name in program.state if name not in state.buffers]:
                 raise UserError(
                     f"that needs {', '.join(lacking)}, which the state of this program does not hold: "

@@ -104,12 +104,7 @@ def tuned(
     if made.apply_fused is None:
         return step
 
-    def update(made: Compilation) -> Program:
-        program = made.apply_program
-        assert program is not None
-        return program
-
-    then = _tuned(made, made.apply_fused, update, gpu, bench, budget, told, clock)
+    then = _tuned(made, made.apply_fused, lambda m: m.programs[1], gpu, bench, budget, told, clock)
     return replace(step, rows=(*step.rows, *then.rows), table=step.table.over(then.table))
 
 
@@ -185,7 +180,7 @@ def frozen_or_tuned(
     except NoGpu as error:
         raise error.instead("tune on one that has a GPU") from None
     if want.schedules.frozen:
-        _ = made.program, made.apply_program
+        _ = made.programs
         return None
     assert cuda is not None
     path = out if out is not None else own_file()

@@ -117,6 +117,9 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         metavar="N",
         help="Good steps until the scale of the loss doubles, in f16.",
     ),
+    "python": click.option(
+        "--allow-python", "python", is_flag=True, help="Let the Python run that the file's `host` layers name."
+    ),
     "steps": click.option("--steps", type=_COUNT, metavar="N", help="Instead of the block's."),
 }
 MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("schedules", "frozen")
@@ -125,11 +128,11 @@ MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("sch
 def program(*flags: str, mode: Mode | None = None, records: bool = False, ahead: bool = False) -> Callable[[F], F]:
     """The flags that say which program is wanted; the command gets a `Request` as `request` instead of them.
 
-    flags: of `FLAGS`, beside --net, --batch, --dim and --set, which every command has. mode: the default of --mode,
-    where there is one. records: --batch is how many are taken at a time, whether or not the net has a dimension N.
-    ahead: what is compiled is for GPUs that need not be here.
+    flags: of `FLAGS`, beside --net, --batch, --dim, --set and --allow-python, which every command has. mode: the
+    default of --mode, where there is one. records: --batch is how many are taken at a time, whether or not the net has
+    a dimension N. ahead: what is compiled is for GPUs that need not be here.
     """
-    names = {"net", "batch", "dims", "settings", *flags}
+    names = {"net", "batch", "dims", "settings", "python", *flags}
 
     def add(function: F) -> F:
         @functools.wraps(function)

@@ -77,7 +77,7 @@ def export(
     wanted = architectures(archs or made.request.choice.row.archs)
     needs_triton()
     made = made.on(wanted[0].name)
-    if made.apply_program is not None:
+    if len(made.programs) > 1:
         raise UserError(
             f"a training step of `{made.net.name}` takes {made.training.accumulate} batches for an update; ahead of "
             "time it takes one: leave out `accumulate`"

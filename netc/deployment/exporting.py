@@ -56,7 +56,7 @@ def export(
     learning = {"mode": "train"} if want.update else {"deployed": True}
     # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
     where = {"device": row.ways[0].device, "arch": next(iter(row.archs), ""), "threads": int(row.threads)}
-    made = compilation(file, replace(want, **learning, **where))  # type: ignore[arg-type]
+    made = compilation(file, replace(want, **learning, **where)).alone()  # type: ignore[arg-type]
     write = imported(f"{row.folder}:export")
     found: list[Path] = write(made, partial(weighted, files=weights, notify=notify), folder, archs, told)
     return found

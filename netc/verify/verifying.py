@@ -94,7 +94,7 @@ def _compilation(source: Source, wanted: Wanted, mode: Mode) -> Compilation:
     """The compilation of one mode, with small sizes for the symbols that nobody gave."""
     experiment = load(source, settings=wanted.settings, dims=wanted.dims)
     sizes = checked_sizes(experiment.net(wanted.net or experiment.default_net()))
-    return Compilation(experiment, replace(wanted, mode=mode, dims={**sizes, **wanted.dims}, update=None))
+    return Compilation(experiment, replace(wanted, mode=mode, dims={**sizes, **wanted.dims}, update=None)).alone()
 
 
 def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:

@@ -35,7 +35,8 @@ class Checkpoints:
         return [self._seen(x, self._region(reader), gradient) for x in values] if self.regions else [*values]
 
     def _region(self, node: Node) -> int | None:
-        return None if node in self.fixed or node.op is ops.input_ else self.regions.get(node.scope)
+        kept = node in self.fixed or node.op in (ops.input_, ops.host, ops.item)  # Python is not called twice
+        return None if kept else self.regions.get(node.scope)
 
     def _seen(self, value: Node, inside: int | None, gradient: Node) -> Node:
         region = self._region(value)

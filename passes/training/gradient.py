@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ...compiler import expr, ops
 from ...compiler.graph import Graph, GraphError, Node, at
 from ...compiler.net import OBJECTIVE
+from ...compiler.types import TupleType
 from ..manager import Pass
 from ..rules.rewrite import Ledger, Match, Rule, of, rewrite, var
 from .checkpoint import Checkpoints
@@ -72,13 +73,19 @@ def cotangents(
     for node in reversed(graph.order):
         if node not in active or node not in parts:
             continue
-        found[node] = total = _sum(parts.pop(node))
+        total: Node | list[Node | None]
+        if isinstance(node.result, TupleType):  # each result is an item, of which all were met before
+            items = {x.attrs["index"]: found.get(x) for x in graph.users[node]}
+            total = [items.get(i) for i in range(len(node.result.items))]
+        else:
+            found[node] = total = _sum(parts[node])
         with at(node.span, node.scope):
             if not any(x in active for x in node.inputs):
                 continue
             if node.op.vjp is None:
                 raise GraphError(f"{node.op.name} cannot be differentiated")
-            parts_of = node.op.vjp(total, *kept.seen((node, *node.inputs), node, total), **node.attrs)
+            first = total if isinstance(total, Node) else next(part for part in total if part is not None)
+            parts_of = node.op.vjp(total, *kept.seen((node, *node.inputs), node, first), **node.attrs)
             for x, part in zip(node.inputs, parts_of, strict=True):
                 if part is not None and x in active:
                     parts.setdefault(x, []).append(part)

@@ -70,7 +70,11 @@ def types_of(net: Net, wanted: Precision = "f32") -> Types:
             found[name] = wanted if any(found.get(reader) in NARROW for reader in readers[name]) else "f32"
         else:
             found[name] = wanted if policies[name] == "narrow" else "f32"
-    return Types(found, between, any(node.dtype in NARROW for node in net.graph.order))
+    return Types(found, between, any(_is_narrow(node) for node in net.graph.order))
+
+
+def _is_narrow(node: Node) -> bool:
+    return isinstance(node.result, TensorType) and node.dtype in NARROW
 
 
 def precision(types: Types) -> Pass:
@@ -88,7 +92,7 @@ def _widened(graph: Graph) -> Graph:
     made: dict[Node, Node] = {}
     for node in graph.order:
         inputs = [made[x] for x in node.inputs]
-        narrow = isinstance(node.result, TensorType) and node.dtype in NARROW and node.op.policy != "exact"
+        narrow = _is_narrow(node) and node.op.policy != "exact"
         if not narrow:
             made[node] = node.with_inputs(inputs)
             continue

@@ -19,6 +19,7 @@ from netc.compiler.ops import TypeRuleError
 from netc.compiler.schema.settings import ANY, kind_of
 from netc.compiler.text import print_graph
 from netc.compiler.text_reader import read_graph
+from netc.grammar.source import SourceError
 from netc.passes.training.gradient import cotangents, erase_surrogate
 from support.layer_samples import CALLS, Call
 from support.standalone import Standalone
@@ -62,6 +63,10 @@ def test_a_layers_graph_is_valid_and_prints_and_reads_back(name: str, call: Call
     context, results = call.build(name)
     graph = context.graph({str(i): y for i, y in enumerate(results)})
     text = print_graph(graph, comments=False)
+    if name == "host":
+        with pytest.raises(SourceError, match="a text cannot say which Python function"):
+            read_graph(text)
+        return
     assert print_graph(read_graph(text), comments=False) == text
     assert all(node.scope == "l" for node in graph.order if node.op.name not in ("input",))
 
@@ -133,6 +138,9 @@ def _any(annotation: Any) -> st.SearchStrategy[Any]:
         return small
     if annotation is float:
         return st.sampled_from([-1.5, -1.0, 0.0, 0.5, 1.0, 2.0, 1e30, 1e-30])
+    if annotation is str:
+        there = st.sampled_from(["cubed", "Mixed", "Above"]).map(lambda layer: f"support.python_layers:{layer}")
+        return there | st.sampled_from(["support.python_layers:absent", "nowhere:nothing", "x", ""])
     if annotation is bool:
         return st.booleans()
     if get_origin(annotation) is Literal:

@@ -13,6 +13,7 @@ from support.layer_samples import CALLS, Call
 CASES = [
     pytest.param(name, call, id=f"{name}-{i}", marks=[pytest.mark.slow] if i else [])
     for name, calls in CALLS.items()
+    if name != "host"  # of what Python computes no budget is known
     for i, call in enumerate(calls)
 ]
 

@@ -39,6 +39,8 @@ def test_nets_build(block: Block, tmp_path: Path) -> None:
     experiment = opened(block, tmp_path)
     if not block.says("fragment"):
         assert not [str(warning) for warning in experiment.warnings]
+    if block.says("host"):
+        return
     for name, entry in experiment.nets.items():
         if all(formal.default is not None for formal in entry.definition.formals):
             for mode in ("train", "test"):
@@ -73,7 +75,7 @@ def test_nets_are_canonical(block: Block) -> None:
 
 
 def test_every_word_after_a_fence_is_known() -> None:
-    words = {"run", "fails", "fragment", "error"}
+    words = {"run", "fails", "fragment", "host", "error"}
     keys = {"file", "new", "add"}
     for block in BLOCKS:
         if block.language in ("net", "console", "python"):

@@ -148,7 +148,7 @@ def test_unknown_names_and_objectives_are_refused() -> None:
 def test_ops_without_a_derivative_are_refused() -> None:
     body = Graph({"out": ops.input_(name="in0", shape=(3,), dtype="f32") * 2.0})
     y = ops.item(ops.kernel(_x(3), kind="map", body=body), index=0)
-    with pytest.raises(GraphError, match="item cannot be differentiated"):
+    with pytest.raises(GraphError, match="kernel cannot be differentiated"):
         gradient(["x"])(Graph({OBJECTIVE: expr.sum(y)}))
 
 

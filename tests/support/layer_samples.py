@@ -116,6 +116,10 @@ CALLS: dict[str, list[Call]] = {
     "multinomial_loss": [Call(("f32[4,3]", "i32[4]"), positive=True)],
     "accuracy": [of("f32[6,4]", "i32[6]", top_k=2), of("f32[6,4]", "i32[6]", ignore=1, per_class=True)],
     "argmax": [of("f32[3,4]"), of("f32[3,4,2]", axis=1, top_k=2, values=True)],
+    "host": [
+        of("f32[2,3]", function="support.python_layers:cubed"),
+        of("f32[2,3]", "f32[2,3]", function="support.python_layers:Mixed", settings="0.5"),
+    ],
     "concat": [of("f32[2,3]", "f32[2,1]", "f32[2,2]"), of("f32[2,3]", "f32[1,3]", axis=0)],
     "split": [of("f32[2,6]", parts=3), of("f32[5,2]", at=(1, 3), axis=0)],
     "flatten": [of("f32[2,3,4]"), of("f32[2,3,4]", axis=0, end_axis=1)],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
+from netc.compiler.host import HostFunction, find_layer
 from netc.compiler.types import Literal, TensorType
 
 Array = np.ndarray[Any, Any]
@@ -62,8 +64,9 @@ def _kernel(a: Node, b: Node) -> Node:
     return ops.kernel(a, b, kind="map", body=_body())
 
 
-def _turned(x: Array) -> tuple[Array]:
-    return (x.T,)
+def _host(a: Node, b: Node) -> Node:
+    function = HostFunction("mixed", find_layer("support.python_layers:Mixed", "3", Path()))
+    return ops.host(a, b, function=function, results=(TensorType((2, 3)), TensorType((4, 3))))
 
 
 def _one(operand: str, call: Callable[..., Node], *, positive: bool = False) -> list[Sample]:
@@ -136,6 +139,6 @@ SAMPLES: dict[str, list[Sample]] = {
     "scatter_add": [Sample(("i32[2,4]", "f32[2,4,3]"), lambda i, rows: ops.scatter_add(i, rows, size=5))],
     "after": _two(ops.after),
     "kernel": _two(_kernel),
-    "item": _two(lambda a, b: ops.item(_kernel(a, b), index=1)),
-    "host": _one("f32[2,3]", lambda x: ops.host(x, function=_turned, results=(TensorType((3, 2)),))),
+    "item": _two(lambda a, b: ops.item(_host(a, b), index=1)),
+    "host": _two(_host),
 }

@@ -4,6 +4,7 @@ The words after the language say what is done with a block; GitHub does not show
 
     net                  a whole file: it has no problem, and its nets build in both modes
     net fragment         statements of a net, put into WRAPPED; its warnings do not count
+    net host             a whole file that calls Python: it has no problem, and is not built
     net error            a whole file with mistakes; the ```text block after it is what netc says
     … file=NAME          kept under that name for the blocks that follow
     console run          commands after `$ `, run in turn in the folder of the page; what they print is compared, but

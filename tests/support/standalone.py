@@ -7,12 +7,14 @@ context.graph({"y": y})
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node, at
+from netc.compiler.host import HostFunction, Sizes, find_layer
 from netc.compiler.layers import LAYERS, building
 from netc.compiler.net import OBJECTIVE, SEED, STEP
 from netc.compiler.ops import TypeRuleError
@@ -69,6 +71,9 @@ class Standalone:
     def commit(self, name: str, value: Node) -> None:
         assert f"{self.layer}.{name}" in self.statistics, f"{name} is no statistic"
         self.updates[f"{self.layer}.{name}"] = value
+
+    def host_function(self, text: str, settings: str) -> tuple[HostFunction, Sizes | None]:
+        return HostFunction(self.layer, find_layer(text, settings, Path())), None
 
     def random_bits(self, shape: tuple[int, ...]) -> Node:
         self.streams += 1
