@@ -36,7 +36,7 @@ from .request import Request
 from .runtime.memory import available
 
 if TYPE_CHECKING:
-    from .passes.lowering.choice import Measured
+    from .passes.lowering.measured import Measured
     from .runtime.executable import Executable
     from .runtime.state import State
 
@@ -269,7 +269,7 @@ class Compilation:
         want = self.request
         if not want.choice.row.schedules or not want.fused:
             return None
-        from .passes.lowering.choice import Measured
+        from .passes.lowering.measured import Measured
 
         # A program for another GPU than this machine's is written for its architecture, whatever its name.
         cuda = want.choice.open() if not want.arch else None

@@ -14,7 +14,7 @@ from ..compiler.program import Decision
 from ..compiler.text import print_graph
 
 if TYPE_CHECKING:
-    from .lowering.choice import Measured
+    from .lowering.measured import Measured
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from netc.compiler.graph import Node
 from netc.compiler.program import Program
 from netc.driver import Compilation, compilation
 from netc.grammar.source import UserError
-from netc.passes.lowering.choice import near
 from netc.passes.lowering.machines import device
 from netc.passes.lowering.measured import TuningTable
+from netc.passes.lowering.neighbours import near
 from netc.report.profiling import made_up_feeds
 from netc.tuning_files import TuningFiles, write_file
 from support.interpreted import run_interpreted

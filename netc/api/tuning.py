@@ -1,6 +1,6 @@
 """Autotuning: the tile sizes of a program's kernels, measured on the GPU that runs them, and put into a file.
 
-Joins what the compiler knows of blocks (`passes/lowering/choice.py`: which are near) with the tuner that tries them
+Joins what the compiler knows of blocks (`passes/lowering/neighbours.py`: which are near) with the tuner that tries them
 (`runtime/triton/compile/tune.py`).
 """
 
@@ -20,9 +20,10 @@ from ..compiler.loops.domain import domain_of
 from ..compiler.program import Program
 from ..driver import Compilation, compilation
 from ..grammar.source import UserError
-from ..passes.lowering.choice import layers_of, near
 from ..passes.lowering.machines import device
 from ..passes.lowering.measured import TuningEntry, TuningKey, TuningTable, plain, shape_text
+from ..passes.lowering.neighbours import near
+from ..passes.lowering.schedule import layers_of
 from ..passes.unit import Unit
 from ..report.tables import Table as Shown
 from ..request import Request

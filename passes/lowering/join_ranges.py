@@ -1,4 +1,4 @@
-"""Work over the ranges of flat buffers becomes work over whole buffers: one launch updates all parameters.
+"""Horizontal fusion of updates: work over ranges of flat buffers becomes work over whole ones, in one launch.
 
 The update of a net whose parameters have different multipliers is a `concat` of the same formula over slices. On a GPU
 each would be a launch. Here the formula is applied to the whole buffers, with the multipliers chosen by the element's

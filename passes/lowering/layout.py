@@ -1,4 +1,4 @@
-"""Orders of axes on a GPU: activations lie as N,H,W,C, so that a product's innermost run is channels.
+"""Data layout on GPUs: activations lie as N,H,W,C, so that a product's innermost run is channels.
 
 State lies as it is fed, row-major; so does a value whose axes behind the batch a reader joins (a linear layer after the
 convolutions): then that reader's runs are whole rows, and the writer's are one image.

@@ -1,4 +1,4 @@
-"""What schedules need to know of a GPU: how much it does at once, and how fast.
+"""Machine model: what cost models need to know of a GPU, how much it does at once and how fast.
 
 Figures are of the makers' data sheets (A100 and H100 with HBM as SXM modules, B200, MI300X), dense, at boost clocks.
 """

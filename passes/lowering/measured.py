@@ -1,8 +1,8 @@
-"""TuningFiles as data: blocks that were measured, in files that people read, commit and merge.
+"""Tuning tables: schedules that were measured, in files that people read, commit and merge.
 
 A file is JSON with an entry a line, sorted. The name of an entry says for which GPU it was measured (architecture and
 device) and what was (the kernel's kind, the shape that it works on, a hash of all that it computes, but not of its
-blocks); behind it stand the blocks, the measured microseconds, and for readers the layers. Each entry ends in a comma,
+tile sizes); behind it stand these, the measured microseconds, and for readers the layers. Each entry ends in a comma,
 since the version comes last, so git may merge two files by keeping the lines of both: of two equal names the faster
 counts.
 """
@@ -86,6 +86,24 @@ class TuningTable:
             for place, entry in self.entries.items()
         )
         return "\n".join(["{", *lines, f'"version": {VERSION}', "}"]) + "\n"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The table that is asked before the cost model. frozen: UserError for kernels that it lacks.
+
+    trial: schedules by a kernel's hash, before the table: what a tuner tries. device: the GPU's name, where known.
+    """
+
+    table: TuningTable = field(default_factory=TuningTable)
+    frozen: bool = False
+    device: str = ""
+    trial: Mapping[str, Blocks] = field(default_factory=dict)
+
+    def find(self, key: str, arch: str) -> Blocks | None:
+        """The schedule of a kernel, if there is one."""
+        entry = self.table.find(key, arch, self.device)
+        return self.trial.get(key) or (entry.blocks if entry is not None else None)
 
 
 def read_table(text: str, name: str) -> TuningTable:

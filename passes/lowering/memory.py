@@ -1,4 +1,4 @@
-"""The memory plan: the order of launches, where values lie, and how long each is needed.
+"""Memory planning: the order of launches, where values lie, and how long each is live.
 
 Concats hold their operands; next values of state are written over the old ones, after all their readers; all else lies
 in one arena. The target adds the scratch of its kernels and packs all of it (`compiler.plan.pack`).

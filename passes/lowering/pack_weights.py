@@ -1,4 +1,4 @@
-"""Weights of convolutions in the order in which products read them.
+"""Weight packing: copies of convolutions' weights in the order in which products read them.
 
 Parameters lie row-major in their flat buffer, so the channels of one weight lie a kernel apart, and no run of them can
 be copied as a vector. For matrix units each such weight is copied once a step (once in all where it does not change),

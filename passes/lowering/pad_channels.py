@@ -1,9 +1,9 @@
-"""Images of a few channels get channels of zeros, so that matrix units read runs of four.
+"""Channel padding: images of a few channels get some of zeros, so that matrix units read runs of four.
 
 The three channels of a pixel are a run of 6 bytes in 16 bits: no asynchronous copy takes that, so each element is
 loaded on its own, with an address of its own. With a fourth channel a pixel is one copy, at the price of a third more
 products with zero. An image is copied anyway, into the order N,H,W,C and into 16 bits, and its weights are copied once
-a step (see `weights`). The gradient by the weights is computed with the fourth channel and cut.
+a step (see `pack_weights`). The gradient by the weights is computed with the fourth channel and cut.
 """
 
 from __future__ import annotations

@@ -1,31 +1,99 @@
-"""Numbers of GPU kernels: how much one program computes. Products and reductions have cost models (`tiles`, `rows`)."""
+"""Kernel schedules for GPUs: tile sizes, warps and stages, measured ones where a table has them, else a cost model's.
+
+A kernel is known to tables by a hash of what it computes. Products and reductions have cost models (`cost/`); any other
+kernel takes tiles of its flat space.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import Blocks, window_axes, with_schedules
 from ...compiler.loops.domain import Domain, domain_of
+from ...compiler.plan import Orders
+from ...compiler.text import print_graph
+from ...grammar.source import UserError
 from .cost.products import Precision, candidates, power, product_of
 from .cost.reductions import LARGE, fastest, rows_of, warps_of
 from .machines import Device
 from .machines import device as figures
+from .measured import Measured
+from .memory import homes_of, prepared
+from .neighbours import near
 
-# Elements of a block of a map, and of one that reads windows or draws random numbers.
+SHOWN = 4  # kernels that a message names
+# Elements of a tile of a map, and of one that reads windows or draws random numbers; assumed.
 MAP = 1024
 WINDOW = 512
 
 
-def blocked(graph: Graph, device: str, precision: Precision) -> Graph:
-    """The kernels with the blocks of the cost model."""
+def scheduled(graph: Graph, orders: Orders, arch: str, precision: Precision, measured: Measured) -> Graph:
+    """The kernels with their schedules. orders: of the axes of stored values, which are part of what is computed."""
+    once = prepared(graph, homes_of(graph))
+    missing: list[Node] = []
 
-    def scheduled(kernel: Node) -> Blocks:
-        return blocks_of(kernel.attrs["body"], device, precision)
+    def chosen(kernel: Node) -> Blocks:
+        body: Graph = kernel.attrs["body"]
+        model = blocks_of(body, arch, precision)
+        if kernel in once:  # of a step only there is something to measure
+            return model
+        key = _key(graph, kernel, orders, model.precision)
+        found = measured.find(key, arch)
+        if found is None:
+            if measured.frozen and near(model, body, figures(arch)):
+                missing.append(kernel)
+            return replace(model, key=key)
+        # Whether sums may be taken in parts is a matter of what is computed.
+        domain = domain_of(body)
+        split = found.split if domain.product or domain.splits else 1
+        return replace(found, split=split, precision=model.precision, key=key)
 
-    return with_schedules(graph, scheduled)
+    made = with_schedules(graph, chosen)
+    if missing:
+        raise UserError(_missed(missing, measured, arch))
+    return made
+
+
+def _missed(missing: Collection[Node], measured: Measured, arch: str) -> str:
+    names = [f"{node.attrs['kind']} of {layers_of(node) or 'no layer'}" for node in missing]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    on = f"{arch} ({measured.device})" if measured.device else arch
+    return (
+        f"--frozen: no schedule for {on} of {', '.join(names[:SHOWN])}{more}: "
+        "measure them with `netc tune` on such a GPU and give its file by --schedules, or leave out --frozen"
+    )
+
+
+def layers_of(kernel: Node) -> str:
+    """The layers that a kernel computes, the first ones of many."""
+    body: Graph = kernel.attrs["body"]
+    computed = [n for n in body.order if n.op.family != "source"]
+    names = dict.fromkeys(o.scope for n in computed for o in body.origins(n) if o.scope)
+    return ", ".join([*names][:SHOWN]) + (" …" if len(names) > SHOWN else "")
+
+
+def _key(graph: Graph, kernel: Node, orders: Orders, precision: str) -> str:
+    """A hash of what a kernel computes: its body with all types, how operands and results lie, how it rounds."""
+    parts = [kernel.attrs["kind"], precision, print_graph(kernel.attrs["body"], comments=False)]
+    parts += [_lies(x, orders) for x in kernel.inputs]
+    items = sorted(graph.users[kernel], key=lambda item: int(item.attrs["index"]))
+    parts += [f"{item.attrs['index']} {orders.get(item)}" for item in items]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _lies(node: Node, orders: Orders) -> str:
+    """How an operand lies in memory, behind views."""
+    views = []
+    while node not in orders and len(node.inputs) == 1:
+        views.append(f"{node.op.name} {dict(node.attrs)}")
+        node = node.inputs[0]
+    return " of ".join([*views, f"{node.result} {orders.get(node)}" if node.op is not ops.kernel else "kernel"])
 
 
 def blocks_of(body: Graph, name: str, precision: Precision) -> Blocks:

@@ -99,12 +99,12 @@ def layout(unit: Unit) -> Unit:
 
 def schedule(unit: Unit) -> Unit:
     """Choose the tile sizes of each kernel: measured ones, else those of the cost model."""
-    from .choice import Measured, scheduled
-    from .schedule import blocked
+    from .measured import Measured
+    from .schedule import scheduled
 
     how = unit.choices
-    unit = unit.rescheduled(blocked(unit.graph, how.arch, how.precision))
-    return unit.rescheduled(scheduled(unit.graph, unit.orders or {}, how.measured or Measured(), how.arch))
+    measured = how.measured or Measured()
+    return unit.rescheduled(scheduled(unit.graph, unit.orders or {}, how.arch, how.precision, measured))
 
 
 def plan(unit: Unit) -> Unit:

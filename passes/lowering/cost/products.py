@@ -1,4 +1,4 @@
-"""Tiles of products on a GPU, by a cost model with the device's figures.
+"""Cost model of products on a GPU (roofline, latency, waves of programs), and the tiles that it prefers.
 
 The model counts what bounds a product: arithmetic on each unit, bytes from memory and from the last cache, the latency
 of a program's steps, and waves of programs. It is right about orders of magnitude and about which of two tiles leaves
@@ -22,6 +22,7 @@ from ....compiler.loops.domain import domain_of
 from ..machines import Device
 
 Precision = Literal["ieee", "tf32"]
+# The figures below are assumed: of the size that makers' data sheets and the decision on far reads (0019) let expect.
 # Seconds that a step waits for its operands, with nothing else to do.
 WAIT = 0.7e-6
 # Sums of a tile that a thread may hold in registers without matrix units. With them see `Device`.

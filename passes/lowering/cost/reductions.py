@@ -1,4 +1,4 @@
-"""Blocks of reductions on a GPU, by a cost model with the device's figures (products have theirs in `tiles`).
+"""Cost model of reductions on a GPU (bandwidth, latency, programs in flight), and the tiles that it prefers.
 
 A program takes some rows and goes through them, a block at a time, waiting for memory at each turn. Where that leaves
 units idle, rows are cut in parts, each summed by a program, and added by a launch after it. What needs a row's sum for
