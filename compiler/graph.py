@@ -128,6 +128,22 @@ class Node:
         with at(self.span, self.scope):
             return self.op(*inputs, **self.attrs)
 
+    def verify(self) -> None:
+        """GraphError for a node whose type is not what its op's rule says, or whose attributes break a rule."""
+        again = self.op.infer(*(x.result for x in self.inputs), **self.attrs)
+        if again != self.result:
+            raise GraphError(f"{self.op.name} has type {self.result}, its rule says {again}")
+        for key, value in self.attrs.items():
+            try:
+                hash(value)
+            except TypeError:
+                raise GraphError(f"{self.op.name}: attribute {key} cannot be hashed") from None
+            if isinstance(value, Graph):
+                try:
+                    value.verify()
+                except GraphError as error:
+                    raise GraphError(f"in a kernel of {self.scope or 'no layer'}: {error}") from None
+
     def __repr__(self) -> str:
         return f"<{self.op.name}: {self.result}>"
 
@@ -254,32 +270,24 @@ class Graph:
             {k: made[v] for k, v in self.outputs.items()}, {k: made[v] for k, v in self.updates.items()}, origins
         )
 
-    def verify(self) -> Graph:
+    def verify(self, known: set[Node] | None = None) -> Graph:
         """Itself, or `GraphError`: asks each op's own type rule again, in kernels too; there is no second truth.
 
-        What was found valid stays so, as nodes do not change, and is not looked at again.
+        What was found valid stays so, as nodes do not change, and is not looked at again: a whole graph, and the nodes
+        of `known`, to which those of this graph are added.
         """
         if self._verified:
             return self
+        known = set() if known is None else known
         named: dict[tuple[str, str], Node] = {}
         for node in self.order:
-            again = node.op.infer(*(x.result for x in node.inputs), **node.attrs)
-            if again != node.result:
-                raise GraphError(f"{node.op.name} has type {node.result}, its rule says {again}")
-            for key, value in node.attrs.items():
-                try:
-                    hash(value)
-                except TypeError:
-                    raise GraphError(f"{node.op.name}: attribute {key} cannot be hashed") from None
-                if isinstance(value, Graph):
-                    try:
-                        value.verify()
-                    except GraphError as error:
-                        raise GraphError(f"in a kernel of {node.scope or 'no layer'}: {error}") from None
             if node.op.name in ("input", "param"):
                 other = named.setdefault((node.op.name, node.attrs["name"]), node)
                 if other is not node:
                     raise GraphError(f"two nodes for {node.op.name} {node.attrs['name']}")
+            if node not in known:
+                node.verify()
+                known.add(node)
         for name, value in self.updates.items():
             state = self.params.get(name)
             if state is not None and state.result != value.result:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..compiler.graph import Graph, GraphError
+from ..compiler.graph import Graph, GraphError, Node
 from ..compiler.ops import TypeRuleError
 from .unit import Unit
 
@@ -49,8 +49,9 @@ def run(
     observe: called after each pass. verify: check the graph before the first pass and after each; the time it takes is
     not counted. Raises GraphError, with the name of the pass, where a pass leaves a graph that breaks a rule.
     """
+    known: set[Node] = set()
     if verify:
-        graph.verify()
+        graph.verify(known)
     for name, apply in passes:
         before = graph
         start = time.perf_counter()
@@ -61,7 +62,7 @@ def run(
         seconds = time.perf_counter() - start
         if verify:
             try:
-                graph.verify()
+                graph.verify(known)
             except (GraphError, TypeRuleError) as error:
                 raise GraphError(f"pass {name} left an invalid graph: {error}") from error
         if observe is not None:

@@ -51,17 +51,17 @@ class Unit:
     orders: Orders | None = None
     plan: Plan | None = None
 
-    def verify(self) -> Unit:
-        """Itself, or GraphError: the graph is valid, and all else is about nodes that it has."""
-        self.graph.verify()
-        known = set(self.graph.order)
+    def verify(self, known: set[Node] | None = None) -> Unit:
+        """Itself, or GraphError: the graph is valid (see `Graph.verify`), and all else is about nodes that it has."""
+        self.graph.verify(known)
+        own = set(self.graph.order)
         tables = {
             "recomputed": self.recomputed,
             "orders": self.orders or {},
             "plan": self.plan.homes if self.plan else {},
         }
         for name, nodes in tables.items():
-            if not known.issuperset(nodes):
+            if not own.issuperset(nodes):
                 raise GraphError(f"`{name}` is about nodes that the graph does not have")
         return self
 
