@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -278,45 +275,6 @@ def test_weights_of_another_run() -> None:
     assert code == 0
     assert "score" in err
     assert weights("fourth")["enc.weight"] == weights("first")["enc.weight"]
-
-
-def start(*args: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "netc", *args], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def wait_for(path: Path, pattern: str) -> None:
-    end = time.monotonic() + 60
-    while not list(path.glob(pattern)):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def test_killed_and_resumed_ends_in_the_same_bits() -> None:
-    file = written(400)
-    assert run("train", file, "--folder", "whole", "--threads", "2")[0] == 0
-    process = start("train", file, "--folder", "killed", "--threads", "2")
-    wait_for(Path("killed/snapshots"), "step-000100.json")
-    process.kill()
-    process.communicate()
-    assert not Path("killed/small.safetensors").exists()
-    code, out, _ = run("train", file, "--folder", "killed", "--threads", "2", "--resume")
-    assert code == 0
-    assert "may differ" not in out
-    assert weights("killed") == weights("whole")
-
-
-def test_interrupt_saves_and_says_how_to_go_on() -> None:
-    file = written(100_000)
-    process = start("train", file, "--folder", "here")
-    wait_for(Path("here/snapshots"), "step-000020.json")
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"--resume" in out
-    assert b"Traceback" not in out
 
 
 def test_a_loss_that_is_no_number_names_the_layer() -> None:

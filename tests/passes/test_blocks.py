@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def layers_of(kernel: Node) -> set[str]:
     return {origin.scope for n in work for origin in body.origins(n)}
 
 
+@cache
 def step(name: str, batch: int) -> Unit:
     file = EXAMPLES / f"{name}.net"
     return compilation(file, mode="train", target="triton", dims={"N": batch}, arch="cuda:90").fused
@@ -71,7 +73,7 @@ def test_launches_of_a_training_step(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lenet", "cifar10_full", "caffenet", "googlenet", "user_op"])
 def test_all_parameters_are_updated_by_one_launch(name: str) -> None:
-    fused = step(name, 4)
+    fused = step(name, 32)
     graph = fused.graph
     flat = [v for k, v in graph.updates.items() if k in (".parameters", ".history0", ".history1")]
     assert len({v.inputs[0] for v in flat}) == 1

@@ -136,6 +136,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the run was over before it was killed"
+    assert not (tmp_path / "killed" / "small.safetensors").exists(), "weights are those of the end"
     found, notes = latest(tmp_path / "killed" / "snapshots")
     assert found is not None
     assert notes == []
