@@ -318,8 +318,8 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 def halved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two columns of a product's tile are one."""
 
-    def number(self: product._Product, var: Var, axes: tuple[Var, ...]) -> None:
-        self.values.update(zip(axes, view.unflat(Expr.of(var) // 2, [v.size for v in axes]), strict=True))
+    def number(self: product._Product, var: Var, axes: tuple[Var, ...]) -> dict[Var, Expr]:
+        return dict(zip(axes, view.unflat(Expr.of(var) // 2, [v.size for v in axes]), strict=True))
 
     monkeypatch.setattr(product._Product, "_number", number)
 

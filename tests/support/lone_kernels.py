@@ -17,7 +17,7 @@ import numpy as np
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.storage import Storage, Stored
-from netc.compiler.codegen.triton.frame import write_kernel
+from netc.compiler.codegen.triton.templates import write_kernel
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.ops.rounding import Arithmetic, Bounded

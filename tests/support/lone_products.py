@@ -9,7 +9,7 @@ from netc.compiler import ops
 from netc.compiler.codegen.loops.place import Place
 from netc.compiler.codegen.loops.written import Written
 from netc.compiler.codegen.strides import strides_of
-from netc.compiler.codegen.triton.product import write_product
+from netc.compiler.codegen.triton.templates import write_kernel
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import domain_of
@@ -38,7 +38,7 @@ def written(graph: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -
     unread = leaf(0, ())
     operands = [place(f"in{i}", inputs.get(i, unread), orders.get(f"in{i}")) for i in range(max(inputs) + 1)]
     results = [place(name, node, orders.get(name)) for name, node in graph.outputs.items()]
-    return write_product(graph, domain_of(graph), blocks, operands, results)
+    return write_kernel(graph, domain_of(graph).kind, blocks, operands, results)
 
 
 def lone(body: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Unit:

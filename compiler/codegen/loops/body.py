@@ -16,7 +16,7 @@ from ...graph import Graph, Node
 from ...loops.view import Expr, Guard, Index, Var, flat, pull, pull_concat
 from ...types import Literal
 from .dialect import Dialect
-from .place import Condition, Number, Place, Spread, Value
+from .place import Bound, Condition, Number, Place, Spread, Value
 from .prove import Proof
 from .statements import Statements
 
@@ -70,10 +70,6 @@ class Body(Statements):
         return e
 
     # Values.
-
-    def value(self, node: Node, index: Index, conditions: Sequence[Condition] = ()) -> str:
-        """The text of a node's value at an index, in the node's type, right wherever the conditions hold."""
-        return self.narrow(self.at(node, index, tuple(conditions)), node.dtype).text
 
     def masked(self, node: Node, index: Index, fill: Number, conditions: Sequence[Condition]) -> Value:
         """A node's value at an index where all conditions hold, elsewhere `fill`."""
@@ -167,7 +163,6 @@ class Body(Statements):
         return value
 
     def _compute(self, wanted: Wanted) -> Value:
-        from .indexing import gathered, random
         from .reductions import reduction
 
         node, index, conditions, fill = wanted
@@ -184,9 +179,12 @@ class Body(Statements):
             e = self.expr(flat(tuple(index[a] for a in axes), [node.shape[a] for a in axes]))
             return e if e.number is None and node.dtype == "i32" else self.cast(e, node.dtype)
         if node.op.name == "random":
-            return random(self, node, index)
+            return self._random(node, index)
         if node.op is ops.gather:
-            return gathered(self, node, index, conditions)
+            table, rows = node.inputs
+            rank = len(rows.shape)
+            row = self.row_of(rows, index[:rank], int(table.shape[0]), conditions)
+            return self.at(table, (row, *index[rank:]), conditions)
         if node.op is ops.concat:
             return self._joined(wanted)
         if family == "reduce" or node.op is ops.unwindow:
@@ -231,6 +229,23 @@ class Body(Statements):
             name = f"const{len(self.constants)}"
             self.constants[held] = Place(name, shape, strides, node.dtype, count=math.prod(shape))
         return self.load(self.constants[held], index, conditions, fill, node.dtype)
+
+    def _random(self, node: Node, index: Index) -> Value:
+        """An element of a stream of random bits."""
+        seed, step = (self.at(x, ()) for x in node.inputs)
+        number = self.expr(flat(index, node.shape))
+        text = self.dialect.random(self, seed, step, int(node.attrs["stream"]), number)
+        return Value(text, "u32", number.axes, max(number.level, seed.level, step.level), hint="bits")
+
+    def row_of(self, node: Node, index: Index, size: int, conditions: tuple[Condition, ...]) -> Expr:
+        """A computed number of a row as an index: clipped to the rows that there are."""
+        value = self.at(node, index, conditions)
+        if value.number is not None:
+            return Expr.of(min(max(int(value.number), 0), size - 1))
+        row = self.settle(value.but(text=self.dialect.clip(value, size)), "row")
+        var = Var(row.text, size)
+        self.bounds[var] = Bound(row.text, row.axes, "", row.level)
+        return Expr.of(var)
 
     # Memory.
 

@@ -18,7 +18,6 @@ from ...loops.view import Expr, Index, Var, reindex, unflat
 from ...types import wide
 from ..strides import Ints
 from .body import Body
-from .indexing import row_of
 from .place import OTHER, PRODUCT, UNARY, Place, Value
 from .reductions import accumulate, reduced, started
 
@@ -139,7 +138,7 @@ def _scatter(domain: Domain, body: Body) -> None:
         total = body.variable("total", Value("0", wide(root.dtype), number=0), frozenset())
         with body.loops([Var("k", numbers.type.count)]) as (k,):
             element = unflat(k, numbers.shape)
-            own = body.expr(row_of(body, numbers, element, int(root.shape[0]), ()))
+            own = body.expr(body.row_of(numbers, element, int(root.shape[0]), ()))
             mine = Value(f"{own.within(PRODUCT)} == {body.expr(index[0]).within(PRODUCT)}", "bool", tight=OTHER)
             with body.loop(*body.dialect.branch(mine)):
                 value = body.floating(body.at(source, (*element, *index[1:])))

@@ -88,22 +88,28 @@ def accumulate(
     values: dict[Node, Value] = {}
     # A choice looks at the running maximum before that is updated.
     for acc in sorted(running, key=lambda acc: acc.node.op is not ops.argmax):
-        x, axes = acc.node.inputs[0], acc.node.attrs["axes"]
+        x = acc.node.inputs[0]
         at = index(x)
         if x not in values:
             values[x] = body.floating(body.at(x, at, conditions))
         if acc.node.op is not ops.sum_:
             values[x] = body.settle(body.typed(values[x]))
-        update(body, acc, values[x], flat(tuple(at[a] for a in axes), [x.shape[a] for a in axes]))
+        update(body, acc, values[x], position(acc.node, at))
 
 
-def update(body: Body, acc: Accumulator, value: Value, position: Expr) -> None:
-    """Write what one value does to a reduction. position: the row-major number of the element, for a choice."""
+def position(node: Node, index: Index) -> Expr:
+    """The row-major number, over the reduced axes, of the element of its operand that a choice looks at."""
+    axes = node.attrs["axes"]
+    return flat(tuple(index[a] for a in axes), [node.inputs[0].shape[a] for a in axes])
+
+
+def update(body: Body, acc: Accumulator, value: Value, at: Expr) -> None:
+    """Write what one value does to a reduction. at: the number of the element, for a choice."""
     dialect = body.dialect
     if acc.node.op is ops.max_reduce:
         body.put(dialect.update(acc.name, dialect.larger(acc.name, value)))
     elif acc.node.op is ops.argmax:
-        chosen = dialect.select(dialect.better(value, acc.best), body.expr(position), Value(acc.name, acc.dtype))
+        chosen = dialect.select(dialect.better(value, acc.best), body.expr(at), Value(acc.name, acc.dtype))
         body.put(dialect.update(acc.name, chosen))
         if acc.own:
             body.put(dialect.update(acc.best, dialect.larger(acc.best, value)))

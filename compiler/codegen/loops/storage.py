@@ -20,7 +20,7 @@ from ..lifetimes import ARENA, Region, lifetimes
 from ..names import Names, kind_name, origins
 from ..strides import order_of, part_of, strides_of, viewed
 from .place import Place
-from .written import Written, renamed
+from .written import Written
 
 # Writes a kernel: its body, its kind, its blocks, and where its operands and its results are.
 WriteKernel = Callable[[Graph, str, Blocks, Sequence[Place], Sequence[Place]], Written]
@@ -187,7 +187,6 @@ class Storage:
     def kernel(self, kernel: Node) -> None:
         """Write a kernel, its launch, and the launch that finishes a split one."""
         body: Graph = kernel.attrs["body"]
-        blocks: Blocks = kernel.attrs["schedule"]
         operands = [self.value(x) for x in kernel.inputs]
         items = {n.attrs["index"]: n for n in self.graph.users[kernel]}
         results = []
@@ -199,33 +198,32 @@ class Storage:
             results.append(self.values[items[k]])
         if not any(node.type.count for node in body.outputs.values()):
             return
-        now = self.plan.kernels.index(kernel)
-        written = self._launch(kernel, body, blocks, operands, results, kernel.attrs["kind"], now)
+        written = self._launch(kernel, body, operands, results, kernel.attrs["kind"])
         of = dict(zip(body.outputs, results, strict=True))
         while written.finish is not None and written.scratch is not None:
-            partial = self.stored[self.launches[-1].arguments[written.places.index(written.scratch)]]
-            operands = [*operands, partial]
+            operands = [*operands, self.stored[self.launches[-1].arguments[written.places.index(written.scratch)]]]
             left = [of[name] for name in written.finish.outputs]
-            written = self._launch(kernel, written.finish, blocks, operands, left, "finish", now)
+            written = self._launch(kernel, written.finish, operands, left, "finish")
 
     def _launch(
-        self,
-        kernel: Node,
-        body: Graph,
-        blocks: Blocks,
-        operands: Sequence[Stored],
-        results: Sequence[Stored],
-        kind: str,
-        now: int,
+        self, kernel: Node, body: Graph, operands: Sequence[Stored], results: Sequence[Stored], kind: str
     ) -> Written:
-        written = self.write_kernel(
-            body, kind, blocks, renamed([x.place for x in operands], "in"), renamed([x.place for x in results], "out")
-        )
-        layers, places = origins(kernel.attrs["body"])
+        """Write a function, unless one like it is there, and its launch."""
+        whole: Graph = kernel.attrs["body"]
+        blocks: Blocks = kernel.attrs["schedule"]
+        read = [replace(x.place, name=f"in{i}") for i, x in enumerate(operands)]
+        made = [replace(x.place, name=f"out{i}") for i, x in enumerate(results)]
+        written = self.write_kernel(body, kind, blocks, read, made)
+        stored = {argument.name for argument in written.arguments if argument.written}
+        for (name, node), place in zip(body.outputs.items(), made, strict=True):
+            later = written.finish is not None and name in written.finish.outputs
+            if node.type.count and place.name not in stored and not later:
+                raise AssertionError(f"a {kind} kernel of {node.scope} stores no {name}")
+        layers, places = origins(whole)
         note = ", ".join(layers) or written.kind
         note += f"  ({', '.join(places)})" if places else ""
         if written.key not in self.written:
-            named = computing(kernel.attrs["body"]) or layers
+            named = computing(whole) or layers
             if not named and all(x.buffer.space == "state" for x in results):
                 named = ("update",)
             self.written[written.key] = (self.names.fresh(_title(named, kind)), written)
@@ -235,24 +233,23 @@ class Storage:
         if note not in seen:
             seen.append(note)
         # Equal functions may name their pointers' places differently only in what is not in their text.
-        pointers = {place.name: x.buffer.name for place, x in zip(renamed_all(operands, "in"), operands, strict=True)}
-        pointers |= {place.name: x.buffer.name for place, x in zip(renamed_all(results, "out"), results, strict=True)}
+        bound = zip((*read, *made), (*operands, *results), strict=True)
+        pointers = {place.name: x.buffer.name for place, x in bound}
         pointers |= {place: self.constant(literal).buffer.name for place, literal in written.literals}
         if written.scratch is not None:
-            pointers[written.scratch.name] = self._scratch(kernel, written.scratch, name, now)
+            pointers[written.scratch.name] = self._scratch(kernel, written.scratch, name)
         if name not in self.pointers:
             self.pointers[name] = pointer_names([(place.name, pointers[place.name]) for place in written.places])
-        operation = kernel.attrs["body"]
-        moved = sum(n.type.nbytes for n in operation.outputs.values()) + sum(x.type.nbytes for x in kernel.inputs)
-        finishing = kind == "finish"
+        moved = sum(n.type.nbytes for n in (*whole.outputs.values(), *kernel.inputs))
+        counts = kind != "finish"
         self.launches.append(
             Launch(
                 name,
                 tuple(pointers[place.name] for place in written.places),
                 layers,
                 places,
-                0 if finishing else kernel.op.flops(kernel.result, **kernel.attrs),
-                0 if finishing else moved,
+                kernel.op.flops(kernel.result, **kernel.attrs) if counts else 0,
+                moved if counts else 0,
                 "prepare" if kernel in self.plan.prepare else "step",
                 written.grid,
                 blocks.key,
@@ -260,10 +257,11 @@ class Storage:
         )
         return written
 
-    def _scratch(self, kernel: Node, place: Place, function: str, now: int) -> str:
+    def _scratch(self, kernel: Node, place: Place, function: str) -> str:
         name = self.names.fresh(f"{function}_partial")
         count = max(place.count, math.prod(place.shape))
         buffer = Buffer(name, TensorType((count,), place.dtype), "arena", 0, (0,))
+        now = self.plan.kernels.index(kernel)
         held = replace(place, name=name, count=count, memory=f"arena:{name}")
         stored = self.enter(Stored(buffer, held, self._block(held, now, now), 0))
         self.scratch.setdefault(kernel, []).append(stored)
@@ -353,10 +351,6 @@ def pointer_names(bound: Sequence[tuple[str, str]]) -> dict[str, str]:
 def with_names(text: str, names: Mapping[str, str]) -> str:
     """A function's text with its pointers renamed."""
     return re.sub(rf"\b(?:{'|'.join(names)})\b", lambda found: names[found[0]], text) if names else text
-
-
-def renamed_all(stored: Sequence[Stored], prefix: str) -> tuple[Place, ...]:
-    return renamed([x.place for x in stored], prefix)
 
 
 def computing(body: Graph) -> tuple[str, ...]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...graph import Graph
 from ...program import Argument
@@ -66,8 +65,3 @@ def written(body: Body, kind: str, text: str, scratch: Place | None = None) -> W
         loads=body.proof.loads,
         stores=body.proof.stores,
     )
-
-
-def renamed(places: Sequence[Place], prefix: str) -> tuple[Place, ...]:
-    """Places under the names of a kernel's pointers: in0, in1, …"""
-    return tuple(replace(place, name=f"{prefix}{i}") for i, place in enumerate(places))

@@ -25,7 +25,7 @@ def emit_triton(
 ) -> Program:
     """The program of a graph of kernels (`passes.fusion`) as a module of Triton functions."""
     from ..loops.storage import Storage
-    from .frame import write_kernel
+    from .templates import write_kernel
     from .text import RESERVED, module_text
 
     storage = Storage(graph, plan, write_kernel, RESERVED)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ... import expr, ops
 from ...graph import Graph, Node, at
 from ..loops.place import Place
+from .kernel import Kernel
 
 
 @dataclass(frozen=True)
@@ -58,27 +59,18 @@ def _squares(own: Node, sums: Node, total: Node, node: Node, cut: Cut) -> Node:
         return ops.sum_(own + away * away * each(1 / cut.share, 1 / left), axes=(1,))
 
 
-def _input(partial: Place, count: int) -> Node:
-    return ops.input_(name=f"in{count}", shape=partial.shape, dtype=partial.dtype)
-
-
 def finishing(
-    graph: Graph,
-    reductions: Sequence[Node],
-    partial: Place,
-    count: int,
-    outputs: Sequence[Node],
-    cut: Cut | None = None,
+    kernel: Kernel, reductions: Sequence[Node], partial: Place, outputs: Sequence[Node], cut: Cut | None = None
 ) -> Graph:
-    """The part of a body, with these outputs, that needs whole sums.
+    """The part of a kernel's body, with these outputs, that needs whole sums; the partial sums are its last operand.
 
-    count: of operands. partial: the parts of each reduction, (reductions, parts) or (reductions, parts, rows).
+    partial: the parts of each reduction, (reductions, parts) or (reductions, parts, rows).
     """
-    read = _input(partial, count)
-    wanted = {name: node for name, node in graph.outputs.items() if node in set(outputs)}
+    read = ops.input_(name=f"in{len(kernel.operands)}", shape=partial.shape, dtype=partial.dtype)
+    wanted = {name: node for name, node in kernel.graph.outputs.items() if node in set(outputs)}
     parts = {node: _part(read, t) for t, node in enumerate(reductions)}
     whole = {node: _whole(part, node) for node, part in parts.items()}
     if cut is not None:
         for node, total in cut.squares.items():
             whole[node] = _squares(parts[node], parts[total], whole[total], node, cut)
-    return graph.with_roots(wanted, {}).rebuild({node: _like(found, node) for node, found in whole.items()})
+    return kernel.graph.with_roots(wanted, {}).rebuild({node: _like(found, node) for node, found in whole.items()})

@@ -12,16 +12,15 @@ from collections.abc import Mapping, Sequence
 
 from ... import ops
 from ...graph import Graph, Node
-from ...kernel import Blocks
-from ...loops.contraction import Axes, contraction, replaced, size_of
-from ...loops.domain import Domain, followed
+from ...loops.contraction import Axes, Contraction, contraction, replaced, size_of
+from ...loops.domain import followed
 from ...loops.view import Expr, Guard, Index, Var, pull, unflat
-from ..loops.body import Body
+from ...types import SIZES
 from ..loops.place import Bound, Place, Spread, Value
 from ..loops.written import Written
-from .dialect import TRITON, TYPES, pointer, stored
-from .kernel import function
-from .partial import partial_sums
+from ..strides import strides_of
+from .dialect import TYPES, pointer, stored
+from .kernel import Kernel, function
 
 # tl.dot takes no smaller sides.
 LEAST = 16
@@ -37,46 +36,32 @@ LEFT, RIGHT = "left", "right"
 BOTH = frozenset((ROW, COLUMN))
 
 
-def write_product(
-    graph: Graph, domain: Domain, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
-) -> Written:
-    """The kernel of a body with one product."""
-    return _Product(graph, domain.root, blocks, operands, results).write()
+def write_product(kernel: Kernel) -> Written:
+    """The function of a body with one product."""
+    return _Product(kernel).write()
 
 
 class _Product:
-    def __init__(
-        self, graph: Graph, root: Node, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
-    ) -> None:
-        self.graph, self.root, self.blocks = graph, root, blocks
-        self.operands, self.results = tuple(operands), tuple(results)
+    """The kernel while it is written."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.root, self.operands = kernel, kernel.domain.root, kernel.operands
+        self.blocks = blocks = kernel.blocks
         self.rows, self.columns, self.depth = (max(LEAST, n) for n in (blocks.rows, blocks.columns, blocks.depth))
-        self.body = Body(graph, operands, results, TRITON, ("ROWS", "COLUMNS"))
-        self.axes = contraction(root)
+        self.body = kernel.body("ROWS", "COLUMNS")
+        self.axes = contraction(self.root)
         self.order = self._order()
         # Parts have as many steps each, so that fewer than were asked for may do.
         steps = self._steps()
         self.split = math.ceil(steps / math.ceil(steps / min(blocks.split, steps)))
-        self.dtype = "f64" if root.dtype == "f64" else "f32"
-        self.kind = "dot" if root.op is ops.dot else "conv"
+        self.dtype = "f64" if self.root.dtype == "f64" else "f32"
         self.body.again = self._read_by_taps()
 
     def _read_by_taps(self) -> frozenset[str]:
         """The operands of the kernel that the taps of a convolution read, its neighbours mostly the same elements."""
-        if self.root.op is ops.dot or not any(v.name.startswith("tap_") and v.size > 1 for v in self._axes()):
-            return frozenset()
-        found: set[str] = set()
-        stack, seen = [self.root.inputs[0]], set[Node]()
-        while stack:
-            node = stack.pop()
-            if node.op is ops.input_:
-                found.add(self.operands[int(node.attrs["name"][2:])].name)
-            stack += [x for x in node.inputs if x not in seen]
-            seen.update(node.inputs)
-        return frozenset(found)
-
-    def _axes(self) -> Axes:
-        return (*self.axes.columns, *self.axes.reduced)
+        taps = [v for v in (*self.axes.columns, *self.axes.reduced) if v.name.startswith("tap_") and v.size > 1]
+        read = Graph({"read": self.root.inputs[0]}).inputs if taps else {}
+        return frozenset(self.operands[int(name[2:])].name for name in read)
 
     # The order of the reduced axes.
 
@@ -96,7 +81,7 @@ class _Product:
         """The reduced axes from the outermost to the innermost: so that the larger tile is read along memory."""
         axes = tuple(v for v in self.axes.reduced if v.size > 1)
         tiles = [
-            (self._strides(self._address(side.node, side.index)), size, 16 // self._bytes(side.node))
+            (self._strides(self._address(side.node, side.index)), size, 16 // SIZES[side.node.dtype])
             for side, size in ((self.axes.left, self.rows), (self.axes.right, self.columns))
         ]
         best, most = axes, -1.0
@@ -107,10 +92,6 @@ class _Product:
                 if gain > most:
                     best, most = order, gain
         return best
-
-    @staticmethod
-    def _bytes(node: Node) -> int:
-        return node.type.nbytes // max(1, node.type.count)
 
     @staticmethod
     def _strides(address: Expr | None) -> dict[Var, int]:
@@ -160,13 +141,11 @@ class _Product:
         )
         if self.split == 1:
             self._epilogue(value)
-            return function(body, self.kind, self.blocks, grid=grid, constants=sizes, note=note)
-        scratch, room = partial_sums(self.axes, self.split, self.columns, self.dtype)
+            return function(self.kernel, body, grid=grid, constants=sizes, note=note)
+        scratch, room = _partial_sums(self.axes, self.split, self.columns, self.dtype)
         self._store(scratch, (Expr.of(self.part), *self.tiled.result), value, self.tile[1:] if room else ())
         finish = self._finish(scratch)
-        return function(
-            body, self.kind, self.blocks, grid=grid, constants=sizes, note=note, scratch=scratch, finish=finish
-        )
+        return function(self.kernel, body, grid=grid, constants=sizes, note=note, scratch=scratch, finish=finish)
 
     def _range(self, steps: int) -> str:
         """The steps of a program: all, or those of its part."""
@@ -197,7 +176,7 @@ class _Product:
             shown = f"({start} * {size} + tl.arange(0, {size}))" if start else f"tl.arange(0, {size})"
             body.put(f"{name} = {shown}{SPREAD[axis]}")
             body.bind(var, name, axis, f"{name} < {var.size}" if var.size % spread.block else "", spread)
-            self._number(var, axes)
+            self.values |= self._number(var, axes)
         if batch > 1:
             b = Var(form.batch[0].name if len(form.batch) == 1 else "batch", batch)
             name = body.name(b.name)
@@ -218,17 +197,17 @@ class _Product:
             grid.pop()
         return tuple(grid)
 
-    def _number(self, var: Var, axes: Axes) -> None:
-        """Let one variable number several axes; their digits are called as the axes in the text."""
-        digits = unflat(Expr.of(var), [v.size for v in axes])
-        for axis, digit in zip(axes, digits, strict=True):
-            self.values[axis] = digit
+    def _number(self, var: Var, axes: Axes) -> dict[Var, Expr]:
+        """Let one variable number several axes: their digits, which are called as the axes in the text."""
+        digits = dict(zip(axes, unflat(Expr.of(var), [v.size for v in axes]), strict=True))
+        for axis, digit in digits.items():
             if len(digit.terms) == 1 and not isinstance(digit.terms[0][1], Var):
                 self.body.hints[digit.terms[0][1]] = axis.name
+        return digits
 
     def _wide(self, number: str) -> str:
         """A number in 64 bits, if some buffer has more elements than 32 bits count."""
-        return f"tl.cast({number}, tl.int64)" if any(p.far for p in (*self.operands, *self.results)) else number
+        return f"tl.cast({number}, tl.int64)" if self.kernel.far else number
 
     def _tile_numbers(self, down: int, across: int, program: str) -> tuple[str, str]:
         """The texts of the tile's row and column; "" for 0.
@@ -265,11 +244,8 @@ class _Product:
             shown = f"{k}{SPREAD[axis]}"
             inside = f"{shown} < {size}" if size % self.depth else ""
             body.bounds[var] = Bound(shown, frozenset((axis,)), inside, level)
-            digits = unflat(Expr.of(var), [v.size for v in inner])
-            for v, digit in zip(inner, digits, strict=True):
-                if len(digit.terms) == 1 and not isinstance(digit.terms[0][1], Var):
-                    body.hints[digit.terms[0][1]] = v.name
-            numbers = {**self.values, **outer, **dict(zip(inner, digits, strict=True)), **self._single()}
+            single = {v: Expr.of(0) for v in self.axes.reduced if v.size == 1}
+            numbers = {**self.values, **outer, **self._number(var, inner), **single}
             self._name_guards(side.guards, numbers)
             here = replaced(side, numbers)
             value = body.narrow(body.masked(here.node, here.index, 0, (*here.guards, var)), here.node.dtype)
@@ -281,9 +257,6 @@ class _Product:
         for guard in (g for g in guards if g.expr.vars):
             axis = min((v.name for v in guard.expr.vars), key=lambda name: (name.startswith("phase"), len(name)))
             self.body.hints[guard.expr.replace(numbers)] = f"at_{axis}"
-
-    def _single(self) -> dict[Var, Expr]:
-        return {v: Expr.of(0) for v in self.axes.reduced if v.size == 1}
 
     def _outer(self, step: str, chunks: int) -> tuple[dict[Var, Expr], str]:
         """Write the numbers of the outer axes at a step; and where the innermost axis starts, "" for 0.
@@ -328,16 +301,16 @@ class _Product:
         """Write the results: all are computed, then all are stored, since a result may lie where an operand did."""
         body, guards = self.body, self.tiled.guards
         body.preset(self.root, self.tiled.result, total)
-        at, indices = followed(self.graph, self.root, self.tiled.result)
+        at, indices = followed(self.kernel.graph, self.root, self.tiled.result)
         for node, index in at.items():
             if node.op in (ops.reshape, ops.transpose):
                 # Where the tile hangs over, the way back might end at another index: the value is carried along.
                 source = node.inputs[0]
                 body.preset(node, index, body.settle(body.at(source, at[source], guards)))
         values = []
-        for node, index in zip(self.graph.outputs.values(), indices, strict=True):
+        for node, index in zip(self.kernel.domain.outputs, indices, strict=True):
             values.append(body.settle(body.narrow(body.at(node, index, guards), node.dtype)))
-        for place, index, value in zip(self.results, indices, values, strict=True):
+        for place, index, value in zip(self.kernel.results, indices, values, strict=True):
             self._store(place, index, value)
 
     def _store(self, place: Place, index: Index, value: Value, room: Axes = ()) -> None:
@@ -361,7 +334,7 @@ class _Product:
         total = ops.reshape(ops.sum_(partial, axes=(0,)), shape=self.root.shape)
         if self.root.dtype != scratch.dtype:
             total = ops.cast(total, dtype=self.root.dtype)
-        return self.graph.rebuild({self.root: total})
+        return self.kernel.graph.rebuild({self.root: total})
 
 
 def _weight(node: Node) -> int:
@@ -379,3 +352,31 @@ def _run(order: Axes, strides: Mapping[Var, int], widest: int) -> int:
             break
         run *= v.size
     return math.gcd(run, widest)
+
+
+def _partial_sums(form: Contraction, split: int, width: int, dtype: str) -> tuple[Place, bool]:
+    """A place for each part of a result, and whether a tile that hangs over the columns has room there.
+
+    Sums lie as tiles of `width` columns are written, so that neighbours lie together. A store of f32 under a mask takes
+    more registers than there are to a large tile: rows get as many columns as the tiles have, where the columns are
+    axes of the result for themselves.
+    """
+    shape = (split, *map(int, form.root.shape))
+    strides = strides_of(shape, [0, *(1 + a for a in _columns_last(form))])
+    columns, axes = size_of(form.columns), frozenset(form.columns)
+    inner = [not i.vars.isdisjoint(axes) for i in (Expr.of(0), *form.result)]
+    alone = all(i.vars <= axes for i, found in zip(form.result, inner[1:], strict=True) if found)
+    room = columns > 1 and alone and math.prod(n for n, found in zip(shape, inner, strict=True) if found) == columns
+    count = math.prod(shape)
+    if room:
+        padded = math.ceil(columns / width) * width
+        strides = tuple(s if found else s // columns * padded for s, found in zip(strides, inner, strict=True))
+        count = count // columns * padded
+    return Place("partial", shape, strides, dtype, count=count, memory="partial"), room
+
+
+def _columns_last(form: Contraction) -> list[int]:
+    """The axes of the result so that those of the columns are innermost."""
+    position = {v: i for i, v in enumerate((*form.batch, *form.rows, *form.columns))}
+    last = [max((position.get(v, -1) for v in i.vars), default=-1) for i in form.result]
+    return sorted(range(len(last)), key=lambda a: last[a])

@@ -7,7 +7,7 @@ What needs all rows, and reductions that are split over programs, end in a finis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ... import ops
@@ -18,10 +18,10 @@ from ...loops.view import Expr, Index, Var, flat
 from ...types import FLOATS, least, wide
 from ..loops.nests import overwrites
 from ..loops.place import Place, Spread, Value
-from ..loops.reductions import Accumulator, reduced, started, update
+from ..loops.reductions import Accumulator, position, reduced, started, update
 from ..loops.written import Written
 from .finish import Cut, finishing
-from .kernel import function
+from .kernel import Kernel, function
 from .rows import Rows
 from .squares import Squares
 
@@ -29,13 +29,11 @@ from .squares import Squares
 Output = tuple[int, Index, Value]
 
 
-def write_reduce(
-    graph: Graph, domain: Domain, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
-) -> Written:
+def write_reduce(kernel: Kernel) -> Written:
     """The function of a body of reductions; see `Domain` for rows and scalars."""
-    if kind == "finish":
-        blocks = finishing_blocks(domain, blocks)
-    return _Reduce(graph, domain, kind, blocks, operands, results).write()
+    if kernel.kind == "finish":
+        kernel = replace(kernel, blocks=finishing_blocks(kernel.domain, kernel.blocks))
+    return _Reduce(kernel).write()
 
 
 def finishing_blocks(domain: Domain, blocks: Blocks) -> Blocks:
@@ -51,29 +49,19 @@ def _power(n: int) -> int:
 class _Reduce(Rows):
     """The kernel while it is written."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        domain: Domain,
-        kind: str,
-        blocks: Blocks,
-        operands: Sequence[Place],
-        results: Sequence[Place],
-    ) -> None:
-        super().__init__(graph, domain, blocks, operands, results)
-        self.kind = kind
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
         if self.split > 1:
-            if not domain.splits:
-                raise ValueError(f"{domain.root.op.name} cannot be reduced in parts")
-            self.domain = domain.beside
-        self.reductions, self.totals = domain.reductions("row"), domain.reductions("scalar")
-        self.outputs = domain.outputs
+            if not self.domain.splits:
+                raise ValueError(f"{self.domain.root.op.name} cannot be reduced in parts")
+            self.domain = self.domain.beside
+        self.reductions, self.totals = self.domain.reductions("row"), self.domain.reductions("scalar")
+        self.outputs, self.results = self.domain.outputs, kernel.results
         # Squares that are found beside their total, where rows are cut in parts.
-        self.squares = domain.squares if self.split > 1 else {}
+        self.squares = kernel.domain.squares if self.split > 1 else {}
         self.fenced = False  # whether all threads wait for each other before what is one for a row is stored
 
     def write(self) -> Written:
-        body, blocks = self.body, self.blocks
         self.bind_rows()
         if self.split > 1:
             return self._partial()
@@ -83,13 +71,14 @@ class _Reduce(Rows):
             with self.elements():
                 self._store_elements(self.domain.passes)
         # Totals read rows, and a row or a total may be written over what it was.
-        rows = self._values("row")
+        rows = self._values(self._of("row"), self.row_index)
         scratch, finish = self._store_totals()
         self._store(rows)
-        constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
-        return function(
-            body, self.kind, blocks, grid=(self.programs,), constants=constants, scratch=scratch, finish=finish
-        )
+        return self._function((self.programs,), scratch, finish)
+
+    def _function(self, grid: tuple[int, ...], scratch: Place | None, finish: Graph | None) -> Written:
+        constants = [("ROWS", self.blocks.rows), ("DEPTH", self.blocks.depth)]
+        return function(self.kernel, self.body, grid=grid, constants=constants, scratch=scratch, finish=finish)
 
     # Reductions.
 
@@ -120,7 +109,7 @@ class _Reduce(Rows):
                 if key not in values:
                     value = self.body.floating(self._masked(acc.node))
                     values[key] = value if acc.node.op is ops.sum_ else self.body.settle(self.body.typed(value))
-                update(self.body, acc, values[key], self._number(acc.node))
+                update(self.body, acc, values[key], position(acc.node, self.at(acc.node.inputs[0])))
             self._store_elements(phase)
         for acc in running:
             if squares is not None and acc.node in self.squares:
@@ -147,12 +136,6 @@ class _Reduce(Rows):
         """What a reduction takes in, neutral beyond the end of a row."""
         x = node.inputs[0]
         return self.body.masked(x, self.at(x), self._neutral(node), self.beyond())
-
-    def _number(self, node: Node) -> Expr:
-        """The row-major number, over the reduced axes, of the element that a choice looks at."""
-        x, axes = node.inputs[0], node.attrs["axes"]
-        index = self.at(x)
-        return flat(tuple(index[a] for a in axes), [int(x.shape[a]) for a in axes])
 
     def _result_index(self, node: Node) -> Index:
         if not self.length:
@@ -190,7 +173,8 @@ class _Reduce(Rows):
             result = Value(best, wide(node.dtype))
             if node.op is ops.argmax:
                 best = body.settle(result.but(level=body.level), "best").text
-                result = Value(self._first(x.text, best, body.expr(self._number(node)).text), "i32")
+                number = body.expr(position(node, self.at(node.inputs[0])))
+                result = Value(self._first(x.text, best, number.text), "i32")
         self._enter(node, result)
 
     def _first(self, values: str, best: str, numbers: str) -> str:
@@ -223,21 +207,17 @@ class _Reduce(Rows):
         """In which way through the elements an output of all of them is written; at once where there is only one."""
         if self.one_pass:
             return self.domain.passes
-        return self.domain.written(self.outputs[k], over=overwrites(self.results[k], self.operands))
+        return self.domain.written(self.outputs[k], over=overwrites(self.results[k], self.kernel.operands))
 
     def _store_elements(self, phase: int) -> None:
         """Write the outputs of all elements that are known in a phase."""
-        found = [k for k in self._of("element") if self._when(k) == phase and self.length]
-        indices = [self.at(self.outputs[k]) for k in found]
-        values = [self.body.at(self.outputs[k], i, self.beyond()) for k, i in zip(found, indices, strict=True)]
-        for k, index, value in zip(found, indices, values, strict=True):
-            self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
+        found = [(self.results[k], self.outputs[k]) for k in self._of("element") if self._when(k) == phase]
+        if self.length:
+            self.body.store_all([(place, self.at(node), node) for place, node in found], self.beyond())
 
-    def _values(self, granularity: str) -> list[Output]:
-        """The outputs that are one element a row, or one in all."""
-        found = self._of(granularity)
-        indices = [self.row_index(self.outputs[k]) if granularity == "row" else zero(self.outputs[k]) for k in found]
-        return [(k, index, self.body.at(self.outputs[k], index)) for k, index in zip(found, indices, strict=True)]
+    def _values(self, numbers: Sequence[int], index: Callable[[Node], Index]) -> list[Output]:
+        """Outputs, by their numbers, that are one element a row, or one in all."""
+        return [(k, at, self.body.at(self.outputs[k], at)) for k in numbers for at in (index(self.outputs[k]),)]
 
     def _store(self, outputs: Sequence[Output]) -> None:
         """Write them.
@@ -272,10 +252,10 @@ class _Reduce(Rows):
             body.bind(program, "tl.program_id(0)", spread=Spread("rows", self.programs, 1))
             body.store(partial, (Expr.of(t), Expr.of(program)), value)
         if self.programs == 1:
-            self._store(self._values("scalar"))
+            self._store(self._values(self._of("scalar"), zero))
             return None, None
         outputs = [self.outputs[k] for k in self._of("scalar")]
-        return partial, finishing(self.graph, self.totals, partial, len(self.operands), outputs)
+        return partial, finishing(self.kernel, self.totals, partial, outputs)
 
     def _total(self, node: Node) -> Value:
         """A reduction over the rows of this program."""
@@ -295,7 +275,7 @@ class _Reduce(Rows):
 
     def _partial(self) -> Written:
         """Reductions of one part of the rows' elements, to be combined by a finishing launch."""
-        body, blocks = self.body, self.blocks
+        body = self.body
         body.put(f"part = tl.program_id(1) * {self.share}")
         shape = (len(self.reductions), self.split, self.rows)
         partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), wide(self.reductions[0].dtype))
@@ -308,10 +288,8 @@ class _Reduce(Rows):
             body.store(partial, (Expr.of(t), Expr.of(part), row), value)
         outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("scalar"))]
         cut = Cut(self.squares, self.length, self.share)
-        finish = finishing(self.graph, self.reductions, partial, len(self.operands), outputs, cut)
-        constants = [("ROWS", blocks.rows), ("DEPTH", blocks.depth)]
-        grid = (self.programs, self.split)
-        return function(body, self.kind, blocks, grid=grid, constants=constants, scratch=partial, finish=finish)
+        finish = finishing(self.kernel, self.reductions, partial, outputs, cut)
+        return self._function((self.programs, self.split), partial, finish)
 
 
 def zero(node: Node) -> Index:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...graph import Graph, Node
-from ...kernel import Blocks
-from ...loops.domain import Domain
+from ...graph import Node
 from ...loops.view import Expr, Index, Var, reindex, unflat
-from ..loops.body import Body
 from ..loops.nests import axes_in_order
-from ..loops.place import Place, Spread
-from .dialect import TRITON
+from ..loops.place import Spread
+from .kernel import Kernel, overhang
 
 
 class Rows:
@@ -22,18 +19,16 @@ class Rows:
     are cut. one_pass: whether a block holds whole rows.
     """
 
-    def __init__(
-        self, graph: Graph, domain: Domain, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
-    ) -> None:
-        self.graph, self.domain, self.blocks = graph, domain, blocks
-        self.operands, self.results = operands, results
-        self.rows, self.length = domain.rows, domain.length
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel, self.domain, self.blocks = kernel, kernel.domain, kernel.blocks
+        self.rows, self.length = self.domain.rows, self.domain.length
+        blocks = self.blocks
         steps = -(-self.length // blocks.depth)
         self.share = max(1, -(-steps // blocks.split)) * blocks.depth
         self.split = max(1, -(-self.length // self.share))
         self.one_pass = self.split == 1 and blocks.depth >= self.length
         self.flat = blocks.rows == 1 or self.rows == 1
-        self.body = Body(graph, operands, results, TRITON, ("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
+        self.body = kernel.body(*("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
         for name in ("row", "k", "k_inside", "part", "start"):
             self.body.name(name)
         self.programs = -(-self.rows // blocks.rows)
@@ -42,33 +37,25 @@ class Rows:
 
     def bind_rows(self) -> None:
         body, size = self.body, self.blocks.rows
-        far = any(place.far for place in (*self.operands, *self.results))
-        program = "tl.program_id(0).to(tl.int64)" if far else "tl.program_id(0)"
-        if self.rows == 1:
-            return
-        if self.flat:
-            body.put(f"row = {program}")
+        if self.flat and self.rows > 1:
+            body.put(f"row = {self.kernel.program}")
             body.bind(self.row, "row", spread=Spread("rows", self.programs, 1))
-            return
-        body.put(f"row = {program} * ROWS + tl.arange(0, ROWS)[:, None]")
-        inside = ""
-        if self.rows % size:
-            inside = body.name("row_inside")
-            body.put(f"{inside} = row < {self.rows}")
-        body.bind(self.row, "row", 0, inside, Spread("rows", self.programs, size))
+        elif not self.flat:
+            body.put(f"row = {self.kernel.program} * ROWS + tl.arange(0, ROWS)[:, None]")
+            inside = overhang(body, "row", "row_inside", self.rows, size)
+            body.bind(self.row, "row", 0, inside, Spread("rows", self.programs, size))
 
     @contextmanager
     def elements(self) -> Iterator[None]:
         """All elements of the rows: at once where they fit, else in a loop."""
         body, depth = self.body, self.blocks.depth
         steps = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
-        axis = 0 if self.flat else 1
         if self.length <= 1:
             yield
         elif self.one_pass:
             if self.k not in body.bounds:
                 body.put(f"k = {steps}")
-                self._bind_k(axis, depth != self.length, depth)
+                self._bind_k(depth != self.length, depth)
             yield
         else:
             first, end, block = "0", str(self.length), -(-self.length // depth) * depth
@@ -76,20 +63,19 @@ class Rows:
                 first, end, block = "part", f"part + {self.share}", self.share
             with body.loop(f"for start in range({first}, {end}, DEPTH):"):
                 body.put(f"k = start + {steps}")
-                self._bind_k(axis, self.length % depth != 0 or self.split * self.share != self.length, block)
+                self._bind_k(self.length % depth != 0 or self.split * self.share != self.length, block)
                 yield
 
-    def _bind_k(self, axis: int, overhangs: bool, block: int) -> None:
+    def _bind_k(self, overhangs: bool, block: int) -> None:
         """block: how many values of k a program goes through, those beyond the end of the row included."""
-        inside = ""
-        if overhangs:
-            inside = "k_inside"
+        inside = "k_inside" if overhangs else ""
+        if inside:
             self.body.put(f"{inside} = k < {self.length}")
-        self.body.bind(self.k, "k", axis, inside, Spread("parts", self.split, block))
+        self.body.bind(self.k, "k", 0 if self.flat else 1, inside, Spread("parts", self.split, block))
 
     def index(self) -> Index:
         """The element of the space at which a program is; rows and elements are counted as they lie in memory."""
-        order = axes_in_order(self.domain, (*self.operands, *self.results))
+        order = axes_in_order(self.domain, (*self.kernel.operands, *self.kernel.results))
         found: dict[int, Expr] = {}
         for var, axes in ((self.row, self.domain.kept), (self.k, self.domain.reduced)):
             own = [a for a in order if a in axes]

@@ -1,0 +1,28 @@
+"""Which template writes which kind of kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ... import ops
+from ...graph import Graph
+from ...kernel import Blocks
+from ..loops.place import Place
+from ..loops.written import Written
+from .kernel import Kernel
+from .map import write_map
+from .product import write_product
+from .reduce import write_reduce
+from .scatter import write_scatter
+
+
+def write_kernel(
+    graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+) -> Written:
+    """The function of a kernel's body. kind: how the kernel is called."""
+    kernel = Kernel(graph, kind, blocks, operands, results)
+    if kernel.domain.product:
+        return write_product(kernel)
+    if kernel.domain.kind == "reduce":
+        return write_reduce(kernel)
+    return write_scatter(kernel) if kernel.domain.root.op is ops.scatter_add else write_map(kernel)
