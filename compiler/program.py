@@ -15,6 +15,7 @@ from .types import Literal as Constant
 from .types import TensorType
 
 __all__ = [
+    "BOUND",
     "Argument",
     "Buffer",
     "Constant",
@@ -163,6 +164,7 @@ class HostCall:
     free: bool = True
 
 
+BOUND = ".out."  # before the name of an output that is written into an array given at loading
 Sizes = Mapping[str, tuple[tuple[int, ...], ...]]  # what Python functions gave, by name
 
 
@@ -175,6 +177,7 @@ class Program:
     scratch of its threads, for which the program is made. constants: read-only arrays, by the name of their buffer.
     parts: where Python functions are called, the programs and calls of which it consists, in their order; the tables
     are those of all parts. resized: makes the program for other sizes of what these functions give.
+    bound: the outputs that are written into arrays given at loading.
     """
 
     name: str
@@ -196,6 +199,7 @@ class Program:
     proved: Proofs = field(default_factory=Proofs)
     parts: tuple[Program | HostCall, ...] = ()
     resized: Callable[[Sizes], Program] | None = None
+    bound: tuple[str, ...] = ()
 
 
 def joined(

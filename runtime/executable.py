@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.codegen.target import TARGETS, imported
-from ..compiler.program import HostCall, Launch, Program, Sizes, UserError
+from ..compiler.program import BOUND, HostCall, Launch, Program, Sizes, UserError
+from .binding import Given, arrays_for, check_state
 from .parts import PartsEngine
 from .pool import pool_of
 from .sharing import Turn
@@ -76,10 +77,43 @@ class Executable:
     """
 
     def __init__(self, program: Program, state: State, device: str = "cpu") -> None:
-        self.state = state
+        self._state = state
         self.device = device
         self._turn = Turn()
+        self._given: Given = ({}, {})
         self.use(program)
+
+    @property
+    def state(self) -> State:
+        """The state that the program reads and writes."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        """Take another program's state, and share it with its version; UserError where it does not fit."""
+        with self._turn:
+            self._adopt(state)
+
+    def _adopt(self, state: State) -> None:
+        check_state(self.program, self._state, state)
+        self._state = state
+        self.use(self.program)
+
+    def bind(self, inputs: Mapping[str, Array] | None = None, outputs: Mapping[str, Array] | None = None) -> None:
+        """Read inputs from arrays of the caller, and write outputs into some, from the next run on; others are let go.
+
+        Bound inputs are no longer fed; what a run returns for a bound output is the array itself. On the numpy target
+        nothing is copied. Elsewhere, and around layers in Python, arrays are copied in and out at each run. Arrays are
+        row-major, of the types that the program has. UserError for others.
+        """
+        given = arrays_for(self.program, inputs or {}, outputs or {})
+        with self._turn:
+            self._given = given
+            self._rebind()
+
+    def _rebind(self) -> None:
+        """Load the program for the arrays that are given."""
+        self.use(self.program)
 
     def use(self, program: Program) -> None:
         """Take another program on the same state."""
@@ -89,12 +123,14 @@ class Executable:
                 raise ValueError(f"the program {program.name} reads {name} as {type_}, the state does not hold that")
         self.program = program
         self._engine = engine_of(program, self.state, self.device)
+        if isinstance(self._engine, ArrayEngine) and any(self._given):
+            self._engine.bind(*self._given)
 
     def clone(self) -> Self:
         """The same program on the same state with memory of its own, for another thread."""
         other = copy(self)
-        other._engine = engine_of(self.program, self.state, self.device)
-        other._turn = Turn()
+        other._turn, other._given = Turn(), ({}, {})
+        other.use(self.program)
         return other
 
     @contextmanager
@@ -206,10 +242,19 @@ class Executable:
 
     def _end(self, outputs: dict[str, Array]) -> dict[str, Array]:
         """What a run returns of the program's outputs."""
+        for name, array in self._given[1].items():
+            if outputs[name] is not array:
+                np.copyto(array, outputs[name])
+                outputs[name] = array
         return outputs
 
     def _checked(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-        inputs = self.program.inputs
+        given = self._given[0]
+        inputs = {name: type_ for name, type_ in self.program.inputs.items() if name not in given}
+        if twice := [name for name in feeds if name in given]:
+            raise UserError(
+                f"{self.program.name}: {', '.join(twice)} is bound to an array; write into that, or let it go"
+            )
         if feeds.keys() != inputs.keys():
             missing = [name for name in inputs if name not in feeds]
             extra = [name for name in feeds if name not in inputs]
@@ -225,7 +270,7 @@ class Executable:
             if not np.can_cast(array.dtype, type_.numpy_dtype, "same_kind"):
                 raise UserError(f"{name} holds {array.dtype}, the program takes {type_}")
             arrays[name] = array
-        return arrays
+        return {**arrays, **given}
 
 
 def engine_of(program: Program, state: State, device: str) -> Engine:
@@ -249,11 +294,19 @@ class ArrayEngine:
             name: np.zeros(tuple(map(int, type_.shape)), type_.numpy_dtype) for name, type_ in program.inputs.items()
         }
         self._pool = pool_of(program.threads)
-        shared = self._pool if program.threads > 1 else None
-        outputs, prepare, step = load_module(program)["bind"](self._inputs, state.buffers, shared)
-        self._outputs: dict[str, Array] = outputs
-        self.prepare: Calls = prepare
-        self._step: Calls = step
+        self._module = load_module(program)
+        types = program.outputs
+        self.bind({}, {k: np.zeros(tuple(map(int, types[k].shape)), types[k].numpy_dtype) for k in program.bound})
+
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """Use these arrays for inputs, and for those outputs that the program writes in place."""
+        self._inputs |= inputs
+        self._written = {name: outputs[name] for name in self._program.bound}
+        state = {name: self._state.buffers[name] for name in self._program.state}
+        state |= {BOUND + name: array for name, array in self._written.items()}
+        shared = self._pool if self._program.threads > 1 else None
+        bound: tuple[dict[str, Array], Calls, Calls] = self._module["bind"](self._inputs, state, shared)
+        self._outputs, self.prepare, self._step = bound
         self._prepared: int | None = None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -306,19 +359,18 @@ class ArrayEngine:
     def _feed(self, feeds: Mapping[str, Array]) -> None:
         self._state.refresh()
         for name, array in feeds.items():
-            np.copyto(self._inputs[name], array, casting="same_kind")
+            if array is not self._inputs[name]:
+                np.copyto(self._inputs[name], array, casting="same_kind")
 
     def fed(self) -> dict[str, Array]:
         """The arrays that feeds were copied to."""
         return self._inputs
 
     def fetch(self) -> dict[str, Array]:
-        """The outputs by name, as copies."""
+        """The outputs by name, as copies; but those arrays that are the caller's."""
         types = self._program.outputs
-        return {
-            name: np.array(array, types[name].numpy_dtype, order="C", copy=True)
-            for name, array in self._outputs.items()
-        }
+        own = {k: np.array(x, types[k].numpy_dtype, order="C", copy=True) for k, x in self._outputs.items()}
+        return {name: self._written[name] if name in self._written else own[name] for name in types}
 
 
 def _shape(shape: Sequence[int]) -> str:

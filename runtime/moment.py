@@ -38,8 +38,7 @@ class Moment:
         self._whole: set[str] = set()
         self._parts: set[tuple[int, int]] = set()
         self._spare: dict[str, Array] = {}
-        histories = {info.buffer or info.name for info in state.infos.values() if info.kind == "history"}
-        self._names = {name for name in state.buffers if name not in histories}
+        self._names: set[str] = set()
         self._inside = False
         state.moments.add(self)
 
@@ -53,6 +52,8 @@ class Moment:
         self._log.clear()
         self._whole.clear()
         self._parts.clear()
+        infos = self._state.infos.values()
+        self._names = {info.buffer or info.name for info in infos if info.kind != "history"}
         for name, array in self._state.held():
             self.about_to_hand(name, array)
 

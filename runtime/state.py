@@ -51,7 +51,7 @@ class StateReader(Protocol):
 class Buffers(Mapping[str, Array]):
     """Memory by physical name, each array as it is at the moment it is asked for."""
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = arrays
         self.newer: dict[str, Source] = {}
 
@@ -179,16 +179,34 @@ class State(MutableMapping[str, Array]):
         count = sum(info.type.count for info in self.infos.values() if info.kind == "parameter")
         return f"<State of {len(self)} tensors, {count:,} parameters>"
 
+    def extend(self, infos: Sequence[StateInfo], seed: int) -> None:
+        """Hold these tensors as well, those that are new with their first values; ValueError where one is another."""
+        new = [info for info in infos if info.name not in self.infos]
+        for info in infos:
+            held = self.infos.get(info.name, info)
+            if (held.type, held.buffer or held.name, held.offset) != (info.type, info.buffer or info.name, info.offset):
+                raise ValueError(f"{info.name} lies elsewhere in this state")
+        if wrong := [info.name for info in new if (info.buffer or info.name) in self.buffers]:
+            raise ValueError(f"{', '.join(wrong)} would lie in a buffer that is there already")
+        self.buffers.arrays.update(_allocate(new))
+        self.infos |= {info.name: info for info in new}
+        self._views |= {info.name: self._view(info) for info in new}
+        self._fill(new, seed)
+
     def fill(self, seed: int) -> None:
         """First values: parameters and statistics by their fillers, histories 0, counters 0 but `.seed`."""
         self.refresh()
         self.writing()
-        for name, info in self.infos.items():
+        self._fill(list(self.infos.values()), seed)
+
+    def _fill(self, infos: Sequence[StateInfo], seed: int) -> None:
+        for info in infos:
+            name = info.name
             if info.kind in ("parameter", "statistic"):
                 self._views[name][...] = fill(info, seed)
             else:
                 self._views[name][...] = 0
-        if ".seed" in self._views:
+        if any(info.name == ".seed" for info in infos):
             self._views[".seed"][...] = np.uint64(seed % (1 << 64)).astype(np.int64)
         self.touch()
 

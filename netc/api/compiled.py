@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.net import RATE, STEP
-from ..runtime.executable import Executable
+from ..runtime.executable import ArrayEngine, Executable
 from ..runtime.sharing import Turn
+from .binding import on_state, written
 from .looking import Looking
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ class Compiled(Executable):
         self.compilation = made
         self._looking = Looking(made, self)
 
+    def take(self, made: Compilation) -> None:
+        """Run another program of the same net, on the same state and arrays."""
+        inside = isinstance(self._engine, ArrayEngine)
+        self.use(written(made, tuple(self._given[1]) if inside else ()))
+
+    def _rebind(self) -> None:
+        self.take(self.compilation.keeping(self._looking.kept))
+
+    def _adopt(self, state: State) -> None:
+        made = on_state(self.compilation, state)
+        self.compilation, self._state = made, state
+        self._looking = Looking(made, self)
+        self.take(made)
+
     def clone(self) -> Self:
         other = super().clone()
         other._looking = Looking(self.compilation, other)
@@ -42,7 +57,8 @@ class Compiled(Executable):
 
     def _end(self, outputs: dict[str, Array]) -> dict[str, Array]:
         """Without what is only kept to be looked at, or only netc knows (`.objective`)."""
-        return {name: array for name, array in self._looking.end(outputs).items() if not name.startswith(".")}
+        found = self._looking.end(super()._end(outputs))
+        return {name: array for name, array in found.items() if not name.startswith(".")}
 
     def value(self, name: str) -> Array:
         """A value of the last pass, by layer (`conv1`) or bound name, or the loss's gradient by one (`conv1.grad`).
@@ -116,8 +132,17 @@ class Step(Compiled):
     def __init__(self, made: Compilation, state: State) -> None:
         super().__init__(made, state)
         self.spec = made.training
-        self._update = next((Executable(each, state, made.request.device) for each in made.programs[1:]), None)
+        self._update = self._updating()
         self._whole = Turn()  # the rate goes by the counter, and an update follows its last batch
+
+    def _updating(self) -> Executable | None:
+        """The update, where it follows several batches."""
+        programs = self.compilation.programs[1:]
+        return next((Executable(each, self.state, self.device) for each in programs), None)
+
+    def _adopt(self, state: State) -> None:
+        super()._adopt(state)
+        self._update = self._updating()
 
     def clone(self) -> Self:
         other = super().clone()

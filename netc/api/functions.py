@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..report.overview import Summary
     from ..report.profiling import Report
     from ..runtime.history import History
+    from ..runtime.state import State
     from .compiled import Compiled
 
 __all__ = ["Problem", "check", "compile", "export", "host_layer", "profile", "summary", "test", "train"]
@@ -42,6 +43,7 @@ def compile(
     seed: int | None = None,
     schedules: str | Path | None = None,
     frozen: bool = False,
+    state: State | None = None,
 ) -> Compiled:
     """Compile a net of a `.net` file, with first values from `seed` in its state.
 
@@ -53,7 +55,7 @@ def compile(
     interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
     `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:
     products of f32 by TF32, on GPUs. schedules: a file of measured blocks for a GPU's kernels, as `netc tune` writes;
-    with `frozen` a kernel that is in no file is an error.
+    with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
@@ -69,6 +71,7 @@ def compile(
     True
     """
     from ..driver import compilation
+    from .binding import on_state
     from .compiled import Compiled, Step
 
     want = request(
@@ -92,7 +95,10 @@ def compile(
         python=True,
     )
     made = compilation(path, want)
-    state = made.new_state()
+    if state is not None:
+        made = on_state(made, state)
+    else:
+        state = made.new_state()
     return Step(made, state) if made.learns else Compiled(made, state)
 
 

@@ -20,6 +20,7 @@ from ..runtime.moment import Moment
 
 if TYPE_CHECKING:
     from ..driver import Compilation
+    from .compiled import Compiled
 
 Array = npt.NDArray[Any]
 PARTS = 16  # programs of parts that are held at a time
@@ -28,7 +29,7 @@ PARTS = 16  # programs of parts that are held at a time
 class Looking:
     """What can be seen of an executable's last pass, and the programs of its parts."""
 
-    def __init__(self, made: Compilation, executable: Executable) -> None:
+    def __init__(self, made: Compilation, executable: Compiled) -> None:
         self._made = made
         self._executable = executable
         self._moment = Moment(executable.state)
@@ -42,7 +43,7 @@ class Looking:
         """A pass begins. known: whether one can look into it, which is a single one."""
         if tuple(self._asked) != self._kept:
             self._kept = tuple(self._asked)
-            self._executable.use(self._made.keeping(self._kept).program)
+            self._executable.take(self._made.keeping(self._kept))
         self._values.clear()
         self._moment.begin()
         self._ran = known
