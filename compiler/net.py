@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..grammar.source import UserError, suggest
@@ -67,6 +67,12 @@ class Net:
         """The layers under `@recompute`, each with the number of its statement: what is recomputed together."""
         words = ((layer, word.partition(":")) for layer, found in self.directives.items() for word in found)
         return {layer: int(number) for layer, (name, _, number) in words if name == "recompute"}
+
+    def recomputing(self, regions: Mapping[str, int]) -> Net:
+        """The net with more layers to recompute, by the numbers of those that go together."""
+        last, said = max(self.regions.values(), default=0), self.directives
+        more = {layer: said.get(layer, frozenset()) | {f"recompute:{last + k}"} for layer, k in regions.items()}
+        return replace(self, directives={**said, **more})
 
     def tensor(self, name: str) -> Node:
         """The tensor of a bound name or a layer; UserError for a name that the net does not have."""

@@ -33,9 +33,9 @@ from .passes.training.scaling import Scaling
 from .passes.training.update import apply, solver_state
 from .passes.unit import Choices, Unit
 from .request import Request
-from .runtime.memory import available
 
 if TYPE_CHECKING:
+    from .fitting import Fit
     from .passes.lowering.measured import Measured
     from .runtime.executable import Executable
     from .runtime.state import State
@@ -124,11 +124,23 @@ class Compilation:
         request = replace(self.request, update=False, gradients=tuple(gradients))
         return self._of(cut(self.net), request, lambda whole: whole.part(cut, gradients))
 
+    def recomputing(self, regions: Mapping[str, int]) -> Compilation:
+        """The same program, in which the backward pass also recomputes these layers, whatever memory that needs."""
+        request = replace(self.request, max_memory=None)
+        return self._of(self.net.recomputing(regions), request, lambda whole: whole.recomputing(regions))
+
+    @cached_property
+    def fit(self) -> Fit | None:
+        """What is recomputed so that the program fits into the memory asked for; UserError where it cannot."""
+        from .fitting import fit
+
+        return fit(self, self.request.max_memory) if self.request.max_memory is not None else None
+
     def _of(self, net: Net, request: Request, cut: Callable[[Compilation], Compilation]) -> Compilation:
         other = self._other(request)
         # Layers compute in the same types, whoever reads them in a part.
         vars(other).update(net=net, types=self.types, layout=self.layout, _cut=(self, cut))
-        for station in ("pipeline", "passes", "state"):
+        for station in ("pipeline", "passes", "state", "fit"):
             vars(other).pop(station, None)
         return other
 
@@ -170,6 +182,7 @@ class Compilation:
     def pipeline(self) -> manager.Pipeline:
         """The passes between the net and fusion."""
         graph, wrt = self.net.graph, self.request.gradients
+        regions = self.recomputing(self.fit.regions).net.regions if self.fit is not None else self.net.regions
         if self.learns:
             spec = self.training
             self._differentiable(())
@@ -181,15 +194,13 @@ class Compilation:
                 batches=spec.accumulate,
                 types=self.types,
                 scaling=self.scaling,
-                regions=self.net.regions,
+                regions=regions,
             )
         if self.request.mode == "train" and self.request.update is None and OBJECTIVE in graph.outputs:
             wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
         if not wrt:
             return pipeline.test(self.layout, types=self.types)
-        return pipeline.gradients(
-            wrt, self.layout, types=self.types, values=self._differentiable(wrt), regions=self.net.regions
-        )
+        return pipeline.gradients(wrt, self.layout, types=self.types, values=self._differentiable(wrt), regions=regions)
 
     @cached_property
     def types(self) -> Types | None:
@@ -356,20 +367,10 @@ class Compilation:
 
         UserError where the program would not fit into the memory of this machine.
         """
+        from .fitting import fits_machine
         from .runtime.state import State
 
-        program = self.program
-        tables = (program.inputs, program.outputs, {info.name: info.type for info in self.state})
-        # The arena lies where the program runs.
-        need = (program.arena_bytes if self.request.device == "cpu" else 0) + sum(
-            type_.nbytes for table in tables for type_ in table.values()
-        )
-        if need > 0.8 * available():  # what else runs here needs some as well
-            sizes = ", ".join(f"{name}={int(size)}" for name, size in program.dims.items())
-            raise UserError(
-                f"{program.name} needs {need / 1e9:.1f} GB of memory{f' for {sizes}' if sizes else ''}, "
-                f"this machine has {available() / 1e9:.1f} GB; smaller dimensions need less"
-            )
+        fits_machine(self)
         state = State(self.state)
         seeds = (seed, self.request.seed, self.spec.seed if self.spec else 0)
         state.fill(next(one for one in seeds if one is not None))

@@ -6,6 +6,7 @@ function of the API. It imports nothing heavy: commands start with it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class Request:
     threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
     runs on. numbers: in which it computes. schedules: the files of measured blocks.
 
+    max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first. python: whether layers in Python may run.
     """
@@ -51,6 +53,7 @@ class Request:
     arch: str = ""
     numbers: Numbers = field(default_factory=Numbers)
     schedules: TuningFiles = field(default_factory=TuningFiles)
+    max_memory: int | None = None
     batch: int | None = None
     seed: int | None = None
     steps: int | None = None
@@ -88,6 +91,7 @@ def request(
     gradients: Sequence[str] = (),
     threads: int | None = None,
     data: str | Path | None = None,
+    max_memory: str | int | None = None,
     **others: Any,
 ) -> Request:
     """The request of what a user says, checked: UserError for what does not go together.
@@ -112,5 +116,15 @@ def request(
         gradients=tuple(gradients),
         threads=threads or 0,
         data=Path(data) if data is not None else None,
+        max_memory=bytes_of(max_memory) if isinstance(max_memory, str) else max_memory,
         **others,
     )
+
+
+def bytes_of(text: str) -> int:
+    """A size such as `200M` or `1.5G` in bytes; K, M and G are thousands, as in what netc prints."""
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)([KMG]?)B?", text.strip(), re.IGNORECASE | re.ASCII)
+    size = round(float(found[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[found[2].upper()]) if found else 0
+    if size < 1:
+        raise UserError(f"--max-memory wants a size such as 200M or 1.5G, not `{text}`")
+    return size

@@ -167,7 +167,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 
 def test_more_memory_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netc.driver.available", lambda: 1_000_000)
+    monkeypatch.setattr("netc.fitting.available", lambda: 1_000_000)
     with pytest.raises(netc.UserError, match="GB of memory for N=64, this machine has"):
         netc.compile(LENET, dims={"N": 64})
 

@@ -44,6 +44,7 @@ def compile(
     schedules: str | Path | None = None,
     frozen: bool = False,
     state: State | None = None,
+    max_memory: str | int | None = None,
 ) -> Compiled:
     """Compile a net of a `.net` file, with first values from `seed` in its state.
 
@@ -55,7 +56,9 @@ def compile(
     interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
     `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:
     products of f32 by TF32, on GPUs. schedules: a file of measured blocks for a GPU's kernels, as `netc tune` writes;
-    with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it.
+    with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it. max_memory:
+    bytes, or a text as `200M`, that all arrays of a step may take: a training step then computes again in its backward
+    pass what would be too much to keep.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
@@ -93,6 +96,7 @@ def compile(
         schedules=schedules,
         frozen=frozen,
         python=True,
+        max_memory=max_memory,
     )
     made = compilation(path, want)
     if state is not None:
@@ -195,12 +199,13 @@ def train(
     quiet: bool = False,
     schedules: str | Path | None = None,
     frozen: bool = False,
+    max_memory: str | int | None = None,
 ) -> History:
     """Train as the `train` blocks of a file say; `steps`, `seed` and `batch` replace what they say.
 
     folder: where log, curves, snapshots and weights go; without one nothing is written. resume: go on from the folder's
     last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing. Target, device,
-    precision and schedules are those of `netc.compile`.
+    precision, schedules and max_memory (of a training step) are those of `netc.compile`.
 
     >>> import netc
     >>> history = netc.train("examples/user_op.net", steps=20, quiet=True)
@@ -229,6 +234,7 @@ def train(
         schedules=schedules,
         frozen=frozen,
         python=True,
+        max_memory=max_memory,
     )
     place = Path(folder) if folder is not None else None
     return Training(path, want).train(place, resume=resume, progress=Silent() if quiet else None)
@@ -287,6 +293,7 @@ def profile(
     seconds: float = 4.0,
     schedules: str | Path | None = None,
     frozen: bool = False,
+    max_memory: str | int | None = None,
 ) -> Report:
     """Compile a net fused and unfused, run both in turns for about so many seconds, and compare.
 
@@ -314,6 +321,7 @@ def profile(
         schedules=schedules,
         frozen=frozen,
         python=True,
+        max_memory=max_memory,
     )
     return profiled(compilation(path, want), seconds)
 

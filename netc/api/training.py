@@ -63,6 +63,8 @@ class Training:
         has_batch = "N" in checked_sizes(self.experiment.net(spec.net))
         dims = {**({"N": batch} if has_batch else {}), **self.want.dims}
         want = replace(self.want, mode=mode, net=spec.net, dims=dims, batch=None, outputs=outputs)
+        if mode == "test":
+            want = replace(want, max_memory=None)  # it is about the step that learns
         return Compilation(self.experiment, want, spec=spec)
 
     def train(self, folder: Path | None, *, resume: bool = False, progress: Progress | None = None) -> History:
@@ -99,6 +101,8 @@ class Run:
         for _, made in self.tests:
             made.share(layout)
         self.state = self.step.new_state(self.spec.seed)
+        if self.step.fit is not None:
+            self._note(str(self.step.fit))
 
     def begin(self, before: Path | State | None) -> None:
         """Take weights: those that the block names, else those of the block before."""

@@ -34,7 +34,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @weights_files
 @click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
-@program("outputs", *MACHINE, "seed", *NUMBERS, *SCHEDULES, mode="test", ahead=True)
+@program("outputs", *MACHINE, "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="test", ahead=True)
 def command(
     file: Path, out: Path, weights: tuple[Path, ...], arch: tuple[str, ...], update: bool, request: Request
 ) -> None:

@@ -12,7 +12,7 @@ from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json,
 
 @click.command("profile", short_help="Time fused against unfused.")
 @net_file
-@program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, mode="train")
+@program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="train")
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 600), default=4.0, show_default=True, help="Of running in turns."
 )
@@ -35,3 +35,5 @@ def command(file: Path, request: Request, seconds: float, top: int, json_: bool)
     report.layer_table().show()
     report.totals().show()
     click.echo(report.verdict())
+    if report.fit is not None:
+        click.echo(report.fit)

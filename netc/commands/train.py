@@ -14,7 +14,7 @@ from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready
 
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
-@program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "data", "scale_growth", "steps", records=True)
+@program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps", records=True)
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
 def command(file: Path, request: Request, folder: Path | None, resume: bool) -> None:

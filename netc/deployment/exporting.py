@@ -65,6 +65,8 @@ def export(
 def weighted(made: Compilation, *, files: Sequence[Path], notify: Notify) -> State:
     """State with the weights that were asked for; a training step begins with first values where none were."""
     state = made.new_state()
+    if made.fit is not None:
+        notify(str(made.fit))
     if not files and not made.learns:
         with suppress(UserError):
             files = [last_weights(made.net.name)]

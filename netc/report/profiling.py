@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..compiler.program import Launch, Program
     from ..compiler.types import TensorType
     from ..driver import Compilation
+    from ..fitting import Fit
     from ..runtime.executable import Executable
 
 Array = npt.NDArray[Any]
@@ -77,7 +78,10 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Report:
-    """A profile. ratio is unfused time over fused, the median over the turns; ratio_range holds the quartiles of it."""
+    """A profile: ratio is unfused time over fused, the median over the turns; ratio_range holds the quartiles of it.
+
+    fit: what is recomputed to keep to the memory that was asked for.
+    """
 
     net: str
     target: str
@@ -91,6 +95,7 @@ class Report:
     ratio_range: tuple[float, float]
     kernels: tuple[KernelRow, ...]
     layers: tuple[LayerCost, ...]
+    fit: Fit | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The form of `netc profile --json`."""
@@ -104,6 +109,7 @@ class Report:
             "fused": self.fused.as_dict(),
             "unfused": self.unfused.as_dict(),
             "ratio": self.ratio,
+            "max_memory": self.fit.as_dict() if self.fit is not None else None,
             "kernels": [
                 {
                     "name": k.name,
@@ -198,7 +204,8 @@ def profiled(made: Compilation, seconds: float) -> Report:
     """A program fused and unfused, each on a state of its own, compared."""
     fused, plain, device = made.executables(made.new_state())[0], made.unfused(), made.request.device
     unfused = plain.executables(plain.new_state())[0]
-    return compare(fused, unfused, net=made.net.name, device=device, threads=made.threads, seconds=seconds)
+    found = compare(fused, unfused, net=made.net.name, device=device, threads=made.threads, seconds=seconds)
+    return replace(found, fit=made.fit)
 
 
 def compare(

@@ -4,7 +4,8 @@ Layers to recompute are numbered by regions. Where a gradient rule asks for a va
 is computed from the values at the region's edge: only these are kept meanwhile. A value at the edge is read behind an
 `after`, which waits for the gradient with which the region is entered. So the clone is neither computed too early nor
 taken for the node that it repeats, as merging joins only nodes with equal operands. Random bits are the same in both,
-as `region` is no part of what they are made of. What state alone decides is not cloned.
+since they are a function of seed and step, which a clone reads behind `after` too. What else state alone decides is
+not cloned.
 
 Source of the idea: Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", 2016.
 """
@@ -57,13 +58,14 @@ class Checkpoints:
         return self.clones[value]
 
     def _clone(self, node: Node, region: int) -> Node:
-        inputs = [self.clones[x] if self._region(x) == region else self._edge(x, region) for x in node.inputs]
+        own = node.op is ops.random
+        inputs = [self.clones[x] if self._region(x) == region else self._edge(x, region, own) for x in node.inputs]
         with at(node.span, node.scope):
-            return node.op(*inputs, **node.attrs, **({"region": region} if node.op is ops.random else {}))
+            return node.op(*inputs, **node.attrs)
 
-    def _edge(self, value: Node, region: int) -> Node:
-        """A value at the edge of a region, read after the region is entered."""
-        if value in self.fixed:
+    def _edge(self, value: Node, region: int, own: bool) -> Node:
+        """A value at the edge of a region, read after the region is entered. own: also one that state decides."""
+        if value in self.fixed and not own:
             return value
         key = region, value
         if key not in self.edges:
