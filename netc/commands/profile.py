@@ -17,22 +17,34 @@ from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json,
     "--seconds", type=click.FloatRange(0.01, 600), default=4.0, show_default=True, help="Of running in turns."
 )
 @click.option("--top", type=click.IntRange(0), default=15, show_default=True, help="Kernels listed; 0 for all.")
+@click.option("--memory", is_flag=True, help="What lies in memory at each launch, and whose it is.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A picture of that.")
 @as_json
-def command(file: Path, request: Request, seconds: float, top: int, json_: bool) -> None:
+def command(
+    file: Path, request: Request, seconds: float, top: int, memory: bool, svg: Path | None, json_: bool
+) -> None:
     """Compile a net fused and unfused, run both in turns, and compare: time, kernels, traffic, memory.
 
     Inputs are made up. A training step includes the solver's update, with a rate of 0.
     """
     from ..driver import compilation
     from ..report.profiling import profiled
+    from ..report.timeline import timeline
 
     ready(request)
-    report = profiled(compilation(file, request), seconds)
+    made = compilation(file, request)
+    report = profiled(made, seconds)
+    held = timeline(made.alone()) if memory or svg else None
+    if svg is not None and held is not None:
+        svg.write_text(held.svg(), encoding="utf-8")
     if json_:
-        print_json(report.as_dict())
+        print_json({**report.as_dict(), **({"memory": held.as_dict()} if held is not None else {})})
         return
     report.kernel_table(top or None).show()
     report.layer_table().show()
+    if memory and held is not None:
+        held.table().show()
+        held.owners_table().show()
     report.totals().show()
     click.echo(report.verdict())
     if report.fit is not None:
