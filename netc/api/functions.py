@@ -56,9 +56,9 @@ def compile(
     interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
     `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:
     products of f32 by TF32, on GPUs. schedules: a file of measured blocks for a GPU's kernels, as `netc tune` writes;
-    with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it. max_memory:
-    bytes, or a text as `200M`, that all arrays of a step may take: a training step then computes again in its backward
-    pass what would be too much to keep.
+    with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it.
+    max_memory: bytes, or a text as `200M`, that all arrays of a step may take: a training step then computes again in
+    its backward pass what would be too much to keep.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])

@@ -39,7 +39,7 @@ def crashes(file: Path, wanted: Wanted) -> list[Crash]:
 
 def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The numpy target fails to write a tanh."""
-    monkeypatch.setitem(body.SPELL, "tanh", lambda text, node: {}[node.op.name])
+    monkeypatch.setitem(body.SPELL, "tanh", lambda text, node: dict[str, None]()[node.op.name])
 
 
 def test_a_kernel_that_cannot_be_written_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
