@@ -23,6 +23,9 @@ def test_every_slow_test_has_one_turn_and_the_others_have_all() -> None:
         times = sum(one in run for run, _ in turns)
         assert times == (1 if one.get_closest_marker("slow") else TURNS)
     assert all(len(run) + len(left) == len(items) for run, left in turns)
+    for run, _ in turns:
+        kinds = [one.get_closest_marker("slow") is None for one in run]
+        assert kinds == sorted(kinds), "slow ones come first"
     assert all(5 < len(run) - 100 < 35 for run, _ in turns), "turns are about as long"
 
 

@@ -29,13 +29,17 @@ def turn_named(text: str, day: date) -> int:
 
 
 def in_turn(items: Iterable[pytest.Item], turn: int) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """The tests that are run in a turn, which are all that are not slow and some that are; and the others."""
-    run: list[pytest.Item] = []
+    """The tests that are run in a turn, which are all that are not slow and some that are; and the others.
+
+    Those that are slow come first: one that began last would keep all processes but its own waiting.
+    """
+    quick: list[pytest.Item] = []
+    slow: list[pytest.Item] = []
     left: list[pytest.Item] = []
     for item in items:
-        slow = item.get_closest_marker("slow") is not None
-        (left if slow and turn_of(item.nodeid) != turn else run).append(item)
-    return run, left
+        of = quick if item.get_closest_marker("slow") is None else slow if turn_of(item.nodeid) == turn else left
+        of.append(item)
+    return slow + quick, left
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
