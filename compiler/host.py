@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,12 @@ def results_of(function: HostFunction, types: Sequence[TensorType]) -> tuple[Ten
     return tuple(TensorType(tuple(shape), dtype) for shape in shapes)
 
 
+def is_registered(text: str) -> bool:
+    """Whether `module:name` is a `HostLayer` of a module that is imported already: nothing runs to find it."""
+    module, _, name = text.partition(":")
+    return isinstance(getattr(sys.modules.get(module), "__dict__", {}).get(name), HostLayer)
+
+
 def find_layer(text: str, settings: str, folder: Path) -> HostLayer:
     """What `module:name` is: a `HostLayer`, or a class, made with its settings. Imports the module, so it runs code.
 
@@ -157,4 +163,5 @@ def _looked_for_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(place)
+        with suppress(ValueError):  # where the module took it out itself
+            sys.path.remove(place)

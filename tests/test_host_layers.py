@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from netc.driver import compilation
 from netc.grammar.source import SourceErrors, UserError
 from netc.passes.host_calls import split
 from netc.runtime.parts import SIZES
+from support import python_layers
 
 NET = """
 net a {
@@ -64,6 +66,10 @@ def written(folder: Path, call: str, extra: str = "", name: str = "a") -> Path:
     return file
 
 
+def compiled(file: Path, **wanted: Any) -> Any:
+    return netc.compile(file, allow_python=True, **wanted)
+
+
 def batch(seed: int = 0) -> Arrays:
     rng = np.random.default_rng(seed)
     return {"x": rng.standard_normal((4, 2, 6, 6)).astype("f4"), "y": rng.integers(0, 3, 4).astype("i4")}
@@ -79,7 +85,7 @@ def same(found: Arrays, expected: Arrays) -> None:
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_step_through_python_is_that_without(extra: str, fused: bool, tmp_path: Path) -> None:
     python, own = (
-        netc.compile(written(tmp_path, call, extra, name), mode="train", dims={"N": 4}, seed=1, fused=fused)
+        compiled(written(tmp_path, call, extra, name), mode="train", dims={"N": 4}, seed=1, fused=fused)
         for call, name in ((CUBED, "a"), ("h * h * h", "b"))
     )
     assert [type(part).__name__ for part in python.program.parts] == ["Program", "HostCall"] * 2 + ["Program"]
@@ -98,7 +104,7 @@ def test_values_and_gradients_are_those_of_the_oracle(tmp_path: Path) -> None:
     )
     file = tmp_path / "a.net"
     file.write_text(NET.replace("c = CALL", "\n    ".join(lines)).replace("EXTRA", ""))
-    exe = netc.compile(file, mode="train", dims={"N": 4}, gradients=["x", "enc.weight", "two", "two.2"], seed=2)
+    exe = compiled(file, mode="train", dims={"N": 4}, gradients=["x", "enc.weight", "two", "two.2"], seed=2)
     state = {**{k: v.copy() for k, v in exe.state.items()}, **{k: exe.state.buffers[k] for k in (".seed", ".step")}}
     found = exe(**batch())
     graph = exe.compilation.stations["gradient"]
@@ -115,7 +121,7 @@ def test_what_is_recomputed_calls_nothing_twice(tmp_path: Path) -> None:
     )
     plain = tmp_path / "plain.net"
     plain.write_text(ROWS)
-    again, once = (netc.compile(path, mode="train", dims={"N": 8}, seed=3) for path in (file, plain))
+    again, once = (compiled(path, mode="train", dims={"N": 8}, seed=3) for path in (file, plain))
     for turn, count in enumerate((8, 3)):
         feeds, _ = rows(count, turn)
         same(again(**feeds), once(**feeds))
@@ -124,9 +130,9 @@ def test_what_is_recomputed_calls_nothing_twice(tmp_path: Path) -> None:
 
 
 def test_looking_calls_nothing_again(tmp_path: Path) -> None:
-    step = netc.compile(written(tmp_path, CUBED), mode="train", dims={"N": 4})
-    own = netc.compile(written(tmp_path, "h * h * h", name="b"), mode="train", dims={"N": 4})
-    layer = sys.modules["support.python_layers"].cubed
+    step = compiled(written(tmp_path, CUBED), mode="train", dims={"N": 4})
+    own = compiled(written(tmp_path, "h * h * h", name="b"), mode="train", dims={"N": 4})
+    layer = python_layers.cubed
     for turn in range(2):
         step(**batch(turn))
         own(**batch(turn))
@@ -156,7 +162,7 @@ def picking(exe: Any) -> Any:
 def test_what_python_gives_may_have_another_size_at_each_call(mode: Any, tmp_path: Path) -> None:
     file = tmp_path / "rows.net"
     file.write_text(ROWS)
-    exe = netc.compile(file, mode=mode, dims={"N": 8}, seed=3)
+    exe = compiled(file, mode=mode, dims={"N": 8}, seed=3)
     exe.state["enc.weight"] = np.eye(3)
     exe.state["enc.bias"] = np.zeros(3)
     for turn, count in enumerate([8, 3, 3, 5, 8, 3]):
@@ -183,19 +189,19 @@ def test_what_python_gives_may_have_another_size_at_each_call(mode: Any, tmp_pat
 def test_programs_for_many_sizes_are_not_all_held(tmp_path: Path) -> None:
     file = tmp_path / "rows.net"
     file.write_text(ROWS.replace("Above", "Leading"))
-    exe = netc.compile(file, dims={"N": 16})
+    exe = compiled(file, dims={"N": 16})
     layer = picking(exe)
     for count in range(1, SIZES + 4):
         layer.count = count
         assert exe(x=np.ones((16, 3)))["sums"].shape == (count,)
-    assert len(exe._engine._others) == SIZES  # type: ignore[attr-defined]
+    assert len(exe._engine._others) == SIZES
 
 
 def test_sizes_of_calls_side_by_side_go_together(tmp_path: Path) -> None:
     file = tmp_path / "two.net"
     one = 'host("support.python_layers:Above", x)'
     file.write_text(f"net two {{\n    input x: f32[N, 3]\n    a = {one}\n    b = {one}\n    output s = a + b * 2\n}}\n")
-    exe = netc.compile(file, dims={"N": 8})
+    exe = compiled(file, dims={"N": 8})
     for count in (8, 2, 5):
         feeds, _ = rows(count, count)
         np.testing.assert_allclose(exe(**feeds)["s"], 3 * feeds["x"][:count], rtol=1e-6)
@@ -205,7 +211,7 @@ def test_sizes_of_calls_side_by_side_go_together(tmp_path: Path) -> None:
 def test_parameters_cannot_follow_sizes(tmp_path: Path) -> None:
     file = tmp_path / "rows.net"
     file.write_text(ROWS.replace("kept |> linear", "kept |> reshape([1, -1]) |> linear"))
-    exe = netc.compile(file, dims={"N": 8}, outputs=["z"])
+    exe = compiled(file, dims={"N": 8}, outputs=["z"])
     with pytest.raises(UserError, match=r"`dec.weight` would be f32\[2,3\] for what the Python layers give now"):
         exe(x=np.zeros((8, 3)))
 
@@ -214,7 +220,7 @@ def test_kernels_of_triton_around_python(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     file = tmp_path / "rows.net"
     file.write_text(ROWS)
-    exes = [netc.compile(file, mode="train", dims={"N": 8}, seed=3, target=target) for target in ("triton", "numpy")]
+    exes = [compiled(file, mode="train", dims={"N": 8}, seed=3, target=target) for target in ("triton", "numpy")]
     for count in (8, 3):
         kernels, arrays = (exe(**rows(count, 0)[0]) for exe in exes)
         same(kernels, arrays)
@@ -224,7 +230,7 @@ def test_kernels_of_triton_around_python(tmp_path: Path) -> None:
 
 def test_half_precision_around_python(tmp_path: Path) -> None:
     step, plain = (
-        netc.compile(written(tmp_path, CUBED), mode="train", dims={"N": 4}, precision=precision, seed=1)
+        compiled(written(tmp_path, CUBED), mode="train", dims={"N": 4}, precision=precision, seed=1)
         for precision in ("bf16", "f32")
     )
     for turn in range(2):
@@ -233,11 +239,11 @@ def test_half_precision_around_python(tmp_path: Path) -> None:
 
 def test_no_way_back(tmp_path: Path) -> None:
     call = 'host("support.python_layers:forward_only", h)'
-    assert netc.compile(written(tmp_path, call), dims={"N": 4})(**batch())["prob"].shape == (4, 3)
+    assert compiled(written(tmp_path, call), dims={"N": 4})(**batch())["prob"].shape == (4, 3)
     with pytest.raises(UserError, match=r"`c\.host` has no `backward`, and gradients go through it"):
-        netc.compile(written(tmp_path, call), mode="train", dims={"N": 4})
+        compiled(written(tmp_path, call), mode="train", dims={"N": 4})
     apart = written(tmp_path, 'host("support.python_layers:forward_only", detach(h))')
-    step = netc.compile(apart, mode="train", dims={"N": 4})
+    step = compiled(apart, mode="train", dims={"N": 4})
     before = step.state["score.weight"].copy()
     step(**batch())
     assert not np.array_equal(step.state["score.weight"], before)
@@ -257,7 +263,7 @@ def test_no_way_back(tmp_path: Path) -> None:
 )
 def test_what_python_may_not_do(layer: str, error: type[Exception], message: str, tmp_path: Path) -> None:
     call = f'host("support.python_layers:{layer}", h)'
-    step = netc.compile(written(tmp_path, call), mode="train", dims={"N": 4})
+    step = compiled(written(tmp_path, call), mode="train", dims={"N": 4})
     before = {name: array.copy() for name, array in step.state.items()}
     with pytest.raises(error, match=message) as found:
         step(**batch())
@@ -278,25 +284,46 @@ def test_what_python_may_not_do(layer: str, error: type[Exception], message: str
 def test_python_that_cannot_be_had(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(SourceErrors, match=r"a.net:6:9: error\[E432\]") as found:
-        netc.compile(written(tmp_path, f'host("{text}", h)'), dims={"N": 4})
+        compiled(written(tmp_path, f'host("{text}", h)'), dims={"N": 4})
     assert message in str(found.value)
 
 
 def test_modules_beside_the_file_are_found(tmp_path: Path) -> None:
     (tmp_path / "beside_the_net.py").write_text("class Plus:\n    def forward(self, x):\n        return x + 1\n")
-    exe = netc.compile(written(tmp_path, 'h |> host("beside_the_net:Plus", like: h) as plus'), dims={"N": 4})
+    exe = compiled(written(tmp_path, 'h |> host("beside_the_net:Plus", like: h) as plus'), dims={"N": 4})
     exe(**batch())
     np.testing.assert_allclose(exe.value("plus"), exe.value("drop") + 1, rtol=1e-6)
     assert str(tmp_path) not in sys.path
 
 
-def test_a_file_alone_runs_no_code(tmp_path: Path) -> None:
+CALLS: dict[str, Callable[[Path, Path], Any]] = {
+    "compile": lambda file, folder: netc.compile(file, dims={"N": 4}),
+    "step": lambda file, folder: netc.compile(file, mode="train", dims={"N": 4}),
+    "train": lambda file, folder: netc.train(file, quiet=True),
+    "test": lambda file, folder: netc.test(file, folder / "w.safetensors"),
+    "profile": lambda file, folder: netc.profile(file, dims={"N": 4}, seconds=0.1),
+    "summary": lambda file, folder: netc.summary(file),
+    "export": lambda file, folder: netc.export(file, folder / "out"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("settings", ["", ', settings: "1"', ", like: h"])
+def test_a_file_alone_runs_no_code(call: str, settings: str, tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\nx = 1\n")
-    file = written(tmp_path, 'host("evil:x", h)')
+    file = written(tmp_path, f'host("evil:x", h{settings})', "test: rows every 2")
     assert not netc.check(file)
-    with pytest.raises(SourceErrors, match=r"E431.*would run Python, \"evil:x\"(.|\n)*--allow-python"):
-        _ = compilation(file, dims={"N": 4}).net
+    with pytest.raises(SourceErrors, match=r"E431.*would run Python, \"evil:x\"(.|\n)*or allow_python=True"):
+        CALLS[call](file, tmp_path)
     assert not (tmp_path / "evil.ran").exists()
+    assert "evil" not in sys.modules
+
+
+def test_what_a_script_made_itself_needs_no_permission(tmp_path: Path) -> None:
+    assert netc.compile(written(tmp_path, CUBED), dims={"N": 4})(**batch())["prob"].shape == (4, 3)
+    for text in ("support.python_layers:Mixed", "support.python_layers:np", "support.python_layers:__builtins__"):
+        with pytest.raises(SourceErrors, match="E431"):
+            netc.compile(written(tmp_path, f'host("{text}", h)'), dims={"N": 4})
 
 
 def test_parts_are_as_few_as_calls_stand_behind_each_other(tmp_path: Path) -> None:
@@ -313,7 +340,7 @@ net digits {
     input image: f32[N, 1, 8, 8]
     input label: i32[N]
     h = image |> conv(4, 3) as enc |> batch_norm as bn
-    c = host("support.python_layers:cubed", h) as act
+    c = host("support.python_layers:Cubed", h) as act
     s = c |> dropout(0.5) |> linear(4) as score
     loss nll = softmax_loss(s, label)
     output prob = softmax(s)
@@ -366,7 +393,7 @@ def test_what_takes_one_program_says_so(command: tuple[str, ...], digits: Path, 
     assert "calls Python between its programs" in said(*command, digits, "--allow-python", *more)
 
 
-def test_scripts_have_said_so(digits: Path) -> None:
-    history = netc.train(digits, quiet=True)
+def test_the_api_is_told(digits: Path) -> None:
+    history = netc.train(digits, quiet=True, allow_python=True)
     assert history.losses[-1] < history.losses[0]
-    assert netc.summary(digits).params == 1 * 9 * 4 + 4 + 8 + 4 * 144 + 4
+    assert netc.summary(digits, allow_python=True).params == 1 * 9 * 4 + 4 + 8 + 4 * 144 + 4

@@ -9,7 +9,7 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, TooManyNodes, at
-from ..host import ABSENT, HostError, HostFunction, Sizes
+from ..host import ABSENT, HostError, HostFunction, Sizes, is_registered
 from ..layers import Layer, building
 from ..net import LayerInfo
 from ..ops.base import TypeRuleError
@@ -131,8 +131,8 @@ class Context:
         python, name = self.net.python, self.entry.name
         if python is None:
             return HostFunction(name, ABSENT), None
-        if not python.allowed:
-            hint = "a .net file runs no code by itself: --allow-python lets it, if you trust the file and what it names"
+        if not python.allowed and not is_registered(text):
+            hint = "a .net file runs no code by itself; if you trust this one: --allow-python, or allow_python=True"
             self.net.problems.add(SourceError("E431", f'host: this would run Python, "{text}"', self.entry.span, hint))
             raise ParameterError("", "")
         try:

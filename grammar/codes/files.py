@@ -112,7 +112,8 @@ FILES: dict[str, Code] = {
 
             netc train spots.net --allow-python
 
-        A script that imports netc runs code already; `netc.compile` and its like need not be told.
+        and in Python `netc.compile("spots.net", allow_python=True)`. What `netc.host_layer` made needs no permission,
+        once your script has imported the module that it is in.
         """,
     ),
     "E432": Code(

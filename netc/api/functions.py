@@ -45,6 +45,7 @@ def compile(
     frozen: bool = False,
     state: State | None = None,
     max_memory: str | int | None = None,
+    allow_python: bool = False,
 ) -> Compiled:
     """Compile a net of a `.net` file, with first values from `seed` in its state.
 
@@ -59,6 +60,8 @@ def compile(
     with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it.
     max_memory: bytes, or a text as `200M`, that all arrays of a step may take: a training step then computes again in
     its backward pass what would be too much to keep.
+    allow_python: whether modules that the file's `host` layers name are imported and run; what `host_layer` made in a
+    module that is imported already may run in any case.
 
     >>> import netc, numpy as np
     >>> exe = netc.compile("examples/lenet.net", dims={"N": 2}, outputs=["prob"])
@@ -95,8 +98,8 @@ def compile(
         seed=seed,
         schedules=schedules,
         frozen=frozen,
-        python=True,
         max_memory=max_memory,
+        python=allow_python,
     )
     made = compilation(path, want)
     if state is not None:
@@ -109,7 +112,7 @@ def compile(
 def host_layer(
     forward: Callable[..., Any], backward: Callable[..., Any] | None = None, shapes: Callable[..., Any] | None = None
 ) -> HostLayer:
-    """Python functions as a layer of a net, which calls it as `y = host("module:name", x)`.
+    """Python functions as a layer of a net, which calls it as `y = host("module:name", x)`, or `"__main__:name"`.
 
     forward: takes an array for each operand and returns an array or a tuple of them, also of other sizes at each call.
     backward: takes the gradients by the results, the operands and the results, and returns the gradient by each
@@ -142,6 +145,7 @@ def export(
     seed: int | None = None,
     schedules: str | Path | None = None,
     frozen: bool = False,
+    allow_python: bool = False,
     notify: Callable[[str], None] | None = None,
     told: Callable[[int, int, str], None] | None = None,
 ) -> list[Path]:
@@ -170,7 +174,7 @@ def export(
         seed=seed,
         schedules=schedules,
         frozen=frozen,
-        python=True,
+        python=allow_python,
         ahead=True,
     )
     files = [Path(file) for file in weights or ()]
@@ -200,12 +204,13 @@ def train(
     schedules: str | Path | None = None,
     frozen: bool = False,
     max_memory: str | int | None = None,
+    allow_python: bool = False,
 ) -> History:
     """Train as the `train` blocks of a file say; `steps`, `seed` and `batch` replace what they say.
 
     folder: where log, curves, snapshots and weights go; without one nothing is written. resume: go on from the folder's
     last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing. Target, device,
-    precision, schedules and max_memory (of a training step) are those of `netc.compile`.
+    precision, schedules, max_memory (of a training step) and allow_python are those of `netc.compile`.
 
     >>> import netc
     >>> history = netc.train("examples/user_op.net", steps=20, quiet=True)
@@ -233,8 +238,8 @@ def train(
         scale_growth=scale_growth,
         schedules=schedules,
         frozen=frozen,
-        python=True,
         max_memory=max_memory,
+        python=allow_python,
     )
     place = Path(folder) if folder is not None else None
     return Training(path, want).train(place, resume=resume, progress=Silent() if quiet else None)
@@ -254,6 +259,7 @@ def test(
     data: str | Path | None = None,  # noqa: PT028
     schedules: str | Path | None = None,  # noqa: PT028
     frozen: bool = False,  # noqa: PT028
+    allow_python: bool = False,  # noqa: PT028
 ) -> dict[str, dict[str, float]]:
     """The means of losses and metrics over the data of each `test:` line, by the data's name."""
     from .training import test_file
@@ -269,7 +275,7 @@ def test(
         tf32=tf32,
         schedules=schedules,
         frozen=frozen,
-        python=True,
+        python=allow_python,
     )
     files = [weights] if isinstance(weights, str | Path) else list(weights)
     found = test_file(path, want, [Path(file) for file in files])
@@ -294,6 +300,7 @@ def profile(
     schedules: str | Path | None = None,
     frozen: bool = False,
     max_memory: str | int | None = None,
+    allow_python: bool = False,
 ) -> Report:
     """Compile a net fused and unfused, run both in turns for about so many seconds, and compare.
 
@@ -320,8 +327,8 @@ def profile(
         seed=seed,
         schedules=schedules,
         frozen=frozen,
-        python=True,
         max_memory=max_memory,
+        python=allow_python,
     )
     return profiled(compilation(path, want), seconds)
 
@@ -334,6 +341,7 @@ def summary(
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
+    allow_python: bool = False,
 ) -> Summary:
     """A net in numbers: layers, shapes, parameters, operations, memory.
 
@@ -344,6 +352,6 @@ def summary(
     from ..driver import compilation
     from ..report.overview import summarize
 
-    want = request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=True)
+    want = request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=allow_python)
     made = compilation(path, want)
     return summarize(made.net, made.program)
