@@ -151,7 +151,20 @@ def test_profile_json_is_the_promised_form() -> None:
     code, out, _ = run("profile", LENET, "--batch", "8", "--seconds", "0.2", "--json", "--threads", "1")
     assert code == 0
     found = json.loads(out)
-    keys = {"net", "target", "device", "mode", "batch", "threads", "fused", "unfused", "ratio", "kernels", "layers"}
+    keys = {
+        "net",
+        "target",
+        "device",
+        "mode",
+        "batch",
+        "threads",
+        "fused",
+        "unfused",
+        "ratio",
+        "max_memory",
+        "kernels",
+        "layers",
+    }
     assert set(found) == keys
     measured = {"ms", "spread", "kernels", "bytes", "flops", "peak_bytes"}
     assert set(found["fused"]) == set(found["unfused"]) == measured
