@@ -42,9 +42,9 @@ class Blocks:
 
     rows, columns: elements of the kernel's space a program writes: for a map, `columns` elements of the flat space; for
     a reduction, `rows` rows; for a product, rows by columns of its result. depth: elements of the reduced axes (of K)
-    that one turn of its loop takes. split: into how many parts the reduced axes (K) are cut, each summed by programs
-    of its own, and added in a fixed order by a finishing launch. warps, stages: as Triton's. precision: of a product of
-    f32: "ieee" or "tf32". key: names what the kernel computes, whatever its blocks; schedule files go by it.
+    that one iteration of its loop takes. split: into how many parts the reduced axes (K) are cut, each summed by
+    programs of its own, and added in a fixed order by a final reduction. warps, stages: as Triton's. precision: of a
+    product of f32: "ieee" or "tf32". key: names what the kernel computes, whatever its blocks; schedule files go by it.
     """
 
     rows: int = 1

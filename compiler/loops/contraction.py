@@ -2,7 +2,7 @@
 
 `dot`, `conv` and the two gradients of `conv` all are result[batch, rows, columns] = the sum over `reduced` of
 left[batch, rows, reduced] * right[batch, reduced, columns]. They differ in their axes and in the index functions of the
-two operands, so one tiled frame serves them all. The axes are loop variables; a frame replaces them by digits of the
+two operands, so one tiled template serves them all. The axes are loop variables; a nest replaces them by digits of the
 numbers that it iterates over.
 """
 
@@ -106,7 +106,7 @@ def _spatial(word: str, sizes: Iterable[int]) -> Axes:
 
 
 @dataclass(frozen=True)
-class _Windows:
+class _Sliding:
     """How a convolution's windows lie, and its sizes: data (N, groups * channels, *size), weights (O, channels, *k)."""
 
     data: tuple[int, ...]
@@ -118,9 +118,9 @@ class _Windows:
     groups: int
 
     @staticmethod
-    def of(root: Node, data: tuple[int, ...], weights: tuple[int, ...], out: tuple[int, ...]) -> _Windows:
+    def of(root: Node, data: tuple[int, ...], weights: tuple[int, ...], out: tuple[int, ...]) -> _Sliding:
         attrs = root.attrs
-        return _Windows(data, weights, out[2:], attrs["stride"], attrs["pad"], attrs["dilation"], attrs["groups"])
+        return _Sliding(data, weights, out[2:], attrs["stride"], attrs["pad"], attrs["dilation"], attrs["groups"])
 
     @property
     def axes(self) -> tuple[Var, Var, Var, Var, Axes, Axes]:
@@ -152,7 +152,7 @@ class _Windows:
 
 def _conv(root: Node) -> Contraction:
     x, w = root.inputs
-    windows = _Windows.of(root, x.shape, w.shape, root.shape)
+    windows = _Sliding.of(root, x.shape, w.shape, root.shape)
     group, image, channel, feature, positions, taps = windows.axes
     data, guards, weight, result = windows.elements()
     return Contraction(
@@ -169,7 +169,7 @@ def _conv(root: Node) -> Contraction:
 
 def _weight_grad(root: Node) -> Contraction:
     x, gradient = root.inputs
-    windows = _Windows.of(root, x.shape, root.shape, gradient.shape)
+    windows = _Sliding.of(root, x.shape, root.shape, gradient.shape)
     group, image, channel, feature, positions, taps = windows.axes
     data, guards, weight, result = windows.elements()
     return Contraction(
@@ -191,7 +191,7 @@ def _data_grad(root: Node) -> Contraction:
     `phase`, an axis of the batch, and only its own taps are tried, one in `stride` of them.
     """
     gradient, w = root.inputs
-    windows = _Windows.of(root, root.shape, w.shape, gradient.shape)
+    windows = _Sliding.of(root, root.shape, w.shape, gradient.shape)
     group, image, channel, feature, _, _ = windows.axes
     g, n, c, o = _each((group, image, channel, feature))
     size = root.shape[2:]

@@ -1,4 +1,4 @@
-"""Sums of squared deviations from a mean that is a sum of the same rows: one way through the rows can find both.
+"""Variance in one pass: sums of squared deviations from a mean that is a sum of the same rows.
 
 So it is for the variance of a normalization. A target that cuts rows in parts keeps sum and squares of each part, and
 combines them exactly (Chan, Golub and LeVeque, 1983); as a difference of two large sums it would lose its digits.

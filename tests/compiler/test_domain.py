@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netc.compiler import expr, ops
-from netc.compiler.codegen.loops.place import Place
+from netc.compiler.codegen.loops.place import MemRef
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
@@ -121,7 +121,7 @@ def test_what_is_no_single_nest(wrong: Any, reason: str) -> None:
 )
 def test_a_reduction_that_is_read_elsewhere_is_done_again_there(wrong: Any) -> None:
     """Whatever the fuser lets into a kernel is right."""
-    place = Place("in0", (6, 6), (6, 1), "f32")
+    place = MemRef("in0", (6, 6), (6, 1), "f32")
     body = Graph({"out0": wrong(fed("in0", 6, 6))})
     written = toy_target.write_kernel(body, "reduce", Blocks(), [place], [replace(place, name="out0")])
     names: dict[str, Any] = {"inf": math.inf}

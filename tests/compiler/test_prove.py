@@ -12,7 +12,7 @@ import pytest
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.body import Body
-from netc.compiler.codegen.loops.place import Condition, Place, Spread, Value
+from netc.compiler.codegen.loops.place import Condition, MemRef, Spread, Value
 from netc.compiler.codegen.triton import map as maps
 from netc.compiler.codegen.triton import product, rows
 from netc.compiler.codegen.triton.dialect import TRITON
@@ -64,14 +64,14 @@ def test_all_accesses_of_the_examples_are_proved(name: str) -> None:
 # One kernel by hand.
 
 GRAPH = Graph({"y": ops.input_(name="in0", shape=(6, 10), dtype="f32")})
-X = Place("in0", (6, 10), (10, 1), "f32", count=60, memory="input:x")
-Y = Place("out0", (6, 10), (10, 1), "f32", count=60, memory="arena:y")
+X = MemRef("in0", (6, 10), (10, 1), "f32", count=60, memory="input:x")
+Y = MemRef("out0", (6, 10), (10, 1), "f32", count=60, memory="arena:y")
 
 
 class Kernel:
     """A program takes 16 of the numbers from 0 to 59, and the last one is cut off."""
 
-    def __init__(self, operand: Place = X, result: Place = Y) -> None:
+    def __init__(self, operand: MemRef = X, result: MemRef = Y) -> None:
         self.body = Body(GRAPH, [operand], [result], TRITON, ("BLOCK",))
         self.operand, self.result = operand, result
         self.i = self.body.bind(Var("i", 60), "i", 0, "i < 60", Spread("blocks", 4, 16))
@@ -143,7 +143,7 @@ def test_two_lanes_that_write_one_element() -> None:
 
 
 def test_programs_that_write_one_element() -> None:
-    made = Kernel(result=Place("out0", (1, 10), (10, 1), "f32", count=10))
+    made = Kernel(result=MemRef("out0", (1, 10), (10, 1), "f32", count=10))
     j = made.body.bind(Var("j", 10), "j", 0, "j < 10", Spread("others", 1, 16))
     refused(
         "race", "writes `out0` (f32[1, 10]) j in all programs, whatever their i is", lambda: made.store(Expr.of(0), j)
@@ -151,20 +151,20 @@ def test_programs_that_write_one_element() -> None:
 
 
 def test_lanes_that_write_one_element() -> None:
-    made = Kernel(result=Place("out0", (), (), "f32", count=1))
+    made = Kernel(result=MemRef("out0", (), (), "f32", count=1))
     made.body.bounds.clear()
     refused("race", "0 in all lanes along a side of the block", lambda: made.store())
     made.store(value=Value("v", "f32"))
 
 
 def test_elements_that_nobody_writes() -> None:
-    made = Kernel(result=Place("out0", (6, 11), (11, 1), "f32", count=66))
+    made = Kernel(result=MemRef("out0", (6, 11), (11, 1), "f32", count=66))
     made.store(made.row, made.column)
     refused("complete", "writes `out0` (f32[6, 11]) 60 of its 66 elements", made.finish)
 
 
 def test_parts_of_a_result_are_complete_together() -> None:
-    halves = Place("out0", (2, 6, 10), (60, 10, 1), "f32", count=120)
+    halves = MemRef("out0", (2, 6, 10), (60, 10, 1), "f32", count=120)
     made = Kernel(result=halves)
     made.store(Expr.of(0), made.row, made.column)
     refused("complete", "60 of its 120 elements", made.finish)
@@ -214,7 +214,7 @@ def test_in_place_reads_come_first() -> None:
 @pytest.mark.parametrize("fenced", [True, False])
 def test_what_all_threads_hold_is_written_behind_a_barrier(fenced: bool) -> None:
     """A number that all threads read, and put into a larger result, before some of them write the next one over it."""
-    scale = Place("in0", (1,), (1,), "f32", count=1, memory="state:scale")
+    scale = MemRef("in0", (1,), (1,), "f32", count=1, memory="state:scale")
     body = Body(GRAPH, [scale], [Y, replace(scale, name="out1")], TRITON, ("BLOCK",))
     i = body.bind(Var("i", 60), "i", 0, "i < 60", Spread("blocks", 1, 64))
     value = body.load(scale, (Expr.of(0),))
@@ -318,17 +318,17 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 def halved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two columns of a product's tile are one."""
 
-    def number(self: product._Product, var: Var, axes: tuple[Var, ...]) -> dict[Var, Expr]:
+    def number(self: product._ProductKernel, var: Var, axes: tuple[Var, ...]) -> dict[Var, Expr]:
         return dict(zip(axes, view.unflat(Expr.of(var) // 2, [v.size for v in axes]), strict=True))
 
-    monkeypatch.setattr(product._Product, "_number", number)
+    monkeypatch.setattr(product._ProductKernel, "_number", number)
 
 
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of partial sums only the first is stored."""
     own = Body.store
 
-    def store(body: Body, place: Place, index: Index, value: Value, conditions: Sequence[Condition] = ()) -> None:
+    def store(body: Body, place: MemRef, index: Index, value: Value, conditions: Sequence[Condition] = ()) -> None:
         if place.name != "partial" or index[0].constant in (None, 0):
             own(body, place, index, value, conditions)
 

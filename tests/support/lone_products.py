@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.compiler import ops
-from netc.compiler.codegen.loops.place import Place
+from netc.compiler.codegen.loops.place import MemRef
 from netc.compiler.codegen.loops.written import Written
 from netc.compiler.codegen.strides import strides_of
 from netc.compiler.codegen.triton.templates import write_kernel
@@ -27,9 +27,9 @@ def leaf(i: int, shape: Sizes, dtype: str = "f32") -> Node:
     return ops.input_(name=f"in{i}", shape=shape, dtype=dtype)
 
 
-def place(name: str, node: Node, order: Sequence[int] | None) -> Place:
+def place(name: str, node: Node, order: Sequence[int] | None) -> MemRef:
     shape = tuple(map(int, node.shape))
-    return Place(name, shape, strides_of(shape, order or range(len(shape))), node.dtype, count=node.type.count)
+    return MemRef(name, shape, strides_of(shape, order or range(len(shape))), node.dtype, count=node.type.count)
 
 
 def written(graph: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Written:

@@ -9,7 +9,7 @@ from typing import Any
 from netc.compiler.codegen.loops import nests
 from netc.compiler.codegen.loops.body import Body
 from netc.compiler.codegen.loops.dialect import Dialect
-from netc.compiler.codegen.loops.place import ATOM, Number, Place, Value
+from netc.compiler.codegen.loops.place import ATOM, MemRef, Number, Value
 from netc.compiler.codegen.loops.pointwise import COMMON, call
 from netc.compiler.codegen.loops.storage import Storage
 from netc.compiler.codegen.loops.written import Written, pointers, written
@@ -70,14 +70,14 @@ class Python(Dialect):
     def branch(self, condition: Value) -> tuple[str, str]:
         return f"if {condition.text}:", ""
 
-    def load(self, place: Place, address: Value, mask: Value | None, other: str, dtype: str, *, again: bool) -> str:
+    def load(self, place: MemRef, address: Value, mask: Value | None, other: str, dtype: str, *, again: bool) -> str:
         return f"{place.name}[{address.text}]" + (f" if {mask.text} else {other or 0}" if mask else "")
 
-    def store(self, place: Place, address: Value, value: Value, mask: Value | None) -> str:
+    def store(self, place: MemRef, address: Value, value: Value, mask: Value | None) -> str:
         return f"{f'if {mask.text}: ' if mask else ''}{place.name}[{address.text}] = {value.text}"
 
 
-def write_kernel(graph: Graph, kind: str, _: Blocks, operands: Sequence[Place], results: Sequence[Place]) -> Written:
+def write_kernel(graph: Graph, kind: str, _: Blocks, operands: Sequence[MemRef], results: Sequence[MemRef]) -> Written:
     body = Body(graph, operands, results, Python())
     nests.write(domain_of(graph), body)
     head = f"def NAME({', '.join(place.name for place in pointers(body))}):"

@@ -78,12 +78,12 @@ def test_a_wrong_kernel_is_no_program(
     elif fault == "text":
         monkeypatch.setattr(maps, "Spread", lambda axis, n, block: Spread(axis, n, block // 2))
     else:
-        number = product._Product._number
+        number = product._ProductKernel._number
 
-        def halved(self: product._Product, var: Var, axes: tuple[Var, ...]) -> dict[Var, Expr]:
+        def halved(self: product._ProductKernel, var: Var, axes: tuple[Var, ...]) -> dict[Var, Expr]:
             return {axis: digit // 2 for axis, digit in number(self, var, axes).items()}
 
-        monkeypatch.setattr(product._Product, "_number", halved)
+        monkeypatch.setattr(product._ProductKernel, "_number", halved)
     verdict = verify(tiny, wanted(budget=8.0))
     faults = [fault for fault in verdict.faults if isinstance(fault, ProofFault)]
     assert faults == verdict.faults
@@ -106,9 +106,9 @@ def test_what_a_proof_takes_for_granted_is_seen_in_the_numbers(tmp_path: Path, m
     file.write_text(
         "net wide {\n    input x: f32[N, 8]\n    output y = x |> linear(200) as wide\n}\n", encoding="utf-8"
     )
-    numbers = product._Product._tile_numbers
+    numbers = product._ProductKernel._tile_numbers
     monkeypatch.setattr(
-        product._Product, "_tile_numbers", lambda self, down, across, program: numbers(self, down, across, "0")
+        product._ProductKernel, "_tile_numbers", lambda self, down, across, program: numbers(self, down, across, "0")
     )
     assert verify(file, wanted()).ok
     verdict = verify(file, replace(wanted(), arch="cuda:90"))

@@ -1,6 +1,6 @@
 """The evaluator: it writes the statements that compute a value of a kernel's body at an index.
 
-A frame binds loop variables to names in the text; then every value is computed at an index over them. Movement ops only
+A nest binds loop variables to names in the text; then every value is computed at an index over them. Movement ops only
 change the index, pointwise ops compute their operands at the same one, and an operand of the kernel is a masked load.
 Statements that do not depend on a loop are written in front of it.
 """
@@ -16,7 +16,7 @@ from ...graph import Graph, Node
 from ...loops.view import Expr, Guard, Index, Var, flat, pull, pull_concat
 from ...types import Literal
 from .dialect import Dialect
-from .place import Bound, Condition, Number, Place, Spread, Value
+from .place import Condition, LoopVariable, MemRef, Number, Spread, Value
 from .prove import Proof
 from .statements import Statements
 
@@ -38,8 +38,8 @@ class Body(Statements):
     def __init__(
         self,
         graph: Graph,
-        operands: Sequence[Place],
-        results: Sequence[Place],
+        operands: Sequence[MemRef],
+        results: Sequence[MemRef],
         dialect: Dialect,
         sizes: Sequence[str] = (),
     ) -> None:
@@ -48,8 +48,8 @@ class Body(Statements):
         self.operands = tuple(operands)
         self.results = tuple(results)
         # The places that were read, or (True) written.
-        self.used: dict[Place, bool] = {}
-        self.constants: dict[Literal, Place] = {}
+        self.used: dict[MemRef, bool] = {}
+        self.constants: dict[Literal, MemRef] = {}
         # Names of places whose elements a program reads again soon: they are kept in the cache of its multiprocessor,
         # past which asynchronous copies go else.
         self.again: frozenset[str] = frozenset()
@@ -227,7 +227,7 @@ class Body(Statements):
             shape = tuple(map(int, held.shape))
             strides = tuple(math.prod(shape[a + 1 :]) for a in range(len(shape)))
             name = f"const{len(self.constants)}"
-            self.constants[held] = Place(name, shape, strides, node.dtype, count=math.prod(shape))
+            self.constants[held] = MemRef(name, shape, strides, node.dtype, count=math.prod(shape))
         return self.load(self.constants[held], index, conditions, fill, node.dtype)
 
     def _random(self, node: Node, index: Index) -> Value:
@@ -244,14 +244,14 @@ class Body(Statements):
             return Expr.of(min(max(int(value.number), 0), size - 1))
         row = self.settle(value.but(text=self.dialect.clip(value, size)), "row")
         var = Var(row.text, size)
-        self.bounds[var] = Bound(row.text, row.axes, "", row.level)
+        self.bounds[var] = LoopVariable(row.text, row.axes, "", row.level)
         return Expr.of(var)
 
     # Memory.
 
     def load(
         self,
-        place: Place,
+        place: MemRef,
         index: Index,
         conditions: Sequence[Condition] = (),
         fill: Number | None = None,
@@ -287,7 +287,7 @@ class Body(Statements):
         """The number of an element, under a name if it is long."""
         return self.settle(address, "at") if len(address.text) > LONGEST_ADDRESS else address
 
-    def store(self, place: Place, index: Index, value: Value, conditions: Sequence[Condition] = ()) -> None:
+    def store(self, place: MemRef, index: Index, value: Value, conditions: Sequence[Condition] = ()) -> None:
         """Write an element, under the conditions and where no variable of its index is beyond its end."""
         self.used[place] = True
         e = place.address(index)
@@ -296,7 +296,7 @@ class Body(Statements):
         mask = self.mask([*self.overhang(e), *conditions])
         self.put(self.dialect.store(place, self.short(address), value, mask))
 
-    def store_all(self, results: Iterable[tuple[Place, Index, Node]], conditions: tuple[Condition, ...] = ()) -> None:
+    def store_all(self, results: Iterable[tuple[MemRef, Index, Node]], conditions: tuple[Condition, ...] = ()) -> None:
         """Compute nodes at indices, then write them: a result may lie where an operand did."""
         values = [(place, index, self.narrow(self.at(x, index, conditions), x.dtype)) for place, index, x in results]
         for place, index, value in values:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ...graph import Node
-from .place import OTHER, SUM, Number, Place, Value
+from .place import OTHER, SUM, MemRef, Number, Value
 
 if TYPE_CHECKING:
     from .body import Body
@@ -83,13 +83,13 @@ class Dialect(Protocol):
         """The head and the end of what is done only where a condition holds, one that is not a block of them."""
         ...
 
-    def load(self, place: Place, address: Value, mask: Value | None, other: str, dtype: str, *, again: bool) -> str:
+    def load(self, place: MemRef, address: Value, mask: Value | None, other: str, dtype: str, *, again: bool) -> str:
         """An element, read only where the mask holds, elsewhere `other` ("": anything).
 
         dtype: that it is to have, where it is stored in another. again: the program reads its neighbours soon.
         """
         ...
 
-    def store(self, place: Place, address: Value, value: Value, mask: Value | None) -> str:
+    def store(self, place: MemRef, address: Value, value: Value, mask: Value | None) -> str:
         """A statement: an element is written where the mask holds."""
         ...

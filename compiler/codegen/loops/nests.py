@@ -18,7 +18,7 @@ from ...loops.view import Expr, Index, Var, reindex, unflat
 from ...types import wide
 from ..strides import Ints
 from .body import Body
-from .place import OTHER, PRODUCT, UNARY, Place, Value
+from .place import OTHER, PRODUCT, UNARY, MemRef, Value
 from .reductions import accumulate, reduced, started
 
 
@@ -34,7 +34,7 @@ def write(domain: Domain, body: Body) -> None:
         _map(domain, body)
 
 
-def axes_in_order(domain: Domain, places: Sequence[Place]) -> Ints:
+def axes_in_order(domain: Domain, places: Sequence[MemRef]) -> Ints:
     """The axes of the space as they lie in memory, the outermost first: in the first place that has them all.
 
     A choice takes the first of equal elements, which the order of axes numbers.
@@ -45,7 +45,7 @@ def axes_in_order(domain: Domain, places: Sequence[Place]) -> Ints:
     return next((place.order for place in places if place.shape == domain.space and place.strides), plain)
 
 
-def overwrites(place: Place, operands: Sequence[Place]) -> bool:
+def overwrites(place: MemRef, operands: Sequence[MemRef]) -> bool:
     """Whether a result lies where an operand does."""
     return bool(place.memory) and place.memory in {x.memory for x in operands}
 
@@ -63,7 +63,7 @@ def _map(domain: Domain, body: Body) -> None:
         body.store_all((place, reindex(index, sizes, node.shape), node) for node, place in _results(domain, body))
 
 
-def _results(domain: Domain, body: Body) -> list[tuple[Node, Place]]:
+def _results(domain: Domain, body: Body) -> list[tuple[Node, MemRef]]:
     return list(zip(domain.outputs, body.results, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Where a kernel's values lie in memory, and what stands for a value in its text."""
+"""Memory references and values: where what a kernel reads and writes lies, and what stands for a value in its text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER, SUM, PRODUCT, UNARY, ATOM = range(5)
 
 
 @dataclass(frozen=True)
-class Place:
+class MemRef:
     """Memory of an operand or a result.
 
     name: of the pointer. strides: in elements, for each axis. dtype: of the elements in memory. aligned: the pointer is
@@ -75,7 +75,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Bound:
+class LoopVariable:
     """A loop variable in the text.
 
     axes: the dimensions of the block along which it varies. inside: the text that says whether it is below its end;

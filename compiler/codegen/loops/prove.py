@@ -29,7 +29,7 @@ from ...loops.index import Expr, Floor, Mod, Term, Var
 from ...loops.view import Guard, Index
 from ..names import origins
 from ..unproved import Unproved
-from .place import Bound, Condition, Place
+from .place import Condition, LoopVariable, MemRef
 
 if TYPE_CHECKING:
     from .statements import Statements
@@ -45,7 +45,7 @@ class Access:
     count: elements that a store writes.
     """
 
-    place: Place
+    place: MemRef
     index: Index
     address: Expr
     axes: frozenset[int]
@@ -59,7 +59,7 @@ class Proof:
     def __init__(self, graph: Graph, written: Statements) -> None:
         self._graph = graph
         self._written = written
-        self._bounds: Mapping[Var, Bound] = written.bounds
+        self._bounds: Mapping[Var, LoopVariable] = written.bounds
         self._loads: list[Access] = []
         self._stores: list[Access] = []
         self._barriers: list[int] = []
@@ -74,14 +74,14 @@ class Proof:
     def stores(self) -> int:
         return len(self._stores)
 
-    def load(self, place: Place, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
+    def load(self, place: MemRef, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
         """A load takes place where these conditions hold and no variable of its address is beyond its end."""
         self._within("reads", place, index, address, conditions)
         self._loads.append(self._access(place, index, address))
 
     def store(
         self,
-        place: Place,
+        place: MemRef,
         index: Index,
         address: Expr,
         conditions: Sequence[Condition],
@@ -125,14 +125,14 @@ class Proof:
                     if place.memory and load.place.memory == place.memory:
                         self._in_place(load, store)
 
-    def _access(self, place: Place, index: Index, address: Expr, count: int = 0) -> Access:
+    def _access(self, place: MemRef, index: Index, address: Expr, count: int = 0) -> Access:
         self._last += 1
         axes = frozenset(a for v in address.vars for a in self._bounds[v].axes)
         return Access(place, index, address, axes, self._last, count)
 
     # Variables.
 
-    def bound(self, var: Var, bound: Bound) -> None:
+    def bound(self, var: Var, bound: LoopVariable) -> None:
         """A variable of the kernel takes all of its values, and passes its end only where that is asked."""
         if (spread := bound.spread) is None:
             return
@@ -152,7 +152,7 @@ class Proof:
 
     # Bounds.
 
-    def _within(self, does: str, place: Place, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
+    def _within(self, does: str, place: MemRef, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
         axes = [(i, n) for i, n in zip(index, place.shape, strict=True) if n != 1]
         if all(_inside(i.bounds, n) and i.vars <= address.vars for i, n in axes):
             return
@@ -171,7 +171,7 @@ class Proof:
 
     # Dependence.
 
-    def _spread(self, place: Place, address: Expr, axes: frozenset[int], conditions: Sequence[Var]) -> None:
+    def _spread(self, place: MemRef, address: Expr, axes: frozenset[int], conditions: Sequence[Var]) -> None:
         """Programs and lanes that a store's address does not tell apart must not store."""
         named = {spread.axis for v in address.vars if (spread := self._bounds[v].spread) is not None}
         for v, bound in self._bounds.items():
@@ -200,7 +200,7 @@ class Proof:
                 "order", "writes", what, f"{store.address}, which late threads may still read, without a barrier"
             )
 
-    def _fail(self, kind: str, does: str, place: Place, told: str) -> NoReturn:
+    def _fail(self, kind: str, does: str, place: MemRef, told: str) -> NoReturn:
         self._raise(kind, f"it {does} `{place.name}` ({place.dtype}[{_text(place.shape)}]) {told}")
 
     def _raise(self, kind: str, told: str) -> NoReturn:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from ...loops.view import Expr, Floor, Index, Mod, Var
 from ...types import wide
 from .dialect import Dialect
-from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Bound, Condition, Number, Spread, Value
+from .place import ATOM, OTHER, PRODUCT, SUM, UNARY, Condition, LoopVariable, Number, Spread, Value
 
 
 @dataclass
-class Scope:
+class Nesting:
     """Lines of one depth of loops, and what was computed there."""
 
     lines: list[str] = field(default_factory=list)
@@ -26,13 +26,13 @@ class Statements:
     def __init__(self, dialect: Dialect, sizes: Sequence[str]) -> None:
         self.dialect = dialect
         self.sizes = tuple(sizes)
-        self.scopes = [Scope()]
-        self.bounds: dict[Var, Bound] = {}
+        self.scopes = [Nesting()]
+        self.bounds: dict[Var, LoopVariable] = {}
         # The variables of the loops that are open, and the conditions of the branches.
         self.open: tuple[Var, ...] = ()
         self.asked: tuple[Condition, ...] = ()
         self.helpers: dict[str, str] = {}
-        # What numbers are called, where a frame knows more of them than that they are digits, or are compared.
+        # What numbers are called, where a nest knows more of them than that they are digits, or are compared.
         self.hints: dict[object, str] = {}
         self._names: dict[str, int] = {}
         self._digits = 0
@@ -55,7 +55,7 @@ class Statements:
     @contextmanager
     def loop(self, head: str, end: str = "") -> Iterator[None]:
         """What is written inside stands in the loop; what does not depend on it, in front."""
-        self.scopes.append(Scope())
+        self.scopes.append(Nesting())
         yield
         inner = self.scopes.pop()
         self.lines.extend([head, *(f"    {line}" for line in inner.lines), *([end] if end else [])])
@@ -95,9 +95,9 @@ class Statements:
     ) -> Expr:
         """A loop variable under its name in the text, set at the current depth.
 
-        axis: the dimension of the block along which it runs, None if it is one number at a time. See `Bound`.
+        axis: the dimension of the block along which it runs, None if it is one number at a time. See `LoopVariable`.
         """
-        self.bounds[var] = Bound(text, frozenset(() if axis is None else (axis,)), inside, self.level, spread)
+        self.bounds[var] = LoopVariable(text, frozenset(() if axis is None else (axis,)), inside, self.level, spread)
         return Expr.of(var)
 
     def settle(self, value: Value, hint: str = "") -> Value:

@@ -19,11 +19,11 @@ from ...types import SIZES, Literal, TensorType
 from ..lifetimes import ARENA, Region, lifetimes
 from ..names import Names, kind_name, origins
 from ..strides import order_of, part_of, strides_of, viewed
-from .place import Place
+from .place import MemRef
 from .written import Written
 
 # Writes a kernel: its body, its kind, its blocks, and where its operands and its results are.
-WriteKernel = Callable[[Graph, str, Blocks, Sequence[Place], Sequence[Place]], Written]
+WriteKernel = Callable[[Graph, str, Blocks, Sequence[MemRef], Sequence[MemRef]], Written]
 # A function that does the work of many layers is named after the first ones.
 MOST_LAYERS = 3
 ALIGNED = 16
@@ -34,7 +34,7 @@ class Stored:
     """A value in memory. block: its piece of the arena, None for inputs, state and constants. start: bytes into it."""
 
     buffer: Buffer
-    place: Place
+    place: MemRef
     block: int | None
     start: int
 
@@ -99,7 +99,7 @@ class Storage:
         name = self.buffer_name(key)
         base = "" if name == key else key
         buffer = Buffer(name, type_, space, 0, order, base)  # type: ignore[arg-type]
-        place = Place(name, shape, strides_of(shape, order), type_.dtype, True, type_.count, f"{space}:{key}")
+        place = MemRef(name, shape, strides_of(shape, order), type_.dtype, True, type_.count, f"{space}:{key}")
         return self.enter(Stored(buffer, place, None, 0))
 
     def _state(self, type_: TensorType, key: str) -> Stored:
@@ -134,7 +134,7 @@ class Storage:
         memory = f"{place.memory}+{start}" if first else place.memory
         aligned = start % ALIGNED == 0
         return self.enter(
-            Stored(buffer, Place(name, shape, strides, place.dtype, aligned, place.count, memory), below.block, start)
+            Stored(buffer, MemRef(name, shape, strides, place.dtype, aligned, place.count, memory), below.block, start)
         )
 
     def _name_of(self, node: Node, wanted: str) -> str:
@@ -155,10 +155,10 @@ class Storage:
         name = self._name_of(node, f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         stored = dtype if dtype != node.dtype else ""
         buffer = Buffer(name, node.type, "arena", 0, tuple(order), "", stored)
-        place = Place(name, shape, strides_of(shape, order), dtype, True, node.type.count, f"arena:{name}")
+        place = MemRef(name, shape, strides_of(shape, order), dtype, True, node.type.count, f"arena:{name}")
         return self.enter(Stored(buffer, place, self._block(place, *self.plan.lives[node]), 0))
 
-    def _block(self, place: Place, first: int, last: int) -> int:
+    def _block(self, place: MemRef, first: int, last: int) -> int:
         """A piece of the arena that is needed during some launches."""
         self.blocks.append((max(place.count, math.prod(place.shape)) * SIZES[place.dtype], first, last))
         return len(self.blocks) - 1
@@ -257,7 +257,7 @@ class Storage:
         )
         return written
 
-    def _scratch(self, kernel: Node, place: Place, function: str) -> str:
+    def _scratch(self, kernel: Node, place: MemRef, function: str) -> str:
         name = self.names.fresh(f"{function}_partial")
         count = max(place.count, math.prod(place.shape))
         buffer = Buffer(name, TensorType((count,), place.dtype), "arena", 0, (0,))

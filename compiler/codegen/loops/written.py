@@ -9,7 +9,7 @@ from ...graph import Graph
 from ...program import Argument
 from ...types import Literal
 from .body import Body
-from .place import Place
+from .place import MemRef
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Written:
     kind: str
     text: str
     helpers: tuple[tuple[str, str], ...]
-    places: tuple[Place, ...]
+    places: tuple[MemRef, ...]
     arguments: tuple[Argument, ...]
     literals: tuple[tuple[str, Literal], ...]
     constants: tuple[tuple[str, int], ...] = ()
     grid: tuple[int, ...] = ()
     warps: int = 0
     stages: int = 0
-    scratch: Place | None = None
+    scratch: MemRef | None = None
     finish: Graph | None = None
     loads: int = 0
     stores: int = 0
@@ -43,13 +43,13 @@ class Written:
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def pointers(body: Body, scratch: Place | None = None) -> tuple[Place, ...]:
+def pointers(body: Body, scratch: MemRef | None = None) -> tuple[MemRef, ...]:
     """The places that a body's statements use, in the order of its function's arguments."""
     order = [*body.operands, *body.constants.values(), *body.results, *((scratch,) if scratch else ())]
     return tuple(place for place in dict.fromkeys(order) if place in body.used)
 
 
-def written(body: Body, kind: str, text: str, scratch: Place | None = None) -> Written:
+def written(body: Body, kind: str, text: str, scratch: MemRef | None = None) -> Written:
     """The function whose statements a body has; its text takes `pointers` as arguments."""
     literals = {place: literal for literal, place in body.constants.items()}
     body.proof.finish()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...graph import Node
 from ..loops.dialect import Dialect
-from ..loops.place import ATOM, OTHER, PRODUCT, SUM, Number, Place, Value
+from ..loops.place import ATOM, OTHER, PRODUCT, SUM, MemRef, Number, Value
 from ..loops.pointwise import spelled
 from .spelling import SPELL
 
@@ -41,7 +41,7 @@ def random_bits(seed, step, stream, i):
 '''
 
 
-def pointer(place: Place, address: Value) -> str:
+def pointer(place: MemRef, address: Value) -> str:
     """The elements with these numbers."""
     return place.name if address.number == 0 else f"{place.name} + {address.within(PRODUCT)}"
 
@@ -116,14 +116,14 @@ class _Triton(Dialect):
     def branch(self, condition: Value) -> tuple[str, str]:
         return f"if {condition.text}:", ""
 
-    def load(self, place: Place, address: Value, mask: Value | None, other: str, dtype: str, *, again: bool) -> str:
+    def load(self, place: MemRef, address: Value, mask: Value | None, other: str, dtype: str, *, again: bool) -> str:
         text = f"tl.load({pointer(place, address)}"
         if mask is not None:
             text += f", mask={mask.text}{f', other={other}' if other else ''}"
         text += ', cache_modifier=".ca")' if again else ")"
         return text if place.dtype == dtype else f"{text}.to({TYPES[dtype]})"
 
-    def store(self, place: Place, address: Value, value: Value, mask: Value | None) -> str:
+    def store(self, place: MemRef, address: Value, value: Value, mask: Value | None) -> str:
         return stored(pointer(place, address), value, mask)
 
 

@@ -1,4 +1,4 @@
-"""Bodies of finishing launches: they add partial results in a fixed order and compute what needs the whole."""
+"""Final reductions: bodies that add partial results in a fixed order, and compute what needs the whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ... import expr, ops
 from ...graph import Graph, Node, at
-from ..loops.place import Place
+from ..loops.place import MemRef
 from .kernel import Kernel
 
 
@@ -59,8 +59,8 @@ def _squares(own: Node, sums: Node, total: Node, node: Node, cut: Cut) -> Node:
         return ops.sum_(own + away * away * each(1 / cut.share, 1 / left), axes=(1,))
 
 
-def finishing(
-    kernel: Kernel, reductions: Sequence[Node], partial: Place, outputs: Sequence[Node], cut: Cut | None = None
+def final_reduction(
+    kernel: Kernel, reductions: Sequence[Node], partial: MemRef, outputs: Sequence[Node], cut: Cut | None = None
 ) -> Graph:
     """The part of a kernel's body, with these outputs, that needs whole sums; the partial sums are its last operand.
 

@@ -9,7 +9,7 @@ from ...graph import Graph
 from ...kernel import Blocks
 from ...loops.domain import Domain, domain_of
 from ..loops.body import Body
-from ..loops.place import Place
+from ..loops.place import MemRef
 from ..loops.written import Written, pointers, written
 from .dialect import TRITON
 
@@ -21,8 +21,8 @@ class Kernel:
     graph: Graph
     kind: str
     blocks: Blocks
-    operands: Sequence[Place]
-    results: Sequence[Place]
+    operands: Sequence[MemRef]
+    results: Sequence[MemRef]
 
     @property
     def domain(self) -> Domain:
@@ -59,7 +59,7 @@ def function(
     grid: Sequence[int],
     constants: Sequence[tuple[str, int]],
     note: str = "",
-    scratch: Place | None = None,
+    scratch: MemRef | None = None,
     finish: Graph | None = None,
 ) -> Written:
     """The function whose statements a body has written.

@@ -1,4 +1,4 @@
-"""The frame of products: dot, conv and the two gradients of conv, as tiles of one contraction.
+"""Tiled matrix products: dot, and conv with its two gradients as implicit products, all of one contraction.
 
 A program computes a tile of ROWS by COLUMNS of the result (of one batch or group) and walks along the reduced axes in
 steps of DEPTH. Both operands, what is computed on them as they are read, and what follows on the tile are written by
@@ -16,7 +16,7 @@ from ...loops.contraction import Axes, Contraction, contraction, replaced, size_
 from ...loops.domain import followed
 from ...loops.view import Expr, Guard, Index, Var, pull, unflat
 from ...types import SIZES
-from ..loops.place import Bound, Place, Spread, Value
+from ..loops.place import LoopVariable, MemRef, Spread, Value
 from ..loops.written import Written
 from ..strides import strides_of
 from .dialect import TYPES, pointer, stored
@@ -38,10 +38,10 @@ BOTH = frozenset((ROW, COLUMN))
 
 def write_product(kernel: Kernel) -> Written:
     """The function of a body with one product."""
-    return _Product(kernel).write()
+    return _ProductKernel(kernel).write()
 
 
-class _Product:
+class _ProductKernel:
     """The kernel while it is written."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -106,14 +106,14 @@ class _Product:
         return self.order[-1].size if self.order else 1
 
     @property
-    def apart(self) -> bool:
+    def separate(self) -> bool:
         """Whether only the innermost axis runs along the tiles, and the others are one number a step each."""
         if len(self.order) < 2 or self.inner < LEAST:
             return False
         return math.ceil(self.inner / self.depth) * self.depth <= WASTE * self.inner
 
     def _steps(self) -> int:
-        if self.apart:
+        if self.separate:
             return size_of(self.order[:-1]) * math.ceil(self.inner / self.depth)
         return math.ceil(size_of(self.order) / self.depth)
 
@@ -128,7 +128,7 @@ class _Product:
             body.put(f"{total} = tl.dot({left}, {right}, {precision})")
         else:
             body.put(f"{total} = tl.zeros((ROWS, COLUMNS), {TYPES[self.dtype]})")
-            step = body.name("step" if self.apart else "start")
+            step = body.name("step" if self.separate else "start")
             with body.loop(f"for {step} in range({self._range(steps)}):"):
                 left, right = self._factors(step)
                 body.put(f"{total} = tl.dot({left}, {right}, {total}, {precision})")
@@ -149,7 +149,7 @@ class _Product:
 
     def _range(self, steps: int) -> str:
         """The steps of a program: all, or those of its part."""
-        end, unit, by = (steps, 1, "") if self.apart else (size_of(self.order), self.depth, ", DEPTH")
+        end, unit, by = (steps, 1, "") if self.separate else (size_of(self.order), self.depth, ", DEPTH")
         if self.split == 1:
             return f"0, {end}{by}"
         share = math.ceil(steps / self.split) * unit
@@ -228,11 +228,11 @@ class _Product:
     def _factors(self, step: str) -> tuple[str, str]:
         """Write the tiles of both operands at a step ("": the only one), and return their names."""
         body = self.body
-        inner = self.order[-1:] if self.apart else self.order
+        inner = self.order[-1:] if self.separate else self.order
         name = inner[0].name if len(inner) == 1 else "k"
         size, start = size_of(inner), step
         outer: dict[Var, Expr] = {}
-        if self.apart:
+        if self.separate:
             chunks = math.ceil(size / self.depth)
             outer, start = self._outer(step, chunks)
         k = body.name(name)
@@ -243,7 +243,7 @@ class _Product:
             var = Var(k if axis == COLUMN else f"{k}_down", size)
             shown = f"{k}{SPREAD[axis]}"
             inside = f"{shown} < {size}" if size % self.depth else ""
-            body.bounds[var] = Bound(shown, frozenset((axis,)), inside, level)
+            body.bounds[var] = LoopVariable(shown, frozenset((axis,)), inside, level)
             single = {v: Expr.of(0) for v in self.axes.reduced if v.size == 1}
             numbers = {**self.values, **outer, **self._number(var, inner), **single}
             self._name_guards(side.guards, numbers)
@@ -313,7 +313,7 @@ class _Product:
         for place, index, value in zip(self.kernel.results, indices, values, strict=True):
             self._store(place, index, value)
 
-    def _store(self, place: Place, index: Index, value: Value, room: Axes = ()) -> None:
+    def _store(self, place: MemRef, index: Index, value: Value, room: Axes = ()) -> None:
         """Write a tile to a place; also where that has no axis along one of its sides. room: has place for overhang."""
         body = self.body
         body.used[place] = True
@@ -328,7 +328,7 @@ class _Product:
         mask = body.mask([*overhang, *self.tiled.guards])
         body.put(stored(where, value, mask))
 
-    def _finish(self, scratch: Place) -> Graph:
+    def _finish(self, scratch: MemRef) -> Graph:
         """The body of a kernel that adds the partial sums in order and computes the results."""
         partial = ops.input_(name=f"in{len(self.operands)}", shape=scratch.shape, dtype=scratch.dtype)
         total = ops.reshape(ops.sum_(partial, axes=(0,)), shape=self.root.shape)
@@ -354,7 +354,7 @@ def _run(order: Axes, strides: Mapping[Var, int], widest: int) -> int:
     return math.gcd(run, widest)
 
 
-def _partial_sums(form: Contraction, split: int, width: int, dtype: str) -> tuple[Place, bool]:
+def _partial_sums(form: Contraction, split: int, width: int, dtype: str) -> tuple[MemRef, bool]:
     """A place for each part of a result, and whether a tile that hangs over the columns has room there.
 
     Sums lie as tiles of `width` columns are written, so that neighbours lie together. A store of f32 under a mask takes
@@ -372,7 +372,7 @@ def _partial_sums(form: Contraction, split: int, width: int, dtype: str) -> tupl
         padded = math.ceil(columns / width) * width
         strides = tuple(s if found else s // columns * padded for s, found in zip(strides, inner, strict=True))
         count = count // columns * padded
-    return Place("partial", shape, strides, dtype, count=count, memory="partial"), room
+    return MemRef("partial", shape, strides, dtype, count=count, memory="partial"), room
 
 
 def _columns_last(form: Contraction) -> list[int]:

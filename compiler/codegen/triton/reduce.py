@@ -1,8 +1,8 @@
-"""Kernels that reduce the same axes of one space, once or several times: softmax, normalization, losses.
+"""Row reductions, once or several times over the same axes: softmax, normalization, losses.
 
-One program takes some rows. It goes through their elements once for each phase: a phase has the reductions that need
-only results of earlier ones. Where a whole row fits a block there is nothing to go through: every element is read once.
-What needs all rows, and reductions that are split over programs, end in a finishing launch that adds in a fixed order.
+One program takes some rows, and passes over their elements once for each phase: a phase has the reductions that need
+only results of earlier ones. Where a whole row fits a block every element is read once. What needs all rows, and split
+reductions, end in a launch of final reductions, which add in a fixed order.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ...loops.domain import Domain
 from ...loops.view import Expr, Index, Var, flat
 from ...types import FLOATS, least, wide
 from ..loops.nests import overwrites
-from ..loops.place import Place, Spread, Value
+from ..loops.place import MemRef, Spread, Value
 from ..loops.reductions import Accumulator, position, reduced, started, update
 from ..loops.written import Written
-from .finish import Cut, finishing
+from .finish import Cut, final_reduction
 from .kernel import Kernel, function
 from .rows import Rows
 from .squares import Squares
@@ -32,12 +32,12 @@ Output = tuple[int, Index, Value]
 def write_reduce(kernel: Kernel) -> Written:
     """The function of a body of reductions; see `Domain` for rows and scalars."""
     if kernel.kind == "finish":
-        kernel = replace(kernel, blocks=finishing_blocks(kernel.domain, kernel.blocks))
-    return _Reduce(kernel).write()
+        kernel = replace(kernel, blocks=final_blocks(kernel.domain, kernel.blocks))
+    return _ReduceKernel(kernel).write()
 
 
-def finishing_blocks(domain: Domain, blocks: Blocks) -> Blocks:
-    """The blocks of a launch that adds partial sums: few of each, and mostly few rows."""
+def final_blocks(domain: Domain, blocks: Blocks) -> Blocks:
+    """The tile sizes of a final reduction: few parts of each row, and mostly few rows."""
     depth = min(1024, _power(domain.length))
     return replace(blocks, rows=max(1, min(_power(domain.rows), 1024 // depth)), depth=depth, split=1, warps=4)
 
@@ -46,7 +46,7 @@ def _power(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-class _Reduce(Rows):
+class _ReduceKernel(Rows):
     """The kernel while it is written."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -76,14 +76,14 @@ class _Reduce(Rows):
         self._store(rows)
         return self._function((self.programs,), scratch, finish)
 
-    def _function(self, grid: tuple[int, ...], scratch: Place | None, finish: Graph | None) -> Written:
+    def _function(self, grid: tuple[int, ...], scratch: MemRef | None, finish: Graph | None) -> Written:
         constants = [("ROWS", self.blocks.rows), ("DEPTH", self.blocks.depth)]
         return function(self.kernel, self.body, grid=grid, constants=constants, scratch=scratch, finish=finish)
 
     # Reductions.
 
     def _reduce(self, phase: int) -> None:
-        """One way through the elements: the reductions of a phase, and what can be written by the way."""
+        """One pass over the elements: the reductions of a phase, and the outputs that can be written in it."""
         own = [n for n in self.reductions if self.domain.phase(n) == phase]
         if self.one_pass:
             with self.elements():
@@ -102,7 +102,7 @@ class _Reduce(Rows):
                 if squares is not None and acc.node in self.squares:
                     total = self.squares[acc.node]
                     inside = self.body.bounds[self.k].inside
-                    squares.turn(acc, of[total], values[total.inputs[0], 0], inside)
+                    squares.update(acc, of[total], values[total.inputs[0], 0], inside)
                     continue
                 x = acc.node.inputs[0]
                 key = (x, self._neutral(acc.node))
@@ -204,7 +204,7 @@ class _Reduce(Rows):
         return [k for k, node in enumerate(self.outputs) if self.domain.granularity[node] == granularity]
 
     def _when(self, k: int) -> int:
-        """In which way through the elements an output of all of them is written; at once where there is only one."""
+        """In which pass an output of all elements is written; at once where there is only one."""
         if self.one_pass:
             return self.domain.passes
         return self.domain.written(self.outputs[k], over=overwrites(self.results[k], self.kernel.operands))
@@ -234,12 +234,12 @@ class _Reduce(Rows):
         for k, index, value in outputs:
             self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
 
-    def _store_totals(self) -> tuple[Place | None, Graph | None]:
-        """What needs all rows: here if this is the only program, else by a finishing launch."""
+    def _store_totals(self) -> tuple[MemRef | None, Graph | None]:
+        """What needs all rows: here if this is the only program, else by a final reduction."""
         body = self.body
         if not self.totals:
             return None, None
-        partial = Place("partial", (len(self.totals), self.programs), (self.programs, 1), wide(self.totals[0].dtype))
+        partial = MemRef("partial", (len(self.totals), self.programs), (self.programs, 1), wide(self.totals[0].dtype))
         program = Var("program", self.programs)
         for t, node in enumerate(self.totals):
             if self.programs > 1 and (node.op is ops.argmax or wide(node.dtype) != partial.dtype):
@@ -255,7 +255,7 @@ class _Reduce(Rows):
             self._store(self._values(self._of("scalar"), zero))
             return None, None
         outputs = [self.outputs[k] for k in self._of("scalar")]
-        return partial, finishing(self.kernel, self.totals, partial, outputs)
+        return partial, final_reduction(self.kernel, self.totals, partial, outputs)
 
     def _total(self, node: Node) -> Value:
         """A reduction over the rows of this program."""
@@ -274,11 +274,11 @@ class _Reduce(Rows):
         return body.settle(Value(f"tl.{name}({whole})", wide(node.dtype), level=body.level), "total")
 
     def _partial(self) -> Written:
-        """Reductions of one part of the rows' elements, to be combined by a finishing launch."""
+        """Reductions of one part of the rows' elements, to be combined by a final reduction."""
         body = self.body
         body.put(f"part = tl.program_id(1) * {self.share}")
         shape = (len(self.reductions), self.split, self.rows)
-        partial = Place("partial", shape, (self.split * self.rows, self.rows, 1), wide(self.reductions[0].dtype))
+        partial = MemRef("partial", shape, (self.split * self.rows, self.rows, 1), wide(self.reductions[0].dtype))
         part = Var("program", self.split)
         body.bind(part, "tl.program_id(1)", spread=Spread("parts", self.split, 1))
         self._reduce(0)
@@ -288,7 +288,7 @@ class _Reduce(Rows):
             body.store(partial, (Expr.of(t), Expr.of(part), row), value)
         outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("scalar"))]
         cut = Cut(self.squares, self.length, self.share)
-        finish = finishing(self.kernel, self.reductions, partial, outputs, cut)
+        finish = final_reduction(self.kernel, self.reductions, partial, outputs, cut)
         return self._function((self.programs, self.split), partial, finish)
 
 

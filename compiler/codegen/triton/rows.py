@@ -1,4 +1,4 @@
-"""Where a program of a reduction is: its rows, and the elements of them that it goes through."""
+"""Loops of a row reduction: the rows of a program, and its pass over their elements."""
 
 from __future__ import annotations
 

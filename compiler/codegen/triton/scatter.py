@@ -1,4 +1,4 @@
-"""Sums into rows of a table: each element of the table asks all numbers of rows, in their order, which are its own.
+"""Scatter-add without atomics: each element of the table asks all numbers of rows, in their order, which are its own.
 
 So nothing is added by two programs, and the order of additions is always the same.
 """

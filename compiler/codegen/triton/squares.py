@@ -1,8 +1,8 @@
-"""Squared deviations of a part of the rows, summed in the same way through its elements as the sum itself.
+"""Online variance of a part of the rows: squared deviations, summed in the same pass over its elements as the sum.
 
 Each lane of the block keeps a sum s and the squares about its own mean: with its k-th element x, already in s, they
 grow by (x - s / k)^2 k / (k - 1) (Youngs and Cramer, 1971). At the end the lanes' squares are added, and what their
-means deviate from the part's (Chan, Golub and LeVeque, 1983); the finishing launch combines parts in the same way.
+means deviate from the part's (Chan, Golub and LeVeque, 1983); the final reduction combines parts in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .dialect import TYPES
 
 @dataclass(frozen=True)
 class Squares:
-    """The names of what all squares of a part share: of turn k, k itself, 1 / k and k / (k - 1)."""
+    """The names of what all squares of a part share: of iteration k, k itself, 1 / k and k / (k - 1)."""
 
     body: Body
     dtype: str
@@ -32,12 +32,12 @@ class Squares:
         return cls(body, dtype, turns, body.name("share"), body.name("weight"))
 
     def step(self) -> None:
-        """Write, inside of the loop, that a turn begins."""
+        """Write, inside of the loop, that an iteration begins."""
         self.body.put(f"{self.turns} += 1.0")
         self.body.put(f"{self.share} = 1.0 / {self.turns}")
         self.body.put(f"{self.weight} = {self.turns} / tl.maximum({self.turns} - 1.0, 1.0)")
 
-    def turn(self, squares: Accumulator, total: Accumulator, x: Value, inside: str) -> None:
+    def update(self, squares: Accumulator, total: Accumulator, x: Value, inside: str) -> None:
         """Write what an element does to the squares, after it was added to the total. inside: whether there is one."""
         away = self.body.name("away")
         text = f"{x.within(SUM + 1)} - {total.name} * {self.share}"

@@ -1,4 +1,4 @@
-"""Which template writes which kind of kernel."""
+"""Kernel templates: which one writes which kind of kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ... import ops
 from ...graph import Graph
 from ...kernel import Blocks
-from ..loops.place import Place
+from ..loops.place import MemRef
 from ..loops.written import Written
 from .kernel import Kernel
 from .map import write_map
@@ -17,7 +17,7 @@ from .scatter import write_scatter
 
 
 def write_kernel(
-    graph: Graph, kind: str, blocks: Blocks, operands: Sequence[Place], results: Sequence[Place]
+    graph: Graph, kind: str, blocks: Blocks, operands: Sequence[MemRef], results: Sequence[MemRef]
 ) -> Written:
     """The function of a kernel's body. kind: how the kernel is called."""
     kernel = Kernel(graph, kind, blocks, operands, results)
