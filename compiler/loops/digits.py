@@ -85,15 +85,3 @@ def through(node: Node) -> Digits | None:
     if node.op is ops.broadcast:
         return joined((int(n), int(s) if n == m else 0) for n, m, s in zip(node.shape, x.shape, steps, strict=True))
     return None
-
-
-def is_order(digits: Digits, count: int) -> bool:
-    """Whether each of `count` elements is taken exactly once."""
-    if math.prod(size for size, _ in digits) != count:
-        return False
-    unit = 1
-    for size, stride in sorted(digits, key=lambda digit: digit[1]):
-        if stride != unit:
-            return False
-        unit *= size
-    return True

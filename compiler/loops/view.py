@@ -29,7 +29,6 @@ __all__ = [
     "flat",
     "pull",
     "pull_concat",
-    "pull_unwindow",
     "push",
     "reindex",
     "unflat",
@@ -193,24 +192,6 @@ def pull_concat(node: Node, index: Index) -> list[tuple[Node, Index, Guard]]:
         parts.append((x, inside, Guard(index[axis], at, at + n)))
         at += n
     return parts
-
-
-def pull_unwindow(node: Node, index: Index, offset: Index) -> Pulled:
-    """What position `offset` of the windows adds to element `index` of an `unwindow`: an element of the operand, or 0.
-
-    The element is the sum of these over all positions; a window covers it at `offset` if the window that would exists.
-    """
-    (x,) = node.inputs
-    attrs = node.attrs
-    found = list(index)
-    guards: list[Guard] = []
-    for axis, o, stride, dilation in zip(attrs["axes"], offset, attrs["strides"], attrs["dilations"], strict=True):
-        first = index[axis] - o * dilation
-        guard = Guard(first, 0, max(x.shape[axis] - 1, 0) * stride + min(x.shape[axis], 1), stride)
-        if not guard.always:
-            guards.append(guard)
-        found[axis] = first // stride
-    return Pulled(x, _inside((*found, *offset), x.shape), tuple(guards), 0)
 
 
 def push(node: Node, index: Index) -> Index:

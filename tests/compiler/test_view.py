@@ -24,7 +24,6 @@ from netc.compiler.loops.view import (
     flat,
     pull,
     pull_concat,
-    pull_unwindow,
     push,
     reindex,
     unflat,
@@ -128,32 +127,6 @@ def test_chains_of_movement_read_what_numpy_moves(data: Any) -> None:
         wider = draw_movement(node, data.draw)
         node = wider if wider.type.count <= 5000 and len(wider.shape) < 8 else node
     np.testing.assert_array_equal(pulled(node, array), evaluated(node, array))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.data())
-def test_windows_and_their_adjoint(data: Any) -> None:
-    shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=3)))
-    axes = tuple(a for a in range(len(shape)) if a == 0 or data.draw(st.booleans()))
-    dilations = tuple(data.draw(st.integers(1, 3)) for _ in axes)
-    sizes = tuple(data.draw(st.integers(1, (shape[a] - 1) // d + 1)) for a, d in zip(axes, dilations, strict=True))
-    strides = tuple(data.draw(st.integers(1, 4)) for _ in axes)
-    windows = ops.window(leaf(shape), axes=axes, sizes=sizes, strides=strides, dilations=dilations)
-    lengths = tuple(shape[a] for a in axes)
-    x = leaf(windows.shape)
-    node = ops.unwindow(x, axes=axes, sizes=sizes, strides=strides, dilations=dilations, lengths=lengths)
-    array = np.random.default_rng(0).integers(-9, 9, x.shape).astype(np.float32)
-    values = everywhere(node.shape)
-    total = np.zeros(node.shape)
-    offsets = tuple(Var(f"o{a}", n) for a, n in enumerate(sizes))
-    source = pull_unwindow(node, index_of(node.shape), tuple(Expr.of(o) for o in offsets))
-    for offset in np.ndindex(*sizes):
-        here = {**values, **dict(zip(offsets, offset, strict=True))}
-        ok = np.ones(node.shape, bool)
-        for guard in source.guards:
-            ok &= guard.value(here)
-        total += np.where(ok, read(array, source.index, ok, here, node.shape), source.fill)
-    np.testing.assert_array_equal(total, node.op.numpy(array, **node.attrs))
 
 
 @settings(max_examples=50, deadline=None)
