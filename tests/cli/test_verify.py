@@ -171,6 +171,20 @@ def test_a_wrong_layer_does_not_spoil_those_after_it(small: Path, monkeypatch: p
     assert wrong == {"bn"}
 
 
+def test_gradients_end_where_an_op_has_none(tmp_path: Path) -> None:
+    """What rounds down is a top, whose own gradient is looked at; none passes it."""
+    file = tmp_path / "steps.net"
+    file.write_text(
+        "net steps {\n    input x: f32[N, 4]\n    h = linear(x, 4) as before\n    y = h - floor(h)\n"
+        "    loss l = mean(y ** 2)\n}\n",
+        encoding="utf-8",
+    )
+    verdict = verify(file, Wanted(modes=("train",), budget=0))
+    assert verdict.ok
+    gradients = {one.name for one in verdict.programs[0].layers if one.kind == "gradient"}
+    assert gradients >= {"before.weight.grad", "y.floor.grad"}
+
+
 def test_a_wrong_memory_plan_is_found(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values that are no outputs give their memory away at once; each kernel is still right.
 
