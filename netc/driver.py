@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
 from .compiler.codegen import emit
+from .compiler.codegen.unproved import Unproved
 from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
@@ -339,7 +341,13 @@ class Compilation:
             (i.buffer, i.offset * SIZES[i.type.dtype], i.type.nbytes): i.name for i in self.layout if i.buffer != i.name
         }
         plan = replace(unit.plan, parts=parts)
-        program = emit(unit.graph, plan, name=net.name, mode=net.mode, target=target, dims=net.dims, ledger=unit.ledger)
+        try:
+            program = emit(
+                unit.graph, plan, name=net.name, mode=net.mode, target=target, dims=net.dims, ledger=unit.ledger
+            )
+        except Unproved as error:
+            error.command = self._command()
+            raise
         launches, ledger = [], []
         for launch in program.launches:
             layers, places = self.whose(launch.layers, launch.places)
@@ -347,6 +355,19 @@ class Compilation:
         for decision in program.ledger:
             ledger.append(replace(decision, layers=self.whose(decision.layers, ())[0]))
         return replace(program, launches=tuple(launches), ledger=tuple(ledger))
+
+    def _command(self) -> str:
+        """A command that writes the same program: `verify` where it is for another architecture than this machine's."""
+        want, file = self.request, self.experiment.source.path
+        how = ["verify", str(file)] if want.arch else ["show", str(file), "--stage", "source"]
+        words = ["netc", *how, "--mode", want.mode, "--target", want.target]
+        for name, size in self.net.dims.items():
+            words += ["--dim", f"{name}={int(size)}"]
+        precision = want.numbers.precision
+        said = {"net": want.net, "arch": want.arch, "precision": precision if precision != "f32" else ""}
+        for flag, value in said.items():
+            words += [f"--{flag}", value] if value else []
+        return shlex.join([*words, *(["--tf32"] if want.numbers.tf32 else [])])
 
     def whose(self, layers: tuple[str, ...], places: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The layers and places shown for a kernel; one of no layer, in a step that learns, is the solver's."""

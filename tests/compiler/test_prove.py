@@ -354,3 +354,4 @@ def test_a_fault_in_the_code_generator_is_found(
     with pytest.raises(Unproved, match=r"small\.net:") as found:
         written()
     assert found.value.kind == FAULTS[fault]
+    assert found.value.command == "netc verify small.net --mode train --target triton --dim N=600 --arch cuda:90"
