@@ -1,4 +1,4 @@
-"""Where a fault is: of a pass the layer and the law that changed values, of layers beyond their budget the station.
+"""Fault localization: of a pass the layer and the law that changed values, of layers beyond their budget the station.
 
 A pass made of laws is run again without each law that it applied; one without which the values stay is the guilty one.
 """

@@ -1,4 +1,4 @@
-"""How far a value of a target may lie from the oracle's: a running error analysis, evaluated beside the graph.
+"""Running error analysis, evaluated beside the graph: how far a value of a target may lie from the oracle's.
 
 Every node is evaluated in double precision, and with it, element by element, two bounds:
 

@@ -1,4 +1,4 @@
-"""The checks that together prove a program: each pass, each kernel, the memory plan; and the layers, for people.
+"""Translation validation: checks that together prove a program, by passes, kernels and memory; layers for people.
 
 1. After every pass the graph has the values that it had before, in double precision.
 2. Every kernel, given the operands that it really had, gives what the oracle makes of its body, within the budget.

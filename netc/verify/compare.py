@@ -1,4 +1,4 @@
-"""One value of a target against the oracle's, element by element against the budget."""
+"""Comparison of one value of a target with the oracle, element by element against the error budget."""
 
 from __future__ import annotations
 

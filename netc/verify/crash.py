@@ -1,4 +1,4 @@
-"""A target that fails instead of being wrong: which kernel it is that cannot be written, or cannot be run.
+"""Fault isolation for a target that fails: which kernel it is that cannot be written, or cannot be run.
 
 A program tells no kernel when it fails, so its kernels are tried one by one, on the operands that the oracle computes:
 the first that fails in the same way alone is the one. What a user did, or what the machine lacks, is no such fault.

@@ -1,4 +1,4 @@
-"""Smaller texts: the ways in which a `.net` file can lose something, each as a piece of text to cut or replace.
+"""Reduction steps on a `.net` file: the ways in which it can lose something, each a piece of text to cut or replace.
 
 Found on the syntax tree, whose spans say where a thing stands; whether what is left still means anything is found out
 by trying. Coarse ways come first: definitions, runs of statements, layers of a chain, then settings and sizes.

@@ -1,4 +1,4 @@
-"""Faults that the numbers of a run do not show: programs that are not proved, and replays that differ from launches."""
+"""Static proofs and replays: faults that the numbers of a run do not show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A smaller net that still fails: delta debugging on the syntax tree.
+"""Delta debugging on the syntax tree: a smaller net that still fails.
 
 Source: Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002, with the tree's own parts for
 their chunks (Misherghi and Su, "HDD: hierarchical delta debugging", 2006). A candidate counts if it parses and shows

@@ -1,4 +1,4 @@
-"""What is verified: one program of a net, the numbers that it is run on, and the same with taps at its layers.
+"""The program under test: one of a net, the numbers that it is run on, and the same with taps at its layers.
 
 A tap is an output that is there to be looked at: the value of a layer's top, or the gradient that reaches it. Taps
 change what is fused; so a program is verified as users run it, kernel by kernel, and taps only tell where layers stand.

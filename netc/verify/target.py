@@ -1,4 +1,4 @@
-"""Where verification meets the targets: kernels whose results are kept, and a run of a program.
+"""Execution of the program under test on a target: kernels whose results are kept, and a run of a program.
 
 Programs are made by the same road as any (`Compilation.fuse`, `Compilation.lower`), and run here only, so a new target
 is looked after here.

@@ -1,4 +1,4 @@
-"""What verification found, as objects, as tables and as JSON."""
+"""Reports of verification: what it found, as objects, as tables and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification from a file to a verdict: which programs are checked, what is looked for where one fails, and how."""
+"""The verification driver, from a file to a verdict: which programs are checked, and what is looked for on a fault."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import netc
 from netc.compiler.program import Constant
 from netc.report.profiling import made_up_feeds
 from netc.runtime.executable import Executable
-from netc.runtime.triton.run.mirror import mirror_of
 from netc.runtime.triton.run.opening import driver_present, open_cuda, open_engine
+from netc.runtime.triton.run.state_copy import copy_on
 from support.hand_written import copy, scale
 from support.interpreted import state_of
 
@@ -128,7 +128,7 @@ def test_a_test_follows_a_step_on_the_gpu() -> None:
     shared = Executable(test.program, step.state, "cuda")
     feeds = {name: array for name, array in feeds_of(step, 0).items() if name in shared.program.inputs}
     found = shared.run(feeds)["prob"]
-    assert mirror_of(step.state, open_cuda()) is shared._engine._mirror  # type: ignore[attr-defined]
+    assert copy_on(step.state, open_cuda()) is shared._engine._copy  # type: ignore[attr-defined]
     on_host = netc.compile(EXAMPLES / "lenet.net", dims={"N": 16}, outputs=["prob"])
     for name in on_host.state:
         on_host.state[name] = step.state[name]

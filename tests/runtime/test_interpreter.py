@@ -157,12 +157,12 @@ def test_a_kernel_that_fails_is_shown() -> None:
 def test_a_write_beside_a_memory_is_found() -> None:
     worker = Interpreter(timeout=60)
     from netc.runtime.triton.run.engine import DeviceEngine
-    from netc.runtime.triton.run.mirror import mirror_of
+    from netc.runtime.triton.run.state_copy import copy_on
 
     program = scale(SCALE.replace("tl.store(y + at, found, mask=within)", "tl.store(y + at + 64, found)"))
     state = state_of(program, {})
     with pytest.raises(InterpreterError, match="wrote beside test, arena"):
-        DeviceEngine(program, state, worker, mirror_of(state, worker), checked=True).run({"x": X})
+        DeviceEngine(program, state, worker, copy_on(state, worker), checked=True).run({"x": X})
     worker.close()
 
 
@@ -203,12 +203,12 @@ ENDLESS = SCALE.replace("    found =", "    while tl.load(x) == 0:\n        pass
 def test_a_kernel_that_does_not_end_is_ended() -> None:
     worker = Interpreter(timeout=2)
     from netc.runtime.triton.run.engine import DeviceEngine
-    from netc.runtime.triton.run.mirror import mirror_of
+    from netc.runtime.triton.run.state_copy import copy_on
 
     program = scale(ENDLESS)
     state = state_of(program, {})
     with pytest.raises(InterpreterError, match="ended with status -9"):
-        DeviceEngine(program, state, worker, mirror_of(state, worker)).run({"x": X})
+        DeviceEngine(program, state, worker, copy_on(state, worker)).run({"x": X})
 
 
 def test_the_worker_ends_with_its_parent() -> None:

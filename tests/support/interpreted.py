@@ -16,7 +16,7 @@ import numpy.typing as npt
 from netc.compiler.program import Program, StateInfo
 from netc.runtime.state import State
 from netc.runtime.triton.run.engine import DeviceEngine
-from netc.runtime.triton.run.mirror import mirror_of
+from netc.runtime.triton.run.state_copy import copy_on
 from support.sanitizer.engine import SanitizedEngine, SanitizingInterpreter
 
 Array = np.ndarray[Any, Any]
@@ -49,7 +49,7 @@ def engine_on(program: Program, state: State) -> SanitizedEngine:
 
 def unsanitized(program: Program, state: State) -> DeviceEngine:
     """The same, checked only."""
-    return DeviceEngine(program, state, interpreter(), mirror_of(state, interpreter()), checked=True)
+    return DeviceEngine(program, state, interpreter(), copy_on(state, interpreter()), checked=True)
 
 
 def run_interpreted(

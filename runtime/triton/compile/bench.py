@@ -17,7 +17,7 @@ from ...state import State
 from ..run.device import Cuda, CudaMemory, CudaProgram
 from ..run.engine import DeviceEngine
 from ..run.launch import Call, Launcher, Layout, functions_of
-from ..run.mirror import mirror_of
+from ..run.state_copy import copy_on
 from .ahead import unit_of
 from .warming import compile_together
 
@@ -75,7 +75,7 @@ class DeviceBench:
 
     def seconds(self, program: Program) -> Sequence[float]:
         """The time of each launch of a step, the median of some."""
-        engine = DeviceEngine(program, self._state, self._device, mirror_of(self._state, self._device))
+        engine = DeviceEngine(program, self._state, self._device, copy_on(self._state, self._device))
         engine.timed(self._feeds[0])
         runs = [engine.timed(self._feeds[i % len(self._feeds)]) for i in range(self._runs)]
         return [float(x) for x in np.median(np.array(runs), axis=0)]

@@ -1,4 +1,4 @@
-"""Triton's interpreter as a device: memory and kernels live in a worker process, which this side talks to.
+"""A worker process as a device, seen from outside: Triton's interpreter, with its memory and kernels.
 
 Slow (some milliseconds for each turn of a kernel's loop): for checking generated kernels on a machine without a GPU.
 """
@@ -25,7 +25,7 @@ from ....compiler.program import UserError
 from ...sharing import Turn
 from ..compile.version import REMEDY, unusable_triton
 from ..run.launch import Call
-from .frames import Ended, receive, send
+from .messages import Ended, receive, send
 
 Array = npt.NDArray[Any]
 SHOWN = 4000  # characters of what the worker wrote before it ended

@@ -1,4 +1,4 @@
-"""The process in which Triton interprets kernels, started by `process`.
+"""The worker process in which Triton interprets kernels, started by `process`.
 
 `python -m netc.runtime.triton.interpreter.worker` is its command.
 
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ..run.launch import Address, Call, Launcher, functions_of
 from . import bfloat
-from .frames import Ended, receive, send
+from .messages import Ended, receive, send
 
 Array = npt.NDArray[Any]
 MARGIN = 4096  # bytes on either side

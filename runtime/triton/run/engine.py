@@ -15,7 +15,7 @@ from ....compiler.program import Program
 from ...sharing import Turn
 from ...state import State
 from .launch import ARENA, Call, Layout, Result, stored_bytes
-from .mirror import Memory, Mirror, MirrorDevice
+from .state_copy import DeviceCopy, Memory, MemoryDevice
 from .storage import packed, unpacked
 
 Array = npt.NDArray[Any]
@@ -39,7 +39,7 @@ class LoadedProgram(Protocol):
     def repeated(self, times: int) -> float: ...
 
 
-class KernelDevice(MirrorDevice, Protocol):
+class KernelDevice(MemoryDevice, Protocol):
     """Something with memory that runs kernels."""
 
     def load(
@@ -61,21 +61,21 @@ class DeviceEngine:
         program: Program,
         state: State,
         device: KernelDevice,
-        mirror: Mirror,
+        copy: DeviceCopy,
         *,
         checked: bool = False,
     ) -> None:
         self.program = program
         self._state = state
         self._device = device
-        self._mirror = mirror
+        self._copy = copy
         self._checked = checked
         self._layout = Layout(program)
         self._memories: dict[str, Memory] = {}
         for name, size in self._layout.memories.items():
             space, _, key = name.partition(":")
             if space == "state":
-                self._memories[name] = mirror.memory(key, program.state[key])
+                self._memories[name] = copy.memory(key, program.state[key])
             else:
                 self._memories[name] = device.allocate(f"{program.name}, {name}", size, fed=space == "input")
         for name, constant in program.constants.items():
@@ -123,21 +123,21 @@ class DeviceEngine:
     def _begin(self, feeds: Mapping[str, Array]) -> None:
         for name, array in feeds.items():
             self._memories[f"input:{name}"].write(packed(array, self.program.inputs[name].dtype))
-        self._mirror.upload(self._state)
+        self._copy.upload(self._state)
         if self._checked:
             self.spoil()
             self._before = self._constants()
-        version = self._mirror.version
+        version = self._copy.version
         if self._layout.prepare and self._prepared != version:
             self._loaded.prepare()
             self._prepared = version
 
     def _committed(self) -> None:
         """Tell others that the state was written; what this program prepared does not depend on what it writes."""
-        fresh = self._prepared == self._mirror.version
+        fresh = self._prepared == self._copy.version
         if self.program.updates:
-            self._mirror.committed(self._state, self.program.updates)
-        self._prepared = self._mirror.version if fresh else None
+            self._copy.committed(self._state, self.program.updates)
+        self._prepared = self._copy.version if fresh else None
         if self._checked:
             self._device.check()
             for name, before, after in zip(self._constant, self._before, self._constants(), strict=True):

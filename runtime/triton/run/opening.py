@@ -9,7 +9,7 @@ from ....compiler.program import Program, UserError
 from ...state import State
 from .device import driver_present
 from .engine import DeviceEngine, KernelDevice
-from .mirror import mirror_of
+from .state_copy import copy_on
 
 __all__ = ["driver_present", "open_cuda", "open_device", "open_engine", "open_interpreter"]
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def open_engine(program: Program, state: State, device: str, *, checked: bool = False) -> DeviceEngine:
     """A program on a state, on `cuda`, or on `cpu` in the interpreter; UserError for a device that is not there."""
     opened = open_device(device)
-    return DeviceEngine(program, state, opened, mirror_of(state, opened), checked=checked)
+    return DeviceEngine(program, state, opened, copy_on(state, opened), checked=checked)
 
 
 def open_device(name: str) -> KernelDevice:

@@ -9,7 +9,7 @@ from netc.compiler.program import Program, UserError
 from netc.runtime.state import State
 from netc.runtime.triton.interpreter.process import Interpreter, WorkerProgram
 from netc.runtime.triton.run.engine import DeviceEngine
-from netc.runtime.triton.run.mirror import mirror_of
+from netc.runtime.triton.run.state_copy import copy_on
 
 from .findings import AccessFault, faults_of
 from .spans import spans_of
@@ -36,7 +36,7 @@ class SanitizedEngine(DeviceEngine):
     """A program whose accesses are looked at; else as `DeviceEngine(checked=True)`."""
 
     def __init__(self, program: Program, state: State, device: SanitizingInterpreter) -> None:
-        super().__init__(program, state, device, mirror_of(state, device), checked=True)
+        super().__init__(program, state, device, copy_on(state, device), checked=True)
         if device.unable:
             raise UserError(device.unable)
         assert isinstance(self._loaded, WorkerProgram)

@@ -29,7 +29,7 @@ class Memory(Protocol):
     def fill(self, value: int, /) -> None: ...
 
 
-class MirrorDevice(Protocol):
+class MemoryDevice(Protocol):
     """What a device does with memory."""
 
     @property
@@ -42,10 +42,10 @@ class MirrorDevice(Protocol):
     def read(self, parts: Sequence[tuple[Any, int, int]]) -> list[Array]: ...
 
 
-class Mirror:
+class DeviceCopy:
     """The buffers of a state on a device, those that its programs use. version: of the state that they hold."""
 
-    def __init__(self, device: MirrorDevice) -> None:
+    def __init__(self, device: MemoryDevice) -> None:
         self._device = device
         self._held: dict[str, tuple[Memory, TensorType]] = {}
         self._kept: weakref.WeakKeyDictionary[object, dict[str, Memory]] = weakref.WeakKeyDictionary()
@@ -92,9 +92,9 @@ class Mirror:
         np.copyto(into, unpacked(data, type_.dtype).reshape(into.shape))
 
 
-def mirror_of(state: State, device: MirrorDevice) -> Mirror:
+def copy_on(state: State, device: MemoryDevice) -> DeviceCopy:
     """The one copy of a state on a device."""
     found = state.copies.get(id(device))
-    if not isinstance(found, Mirror):
-        found = state.copies[id(device)] = Mirror(device)
+    if not isinstance(found, DeviceCopy):
+        found = state.copies[id(device)] = DeviceCopy(device)
     return found

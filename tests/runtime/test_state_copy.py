@@ -13,7 +13,7 @@ from netc.runtime.executable import Executable
 from netc.runtime.state import State
 from netc.runtime.triton.interpreter.process import Interpreter
 from netc.runtime.triton.run.engine import DeviceEngine
-from netc.runtime.triton.run.mirror import mirror_of
+from netc.runtime.triton.run.state_copy import copy_on
 from support.hand_written import scale
 from support.interpreted import interpreter, state_of
 
@@ -22,7 +22,7 @@ X = np.ones((2, 3), np.float32)
 
 def step(state: State, program: Program | None = None) -> float:
     """A run of the program that multiplies by w and then adds 1 to it: what it multiplied by."""
-    engine = DeviceEngine(program or scale(), state, interpreter(), mirror_of(state, interpreter()))
+    engine = DeviceEngine(program or scale(), state, interpreter(), copy_on(state, interpreter()))
     return float(engine.run({"x": X})["y"][0, 0])
 
 
@@ -113,7 +113,7 @@ def test_keep_and_undo(state: State, asked: list[str]) -> None:
 def test_two_devices(state: State) -> None:
     """The host passes on what one wrote to the other."""
     other = Interpreter(timeout=60)
-    there = DeviceEngine(scale(), state, other, mirror_of(state, other))
+    there = DeviceEngine(scale(), state, other, copy_on(state, other))
     assert step(state) == 5
     assert there.run({"x": X})["y"][0, 0] == 6
     assert there.run({"x": X})["y"][0, 0] == 7

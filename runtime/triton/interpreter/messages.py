@@ -1,4 +1,4 @@
-"""Messages between a process and the worker that it started: a line of JSON's length, the JSON, then raw bytes.
+"""Message framing between a process and its worker: a line of JSON's length, the JSON, then raw bytes.
 
 The JSON's `blobs` says how many bytes each of the arrays has that follow it. Nothing of this comes from a file.
 """
