@@ -16,16 +16,14 @@ Where intervals do not tell, few enough values are tried all; else, and where a 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, NoReturn
 
 from ...graph import Graph
-from ...loops.index import Expr, Floor, Mod, Term, Var
+from ...loops.index import Expr, Var
+from ...loops.intervals import count, distinct, inside, within
 from ...loops.view import Guard, Index
 from ..names import origins
 from ..unproved import Unproved
@@ -33,9 +31,6 @@ from .place import Condition, LoopVariable, MemRef
 
 if TYPE_CHECKING:
     from .statements import Statements
-
-# So many values of the variables of an index are tried one by one.
-TRIED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,16 +88,19 @@ class Proof:
         guards = [c for c in (*conditions, *self._written.asked) if isinstance(c, Guard)]
         if room:
             wide = address.replace({v: Expr.of(Var(v.name, size)) for v, size in room.items()})
-            if not _inside(wide.bounds, place.count):
+            if not inside(wide.bounds, place.count):
                 self._fail("bounds", "writes", place, f"elements {wide.bounds} of {place.count}")
-            if not _distinct(wide, ()):
+            if not distinct([wide], ()):
                 self._fail("race", "writes", place, f"one element twice, at {wide}")
         else:
             self._within("writes", place, index, address, conditions)
-        if not _distinct(address, guards):
+        if not (distinct([address], guards) or (_regular(place) and distinct(index, guards))):
             self._fail("race", "writes", place, f"one element twice, at {address}")
-        self._spread(place, address, axes, [c for c in conditions if isinstance(c, Var)])
-        self._stores.append(self._access(place, index, address, _count(address.vars, guards)))
+        # An axis of one element is not in the address; where guards let only that through, it is told all the same.
+        single = [i for i, n in zip(index, place.shape, strict=True) if n == 1 and i.vars and within(i, 1, guards)]
+        named = address.vars.union(*(i.vars for i in single if distinct([i], ())))
+        self._spread(place, address, named, axes, [c for c in conditions if isinstance(c, Var)])
+        self._stores.append(self._access(place, index, address, count(named, guards)))
 
     def barrier(self) -> None:
         """All threads of a program have come so far."""
@@ -154,7 +152,7 @@ class Proof:
 
     def _within(self, does: str, place: MemRef, index: Index, address: Expr, conditions: Sequence[Condition]) -> None:
         axes = [(i, n) for i, n in zip(index, place.shape, strict=True) if n != 1]
-        if all(_inside(i.bounds, n) and i.vars <= address.vars for i, n in axes):
+        if all(inside(i.bounds, n) and i.vars <= address.vars for i, n in axes):
             return
         conditions = (*conditions, *self._written.asked)
         guards = [c for c in conditions if isinstance(c, Guard)]
@@ -163,24 +161,24 @@ class Proof:
         loose = frozenset(v for v, bound in self._bounds.items() if v not in known and bound.inside)
         guards = [g for g in guards if loose.isdisjoint(g.expr.vars)]
         for i, n in axes:
-            if not loose.isdisjoint(i.vars) or not (
-                _inside(i.bounds, n) or _inside(_under(i, guards), n) or _tried(i, n, guards)
-            ):
+            if not loose.isdisjoint(i.vars) or not (inside(i.bounds, n) or within(i, n, guards)):
                 where = f"index {i} of {n}" + (f" where {' and '.join(map(str, guards))}" if guards else "")
                 self._fail("bounds", does, place, f"beside its elements: {where}, in {_text(index)}")
 
     # Dependence.
 
-    def _spread(self, place: MemRef, address: Expr, axes: frozenset[int], conditions: Sequence[Var]) -> None:
+    def _spread(
+        self, place: MemRef, address: Expr, named: frozenset[Var], axes: frozenset[int], conditions: Sequence[Var]
+    ) -> None:
         """Programs and lanes that a store's address does not tell apart must not store."""
-        named = {spread.axis for v in address.vars if (spread := self._bounds[v].spread) is not None}
+        along = {spread.axis for v in named if (spread := self._bounds[v].spread) is not None}
         for v, bound in self._bounds.items():
-            if bound.spread is not None and bound.spread.programs > 1 and bound.spread.axis not in named:
+            if bound.spread is not None and bound.spread.programs > 1 and bound.spread.axis not in along:
                 self._fail("race", "writes", place, f"{address} in all programs, whatever their {v} is")
         for v in self._written.open:
-            if v not in address.vars:
+            if v not in named:
                 self._fail("race", "writes", place, f"{address} again in each turn of {v}")
-        told = frozenset(a for v in address.vars for a in self._bounds[v].axes)
+        told = frozenset(a for v in named for a in self._bounds[v].axes)
         # A variable of one value that may not pass its end leaves one lane.
         single = frozenset(
             a for v in conditions if v.size == 1 and self._bounds[v].inside for a in self._bounds[v].axes
@@ -215,120 +213,11 @@ def _meet(one: Expr, other: Expr) -> bool:
     return one.bounds[0] <= other.bounds[1] and other.bounds[0] <= one.bounds[1]
 
 
-def _inside(bounds: tuple[int, int], n: int) -> bool:
-    return bounds[0] >= 0 and bounds[1] < n
-
-
-def _under(e: Expr, guards: Sequence[Guard]) -> tuple[int, int]:
-    """The bounds of an expression where guards hold: what one bounds is a variable of that range."""
-    if len(e.terms) == 1 and e.terms[0][0] == 1 and isinstance(e.terms[0][1], Floor) and not e.offset:
-        low, high = _under(e.terms[0][1].of, guards)
-        return low // e.terms[0][1].divisor, high // e.terms[0][1].divisor
-    low, high = e.bounds
-    found = [e]
-    for number, guard in enumerate(guards):
-        if not guard.expr.terms:
-            continue
-        factor, term = guard.expr.terms[0]
-        inside = Expr.of(Var(f".{number}", guard.high - guard.low)) + guard.low
-        for x in list(found):
-            times, left = divmod({t: f for f, t in x.terms}.get(term, 0), factor)
-            if times and not left:
-                found.append(x - guard.expr * times + inside * times)
-                low, high = max(low, found[-1].bounds[0]), min(high, found[-1].bounds[1])
-    return low, high
-
-
-def _mesh(variables: Iterable[Var]) -> dict[Var, Any] | None:
-    """All values of some variables, each along a dimension of its own; None if there are too many."""
-    ordered = sorted(variables, key=lambda v: v.key)
-    if math.prod(v.size for v in ordered) > TRIED:
-        return None
-    values = np.meshgrid(*(np.arange(v.size) for v in ordered), indexing="ij", sparse=True)
-    return dict(zip(ordered, values, strict=True))
-
-
-def _holds(guards: Sequence[Guard], values: Mapping[Var, Any]) -> Any:
-    held: Any = np.True_
-    for guard in guards:
-        held = held & guard.value(values)
-    return held
-
-
-def _tried(e: Expr, n: int, guards: Sequence[Guard]) -> bool:
-    """Whether an index is within its axis for all values of its variables that guards let through."""
-    about = [g for g in guards if not g.expr.vars.isdisjoint(e.vars)]
-    values = _mesh(e.vars.union(*(g.expr.vars for g in about)))
-    if values is None:
-        return False
-    found = e.value(values)
-    return bool(np.all(~np.asarray(_holds(about, values)) | ((found >= 0) & (found < n))))
-
-
-def _distinct(e: Expr, guards: Sequence[Guard]) -> bool:
-    """Whether an address is another one for other values of its variables."""
-    if _radix(e) and _digits(e):
-        return True
-    values = _mesh(e.vars)
-    if values is None:
-        return False
-    about = [g for g in guards if g.expr.vars <= e.vars]
-    shape = np.broadcast_shapes(*(v.shape for v in values.values()))
-    found = np.broadcast_to(e.value(values), shape)[np.broadcast_to(_holds(about, values), shape)]
-    return bool(np.unique(found).size == found.size)
-
-
-def _radix(e: Expr) -> bool:
-    """Whether an expression tells its terms: each step is longer than all smaller ones can reach together."""
+def _regular(place: MemRef) -> bool:
+    """Whether other indices are other addresses: each stride is longer than all smaller ones can reach together."""
     reach = 0
-    for factor, term in reversed(e.terms):
-        low, high = term.bounds
-        if abs(factor) <= reach:
+    for stride, n in sorted((s, n) for s, n in zip(place.strides, place.shape, strict=True) if n > 1):
+        if stride <= reach:
             return False
-        reach += abs(factor) * (high - low)
+        reach += stride * (n - 1)
     return True
-
-
-def _digits(e: Expr) -> bool:
-    """Whether the terms tell all variables: each is a term, or quotients and remainders of it are that leave no gap."""
-    parts: dict[Var, list[tuple[int, int]]] = defaultdict(list)
-    for _, term in e.terms:
-        var, low, high = _digit(term)
-        if var is not None:
-            parts[var].append((low, high))
-    for v in e.vars:
-        at = 1
-        for low, high in sorted(parts[v]):
-            at = max(at, high) if low <= at else at
-        if at < v.size:
-            return False
-    return True
-
-
-def _digit(term: Term) -> tuple[Var | None, int, int]:
-    """The variable of which a term is (v % high) // low; None if it is no digit of one."""
-    low, high = 1, 0
-    if isinstance(term, Mod):
-        high = term.divisor
-        term = inner if (inner := _single(term.of)) is not None else term
-    if isinstance(term, Floor):
-        low = term.divisor
-        term = inner if (inner := _single(term.of)) is not None else term
-    return (term, low, low * high if high else term.size) if isinstance(term, Var) else (None, 0, 0)
-
-
-def _single(e: Expr) -> Term | None:
-    return e.terms[0][1] if len(e.terms) == 1 and e.terms[0][0] == 1 and not e.offset else None
-
-
-def _count(named: frozenset[Var], guards: Sequence[Guard]) -> int:
-    """How many values variables have together where guards on them hold; -1 if these are too many to be tried."""
-    if not guards:
-        return math.prod(v.size for v in named)
-    guarded = frozenset(v for guard in guards for v in guard.expr.vars)
-    values = _mesh(guarded) if guarded <= named else None
-    if values is None:
-        return -1
-    shape = np.broadcast_shapes(*(v.shape for v in values.values()))
-    held = int(np.count_nonzero(np.broadcast_to(_holds(guards, values), shape)))
-    return held * math.prod(v.size for v in named - guarded)
