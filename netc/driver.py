@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
 from .compiler.codegen import emit
-from .compiler.codegen.unproved import Unproved
 from .compiler.graph import Graph, Node
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
@@ -341,33 +339,13 @@ class Compilation:
             (i.buffer, i.offset * SIZES[i.type.dtype], i.type.nbytes): i.name for i in self.layout if i.buffer != i.name
         }
         plan = replace(unit.plan, parts=parts)
-        try:
-            program = emit(
-                unit.graph, plan, name=net.name, mode=net.mode, target=target, dims=net.dims, ledger=unit.ledger
-            )
-        except Unproved as error:
-            error.command = self._command()
-            raise
-        launches, ledger = [], []
-        for launch in program.launches:
-            layers, places = self.whose(launch.layers, launch.places)
-            launches.append(replace(launch, layers=layers, places=places))
-        for decision in program.ledger:
-            ledger.append(replace(decision, layers=self.whose(decision.layers, ())[0]))
-        return replace(program, launches=tuple(launches), ledger=tuple(ledger))
-
-    def _command(self) -> str:
-        """A command that writes the same program: `verify` where it is for another architecture than this machine's."""
-        want, file = self.request, self.experiment.source.path
-        how = ["verify", str(file)] if want.arch else ["show", str(file), "--stage", "source"]
-        words = ["netc", *how, "--mode", want.mode, "--target", want.target]
-        for name, size in self.net.dims.items():
-            words += ["--dim", f"{name}={int(size)}"]
-        precision = want.numbers.precision
-        said = {"net": want.net, "arch": want.arch, "precision": precision if precision != "f32" else ""}
-        for flag, value in said.items():
-            words += [f"--{flag}", value] if value else []
-        return shlex.join([*words, *(["--tf32"] if want.numbers.tf32 else [])])
+        of, dims = self.experiment.source.path, net.dims
+        with self.request.repeated(of, dims):
+            program = emit(unit.graph, plan, name=net.name, mode=net.mode, target=target, dims=dims, ledger=unit.ledger)
+        of_all = [(one, self.whose(one.layers, one.places)) for one in program.launches]
+        launches = tuple(replace(one, layers=layers, places=places) for one, (layers, places) in of_all)
+        ledger = tuple(replace(one, layers=self.whose(one.layers, ())[0]) for one in program.ledger)
+        return replace(program, launches=launches, ledger=ledger)
 
     def whose(self, layers: tuple[str, ...], places: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The layers and places shown for a kernel; one of no layer, in a step that learns, is the solver's."""

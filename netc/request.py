@@ -7,12 +7,15 @@ function of the API. It imports nothing heavy: commands start with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from .compiler.codegen.target import that
+from .compiler.codegen.unproved import Unproved
 from .grammar.source import UserError
 from .numbers import GROWTH, Numbers, numbers
 from .targets import AUTO, Choice, check_threads, choose
@@ -73,6 +76,23 @@ class Request:
     def choice(self) -> Choice:
         """The target with the device."""
         return Choice(self.target, self.device)
+
+    @contextmanager
+    def repeated(self, file: str | Path, dims: Mapping[str, int]) -> Iterator[None]:
+        """What cannot be proved inside is told with the command that makes the same program of the file."""
+        try:
+            yield
+        except Unproved as error:
+            # `verify` where it is for another architecture than this machine's.
+            how = ["verify", str(file)] if self.arch else ["show", str(file), "--stage", "source"]
+            words = ["netc", *how, "--mode", self.mode, "--target", self.target]
+            for name, size in dims.items():
+                words += ["--dim", f"{name}={int(size)}"]
+            precision = self.numbers.precision if self.numbers.precision != "f32" else ""
+            for flag, value in (("net", self.net), ("arch", self.arch), ("precision", precision)):
+                words += [f"--{flag}", value] if value else []
+            error.command = shlex.join([*words, *(["--tf32"] if self.numbers.tf32 else [])])
+            raise
 
 
 def request(
