@@ -19,8 +19,8 @@ from .. import ops
 from ..graph import Graph, Node
 from ..kernel import HEAVY, Kind, read_in_windows, window_axes
 from ..types import wide
+from .access import projection
 from .deviations import deviations
-from .digits import projection
 from .view import Index, push, reindex
 
 Granularity = Literal["element", "row", "scalar"]

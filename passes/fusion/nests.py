@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import HEAVY, Blocks, Kind, window_axes
+from ...compiler.loops.access import access, identity, projection
 from ...compiler.loops.deviations import deviations
-from ...compiler.loops.digits import Digits, composed, projection, same, through
 from ...compiler.loops.domain import Granularity, domain_of, is_anchor, shape, window
+from ...compiler.loops.index import Expr
 from ..lowering.cost.reductions import Waiting, rows_of, waiting
 from ..lowering.machines import Device
 from ..rules.rewrite import Refuse
@@ -42,7 +43,7 @@ class Extent:
 
     elements: int
     rows: int = 0
-    row: Digits | None = None
+    row: Expr | None = None
     split: Waiting | None = None
 
 
@@ -100,20 +101,20 @@ class Nests:
             at = levels[node]
             if is_anchor(node) and extent.row is not None:
                 at = "element" if at == "row" else "row"
-            for x, digits in self.read[node]:
-                if x in levels and (refused := self._passed(node, at, x, levels[x], digits, extent)):
+            for x, by in self.read[node]:
+                if x in levels and (refused := self._passed(node, at, x, levels[x], by, extent)):
                     return refused
         return self._overwritten(levels)
 
     def _passed(
-        self, node: Node, at: Granularity, x: Node, level: Granularity, digits: Digits | None, extent: Extent
+        self, node: Node, at: Granularity, x: Node, level: Granularity, by: Expr | None, extent: Extent
     ) -> Refuse | None:
         """Refused unless a member reads another where that is computed by the same program, before it is read."""
-        if digits is None:
+        if by is None:
             return Refuse("the reader takes other elements than those that its program computes")
-        if at == level and digits == same(int(x.type.count)):
+        if at == level and by == identity(int(x.type.count)):
             return None
-        if at == "element" and level == "row" and digits == extent.row:
+        if at == "element" and level == "row" and by == extent.row:
             beside = self.deviations.get(node)
             if extent.split is not None and not (beside is not None and x in beside.between):
                 return Refuse(_waits(extent, extent.split))
@@ -129,11 +130,11 @@ class Nests:
             if span is None:
                 continue
             for reader, other in levels.items():
-                for x, digits in self.read[reader]:
+                for x, by in self.read[reader]:
                     read = state_span(x)
                     if read is None or not read.meets(span):
                         continue
-                    if read != span or other != level or digits != same(int(node.type.count)):
+                    if read != span or other != level or by != identity(int(node.type.count)):
                         return Refuse("one reads elements of a state that the other has overwritten")
         return None
 
@@ -150,7 +151,7 @@ class Nests:
         if extent.split is not None:
             return Refuse("a long sum is taken in parts, and what else reads the array may wait for it")
         first = {read for n in a.nodes for read in self.read[n]}
-        if not any(digits is not None and (x, digits) in first for n in b.nodes for x, digits in self.read[n]):
+        if not any(by is not None and (x, by) in first for n in b.nodes for x, by in self.read[n]):
             return Refuse("they read the array in different orders")
         return None
 
@@ -177,19 +178,14 @@ class Nests:
 
 
 def reads(stores: Stores, node: Node) -> list[Read]:
-    """The stored nodes that a node reads, by which digits of its own number; of a sum by its operand's."""
+    """The stored nodes that a node reads, from its own number; a sum from its operand's."""
     count = int((node.inputs[0] if _by_rows(node) else node).type.count)
-    return stores.reads_by(node, same(count), _operands) or []
+    return stores.reads_by(node, identity(count), _operands) or []
 
 
-def _operands(node: Node, digits: Digits | None) -> tuple[Digits | None, ...]:
-    """By which digits the operands are read; None for what no digits say."""
-    found = None
-    if node.op.family == "pointwise" or node.op is ops.after or _by_rows(node):
-        found = digits
-    elif digits is not None and node.op.family == "movement" and len(node.inputs) == 1:
-        step = through(node)
-        found = None if step is None else composed(digits, step)
+def _operands(node: Node, by: Expr | None) -> tuple[Expr | None, ...]:
+    """The map by which each operand is read, None where there is none, of a node that is itself read by one."""
+    found = by if by is None or _by_rows(node) else access(node, by)
     return (found,) * len(operands(node))
 
 

@@ -21,13 +21,13 @@ from typing import Any
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import window_axes
-from ...compiler.loops.digits import Digits
 from ...compiler.loops.domain import is_anchor
+from ...compiler.loops.index import Expr
 from .groups import Groups
 from .materialize import Stores, base_of, cuts_padding, state_span
 
-# A stored node, and the digits by which it is read; None where it is not read by digits of the reader's number.
-Read = tuple[Node, Digits | None]
+# A stored node, and the map by which it is read from the reader's number; None where there is none.
+Read = tuple[Node, Expr | None]
 # Operations for an element that recomputing it may take, in all, and at the positions of a window.
 MOST_WORK = 40
 MOST_WORK_IN_WINDOW = 128
@@ -184,7 +184,7 @@ class _Known:
         operations = sum(map(work, parts))
         for reader in others:
             spread = 1
-            if any(digits is None for x, digits in self.read[reader] if x is node):
+            if any(by is None for x, by in self.read[reader] if x is node):
                 spread = max(positions(x) for x in self.groups.stores.inlined(reader))
             if not large <= self.reads[self.groups.of[reader]] or operations * spread > MOST_WORK_IN_WINDOW:
                 return

@@ -16,8 +16,9 @@ from netc.compiler.codegen.loops.place import MemRef
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.digits import Digits, composed, joined, projection, same, through
+from netc.compiler.loops.access import access, identity, projection
 from netc.compiler.loops.domain import Domain, domain_of
+from netc.compiler.loops.index import Expr
 from support import toy_target
 from support.short_nodes import fed
 
@@ -162,13 +163,6 @@ def test_copies() -> None:
     assert domain(out0=ops.reshape(ops.const(value=0.0, shape=(5,), dtype="f32"), shape=(5,))).kind == "copy"
 
 
-def read(digits: Digits, number: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    found = np.zeros_like(number)
-    for size, stride in reversed(digits):
-        found, number = found + number % size * stride, number // size
-    return found
-
-
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[Node, list[Node]]:
     """A node and what is read through above it."""
@@ -192,21 +186,38 @@ def chains(draw: st.DrawFn) -> tuple[Node, list[Node]]:
 
 
 @given(chains())
-def test_digits_are_what_numpy_moves(chain: tuple[Node, list[Node]]) -> None:
+def test_maps_are_what_numpy_moves(chain: tuple[Node, list[Node]]) -> None:
     x, views = chain
-    digits: Digits | None = same(int(views[-1].type.count))
+    count = int(views[-1].type.count)
+    found = identity(count)
     for view in reversed(views):
-        step = through(view)
+        step = access(view, found)
         assert step is not None
-        digits = composed(digits, step) if digits is not None else None
+        found = step
     array = np.arange(math.prod(x.shape)).reshape(x.shape)
     for view in views:
         array = view.op.numpy(array, **view.attrs)
-    if digits is not None:  # a reshape may cut digits where no list of digits says so
-        np.testing.assert_array_equal(read(digits, np.arange(array.size)), array.ravel())
+    numbers = np.broadcast_to(found.value({v: np.arange(count) for v in found.vars}), (count,))
+    np.testing.assert_array_equal(numbers, array.ravel())
 
 
-def test_equal_choices_are_equal_lists() -> None:
-    assert joined([(2, 12), (3, 4), (4, 1)]) == same(24) == ((24, 1),)
-    assert projection((4, 6), (1,)) == projection((2, 2, 6), (2,)) == ((4, 1), (6, 0))
-    assert projection((2, 3, 4, 4), (0, 2, 3)) == ((2, 0), (3, 1), (16, 0))
+def test_equal_maps_are_equal() -> None:
+    x = fed("x", 2, 3, 4)
+    there = ops.transpose(x, perm=(2, 0, 1))
+    back = ops.transpose(ops.reshape(there, shape=(4, 2, 3)), perm=(1, 2, 0))
+    found: Expr | None = identity(24)
+    for node in (back, back.inputs[0], there):
+        assert found is not None
+        found = access(node, found)
+    assert found == identity(24)
+    assert projection((4, 6), (1,)) == projection((2, 2, 6), (2,))
+    assert projection((4, 6), (1,)) != projection((4, 6), (0,))
+    row = access(ops.broadcast(fed("r", 1, 3, 1, 1), shape=(2, 3, 4, 4)), identity(96))
+    assert row == projection((2, 3, 4, 4), (0, 2, 3))
+
+
+def test_what_has_guards_or_leaves_elements_out_is_no_map() -> None:
+    x = fed("x", 4, 6)
+    padded = ops.pad(x, low=(1, 0), high=(0, 0), interior=(0, 0), value=0.0)
+    cut = ops.slice_(x, start=(0, 0), stop=(2, 6), step=(1, 1))
+    assert [access(node, identity(1)) for node in (padded, cut, ops.concat(x, x, axis=0))] == [None] * 3
