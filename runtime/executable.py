@@ -246,6 +246,9 @@ class Executable:
             if outputs[name] is not array:
                 np.copyto(array, outputs[name])
                 outputs[name] = array
+        for name in self.program.bound:
+            if name not in self._given[1]:  # of a clone the arrays are its own, and the next run writes them again
+                outputs[name] = outputs[name].copy()
         return outputs
 
     def _checked(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:

@@ -73,6 +73,17 @@ def test_a_bound_program_works_in_the_arrays_of_the_caller(tmp_path: Path) -> No
     assert np.array_equal(prob, kept)
 
 
+def test_a_clone_has_arrays_of_its_own(tmp_path: Path) -> None:
+    exe = netc.compile(written(tmp_path), dims={"N": 4}, outputs=["prob"])
+    prob = np.zeros((4, 3), "f4")
+    exe.bind({}, {"prob": prob})
+    clone = exe.clone()
+    found = [clone(x=batch(seed)["x"])["prob"] for seed in range(2)]
+    assert not prob.any()
+    for seed, array in enumerate(found):  # an earlier result stays as it was
+        assert np.array_equal(array, exe(x=batch(seed)["x"])["prob"])
+
+
 @pytest.mark.parametrize("extra", ["", "accumulate: 2"])
 def test_a_bound_step_is_the_same_step(extra: str, tmp_path: Path) -> None:
     step, twin = (netc.compile(written(tmp_path, extra=extra), mode="train", dims={"N": 4}) for _ in range(2))
