@@ -141,7 +141,7 @@ def find_layer(text: str, settings: str, folder: Path) -> HostLayer:
     try:
         with _looked_for_in(folder):
             found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the module does
+    except (Exception, SystemExit) as error:  # whatever the module does
         raise HostError(f'"{text}" cannot be had: {type(error).__name__}: {error}') from error
     if isinstance(found, HostLayer):
         if settings:
@@ -149,7 +149,7 @@ def find_layer(text: str, settings: str, folder: Path) -> HostLayer:
         return found
     try:
         made = found(settings) if settings else found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HostError(f'"{text}" cannot be made: {type(error).__name__}: {error}') from error
     if not callable(getattr(made, "forward", None)):
         raise HostError(f'"{text}" has no method `forward`')

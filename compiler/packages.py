@@ -29,15 +29,16 @@ GROUPS = {"netc.layers": "layer", "netc.ops": "op", "netc.solvers": "solver", "n
 
 @dataclass(frozen=True)
 class Declared:
-    """An entry point, and the name and version of its package."""
+    """An entry point, the name and version of its package, and why it cannot be used, if it cannot."""
 
     package: str
     entry: EntryPoint
+    fault: str = ""
 
 
 @cache
 def declared() -> Mapping[str, Mapping[str, Declared]]:
-    """What all installed packages declare, by group and name; UserError where two declare the same."""
+    """What all installed packages declare, by group and name; what is wrong with a name is said when it is used."""
     from importlib.metadata import distributions
 
     here = os.path.realpath(".")
@@ -49,15 +50,18 @@ def declared() -> Mapping[str, Mapping[str, Declared]]:
             continue
         names.add(package.name)
         for entry in entries:
-            other = found[entry.group].setdefault(entry.name, Declared(f"{package.name} {package.version}", entry))
-            if other.entry is not entry:
-                raise _twice(entry.group, entry.name, other.package, f"{package.name} {package.version}")
+            table, title, fault = found[entry.group], f"{package.name} {package.version}", ""
+            if entry.name in table:
+                fault = _twice(entry.group, entry.name, table[entry.name].package, title)
+            elif not entry.pattern.match(entry.value):
+                what = f"the {GROUPS[entry.group]} `{entry.name}` of the package {title}"
+                fault = f"{what} is no `module:name`: {entry.value}"
+            table[entry.name] = Declared(title, entry, fault)
     return found
 
 
-def _twice(group: str, name: str, one: str, other: str) -> UserError:
-    what = GROUPS[group]
-    return UserError(f"the {what} `{name}` is declared by {one} and by {other}; uninstall one, or ask for another name")
+def _twice(group: str, name: str, one: str, other: str) -> str:
+    return f"the {GROUPS[group]} `{name}` is declared by {one} and by {other}; uninstall one, or ask for another name"
 
 
 _loading: list[str] = []  # the packages whose code is being imported
@@ -86,13 +90,20 @@ class Registry(Mapping[str, V]):
         (self.brought if _loading else self.own)[name] = value
 
     def outside(self) -> Mapping[str, Declared]:
-        """What packages declare here; UserError where that is netc's own name."""
-        found = declared()[self.group]
-        for name in found.keys() & self.own.keys():
-            # Somebody may have imported the package's module without asking here.
-            if self.take is not None or found[name].entry.module not in sys.modules:
-                raise _twice(self.group, name, "netc itself", found[name].package)
-        return found
+        """What packages declare here, without what netc has itself."""
+        return {name: one for name, one in declared()[self.group].items() if not self._shadows(name, one)}
+
+    def _shadows(self, name: str, one: Declared) -> bool:
+        # Somebody may have imported the package's module without asking here.
+        imported = self.take is None and not one.fault and one.entry.module in sys.modules
+        return name in self.own and not imported
+
+    def refusal(self, name: str) -> str:
+        """Why what packages declare under a name is not taken, if it is not."""
+        one = declared()[self.group].get(name)
+        if one is None or not self._shadows(name, one):
+            return one.fault if one else ""
+        return _twice(self.group, name, "netc itself", one.package)
 
     def package(self, name: str) -> str:
         """The package that declares a name, and its version; nothing for netc's own."""
@@ -126,6 +137,8 @@ class Registry(Mapping[str, V]):
 
     def _load(self, name: str, found: Declared) -> None:
         """Import what declares a name; UserError, in a line, for whatever goes wrong there."""
+        if found.fault:
+            raise UserError(found.fault)
         _loading.append(found.package)
         try:
             value = found.entry.load()
@@ -133,7 +146,7 @@ class Registry(Mapping[str, V]):
                 self.brought[name] = self.take(value)
             if name not in self.brought:
                 raise ValueError(f"{found.entry.value} makes no {GROUPS[self.group]} of that name")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = " ".join(str(error).split()) or "without a word"
             what = f"the {GROUPS[self.group]} `{name}` of the package {found.package} cannot be loaded"
             raise UserError(f"{what}: {type(error).__name__}: {said}") from error

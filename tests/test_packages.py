@@ -125,12 +125,13 @@ def test_a_net_and_its_folder_load_no_code(run: Run, tmp_path: Path, planted: st
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("bad = 1", "ValueError: broken:bad makes no layer of that name"),
         ("raise SystemError('two\\nlines')", "SystemError: two lines"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
         (
             "from netc.compiler.layers.base import layer\n@layer()\ndef other(x): pass",
             "ValueError: the layer `other` is none of its entry points",
         ),
     ],
-    ids=["import", "nothing", "lines", "undeclared"],
+    ids=["import", "nothing", "lines", "exit", "undeclared"],
 )
 def test_a_broken_package_is_named_in_a_line(run: Run, site: Path, tmp_path: Path, module: str, said: str) -> None:
     declare(site, "netc-broken", {"netc.layers": {"bad": "broken:bad"}})
@@ -154,18 +155,42 @@ def declaring(site: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[
     return enter
 
 
-def test_two_packages_with_one_name_are_refused(declaring: Callable[[Mapping[str, str]], None]) -> None:
+def test_two_packages_with_one_name_are_refused_when_it_is_used(
+    declaring: Callable[[Mapping[str, str]], None],
+) -> None:
     declaring({"netc-one": "twin", "netc-two": "twin"})
-    with pytest.raises(UserError, match=r"`twin` is declared by netc-(one|two) 1\.0 and by netc-(one|two) 1\.0"):
-        _ = "twin" in Registry[int]("netc.layers")
+    table = Registry[int]("netc.layers", {"relu": 7})
+    assert list(table) == ["relu", "twin"], "listing names refuses nothing"
+    with pytest.raises(
+        UserError, match=r"`twin` is declared by netc-(one|two) 1\.0 and by netc-(one|two) 1\.0; uninst"
+    ):
+        _ = table["twin"]
 
 
-def test_a_package_with_a_name_of_netcs_is_refused(declaring: Callable[[Mapping[str, str]], None]) -> None:
+def test_what_is_netcs_own_stays_so(declaring: Callable[[Mapping[str, str]], None]) -> None:
     declaring({"netc-one": "relu"})
     table = Registry[int]("netc.layers", {"relu": 7})
-    assert table["relu"] == 7, "netc's own is netc's own"
-    with pytest.raises(UserError, match=r"layer `relu` is declared by netc itself and by netc-one 1\.0; uninstall"):
-        list(table)
+    assert (table["relu"], table.package("relu"), list(table)) == (7, "", ["relu"])
+    assert table.refusal("relu").startswith(
+        "the layer `relu` is declared by netc itself and by netc-one 1.0; uninstall"
+    )
+
+
+def test_what_is_refused_is_said_where_it_is_asked_for(run: Run, site: Path, tmp_path: Path) -> None:
+    """Other mistakes of a file are told as ever."""
+    declare(site, "netc-one", {"netc.layers": {"relu": "nowhere:relu", "twin": "nowhere:twin", "boom": "a b c"}})
+    declare(site, "netc-two", {"netc.layers": {"twin": "nowhere:twin"}})
+    (tmp_path / "wrong.net").write_text(BUILT_IN.replace("relu", "rleu"), encoding="utf-8")
+    assert "wrong.net:3:34: error[E203]" in run("netc", "check", "wrong.net", folder=tmp_path).stderr
+    (tmp_path / "boom.net").write_text(BUILT_IN.replace("relu", "boom"), encoding="utf-8")
+    said = "netc: error: the layer `boom` of the package netc-one 1.0 is no `module:name`: a b c\n"
+    assert run("netc", "check", "boom.net", folder=tmp_path).stderr == said
+    for name in ("relu", "twin", "boom"):
+        result = run("netc", "explain", name)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"netc: error: the layer `{name}` ")
+    page = run("netc.report.catalogue").stdout
+    assert "### relu\n\nthe layer `relu` is declared by netc itself and by netc-one 1.0" in page
 
 
 THRICE = Op(

@@ -99,8 +99,10 @@ def _code(text: str, json_: bool) -> None:
 
 def _named(name: str, json_: bool) -> None:
     from ..grammar.codes import CODES
-    from ..report.catalogue import entries
+    from ..report.catalogue import entries, refusals
 
+    for refused in filter(None, refusals(name)):
+        raise UserError(refused)
     found = list(entries(name))
     if not found:
         near = suggest(name.upper(), CODES)

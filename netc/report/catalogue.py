@@ -73,9 +73,25 @@ def page(packages: bool = True) -> str:
     named = sorted({(one.package, name) for of in declared().values() for name, one in of.items()}) if packages else []
     for package in dict.fromkeys(package for package, _ in named):
         lines += [f"## From the package {package}", ""]
-        for entry in (entry for of, name in named if of == package for entry in entries(name)):
-            lines += [f"### {entry.name}: {entry.what}", "", f"`{entry.call}`", "", *_paragraphs(entry.text)]
+        for name in (name for of, name in named if of == package):
+            lines += _of_package(name, package)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_package(name: str, package: str) -> list[str]:
+    """What a package has under a name, or why it is refused."""
+    refused = list(filter(None, refusals(name)))
+    if refused:
+        return [f"### {name}", "", *refused, ""]
+    found = (entry for entry in entries(name) if entry.package == package)
+    parts = ([f"### {x.name}: {x.what}", "", f"`{x.call}`", "", *_paragraphs(x.text)] for x in found)
+    return [line for part in parts for line in part]
+
+
+def refusals(name: str) -> Iterator[str]:
+    """Why a package's entry of that name is refused, in each table."""
+    for table in (LAYERS, SOURCES, SOLVERS, OPS):
+        yield table.refusal(name)
 
 
 def _own(table: Registry[V]) -> Mapping[str, V]:
