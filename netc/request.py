@@ -95,6 +95,11 @@ class Request:
             raise
 
 
+def names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Names as a caller gives them: one, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def request(
     *,
     target: str = AUTO,
@@ -132,8 +137,8 @@ def request(
         schedules=TuningFiles(Path(schedules) if schedules is not None else None, frozen),
         dims=dims or {},
         settings=settings or {},
-        outputs=tuple(outputs) if outputs is not None else None,
-        gradients=tuple(gradients),
+        outputs=names(outputs) if outputs is not None else None,
+        gradients=names(gradients),
         threads=threads or 0,
         data=Path(data) if data is not None else None,
         max_memory=bytes_of(max_memory) if isinstance(max_memory, str) else max_memory,

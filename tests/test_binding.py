@@ -210,6 +210,15 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         plain.state = netc.compile(written(tmp_path), dims={"N": 4}, outputs=["enc"]).state
     plain.state = whole.state
     np.testing.assert_array_equal(plain(**batch())["prob"], whole(**batch())["prob"])
+    nothing: Any = {}
+    with pytest.raises(UserError, match=r"`state` takes that of another executable \(`exe.state`\), not dict"):
+        netc.compile(written(tmp_path), dims={"N": 4}, state=nothing)
+
+
+def test_one_name_is_no_list_of_letters(tmp_path: Path) -> None:
+    exe = netc.compile(written(tmp_path), dims={"N": 4}, outputs="prob")
+    assert list(exe(x=batch()["x"])) == ["prob"]
+    assert list(exe.run_layers({"x": batch()["x"]}, outputs="prob")) == ["prob"]
 
 
 def test_what_a_state_is_extended_by_is_saved_and_restored(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ def _kernel_type(*types: TensorType, kind: str, body: Graph, schedule: Any = Non
     names = [f"in{i}" for i in range(len(types))]
     check(set(body.inputs) <= set(names), f"the body reads {sorted(body.inputs)}, the kernel has {len(types)} operands")
     for name, type_ in zip(names, types, strict=True):
-        if name in body.inputs:
-            check(body.inputs[name].type == type_, f"{name} is {body.inputs[name].type} in the body, {type_} outside")
+        if name in body.inputs and (inside := body.inputs[name].type) != type_:
+            check(False, f"{name} is {inside} in the body, {type_} outside")
     check(not body.params and not body.updates, "a kernel has no state of its own")
     return TupleType(tuple(node.type for node in body.outputs.values()))
 
@@ -69,7 +69,8 @@ host: Op = register(Op("host", "group", _host_type, _host, _host_vjp, no_flops, 
 
 
 def _item_type(of: TupleType, *, index: int) -> TensorType:
-    check(isinstance(of, TupleType) and 0 <= index < len(of.items), f"{of} has no item {index}")
+    if not isinstance(of, TupleType) or not 0 <= index < len(of.items):  # in words only then: there may be many items
+        check(False, f"{of} has no item {index}")
     return of.items[index]
 
 

@@ -38,6 +38,10 @@ def on_state(made: Compilation, state: State) -> Compilation:
 
     UserError that says what does not fit: a tensor that is missing or of another type, or that learns at another rate.
     """
+    from ..runtime.state import State
+
+    if not isinstance(state, State):
+        raise UserError(f"`state` takes that of another executable (`exe.state`), not {type(state).__name__}")
     problems = []
     for info in made.net.state:
         held = state.infos.get(info.name)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..grammar.source import UserError, suggest
 from ..passes.segment import is_gradient, layers, values
 from ..passes.training.gradient import GRADIENT
+from ..request import names as names_of
 from ..runtime.executable import Executable
 from ..runtime.moment import Moment
 
@@ -109,7 +110,8 @@ class Looking:
         """Layers from `start` to `end` on what is fed, and else on values of the last pass."""
         net = self._made.net
         seeds = [name.removesuffix(GRADIENT) for name in feeds if is_gradient(net, name)]
-        key = (start, end, None if outputs is None else tuple(outputs), tuple(gradients), tuple(seeds))
+        outputs, gradients = None if outputs is None else names_of(outputs), names_of(gradients)
+        key = (start, end, outputs, gradients, tuple(seeds))
         executable = self._loaded(
             key, lambda made: made.part(lambda net: layers(net, start, end, outputs=outputs, seeds=seeds), gradients)
         )

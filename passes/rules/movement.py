@@ -16,6 +16,7 @@ from .rewrite import SHARED, Match, Refuse, Rule, constant, of, var
 
 X, Y = var("x"), var("y")
 Shape = tuple[int, ...]
+MOST_PARTS = 128  # of a concat that laws make
 
 
 def _order(x: Node, perm: Shape) -> Shape:
@@ -153,11 +154,13 @@ def _pads(m: Match) -> Node | Refuse:
     return ops.pad(m.x, low=low, high=high, interior=inner["interior"], value=inner["value"])
 
 
-def _concats(m: Match) -> Node | None:
+def _concats(m: Match) -> Node | Refuse | None:
     axis = m.node.attrs["axis"]
     parts: list[Node] = []
     for x in m.node.inputs:
         parts += x.inputs if x.op is ops.concat and x.attrs["axis"] == axis else (x,)
+    if len(parts) > max(MOST_PARTS, len(m.node.inputs)):  # a chain of concats of a value with itself doubles them
+        return Refuse(f"it would have more than {MOST_PARTS} parts")
     return None if len(parts) == len(m.node.inputs) else ops.concat(*parts, axis=axis)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 
+from netc.compiler import ops
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.passes.rules.fold_weights import fold_weights
@@ -30,3 +31,12 @@ def test_simplified_is_a_fixed_point(graph: Graph) -> None:
     with np.errstate(all="ignore"):
         feeds = feeds_for(graph)
         assert not differences(evaluate(graph, feeds)[0], evaluate(simplify(once), feeds)[0])
+
+
+def test_a_value_joined_with_itself_again_and_again_has_no_part_for_each_copy() -> None:
+    y = ops.input_(name="x", shape=(2, 2), dtype="f32")
+    for _ in range(12):
+        y = ops.concat(y, y, axis=1)
+    found = simplify(Graph({"y": ops.exp(y)}))
+    assert len(found.order) < 20
+    assert max(len(node.inputs) for node in found.order) <= 128
