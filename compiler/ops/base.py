@@ -117,10 +117,10 @@ def no_flops(*_: Any, **__: Any) -> int:
     return 0
 
 
-def check(condition: bool, message: str) -> None:
-    """Refuse operands in a type rule."""
+def check(condition: bool, message: str | Callable[[], str]) -> None:
+    """Refuse operands in a type rule. message: made only then, if it is a function, as long texts of types are slow."""
     if not condition:
-        raise TypeRuleError(message)
+        raise TypeRuleError(message if isinstance(message, str) else message())
 
 
 def canonical_axes(axes: tuple[int, ...], rank: int) -> None:

@@ -103,10 +103,10 @@ def _settings(rank: int, stride: Ints, pad: Ints, dilation: Ints) -> None:
 
 
 def _conv_type(x: TensorType, w: TensorType, *, stride: Ints, pad: Ints, dilation: Ints, groups: int) -> TensorType:
-    check(x.rank == w.rank >= 2 and x.dtype == w.dtype and x.is_float, f"cannot convolve {x} with {w}")
+    check(x.rank == w.rank >= 2 and x.dtype == w.dtype and x.is_float, lambda: f"cannot convolve {x} with {w}")
     _settings(x.rank - 2, stride, pad, dilation)
-    check(groups >= 1 and x.shape[1] == w.shape[1] * groups, f"{w} in {groups} groups does not fit {x}")
-    check(w.shape[0] % groups == 0, f"{w.shape[0]} results do not divide into {groups} groups")
+    check(groups >= 1 and x.shape[1] == w.shape[1] * groups, lambda: f"{w} in {groups} groups does not fit {x}")
+    check(w.shape[0] % groups == 0, lambda: f"{w.shape[0]} results do not divide into {groups} groups")
     out = []
     for n, k, s, p, d in zip(x.shape[2:], w.shape[2:], stride, pad, dilation, strict=True):
         check(d * (k - 1) + 1 <= n + 2 * p, f"kernel {k} (dilation {d}) is larger than its input of {n}, pad {p}")
@@ -192,11 +192,14 @@ conv_data_grad: Op = contract(
 def _weight_grad_type(
     x: TensorType, g: TensorType, *, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints, groups: int
 ) -> TensorType:
-    check(x.rank == g.rank >= 2 and len(kernel) == x.rank - 2, f"{x}, {g} and the kernel {list(kernel)} differ in rank")
-    check(groups >= 1 and x.shape[1] % groups == 0, f"{x.shape[1]} channels do not divide into {groups} groups")
+    check(
+        x.rank == g.rank >= 2 and len(kernel) == x.rank - 2,
+        lambda: f"{x}, {g} and the kernel {list(kernel)} differ in rank",
+    )
+    check(groups >= 1 and x.shape[1] % groups == 0, lambda: f"{x.shape[1]} channels do not divide into {groups} groups")
     w = x.with_shape((g.shape[1], x.shape[1] // groups, *kernel))
     y = _conv_type(x, w, stride=stride, pad=pad, dilation=dilation, groups=groups)
-    check(y == g, f"the convolution of {x} with {w} is {y}, not {g}")
+    check(y == g, lambda: f"the convolution of {x} with {w} is {y}, not {g}")
     return w
 
 

@@ -69,8 +69,7 @@ host: Op = register(Op("host", "group", _host_type, _host, _host_vjp, no_flops, 
 
 
 def _item_type(of: TupleType, *, index: int) -> TensorType:
-    if not isinstance(of, TupleType) or not 0 <= index < len(of.items):  # in words only then: there may be many items
-        check(False, f"{of} has no item {index}")
+    check(isinstance(of, TupleType) and 0 <= index < len(of.items), lambda: f"{of} has no item {index}")
     return of.items[index]
 
 

@@ -19,7 +19,7 @@ def movement(name: str, infer: Any, numpy: Any, vjp: Vjp, rounding: Rounding | N
 
 
 def _reshape_type(x: TensorType, *, shape: tuple[int, ...]) -> TensorType:
-    check(math.prod(shape) == x.count, f"{x} has {x.count} elements, {list(shape)} has {math.prod(shape)}")
+    check(math.prod(shape) == x.count, lambda: f"{x} has {x.count} elements, {list(shape)} has {math.prod(shape)}")
     return x.with_shape(shape)
 
 
@@ -134,15 +134,14 @@ slice_: Op = movement(
 
 
 def _concat_type(*types: TensorType, axis: int) -> TensorType:
-    check(bool(types) and 0 <= axis < types[0].rank, f"axis {axis} is outside {types[0] if types else 'nothing'}")
+    check(
+        bool(types) and 0 <= axis < types[0].rank, lambda: f"axis {axis} is outside {types[0] if types else 'nothing'}"
+    )
     first = types[0]
     for t in types[1:]:
-        check(
-            t.dtype == first.dtype
-            and t.rank == first.rank
-            and all(a == b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis),
-            f"{t} does not join {first} along axis {axis}",
-        )
+        others = all(a == b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=False)) if i != axis)
+        if t.dtype != first.dtype or t.rank != first.rank or not others:
+            check(False, f"{t} does not join {first} along axis {axis}")
     total = sum(t.shape[axis] for t in types)
     return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 

@@ -30,12 +30,12 @@ from .source import const, splat
 
 
 def same(*types: TensorType) -> TensorType:
-    check(all(t == types[0] for t in types), f"operands differ: {', '.join(map(str, types))}")
+    check(all(t == types[0] for t in types), lambda: f"operands differ: {', '.join(map(str, types))}")
     return types[0]
 
 
 def floating(*types: TensorType) -> TensorType:
-    check(types[0].is_float, f"needs floating-point numbers, not {types[0]}")
+    check(types[0].is_float, lambda: f"needs floating-point numbers, not {types[0]}")
     return same(*types)
 
 
@@ -229,7 +229,7 @@ abs_: Op = pointwise("abs", np.abs, _abs_vjp, Rounding(first))
 
 
 def _where_type(c: TensorType, a: TensorType, b: TensorType) -> TensorType:
-    check(c.dtype == "bool" and c.shape == a.shape, f"the condition is {c}, the values are {a}")
+    check(c.dtype == "bool" and c.shape == a.shape, lambda: f"the condition is {c}, the values are {a}")
     return same(a, b)
 
 
