@@ -100,7 +100,8 @@ def _slice_broadcast(m: Match) -> Node:
 def _slices(m: Match) -> Node:
     inner, outer = m.y.attrs, m.node.attrs
     axes = range(len(m.x.shape))
-    start = tuple(inner["start"][i] + outer["start"][i] * inner["step"][i] for i in axes)
+    # A slice of nothing may begin behind the last element.
+    start = tuple(min(inner["start"][i] + outer["start"][i] * inner["step"][i], m.x.shape[i]) for i in axes)
     step = tuple(inner["step"][i] * outer["step"][i] for i in axes)
     stop = tuple(min(start[i] + max(m.node.shape[i] * step[i] - step[i] + 1, 0), m.x.shape[i]) for i in axes)
     stop = tuple(b if m.node.shape[i] else start[i] for i, b in enumerate(stop))

@@ -40,3 +40,10 @@ def test_a_value_joined_with_itself_again_and_again_has_no_part_for_each_copy() 
     found = simplify(Graph({"y": ops.exp(y)}))
     assert len(found.order) < 20
     assert max(len(node.inputs) for node in found.order) <= 128
+
+
+def test_an_empty_slice_of_a_slice_with_steps_is_empty() -> None:
+    x = ops.input_(name="x", shape=(2, 1), dtype="f32")
+    inner = ops.slice_(x, start=(0, 0), stop=(2, 1), step=(1, 2))
+    outer = ops.slice_(inner, start=(0, 1), stop=(2, 1), step=(1, 1))
+    assert simplify(Graph({"y": outer})).outputs["y"].shape == (2, 0)
