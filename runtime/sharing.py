@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..compiler.program import UserError
+
 
 class Turn:
     """A mutex: one thread at a time, within `with turn:`."""
@@ -22,11 +24,15 @@ class Turn:
     def forked(self) -> None:
         """Be free: whoever held it is not in this process."""
         self._lock = threading.Lock()
+        self._holder = 0
 
     def __enter__(self) -> None:
+        _refuse(self._holder)
         self._lock.acquire()
+        self._holder = threading.get_ident()
 
     def __exit__(self, *error: object) -> None:
+        self._holder = 0
         self._lock.release()
 
 
@@ -42,10 +48,12 @@ class ReadersWriter:
         self._changed = threading.Condition()
         self._readers = self._waiting = 0
         self._writing = False
+        self._holder = 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Read beside other readers."""
+        _refuse(self._holder)
         changed = self._changed
         with changed:
             changed.wait_for(lambda: not self._writing and not self._waiting)
@@ -60,12 +68,13 @@ class ReadersWriter:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Write while nobody else reads or writes."""
+        _refuse(self._holder)
         changed = self._changed
         with changed:
             self._waiting += 1
             try:
                 changed.wait_for(lambda: not self._writing and not self._readers)
-                self._writing = True
+                self._writing, self._holder = True, threading.get_ident()
             finally:
                 self._waiting -= 1
                 changed.notify_all()
@@ -73,8 +82,14 @@ class ReadersWriter:
             yield
         finally:
             with changed:
-                self._writing = False
+                self._writing, self._holder = False, 0
                 changed.notify_all()
+
+
+def _refuse(holder: int) -> None:
+    """UserError for the thread that holds a lock already: it would wait for itself."""
+    if holder == threading.get_ident():
+        raise UserError("a program is run by a Python function that it calls itself, or on the state that it writes")
 
 
 _known: weakref.WeakSet[Turn | ReadersWriter] = weakref.WeakSet()

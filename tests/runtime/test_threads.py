@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import netc
+from netc.report.profiling import made_up_feeds
 from netc.runtime.pool import pool_of
 from netc.runtime.sharing import ReadersWriter
 
@@ -116,6 +117,16 @@ def test_a_writer_is_not_kept_waiting_by_readers_that_come_later() -> None:
     writer.join()
     reader.join()
     assert order == ["write", "read"]
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_a_function_of_a_program_that_runs_it_again_does_not_wait_for_itself(mode: Literal["train", "test"]) -> None:
+    """As a layer in Python may: an error, and afterwards the program runs as before."""
+    exe = netc.compile(EXAMPLES / "logreg.net", mode=mode, dims={"N": 4}, threads=1, seed=1)
+    feeds = made_up_feeds(exe.program.inputs)
+    with exe._using(), pytest.raises(netc.UserError, match="a Python function that it calls itself"):
+        exe.run(feeds)
+    assert exe.run(feeds)
 
 
 def test_pools_end_with_the_last_program() -> None:
