@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ..compiler.codegen.target import TARGETS, imported
 from ..compiler.program import BOUND, HostCall, Launch, Program, Sizes, UserError
 from .binding import Given, arrays_for, check_state
-from .parts import PartsEngine
+from .parts import PartsEngine, seconds_of_one
 from .pool import pool_of
 from .sharing import Turn
 from .state import State
@@ -337,10 +337,7 @@ class ArrayEngine:
 
     def seconds(self, feeds: Mapping[str, Array], times: int) -> float:
         """So many steps: the seconds of one."""
-        start = time.perf_counter()
-        for _ in range(times):
-            self.run(feeds)
-        return (time.perf_counter() - start) / times
+        return seconds_of_one(lambda: self.run(feeds), times)
 
     def spoil(self) -> None:
         """Have what only depends on the state made anew; every step computes the rest by its text."""
