@@ -110,7 +110,7 @@ def _after(made: Compilation, stage: str) -> Graph | Unit:
     if stage not in found:
         found |= {one.name: one.after for one in made.lowering}
     if stage not in found:
-        hint = suggest(stage, [*TEXTS, *found]) or f"there are {', '.join([*OTHERS, *found])}"
+        hint = suggest(stage, [*TEXTS, *found]) or f"there are {', '.join(dict.fromkeys([*OTHERS, *found]))}"
         raise UserError(f"there is no stage `{stage}` on the way to this program; {hint}")
     return found[stage]
 
