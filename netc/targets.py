@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .compiler.codegen.target import LATER, TARGETS, Target, Way, that
+from .compiler.codegen.target import TARGETS, Target, Way, that
 from .grammar.source import UserError, suggest
 
 if TYPE_CHECKING:
@@ -62,8 +62,6 @@ def check_target(target: str) -> str:
     """The target's name, or `auto`; UserError in a line for one that this version has not."""
     if target == AUTO or target in TARGETS:
         return target
-    if target in LATER:
-        raise UserError(f"the target `{target}` is not in this version of netc; there are {', '.join(TARGETS)}")
     if target in devices():
         raise UserError(f"`{target}` is a device, not a target: use --device {target}")
     near = suggest(target, TARGETS)

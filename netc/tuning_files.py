@@ -5,7 +5,6 @@ The user's lies in the user's cache folder; `netc tune` writes both.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,9 +65,7 @@ def write_file(path: Path, table: TuningTable) -> None:
 
 def own_file() -> Path | None:
     """The user's file (there or not): in `NETC_CACHE`, or the user's cache folder; None without a home folder."""
-    if chosen := os.environ.get("NETC_CACHE"):
-        return Path(chosen) / OWN
-    from .runtime.triton.compile.compiling import cache_folder
+    from .runtime.cache import cache_folder
 
-    folder = cache_folder()
+    folder = cache_folder("kernels")
     return folder.parent / OWN if folder is not None else None

@@ -37,6 +37,14 @@ LOWER: dict[str, Lowering] = {
         ("schedule", stages.tile),
         ("plan", stages.plan),
     ),
+    "c": (
+        ("join_ranges", stages.join_ranges),
+        ("materialize", stages.materialize),
+        ("recompute", stages.recompute),
+        ("fuse", stages.fuse(NESTS)),
+        ("layout", stages.layout),
+        ("plan", stages.plan),
+    ),
     "triton": (
         ("pad_channels", stages.pad_channels),
         ("pack_weights", stages.pack_weights),

@@ -10,7 +10,7 @@ import hashlib
 import linecache
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,8 @@ from .state import State
 
 Array = npt.NDArray[Any]
 Calls = Sequence[Callable[[], Any]]
+# Inputs and state by name -> the outputs, the calls to make when the state was set, and those of a step.
+Bind = Callable[[Mapping[str, Array], Mapping[str, Array]], tuple[dict[str, Array], Calls, Calls]]
 
 
 def load_module(program: Program) -> dict[str, Any]:
@@ -296,10 +298,15 @@ class ArrayEngine:
         self._inputs: dict[str, Array] = {
             name: np.zeros(tuple(map(int, type_.shape)), type_.numpy_dtype) for name, type_ in program.inputs.items()
         }
-        self._pool = pool_of(program.threads)
-        self._module = load_module(program)
+        self._bound_to, self._threads = self._open()
         types = program.outputs
         self.bind({}, {k: np.zeros(tuple(map(int, types[k].shape)), types[k].numpy_dtype) for k in program.bound})
+
+    def _open(self) -> tuple[Bind, Callable[[], AbstractContextManager[None]]]:
+        """What binds the program to arrays, and the context in which its calls run."""
+        bind, pool = load_module(self._program)["bind"], pool_of(self._program.threads)
+        shared = pool if self._program.threads > 1 else None
+        return lambda inputs, state: bind(inputs, state, shared), pool.running
 
     def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """Use these arrays for inputs, and for those outputs that the program writes in place."""
@@ -307,15 +314,13 @@ class ArrayEngine:
         self._written = {name: outputs[name] for name in self._program.bound}
         state = {name: self._state.buffers[name] for name in self._program.state}
         state |= {BOUND + name: array for name, array in self._written.items()}
-        shared = self._pool if self._program.threads > 1 else None
-        bound: tuple[dict[str, Array], Calls, Calls] = self._module["bind"](self._inputs, state, shared)
-        self._outputs, self.prepare, self._step = bound
+        self._outputs, self.prepare, self._step = self._bound_to(self._inputs, state)
         self._prepared: int | None = None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """A step: the outputs by name, as copies."""
         self._feed(feeds)
-        with self._pool.running():
+        with self._threads():
             self._remake()
             for call in self._step:
                 call()
@@ -326,7 +331,7 @@ class ArrayEngine:
         """A step: the seconds of each launch."""
         self._feed(feeds)
         found = []
-        with self._pool.running():
+        with self._threads():
             self._remake()
             for call in self._step:
                 start = time.perf_counter()

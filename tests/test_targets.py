@@ -68,7 +68,7 @@ def test_the_interpreter_is_announced() -> None:
     ("target", "device", "told"),
     [
         ("numpy", "cuda", "the target numpy does not run on cuda; use --device cpu, or --target triton"),
-        ("c", "auto", "is not in this version of netc"),
+        ("c", "cuda", "the target c does not run on cuda; use --device cpu, or --target triton"),
         ("tritn", "auto", "did you mean `triton`"),
         ("cuda", "auto", "`cuda` is a device, not a target: use --device cuda"),
         ("auto", "tpu", "there is no device `tpu`; there are cpu, cuda and auto"),

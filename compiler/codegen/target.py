@@ -78,6 +78,14 @@ TARGETS: dict[str, Target] = {
             threads=True,
         ),
         Target(
+            "c",
+            emitter="netc.compiler.codegen.c:emit_c",
+            engine="netc.runtime.c.engine:CEngine",
+            ways=(Way("cpu", "C, by the machine's compiler", arch="cpu"),),
+            remedy="netc.runtime.c.compiling:remedy",
+            threads=True,
+        ),
+        Target(
             "triton",
             emitter="netc.compiler.codegen.triton:emit_triton",
             engine="netc.runtime.triton.run.opening:open_engine",
@@ -94,7 +102,6 @@ TARGETS: dict[str, Target] = {
         ),
     )
 }
-LATER = ("c",)  # names of targets that are spoken of, and not here
 
 
 def imported(place: str) -> Callable[..., Any]:

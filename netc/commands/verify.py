@@ -65,7 +65,7 @@ def command(
     if arch:
         from ..runtime.triton.compile.architectures import limits
 
-        if not request.choice.way.arch:
+        if not (request.choice.way.arch and request.choice.row.archs):
             raise UserError("--arch is for Triton's interpreter: --target triton --device cpu")
         arch = limits(arch).name
     ready(request)

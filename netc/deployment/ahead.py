@@ -21,12 +21,12 @@ import numpy.typing as npt
 from .. import __version__
 from ..compiler.program import Launch, Program, StateInfo, TensorType
 from ..grammar.source import UserError
+from ..runtime.addresses import ARENA, Layout, strides_of
+from ..runtime.stored import packed, size_of
 from ..runtime.triton.compile.ahead import Binary, Job, job_of
 from ..runtime.triton.compile.architectures import Architecture, architectures
 from ..runtime.triton.compile.compiling import compile_jobs
 from ..runtime.triton.compile.version import triton_version
-from ..runtime.triton.run.launch import ARENA, Layout, strides_of
-from ..runtime.triton.run.storage import packed, size_of
 from .deployed import FORMAT, module_name, write_folder, write_manifest
 from .exporting import PixelScaling, Told, needs_triton, pixels_of
 

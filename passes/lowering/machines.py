@@ -60,6 +60,8 @@ DEVICES = {
         ),
         Device("cuda:100", 148, 32, 65536, 227 * KIB, 228 * KIB, 7.7e12, 12e12, 75e12, 1.1e15, 2.2e15, sums=64),
         Device("hip:gfx942", 304, 64, 131072, 64 * KIB, 64 * KIB, 5.3e12, 14e12, 80e12, 650e12, 1.3e15, 4e-6, sums=32),
+        # A core for generated C: sums are never taken in parts. Its rates are assumed.
+        Device("cpu", 1, 32, 1 << 30, 1 << 40, 1 << 40, 2e10, 1e11, 1e11, 1e11, 1e11, 1e-6, large=True),
         # Triton's interpreter runs programs one after the other, a turn of a loop in milliseconds whatever its size.
         Device("interpreter", 1, 32, 1 << 30, 1 << 40, 1 << 40, 1e9, 1e9, 1e9, 1e9, 1e9, 1e-3, large=True),
     )

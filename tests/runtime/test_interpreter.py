@@ -20,9 +20,9 @@ from support.interpreted import engine_on, interpreter, run_interpreted, state_o
 
 pytest.importorskip("triton")
 
+from netc.runtime.stored import packed, unpacked
 from netc.runtime.triton.interpreter.process import Interpreter, InterpreterError
 from netc.runtime.triton.run.engine import WrongWrite
-from netc.runtime.triton.run.storage import packed, unpacked
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from netc.compiler.program import Program
-from netc.runtime.triton.run.launch import Launcher, Layout, Pointer, functions_of
+from netc.runtime.addresses import Layout
+from netc.runtime.triton.run.launch import Launcher, Pointer, functions_of
 from support.hand_written import copy, scale
 from support.jit_driver import jit_driver, launched
 

@@ -60,7 +60,8 @@ class Driver:
 
 driver.set_active(Driver())
 from support.hand_written import scale
-from netc.runtime.triton.run.launch import Launcher, Layout, functions_of
+from netc.runtime.addresses import Layout
+from netc.runtime.triton.run.launch import Launcher, functions_of
 from netc.runtime.triton.compile.warming import compile_together
 program = scale()
 layout, functions = Layout(program), functions_of(program.source)

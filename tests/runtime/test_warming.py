@@ -10,10 +10,11 @@ import pytest
 
 from netc.compiler.program import Program
 from netc.driver import compilation
+from netc.runtime.addresses import Layout
 from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.bench import DeviceBench, SharingCuda
 from netc.runtime.triton.compile.warming import compile_together
-from netc.runtime.triton.run.launch import Launcher, Layout, functions_of
+from netc.runtime.triton.run.launch import Launcher, functions_of
 from support.jit_driver import Driver, jit_driver
 
 pytest.importorskip("triton")

@@ -27,7 +27,7 @@ from netc.compiler.types import TensorType
 from netc.passes import manager
 from netc.passes.pipeline import LOWER
 from netc.passes.unit import Unit
-from netc.runtime.triton.run.storage import STORED, packed, size_of, unpacked
+from netc.runtime.stored import STORED, packed, size_of, unpacked
 from netc.verify.budget import analyse
 from netc.verify.compare import Compared, compare
 from support.interpreted import run_interpreted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -60,9 +60,17 @@ def run(graph: Graph, feeds: Mapping[str, Array], *, fused: bool = True) -> tupl
 
 
 def assert_like_oracle(
-    graph: Graph, *, fused: bool = True, tolerance: float | None = None, feeds: Mapping[str, Array] | None = None
+    graph: Graph,
+    *,
+    fused: bool = True,
+    tolerance: float | None = None,
+    feeds: Mapping[str, Array] | None = None,
+    run: Callable[..., tuple[Arrays, Arrays]] = run,
 ) -> None:
-    """A step through the target gives what the oracle gives: NaN and infinities where it has them."""
+    """A step through the target gives what the oracle gives: NaN and infinities where it has them.
+
+    run: how a target runs a graph, `run` of this module for Triton.
+    """
     feeds = made_up(graph) if feeds is None else feeds
     with np.errstate(all="ignore"):
         wanted, updates = evaluate(graph, feeds)

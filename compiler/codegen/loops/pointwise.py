@@ -135,6 +135,23 @@ def _value(body: Body, node: Node, values: Sequence[Value]) -> Value:
     return values[0]
 
 
+def roots(exponent: float, x: str, root: str, one: str) -> tuple[str, int] | None:
+    """x to a power that is a multiple of 1/4 up to 4 or above -4, and how tightly that binds; None for other powers.
+
+    It is a product of x and of its square roots. root: how that of {0} is written. one: the number 1.
+    """
+    count = abs(exponent) * 4
+    if not count.is_integer() or not 0 < count <= 16:
+        return None
+    whole, rest = divmod(int(count), 4)
+    half = root.format(x)
+    factors = [x] * whole + [half] * (rest // 2) + [root.format(half)] * (rest % 2)
+    text, tight = " * ".join(factors), PRODUCT if len(factors) > 1 else ATOM
+    if exponent > 0:
+        return text, tight
+    return f"{one} / {text if tight == ATOM else f'({text})'}", PRODUCT
+
+
 COMMON: dict[str, Spelling] = {
     "add": operator("+", SUM, logical="|"),
     "mul": operator("*", PRODUCT, logical="&"),

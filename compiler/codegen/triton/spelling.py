@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ...graph import Node
 from ...ops.source import splat
-from ..loops.place import ATOM, PRODUCT, Value
-from ..loops.pointwise import COMMON, Spelling, call, ready
+from ..loops.place import PRODUCT, Value
+from ..loops.pointwise import COMMON, Spelling, call, ready, roots
 
 if TYPE_CHECKING:
     from ..loops.body import Body
@@ -62,28 +62,10 @@ def _power(body: Body, node: Node, values: Sequence[Value]) -> Value:
     if exponent == 0.0:
         return body.number(1.0, node.dtype)
     x = body.settle(x, "base")
-    factors = quarters(exponent, x.text)
-    if factors is None:
+    found = roots(exponent, x.text, "tl.sqrt({0})", "1.0")
+    if found is None:
         return Value(f"tl.exp2({y.within(PRODUCT)} * tl.log2({x.text}))", x.dtype, axes, level, hint="pow")
-    text = " * ".join(factors)
-    tight = PRODUCT if len(factors) > 1 else ATOM
-    if exponent < 0:
-        text, tight = f"1.0 / {text if tight == ATOM else f'({text})'}", PRODUCT
-    return Value(text, x.dtype, axes, level, tight, hint="pow")
-
-
-def quarters(exponent: float, x: str) -> list[str] | None:
-    """The factors of x to the power |exponent| if that is a multiple of 1/4 up to 4: x itself and square roots."""
-    count = abs(exponent) * 4
-    if not count.is_integer() or count > 16:
-        return None
-    whole, rest = divmod(int(count), 4)
-    factors = [x] * whole
-    if rest & 2:
-        factors.append(f"tl.sqrt({x})")
-    if rest & 1:
-        factors.append(f"tl.sqrt(tl.sqrt({x}))")
-    return factors
+    return Value(found[0], x.dtype, axes, level, found[1], hint="pow")
 
 
 SPELL: dict[str, Spelling] = {

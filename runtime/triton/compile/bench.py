@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ....compiler.program import Program
+from ...addresses import Call, Layout
 from ...state import State
 from ..run.device import Cuda, CudaMemory, CudaProgram
 from ..run.engine import DeviceEngine
-from ..run.launch import Call, Launcher, Layout, functions_of
+from ..run.launch import Launcher, functions_of
 from ..run.state_copy import copy_on
 from .ahead import unit_of
 from .warming import compile_together

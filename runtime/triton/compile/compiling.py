@@ -19,6 +19,7 @@ from queue import Empty, Queue
 
 from ....compiler.program import UserError
 from ...atomic import replace_file
+from ...cache import cache_folder
 from .ahead import Binary, Job, compile_job, packed, unpacked
 
 DIGEST = 32  # bytes of a SHA-256
@@ -153,23 +154,8 @@ def work() -> None:
         sink.flush()
 
 
-def cache_folder() -> Path | None:
-    """Where binaries are kept: in `NETC_CACHE`, or the user's cache folder; None without a home folder."""
-    chosen = os.environ.get("NETC_CACHE")
-    if chosen:
-        return Path(chosen) / "kernels"
-    try:
-        import platformdirs
-    except ImportError:  # an uninstalled checkout: nothing is kept
-        return None
-    try:
-        return Path(platformdirs.user_cache_dir("netc", appauthor=False)) / "kernels"
-    except (RuntimeError, OSError):
-        return None
-
-
 def _file(job: Job) -> Path | None:
-    folder = cache_folder()
+    folder = cache_folder("kernels")
     return folder / job.key[:2] / job.key[2:] if folder is not None else None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..run.storage import packed, unpacked
+from ...stored import packed, unpacked
 
 Array = npt.NDArray[Any]
 

@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 import numpy.typing as npt
 
 from ....compiler.program import UserError
+from ...addresses import Call
 from ...sharing import Turn
 from ..compile.version import REMEDY, unusable_triton
-from ..run.launch import Call
 from .messages import Ended, receive, send
 
 Array = npt.NDArray[Any]

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..run.launch import Address, Call, Launcher, functions_of
+from ...addresses import Address, Call
+from ..run.launch import Launcher, functions_of
 from . import bfloat
 from .messages import Ended, receive, send
 

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ....compiler.program import UserError
+from ...addresses import Call
 from ..compile.version import triton_version, unusable_triton
 from ..compile.warming import compile_together
-from .launch import Call, Launcher, functions_of
+from .launch import Launcher, functions_of
 
 Array = npt.NDArray[Any]
 PINNED = 1 << 20  # bytes up to which what is read often has page-locked memory of its own

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ....compiler.program import Program
+from ...addresses import ARENA, Call, Layout, Result, stored_bytes
 from ...sharing import Turn
 from ...state import State
-from .launch import ARENA, Call, Layout, Result, stored_bytes
+from ...stored import packed, unpacked
 from .state_copy import DeviceCopy, Memory, MemoryDevice
-from .storage import packed, unpacked
 
 Array = npt.NDArray[Any]
 POISON = 0xFF  # as a float of any size NaN, as a whole number -1

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ....compiler.program import TensorType
+from ...addresses import stored_bytes
 from ...state import State
-from .launch import stored_bytes
-from .storage import packed, unpacked
+from ...stored import packed, unpacked
 
 Array = npt.NDArray[Any]
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from netc.compiler.program import Program
-from netc.runtime.triton.run.launch import ARENA, strides_of
-from netc.runtime.triton.run.storage import size_of
+from netc.runtime.addresses import ARENA, strides_of
+from netc.runtime.stored import size_of
 
 Array = npt.NDArray[Any]
 SPACE = 44  # bits of an address within an argument's space

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from netc.runtime.addresses import Address, Call
 from netc.runtime.triton.interpreter.worker import Answer, Worker, call_of, serve
-from netc.runtime.triton.run.launch import Address, Call, Launcher, functions_of
+from netc.runtime.triton.run.launch import Launcher, functions_of
 
 from . import hooks
 from .sanitizer import Sanitizer

@@ -1,4 +1,4 @@
-"""Every primitive through the triton target, in the interpreter, against the oracle: alone and inside a kernel."""
+"""Every primitive through the targets that are loop nests, Triton in its interpreter and C, against the oracle."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from netc.compiler import ops
-from netc.compiler.codegen.triton.spelling import SPELL
+from netc.compiler.codegen.c import spelling as c
+from netc.compiler.codegen.triton import spelling as triton
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.types import FLOATS, NUMPY_DTYPES, TensorType
+from support import c_program, triton_program
 from support.op_samples import SAMPLES, Sample
-from support.triton_program import assert_like_oracle, run
 
 GROUPS = {"kernel", "item", "host"}
 CASES = [
@@ -28,18 +29,25 @@ WHOLE = ("i32", "i64", "u8", "u32")
 Make = Callable[..., Node]
 
 
+@pytest.fixture(params=["triton", pytest.param("c", marks=c_program.needs_compiler)])
+def target(request: pytest.FixtureRequest) -> Any:
+    """How a target runs a graph (`run`), and is compared with the oracle (`assert_like_oracle`)."""
+    return {"triton": triton_program}.get(request.param, c_program)
+
+
 def fed(name: str, dtype: str, *shape: int) -> Node:
     return ops.input_(name=name, shape=shape, dtype=dtype)
 
 
-def test_each_pointwise_primitive_is_spelled() -> None:
-    missing = {name for name, op in ops.OPS.own.items() if op.family == "pointwise"} - set(SPELL)
-    assert not missing, f"compiler/codegen/triton/spelling.py does not spell {', '.join(sorted(missing))}"
+@pytest.mark.parametrize("table", [triton, c], ids=lambda table: table.__name__)
+def test_each_pointwise_primitive_is_spelled(table: Any) -> None:
+    missing = {name for name, op in ops.OPS.own.items() if op.family == "pointwise"} - set(table.SPELL)
+    assert not missing, f"{table.__name__} does not spell {', '.join(sorted(missing))}"
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside"])
 @pytest.mark.parametrize("sample", CASES)
-def test_like_oracle(sample: Sample, inside: bool) -> None:
+def test_like_oracle(target: Any, sample: Sample, inside: bool) -> None:
     nodes = sample.nodes()
     if inside:
         nodes = [ops.add(x, x) if x.type.is_float else x for x in nodes]
@@ -51,11 +59,11 @@ def test_like_oracle(sample: Sample, inside: bool) -> None:
     feeds = sample.feeds()
     feeds |= {name: np.random.default_rng(1).random(node.shape, np.float32) for name, node in graph.params.items()}
     feeds = {name: feeds[name].astype(node.type.numpy_dtype) for name, node in {**graph.inputs, **graph.params}.items()}
-    assert_like_oracle(graph, feeds=feeds, fused=inside)
+    target.assert_like_oracle(graph, feeds=feeds, fused=inside)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16"])
-def test_infinities_and_what_is_no_number(dtype: str) -> None:
+def test_infinities_and_what_is_no_number(target: Any, dtype: str) -> None:
     """All pairs of special numbers, for every op that takes floating-point numbers."""
     a, b = fed("a", dtype, 10, 10), fed("b", dtype, 10, 10)
     outputs: dict[str, Node] = {}
@@ -76,11 +84,11 @@ def test_infinities_and_what_is_no_number(dtype: str) -> None:
     feeds = {name: value.astype(NUMPY_DTYPES[dtype]) for name, value in feeds.items()}
     # -inf has a square root to no other power: C says inf, and the text's square roots say NaN.
     feeds["a"][feeds["a"] == -np.inf] = -3.0
-    assert_like_oracle(Graph(outputs), feeds=feeds)
+    target.assert_like_oracle(Graph(outputs), feeds=feeds)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "bf16", *WHOLE, "bool"])
-def test_reductions_ignore_what_is_no_number(dtype: str) -> None:
+def test_reductions_ignore_what_is_no_number(target: Any, dtype: str) -> None:
     x = fed("x", dtype, 7, 10)
     outputs = {"best": ops.max_reduce(x, axes=(1,)), "which": ops.argmax(x, axes=(1,))}
     rng = np.random.default_rng(0)
@@ -93,11 +101,11 @@ def test_reductions_ignore_what_is_no_number(dtype: str) -> None:
         value = rng.integers(0, 2 if dtype == "bool" else 9, (7, 10))
         value[2] = 0
         outputs["total"] = ops.sum_(ops.cast(x, dtype="i32"), axes=(1,))
-    assert_like_oracle(Graph(outputs), feeds={"x": value.astype(NUMPY_DTYPES[dtype])})
+    target.assert_like_oracle(Graph(outputs), feeds={"x": value.astype(NUMPY_DTYPES[dtype])})
 
 
 @pytest.mark.parametrize("dtype", WHOLE)
-def test_whole_numbers(dtype: str) -> None:
+def test_whole_numbers(target: Any, dtype: str) -> None:
     a, b = fed("a", dtype, 4, 9), fed("b", dtype, 4, 9)
     big = ops.const(value=int(np.iinfo(NUMPY_DTYPES[dtype]).max) - 3, shape=(4, 9), dtype=dtype)
     outputs = {op.name: op(a, b) for op in (ops.add, ops.mul, ops.maximum, ops.minimum, ops.less, ops.equal)}
@@ -106,48 +114,48 @@ def test_whole_numbers(dtype: str) -> None:
     outputs["both"] = ops.where(ops.less(a, b), big, ops.const(value=1, shape=(4, 9), dtype=dtype))
     outputs["number"] = ops.iota(shape=(4, 9), axes=(0, 1), dtype=dtype)
     outputs["negated"] = ops.neg(a)
-    assert_like_oracle(Graph(outputs))
+    target.assert_like_oracle(Graph(outputs))
 
 
-def test_true_and_false() -> None:
+def test_true_and_false(target: Any) -> None:
     a, b = fed("a", "bool", 4, 9), fed("b", "bool", 4, 9)
     outputs = {op.name: op(a, b) for op in (ops.add, ops.mul, ops.maximum, ops.minimum, ops.less, ops.equal)}
     yes, no = (ops.const(value=value, shape=(4, 9), dtype="bool") for value in (True, False))
     outputs |= {"and": ops.where(a, b, no), "or": ops.where(a, yes, b), "other": ops.where(a, no, b), "yes": yes}
     outputs["constants"] = ops.where(a, yes, no)
-    assert_like_oracle(Graph(outputs))
+    target.assert_like_oracle(Graph(outputs))
 
 
-def test_windows_that_see_padding_alone() -> None:
+def test_windows_that_see_padding_alone(target: Any) -> None:
     x, w = fed("x", "f32", 2, 1, 1, 1), fed("w", "f32", 1, 1, 1, 1)
     lies = {"stride": (3, 3), "pad": (1, 1), "dilation": (1, 1), "groups": 1}
     y = ops.conv(x, w, **lies)
     gradient = ops.conv_weight_grad(x, y, kernel=(1, 1), **lies)
-    assert_like_oracle(Graph({"y": y, "dw": gradient}))
+    target.assert_like_oracle(Graph({"y": y, "dw": gradient}))
 
 
 @pytest.mark.parametrize("source", ["f32", "f64", "f16", "bf16", *WHOLE, "bool"])
-def test_casts(source: str) -> None:
+def test_casts(target: Any, source: str) -> None:
     """Between all types; what is rounded to half precision is rounded in registers too."""
     x = fed("x", source, 3, 11)
     outputs: dict[str, Node] = {}
-    for target in NUMPY_DTYPES:
-        y = ops.cast(x, dtype=target)
-        outputs[target] = y
-        if target in FLOATS:
-            outputs[f"{target} and back"] = ops.mul(
+    for dtype in NUMPY_DTYPES:
+        y = ops.cast(x, dtype=dtype)
+        outputs[dtype] = y
+        if dtype in FLOATS:
+            outputs[f"{dtype} and back"] = ops.mul(
                 ops.cast(y, dtype="f64"), ops.iota(shape=(3, 11), axes=(1,), dtype="f64")
             )
-        outputs[f"const {target}"] = ops.cast(ops.const(value=1, shape=(3, 11), dtype=source), dtype=target)
+        outputs[f"const {dtype}"] = ops.cast(ops.const(value=1, shape=(3, 11), dtype=source), dtype=dtype)
     graph = Graph(outputs)
     value = (np.random.default_rng(0).random((3, 11)) * (2 if source == "bool" else 120)).astype(NUMPY_DTYPES[source])
     wanted = evaluate(graph, {"x": value}, wide=False)[0]
-    got, _ = run(graph, {"x": value})
+    got, _ = target.run(graph, {"x": value})
     for name, expected in wanted.items():
         np.testing.assert_allclose(got[name], expected, rtol=0, atol=0, err_msg=name)
 
 
-def test_random_bits_are_those_of_numpy() -> None:
+def test_random_bits_are_those_of_numpy(target: Any) -> None:
     """Streams of any shape, at any place in a block, from large seeds and steps; every bit counts."""
     seed, step = (ops.param(name=name, shape=(), dtype="i64") for name in ("seed", "step"))
     outputs: dict[str, Node] = {}
@@ -162,7 +170,7 @@ def test_random_bits_are_those_of_numpy() -> None:
         "x": np.ones((4, 6), np.float32),
     }
     for fused in (False, True):
-        assert_like_oracle(Graph(outputs), feeds=feeds, fused=fused)
+        target.assert_like_oracle(Graph(outputs), feeds=feeds, fused=fused)
 
 
 def _zero(shape: tuple[int, ...]) -> Node:
