@@ -74,6 +74,12 @@ class Net:
         more = {layer: said.get(layer, frozenset()) | {f"recompute:{last + k}"} for layer, k in regions.items()}
         return replace(self, directives={**said, **more})
 
+    def require_outputs(self) -> None:
+        """UserError for a net that computes nothing in its mode."""
+        if not self.graph.outputs:
+            why = "it has no loss or metric; use --mode test" if self.mode == "train" else "it has no output"
+            raise UserError(f"`{self.name}` computes nothing in {self.mode} mode: {why}, or name a value with --output")
+
     def tensor(self, name: str) -> Node:
         """The tensor of a bound name or a layer; UserError for a name that the net does not have."""
         return find_tensor(self.named, name, self.name)

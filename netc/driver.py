@@ -272,8 +272,7 @@ class Compilation:
         apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
         want = self.request
         precision: Literal["ieee", "tf32"] = "tf32" if want.numbers.tf32 else "ieee"
-        how = Choices(want.fused, apart, self.threads, self.arch, precision, self._measured())
-        return Unit(graph, how)
+        return Unit(graph, Choices(want.fused, apart, self.threads, self.arch, precision, self._measured()))
 
     def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""
@@ -388,8 +387,9 @@ def compilation(file: str | Path | Source, request: Request | None = None, **wan
     Raises SourceErrors, or UserError for a file that cannot be read.
     """
     want = request or Request(**wanted)
-    source = file if isinstance(file, Source) else Path(file)
-    return Compilation(load(source, settings=want.settings, dims=want.dims), want)
+    experiment = load(file if isinstance(file, Source) else Path(file), settings=want.settings, dims=want.dims)
+    made = Compilation(experiment, want)
+    return made if not want.auto or made.net.losses else Compilation(experiment, replace(want, mode="test"))
 
 
 def _block_of(experiment: Experiment, net: str | None) -> TrainSpec | None:

@@ -22,19 +22,21 @@ from .targets import AUTO, Choice, check_threads, choose
 from .tuning_files import TuningFiles
 
 Mode = Literal["train", "test"]
+AnyMode = Literal["train", "test", "auto"]
 
 
 @dataclass(frozen=True)
 class Request:
     """Which program of a file is wanted.
 
-    net: a net of the file; without it that of its last `train` block. dims: values of symbolic dimensions. settings: of
-    the net, or of the `train` block. outputs: the values wanted; without it all losses, metrics and (to test) outputs,
-    or, of a net that is `deployed`, what it calls outputs. gradients: inputs, parameters and any other values whose
-    gradients become outputs `<name>.grad`. update: whether a training step learns; None where the file has a `train`
-    block, else its gradients are all of it. fused: False keeps each op a kernel of its own. device: what runs it.
-    threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
-    runs on. numbers: in which it computes. schedules: the files of measured blocks.
+    auto: the mode is `train` where a loss is wanted, else `compilation` takes `test`. net: of the file; without it
+    that of its last `train` block. dims: values of symbolic dimensions. settings: of the net, or of the `train` block.
+    outputs: the values wanted; without it all losses, metrics and (to test) outputs, or, of a net that is `deployed`,
+    what it calls outputs. gradients: inputs, parameters and any other values whose gradients become outputs
+    `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else its gradients
+    are all of it. fused: False keeps each op a kernel of its own. device: what runs it. threads: how many share the
+    work; 0 is one for each core. arch: the GPU it is written for; without it the one it runs on. numbers: in which it
+    computes. schedules: the files of measured blocks.
 
     max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
@@ -42,6 +44,7 @@ class Request:
     """
 
     mode: Mode = "test"
+    auto: bool = False
     net: str | None = None
     dims: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +105,7 @@ def names(given: str | Sequence[str]) -> tuple[str, ...]:
 
 def request(
     *,
+    mode: AnyMode = "test",
     target: str = AUTO,
     device: str = AUTO,
     precision: str = "f32",
@@ -121,8 +125,8 @@ def request(
 ) -> Request:
     """The request of what a user says, checked: UserError for what does not go together.
 
-    target, device: one of them says the other. ahead: it is compiled for GPUs that need not be here. others: as they
-    stand in `Request`.
+    mode: `auto` is `train` where a loss is wanted, else `test`. target, device: one of them says the other. ahead: it
+    is compiled for GPUs that need not be here. others: as they stand in `Request`.
     """
     choice = choose(target, device)
     check_threads(choice.target, threads)
@@ -131,6 +135,8 @@ def request(
         here = f"the target {choice.target}" if ahead else f"{choice.target} on {choice.device}"
         raise UserError(f"--schedules and --frozen are for kernels on a GPU, not for {here}: use {flags}")
     return Request(
+        mode="train" if mode == "auto" else mode,
+        auto=mode == "auto",
         target=choice.target,
         device=choice.device,
         numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..request import Mode, request
+from ..request import AnyMode, Mode, request
 from .checking import Problem, check
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def test(
 def profile(
     path: str | Path,
     *,
-    mode: Mode = "train",
+    mode: AnyMode = "auto",
     net: str | None = None,
     target: str = "auto",
     device: str = "auto",
@@ -303,6 +303,8 @@ def profile(
     allow_python: bool = False,
 ) -> Report:
     """Compile a net fused and unfused, run both in turns for about so many seconds, and compare.
+
+    mode: `auto` is `train` where a loss is wanted, else `test`.
 
     >>> import netc
     >>> report = netc.profile("examples/user_op.net", dims={"N": 8}, seconds=0.1)

@@ -11,7 +11,7 @@ import click
 
 from ..grammar.source import UserError, suggest
 from ..request import Request
-from .options import MACHINE, NUMBERS, as_json, choice_of_arch, looked_at, nothing_beside, print_json, program
+from .options import MACHINE, NUMBERS, as_json, choice_of_arch, looked_at, nothing_beside, print_json, program, settled
 
 if TYPE_CHECKING:
     from ..compiler.program import Decision
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("explain", short_help="More on an error code, a layer, or on fusion.")
 @click.argument("what", metavar="CODE|NAME|FILE.net")
-@program("outputs", *MACHINE, "threads", *NUMBERS, mode="train")
+@program("outputs", *MACHINE, "threads", *NUMBERS, mode="auto")
 @choice_of_arch
 @click.option("--all", "all_", is_flag=True, help="Fused edges too; else only those that were not. Laws at each place.")
 @click.option("--laws", is_flag=True, help="The laws of arithmetic that were applied, or refused, in place of fusion.")
@@ -40,7 +40,7 @@ def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json
     from ..driver import compilation
     from ..report.ledger import ledger_table
 
-    made = compilation(what, looked_at(request))
+    made = settled(compilation(what, looked_at(request)), request)
     if laws:
         if arch:
             raise UserError("--arch means nothing for --laws: the same laws are applied for every GPU")

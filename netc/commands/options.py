@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -22,8 +22,11 @@ from click.core import ParameterSource
 from ..compiler.codegen.target import TARGETS, that
 from ..grammar.source import UserError
 from ..numbers import GROWTH, PRECISIONS
-from ..request import Mode, Request, request
+from ..request import AnyMode, Request, request
 from ..targets import AUTO, check_device, check_target, devices
+
+if TYPE_CHECKING:
+    from ..driver import Compilation
 
 F = TypeVar("F", bound=Callable[..., Any])
 Value = int | float | bool | str | tuple[Any, ...]
@@ -128,7 +131,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
 MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("schedules", "frozen")
 
 
-def program(*flags: str, mode: Mode | None = None, records: bool = False, ahead: bool = False) -> Callable[[F], F]:
+def program(*flags: str, mode: AnyMode | None = None, records: bool = False, ahead: bool = False) -> Callable[[F], F]:
     """The flags that say which program is wanted; the command gets a `Request` as `request` instead of them.
 
     flags: of `FLAGS`, beside --net, --batch, --dim, --set and --allow-python, which every command has. mode: the
@@ -147,7 +150,10 @@ def program(*flags: str, mode: Mode | None = None, records: bool = False, ahead:
             said["outputs"] = said.get("outputs") or None
             return function(*args, request=request(**said, update=None, ahead=ahead), **kwargs)
 
-        modes = click.option("--mode", type=click.Choice(["train", "test"]), default=mode, show_default=True)
+        choices, said = ["train", "test"], None
+        if mode == "auto":
+            choices, said = [*choices, mode], "auto: train where there is a loss."
+        modes = click.option("--mode", type=click.Choice(choices), default=mode, show_default=True, help=said)
         command: Any = call
         for name, option in reversed(FLAGS.items()):
             command = option(command) if name in names else command
@@ -169,6 +175,15 @@ def looked_at(want: Request) -> Request:
     except NoGpu as error:
         raise error.instead(f"use --target {want.target} alone, which shows kernels for {known}") from None
     return want
+
+
+def settled(made: Compilation, want: Request) -> Compilation:
+    """A program that is looked at; a line says its mode where nobody chose one. UserError where it computes nothing."""
+    made.net.require_outputs()
+    name, mode = made.net.name, made.request.mode
+    if want.auto:
+        tell(f"{mode} mode, since {'a' if mode == 'train' else 'no'} loss of `{name}` is wanted")
+    return made
 
 
 def nothing_beside(what: str, *names: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, settled
 
 
 @click.command("profile", short_help="Time fused against unfused.")
 @net_file
-@program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="train")
+@program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="auto")
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 600), default=4.0, show_default=True, help="Of running in turns."
 )
@@ -32,7 +32,7 @@ def command(
     from ..report.timeline import timeline
 
     ready(request)
-    made = compilation(file, request)
+    made = settled(compilation(file, request), request)
     report = profiled(made, seconds)
     held = timeline(made.alone()) if memory or svg else None
     if svg is not None and held is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program
+from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program, settled
 
 
 def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -26,7 +26,7 @@ def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 @click.option("--stages", "listed", is_flag=True, help="List the stages: what each does, nodes, time.")
 @click.option("--diff", "pair", nargs=2, metavar="A B", shell_complete=_completed, help="What stages A to B changed.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
-@program("outputs", *MACHINE, "threads", *NUMBERS, mode="train")
+@program("outputs", *MACHINE, "threads", *NUMBERS, mode="auto")
 @choice_of_arch
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")
 def command(
@@ -64,7 +64,7 @@ def command(
     from ..driver import compilation
     from ..report.show import difference, picture, stages_table, text
 
-    made = compilation(file, replace(looked_at(request), fused=not unfused))
+    made = settled(compilation(file, replace(looked_at(request), fused=not unfused)), request)
     if listed or pair:
         if stage != "graph" or svg is not None or arch or (listed and pair):
             raise UserError("--stages and --diff are asked for alone, without --stage, --svg, --arch or each other")
@@ -80,8 +80,8 @@ def command(
 
         kernel_table(*compiled_for(made, arch), arch).show()
         return
-    if stage == "gradient" and request.mode == "test":
-        raise UserError("there are no gradients in test mode; use --mode train")
+    if stage == "gradient" and made.request.mode == "test":
+        raise UserError(f"there are no gradients in test mode{'; use --mode train' if not request.auto else ''}")
     if svg is not None:
         from ..runtime.atomic import write_text
 

@@ -12,7 +12,7 @@ from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json,
 
 @click.command("tune", short_help="Measure kernels' blocks on the GPU.")
 @net_file
-@program("outputs", *MACHINE, *NUMBERS, *SCHEDULES, mode="train")
+@program("outputs", *MACHINE, *NUMBERS, *SCHEDULES, mode="auto")
 @click.option(
     "-o",
     "--out",

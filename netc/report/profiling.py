@@ -202,6 +202,7 @@ def made_up_feeds(inputs: Mapping[str, TensorType], seed: int = 0) -> dict[str, 
 
 def profiled(made: Compilation, seconds: float) -> Report:
     """A program fused and unfused, each on a state of its own, compared."""
+    made.net.require_outputs()
     fused, plain, device = made.executables(made.new_state())[0], made.unfused(), made.request.device
     unfused = plain.executables(plain.new_state())[0]
     found = compare(fused, unfused, net=made.net.name, device=device, threads=made.threads, seconds=seconds)

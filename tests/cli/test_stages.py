@@ -225,3 +225,44 @@ def test_mistakes_have_a_message(command: str, tmp_path: Path) -> None:
     assert code == 2
     assert len(err.splitlines()) == 1
     assert run(command, LENET, "--output", "probb")[0] == 2
+
+
+LOSSLESS = """net plain {
+    input x: f32[N, 8]
+    output y = x |> linear(4) |> softmax
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (("show",), "= dot("),
+        (("show", "--stage", "source"), "def bind("),
+        (("explain",), "edges looked at"),
+        (("profile", "--seconds", "0.05"), "plain: test, batch 2"),
+    ],
+)
+def test_a_net_without_a_loss_is_looked_at_as_it_is_tested(
+    command: tuple[str, ...], shown: str, tmp_path: Path
+) -> None:
+    net = tmp_path / "plain.net"
+    net.write_text(LOSSLESS, encoding="utf-8")
+    code, out, err = run(command[0], net, *command[1:])
+    assert code == 0
+    assert shown in out
+    assert "\n0 edges" not in out
+    assert err == "netc: test mode, since no loss of `plain` is wanted\n"
+    code, out, err = run(command[0], net, *command[1:], "--mode", "train")
+    assert (code, out) == (2, "")
+    assert "`plain` computes nothing in train mode" in err
+
+
+def test_the_mode_that_was_taken_is_said() -> None:
+    _, out, err = run("show", LENET, "--stage", "kernels", "--batch", "2")
+    assert "lenet (train)" in out
+    assert err == "netc: train mode, since a loss of `lenet` is wanted\n"
+    _, out, err = run("show", LENET, "--stage", "kernels", "--batch", "2", "--output", "prob")
+    assert "lenet (test)" in out
+    assert "no loss of `lenet` is wanted" in err
+    assert run("show", LENET, "--batch", "2", "--mode", "train")[2] == ""
