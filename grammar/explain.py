@@ -110,7 +110,10 @@ def _after_value(run: Run) -> SourceError | None:
     if run.previous_kind not in VALUE_ENDS or not run.statement:
         return None
     if run.kind == "LSQB" and run.first != "input":
-        return SourceError("E113", "there is no indexing", run.here, "`split(x, at: [1, 3])` takes parts of a tensor")
+        hint = "`split(x, at: [1, 3])` cuts a tensor along axis 1 into parts; `axis: 0` cuts the batch"
+        if str(run.previous) in ("shape", "size"):
+            hint = "nothing asks for a size: in `reshape(x, shape: [0, -1])` 0 keeps one, -1 is what is left"
+        return SourceError("E113", "there is no indexing", run.here, hint)
     if run.kind == "AS":
         return SourceError("E116", "`as` names the call just before it", run.here, "there is no call before this one")
     if run.kind not in OPERATORS or "PIPE" not in run.accepts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
 from ..layers import LAYERS
-from ..schema import synonyms as foreign
+from ..schema import foreign_layers as foreign
 from ..schema.settings import UNKNOWN
 from .module import EVERYTHING, Function, Module
 from .names import Scope
@@ -162,9 +162,8 @@ class Frame:
         if self.knows(word):
             hint = f"there is no layer, op or block `{word}`; {suggest(word, self.callables())}".rstrip("; ")
             return self.report(SourceError("E216", f"`{word}` is a value and cannot be called", callee.span, hint))
-        caffe = [name for name, layer in LAYERS.own.items() if word.lower() in (t.lower() for t in layer.caffe)]
-        hint = f"here it is called {' or '.join(f'`{name}`' for name in caffe)}" if caffe else ""
-        hint = hint or LAYERS.credited(foreign.call(word, LAYERS, self.callables()))
+        caffe = {name: LAYERS.own[name].caffe if name in LAYERS.own else () for name in LAYERS}
+        hint = LAYERS.credited(foreign.call(word, caffe, self.callables()))
         self.report(SourceError("E203", f"there is no layer, op or block `{word}`", callee.span, hint))
         return None
 

@@ -1,16 +1,16 @@
 """What Caffe, PyTorch and Keras call things, beside netc's names: for the hints of messages about unknown names.
 
-Caffe's names of layers stand with the layers (`Layer.caffe`); all others are here. A test holds every name of netc that
-is in these tables against the registries.
+Layers have a table of their own (foreign_layers.py). Tests hold every name of netc that is in these tables against the
+registries, and what is recommended against what the other framework computes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ...grammar.source import suggest
+from .foreign_layers import Meant, near, none, plain
 
 # Settings; one is suggested only where the callee takes it. First Caffe's fields.
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -90,6 +90,15 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 # Settings that are not the same number here.
 OTHERWISE: dict[tuple[str, str], str] = {
+    ("kernel_h", "kernel"): "as [height, width]",
+    ("kernel_w", "kernel"): "as [height, width]",
+    ("stride_h", "stride"): "as [height, width]",
+    ("stride_w", "stride"): "as [height, width]",
+    ("pad_h", "pad"): "as [height, width]",
+    ("pad_w", "pad"): "as [height, width]",
+    ("weight_decay", "decay"): "it multiplies the solver's `weight_decay`",
+    ("kernel_regularizer", "decay"): "it multiplies the solver's `weight_decay`",
+    ("train", "split"): "it is `train` or `test`",
     ("momentum", "moving_average_fraction"): "it is the share that is kept: 0.9 for PyTorch's 0.1",
 }
 
@@ -106,101 +115,75 @@ INSTEAD: dict[str, str] = {
     "trainable": "parameters that stay as they are have `lr: 0`",
     "requires_grad": "parameters that stay as they are have `lr: 0`",
     "keep_prob": "`ratio` is the share that is dropped",
+    "mode": "averages are a layer of their own, `|> avg_pool`",
+    "ceil_mode": "it is `round: ceil`",
+    "count_include_pad": "padding counts, as if it were true",
+    "t_max": "leave it out: it is all of the `steps`",
+    "eta_min": "`floor` is the share of the rate that is left at the end",
     "betas": "they are `momentum` and `momentum2`",
     "nesterov": "it is a solver of its own, `nesterov(lr: 0.1)`",
 }
 
-# What is called in a net, as `plain` writes it, and how it is called here.
-CALLS: dict[str, str] = {
-    "dense": "linear",
-    "fc": "linear",
-    "fullyconnected": "linear",
-    "convtranspose": "deconv",
-    "convolutiontranspose": "deconv",
-    "conv2dtranspose": "deconv",
-    "conv3dtranspose": "deconv",
-    "maxpooling": "max_pool",
-    "avgpooling": "avg_pool",
-    "averagepooling": "avg_pool",
-    "adaptiveavgpool": "avg_pool(global: true)",
-    "adaptivemaxpool": "max_pool(global: true)",
-    "globalavgpool": "avg_pool(global: true)",
-    "globalaveragepooling": "avg_pool(global: true)",
-    "globalmaxpool": "max_pool(global: true)",
-    "globalmaxpooling": "max_pool(global: true)",
-    "batchnormalization": "batch_norm",
-    "layernorm": "mvn(across_channels: true)",
-    "layernormalization": "mvn(across_channels: true)",
-    "instancenorm": "mvn",
-    "localresponsenorm": "lrn",
-    "embedding": "embed",
-    "leakyrelu": "relu(negative_slope: 0.01)",
-    "silu": "swish",
-    "hardtanh": "clip(min: -1, max: 1)",
-    "relu6": "clip(min: 0, max: 6)",
-    "cat": "concat",
-    "concatenate": "concat",
-    "unfold": "im2col",
-    "view": "reshape",
-    "crossentropy": "softmax_loss",
-    "crossentropyloss": "softmax_loss",
-    "softmaxcrossentropy": "softmax_loss",
-    "categoricalcrossentropy": "softmax_loss",
-    "sparsecategoricalcrossentropy": "softmax_loss",
-    "nllloss": "multinomial_loss",
-    "bceloss": "sigmoid_loss",
-    "bcewithlogitsloss": "sigmoid_loss",
-    "binarycrossentropy": "sigmoid_loss",
-    "binarycrossentropywithlogits": "sigmoid_loss",
-    "mse": "euclidean_loss",
-    "mseloss": "euclidean_loss",
-    "meansquarederror": "euclidean_loss",
-    "l2loss": "euclidean_loss",
-    "multimarginloss": "hinge_loss",
-}
-
-# Of these the operand may be another than the user expects.
-OPERANDS: dict[str, str] = {
-    "softmax_loss": "of scores, before any softmax",
-    "sigmoid_loss": "of scores, before any sigmoid",
-    "multinomial_loss": "of probabilities",
-    "euclidean_loss": "half the sum of squares, for each item",
-}
-
-# Solvers, schedules, fillers and sources, as `plain` writes them.
-USES: dict[str, tuple[str, ...]] = {
-    "momentum": ("sgd",),
-    "constant": ("fixed",),
-    "constantlr": ("fixed",),
-    "steplr": ("step",),
-    "steppolicy": ("step",),
-    "multisteplr": ("multistep",),
-    "piecewiseconstant": ("multistep",),
-    "exponential": ("exp",),
-    "exponentiallr": ("exp",),
-    "exponentialdecay": ("exp",),
-    "inversetimedecay": ("inv",),
-    "polynomial": ("poly",),
-    "polynomiallr": ("poly",),
-    "polynomialdecay": ("poly",),
-    "cosineannealing": ("cosine",),
-    "cosineannealinglr": ("cosine",),
-    "cosinedecay": ("cosine",),
-    "glorot": ("xavier",),
-    "glorotuniform": ("xavier",),
-    "xavieruniform": ("xavier",),
-    "he": ("msra",),
-    "henormal": ("msra",),
-    "kaiming": ("msra",),
-    "kaimingnormal": ("msra",),
-    "normal": ("gaussian",),
-    "randomnormal": ("gaussian",),
-    "randomuniform": ("uniform",),
-    "zeros": ("constant",),
-    "ones": ("constant",),
-    "imagefolder": ("images",),
-    "imagedata": ("image_list",),
-    "hdf5data": ("hdf5",),
+# Solvers, schedules, fillers and sources, as `plain` writes them; the first that is of the table asked about.
+_XAVIER = Meant("xavier(variance: average)")
+_HE = Meant("msra")
+_TRUNCATED = none("`gaussian` is not cut off")
+_ALL_STEPS = "over all `steps`"
+USES: dict[str, tuple[Meant, ...]] = {
+    "momentum": (Meant("sgd(momentum: 0.9)"),),
+    "nadam": (none(),),
+    "radam": (none(),),
+    "adamax": (none(),),
+    "sparseadam": (none(),),
+    "adafactor": (none(),),
+    "lbfgs": (none(),),
+    "asgd": (none(),),
+    "rprop": (none(),),
+    "constant": (Meant("fixed"),),
+    "constantlr": (none("`fixed` keeps the rate from the first step on; `warmup:` lowers it before"),),
+    "linearlr": (Meant("fixed(warmup: 5, warmup_from: 0.3333333333333333)"),),
+    "steplr": (Meant("step"),),
+    "steppolicy": (Meant("step"),),
+    "multisteplr": (Meant("multistep"),),
+    "piecewiseconstant": (near("multistep", "at each of its steps the rate is multiplied by the same `gamma`"),),
+    "exponential": (Meant("exp", "whose `gamma` is of one step"),),
+    "exponentiallr": (Meant("exp", "whose `gamma` is of one step"),),
+    "exponentialdecay": (Meant("exp", "whose `gamma` is decay_rate ** (1 / decay_steps)"),),
+    "inversetimedecay": (Meant("inv(power: 1)", "whose `gamma` is decay_rate / decay_steps"),),
+    "polynomial": (Meant("poly", _ALL_STEPS),),
+    "polynomiallr": (Meant("poly", _ALL_STEPS),),
+    "polynomialdecay": (near("poly", "it ends at 0, after all `steps`"),),
+    "cosineannealing": (Meant("cosine", f"{_ALL_STEPS}, down to the share `floor`"),),
+    "cosineannealinglr": (Meant("cosine", f"{_ALL_STEPS}, down to the share `floor`"),),
+    "cosinedecay": (Meant("cosine", f"{_ALL_STEPS}, down to the share `floor`"),),
+    "cosineannealingwarmrestarts": (none("`cosine` goes down once, over all `steps`"),),
+    "cycliclr": (none(),),
+    "lambdalr": (none(),),
+    "multiplicativelr": (none("`exp` multiplies by the same `gamma` at each step"),),
+    "glorot": (_XAVIER,),
+    "glorotuniform": (_XAVIER,),
+    "xavieruniform": (_XAVIER,),
+    "lecununiform": (Meant("xavier"),),
+    "glorotnormal": (none("`xavier` is uniform"),),
+    "xaviernormal": (none("`xavier` is uniform"),),
+    "kaiminguniform": (none("`msra` is normal"),),
+    "heuniform": (none("`msra` is normal"),),
+    "lecunnormal": (none("`xavier` is uniform"),),
+    "he": (_HE,),
+    "kaiming": (_HE,),
+    "kaimingnormal": (_HE,),
+    "henormal": (near("msra", "it is not cut off at two deviations"),),
+    "truncnormal": (_TRUNCATED,),
+    "truncatednormal": (_TRUNCATED,),
+    "normal": (Meant("gaussian"),),
+    "randomnormal": (Meant("gaussian(std: 0.05)"),),
+    "randomuniform": (Meant("uniform(min: -0.05, max: 0.05)"),),
+    "zeros": (Meant("constant"),),
+    "ones": (Meant("constant(value: 1)"),),
+    "orthogonal": (none(),),
+    "imagefolder": (Meant("images", "whose pixels go from 0 to 255: `scale: 1/255`"),),
+    "imagedata": (Meant("image_list(order: bgr)"),),
+    "hdf5data": (Meant("hdf5"),),
 }
 
 # Element types.
@@ -252,11 +235,24 @@ KEYS: dict[str, Key] = {
     "scheduler": Key("schedule"),
     "lr_scheduler": Key("schedule"),
     "gamma": Key("schedule", "it is a setting of it: `schedule: exp(gamma: 0.99)`"),
+    "power": Key("schedule", "it is a setting of it: `schedule: poly(power: 0.9)`"),
+    "stepsize": Key("schedule", "it is a setting of it: `schedule: step(gamma: 0.1, every: 1000)`"),
+    "stepvalue": Key("schedule", "it is a setting of it: `schedule: multistep(gamma: 0.1, at: [1000, 2000])`"),
+    "momentum2": Key("solver", "it is a setting of it: `solver: adam(momentum2: 0.999)`"),
+    "rms_decay": Key("solver", "it is a setting of it: `solver: rmsprop(lr: 0.01, rms_decay: 0.99)`"),
+    "delta": Key("solver", "it is a setting of it: `solver: adam(delta: 1e-8)`"),
+    "regularization_type": Key("solver", "it is a setting of it: `solver: sgd(lr: 0.01, decay: l1)`"),
+    "test_iter": Key("test", "how many batches is a setting of the data: `mnist(batches: 100)`"),
+    "average_loss": Key("display", "losses are averaged over so many steps"),
+    "net": Key("", "the net stands after the word train"),
+    "train_net": Key("", "the net stands after the word train"),
+    "test_net": Key("", "the same net is tested"),
+    "device_id": Key("", "it is a flag: netc train --device"),
     "iter_size": Key("accumulate"),
     "gradient_accumulation": Key("accumulate"),
     "gradient_accumulation_steps": Key("accumulate"),
     "clip_gradients": Key("clip"),
-    "clipnorm": Key("clip"),
+    "clipnorm": Key("clip", "it is of all gradients together"),
     "max_grad_norm": Key("clip"),
     "random_seed": Key("seed"),
     "data": Key("from"),
@@ -273,19 +269,6 @@ KEYS: dict[str, Key] = {
 }
 
 
-def plain(word: str) -> str:
-    """A name without what frameworks differ in: `MaxPool2d`, `max_pool` and `maxpool` are one."""
-    return re.sub(r"([123]d|layer)$", "", word.lower().replace("_", ""))
-
-
-def call(word: str, layers: Iterable[str], known: Iterable[str]) -> str:
-    """A hint for the name of a layer, op or block that there is not. known: what can be called, layers included."""
-    name = plain(word)
-    meant = CALLS.get(name) or next((layer for layer in layers if plain(layer) == name), "")
-    more = f", {OPERANDS[meant]}" if meant in OPERANDS else ""
-    return f"here it is called `{meant}`{more}" if meant else suggest(word, known)
-
-
 def then(hint: str, names: str) -> str:
     """A hint and after it the list of names that are known."""
     return f"{hint}{'' if hint.endswith('?') else ';'} {names}" if hint else names
@@ -294,9 +277,11 @@ def then(hint: str, names: str) -> str:
 def use(word: str, known: Iterable[str]) -> str:
     """A hint for the name of a solver, schedule, filler or source that there is not."""
     names = list(known)
+    meant = [one for one in USES.get(plain(word), ()) if not one.code or one.code.partition("(")[0] in names]
     same = [name for name in names if plain(name) == plain(word)]
-    meant = [name for name in (*USES.get(plain(word), ()), *same) if name in names]
-    return f"did you mean `{meant[0]}`?" if meant else suggest(word, names)
+    if meant:
+        return meant[0].hint()
+    return f"did you mean `{same[0]}`?" if same else suggest(word, names)
 
 
 def type_(word: str, known: Iterable[str]) -> str:
@@ -310,8 +295,11 @@ def setting(word: str, takes: Iterable[str]) -> str:
     names = list(takes)
     meant = [name for name in SETTINGS.get(word, ()) if name in names]
     if not meant:
-        return INSTEAD.get(word) or suggest(word, names)
-    return f"did you mean `{meant[0]}`? {OTHERWISE.get((word, meant[0]), '')}".strip()
+        return INSTEAD.get(word.lower()) or suggest(word, names)
+    more = OTHERWISE.get((word, meant[0]), "")
+    if meant[0] == "lr" and "share" in names and word in ("base_lr", "learning_rate"):
+        more = "in a layer it multiplies the solver's rate"
+    return f"did you mean `{meant[0]}`? {more}".strip()
 
 
 def key(word: str, keys: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from netc.compiler.build.train import KEYS
 from netc.compiler.layers import LAYERS
 from netc.compiler.schema import synonyms as foreign
 from netc.compiler.schema.fillers import FILLERS
+from netc.compiler.schema.foreign_layers import CALLS, plain
 from netc.compiler.schema.schema import public, signature_of
 from netc.compiler.schema.solvers import SCHEDULES, SOLVERS
 from netc.compiler.schema.sources import SOURCES
@@ -66,22 +67,18 @@ def test_settings_are_settings(word: str) -> None:
     assert foreign.SETTINGS[word][0] in ALL_SETTINGS
 
 
-@pytest.mark.parametrize("word", foreign.CALLS)
+@pytest.mark.parametrize("word", CALLS)
 def test_calls_are_layers(word: str) -> None:
-    assert word == foreign.plain(word), "as `plain` writes it, or it is never found"
-    code = foreign.CALLS[word]
-    assert code in LAYERS or exists(code)
-    assert word not in map(foreign.plain, LAYERS), "the layer itself is found before"
-
-
-def test_remarks_are_of_layers_that_are_suggested() -> None:
-    assert set(foreign.OPERANDS) <= set(foreign.CALLS.values()) & set(LAYERS)
+    assert word == word.lower().replace("_", ""), "as it is looked for, or it is never found"
+    meant = CALLS[word]
+    assert not meant.code or meant.code in LAYERS or exists(meant.code)
 
 
 @pytest.mark.parametrize("word", foreign.USES)
 def test_uses_are_in_a_table(word: str) -> None:
-    assert word == foreign.plain(word)
-    assert set(foreign.USES[word]) <= {*SOLVERS, *SCHEDULES, *FILLERS, *SOURCES}
+    assert word == plain(word)
+    for meant in foreign.USES[word]:
+        assert not meant.code or meant.code in CALLABLE or exists(meant.code)
 
 
 @pytest.mark.parametrize("word", foreign.TYPES)
@@ -117,4 +114,5 @@ def test_a_solver_of_another_spelling_is_no_other_solver() -> None:
 def test_spelling_does_not_matter(word: str) -> None:
     with pytest.raises(SourceErrors) as caught:
         load(file_of(f"output y = image |> {word}(2)"))
-    assert [error.hint for error in caught.value.errors] == ["here it is called `max_pool`"]
+    hint = "here it is called `max_pool(round: floor)`, sizes are rounded up unless so"
+    assert [error.hint for error in caught.value.errors] == [hint]
