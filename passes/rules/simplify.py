@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from ...compiler.graph import Graph
 from .algebra import ALGEBRA
+from .exponentials import EXPONENTIALS
 from .fold import CONSTANTS
 from .movement import MOVEMENT
 from .rewrite import Ledger, Rule, merge_equal, rewrite
 
-RULES = (*CONSTANTS, *ALGEBRA, *MOVEMENT)
+RULES = (*CONSTANTS, *EXPONENTIALS, *ALGEBRA, *MOVEMENT)
 
 # Two are common, three rare; a bound in case laws feed each other for long.
 MAX_ROUNDS = 8

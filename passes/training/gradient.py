@@ -13,6 +13,7 @@ from ...compiler.graph import Graph, GraphError, Node, at
 from ...compiler.net import OBJECTIVE
 from ...compiler.types import TupleType
 from ..manager import Pass
+from ..rules.exponentials import EXPONENTIALS
 from ..rules.rewrite import Ledger, Match, Rule, of, rewrite, var
 from .checkpoint import Checkpoints
 
@@ -37,18 +38,29 @@ def gradient(
     graph does not read, and for an op between it and the objective that has no derivative here (`kernel`, `host`).
     """
 
-    def run(graph: Graph) -> Graph:
+    def run(graph: Graph, ledger: Ledger | None = None) -> Graph:
         """Add the gradients, and erase `surrogate`, which means nothing after."""
         named = {**(values or {}), **graph.params, **graph.inputs}
         missing = [name for name in wrt if name not in named]
         if missing:
             raise GraphError(f"no gradient by {', '.join(missing)}: the graph does not read it")
-        asked = [named[name] for name in wrt]
+        graph, asked = restated(graph, [named[name] for name in wrt], ledger)
         found = cotangents(graph, graph.outputs[objective], asked, scale(graph) if scale else None, regions or {})
         grads = {name + GRADIENT: found[node] for name, node in zip(wrt, asked, strict=True)}
         return erase_surrogate(graph.with_roots({**graph.outputs, **grads}))
 
     return run
+
+
+def restated(graph: Graph, nodes: Sequence[Node], ledger: Ledger | None = None) -> tuple[Graph, list[Node]]:
+    """The graph, and nodes of it, after the laws against overflow: later they no longer help the gradient."""
+    ledger = ledger if ledger is not None else Ledger()
+    kept = {f".{i}": node for i, node in enumerate(nodes)}
+    found = rewrite(graph.with_roots({**graph.outputs, **kept}), EXPONENTIALS, ledger)
+    if not ledger.fired:
+        return graph, [*nodes]
+    asked = [found.outputs[name] for name in kept]
+    return found.with_roots({name: x for name, x in found.outputs.items() if name not in kept}), asked
 
 
 def cotangents(
