@@ -34,6 +34,10 @@ class Filler(Use):
     """How a parameter gets its first values: `constant uniform gaussian positive_unitball xavier msra bilinear`."""
 
 
+class ColumnTransform(Use):
+    """What happens to one column of data: its name, with `scale`, `mean`, `crop` and `mirror`."""
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """A `data NAME = source(…)`. settings are bound; folder is that of the file, to which paths are relative."""

@@ -17,7 +17,7 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span, suggest
 from ..graph import Node
 from ..packages import Registry
-from ..spec import Filler
+from ..spec import ColumnTransform, Filler
 from . import synonyms as foreign
 from .settings import ANY, UNKNOWN, FillerKind, Kind, Mismatch, describe, kind_of
 
@@ -292,6 +292,8 @@ def read_word(kind: Kind, expr: tree.Expr, reader: Reader) -> tuple[Any] | None:
 
         if expr.callee.name in FILLERS or not (kind.tensor and reader.calls(expr.callee.name)):
             return (read_filler(expr, reader),)
+    if isinstance(expr, tree.Call) and kind.columns:
+        return (read_column(expr, reader),)
     if isinstance(expr, tree.List) and (inner := kind.list_of_words) is not None:
         items = [read_word(inner, item, reader) or (reader.evaluate(item),) for item in expr.items]
         values = [value for (value,) in items]
@@ -302,6 +304,14 @@ def read_word(kind: Kind, expr: tree.Expr, reader: Reader) -> tuple[Any] | None:
         except Mismatch:
             return None
     return None
+
+
+def read_column(expr: tree.Call, reader: Reader) -> Any:
+    """`image(scale: 1/256)` as a ColumnTransform, `UNKNOWN` where it is wrong (and that has been reported)."""
+    from .sources import COLUMN
+
+    bound = bind(expr.callee.name, COLUMN, arguments_of(expr.args), expr.span, reader, positional_settings=False)
+    return ColumnTransform(expr.callee.name, bound.settings(COLUMN)) if bound.ok else UNKNOWN
 
 
 def means_filler(name: str, reader: Knower) -> bool:

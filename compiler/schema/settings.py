@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from ..graph import Node
-from ..spec import Filler
+from ..spec import ColumnTransform, Filler
 from .ranges import Range
 from .sources import Name
 
@@ -83,6 +83,11 @@ class Kind:
     @property
     def filler(self) -> bool:
         """Whether fillers are taken."""
+        return False
+
+    @property
+    def columns(self) -> bool:
+        """Whether names of columns are taken, each with what happens to it."""
         return False
 
     @property
@@ -248,6 +253,21 @@ class FillerKind(Kind):
         return value
 
 
+class ColumnKind(Kind):
+    @property
+    def text(self) -> str:
+        return "a transform such as image(scale: 0.5)"
+
+    @property
+    def columns(self) -> bool:
+        return True
+
+    def convert(self, value: Any) -> Any:
+        if not isinstance(value, ColumnTransform):
+            raise Mismatch
+        return value
+
+
 class ListOf(Kind):
     """A list; one value stands for a list of one. `length` None: any."""
 
@@ -257,16 +277,18 @@ class ListOf(Kind):
 
     @property
     def text(self) -> str:
-        many = self.item.text.removeprefix("a ").replace("number", "numbers").replace("text", "texts")
-        return f"a list of {f'{self.length} ' if self.length else ''}{many.replace('name', 'names')}"
+        many = self.item.text.removeprefix("a ")
+        for one in ("number", "text", "name", "transform"):
+            many = many.replace(one, f"{one}s")
+        return f"a list of {f'{self.length} ' if self.length else ''}{many}"
 
     @property
-    def tensor(self) -> bool:
-        return False
+    def columns(self) -> bool:
+        return self.item.columns
 
     @property
     def list_of_words(self) -> Kind | None:
-        return self.item if self.item.words or isinstance(self.item, BareName) else None
+        return self.item if self.item.words or self.item.columns or isinstance(self.item, BareName) else None
 
     def word(self, name: str) -> tuple[Any] | None:
         found = self.item.word(name)
@@ -328,6 +350,7 @@ SIMPLE: dict[Any, Kind] = {
     Name: BareName(),
     Node: Tensor(),
     Filler: FillerKind(),
+    ColumnTransform: ColumnKind(),
     None: Nothing(),
     type(None): Nothing(),
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..packages import Registry
+from ..spec import ColumnTransform
 from .ranges import AtLeastOne, Count, Part
 
 
@@ -84,6 +85,7 @@ def _pixels(
 
 
 COMMON = _batching, _pixels
+COLUMN = inspect.signature(_pixels)  # what `transforms` gives a column
 
 
 def source_of(
@@ -157,11 +159,13 @@ def idx(*, images: str, labels: str) -> None:
 
 
 @_source(*COMMON)
-def npz(path: str, *, arrays: tuple[Name, ...] = ()) -> None:
+def npz(path: str, *, arrays: tuple[Name, ...] = (), transforms: tuple[ColumnTransform, ...] = ()) -> None:
     """The arrays of a numpy `.npz` file, one record a row; a column has its array's name.
 
     Floats and bytes become f32, other whole numbers i32, booleans stay. `arrays` chooses and orders the columns. Scale,
-    mean, crop and mirror apply to the first column. Pickled objects are refused.
+    mean, crop and mirror are of the first column, where no other could be meant; `transforms: [image(scale: 1/256),
+    depth(crop: 24)]` gives each column its own. Those cropped at random or mirrored are so alike. Pickled objects are
+    refused.
     """
 
 

@@ -84,8 +84,9 @@ def _reader(
         settings["batch"] = batch
     batching = Batching(**_take(settings, Batching))
     pixels = Pixels(**_take(settings, Pixels))
+    own = {one.name: Pixels(**dict(one.settings)) for one in settings.pop("transforms", ())}
     source = OPENERS[spec.source](place, **settings)
-    return Reader(source, batching, pixels, place, mode=mode, seed=seed, only=only)
+    return Reader(source, batching, pixels, place, own=own, mode=mode, seed=seed, only=only)
 
 
 def _take(settings: dict[str, Any], group: type[Batching] | type[Pixels]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Batching:
 class Reader:
     """A source with its settings; `columns` are the types of a batch by the names that the net sees.
 
-    known: the names of all columns, those included that are not wanted.
+    pixels: what happens to the source's images. own: what happens to columns, by the names that the net sees. known:
+    the names of all columns, those included that are not wanted.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Reader:
         pixels: Pixels,
         place: Place,
         *,
+        own: Mapping[str, Pixels] | None = None,
         mode: Mode,
         seed: int,
         only: Collection[str] | None,
@@ -69,18 +71,14 @@ class Reader:
         self._stored = {
             name: column for name, column in zip(names, stored, strict=False) if only is None or name in only
         }
-        if source.image is None and not pixels.plain:
-            raise UserError(
-                f"{place.name}: scale, mean, crop and mirror apply to the first column, `{stored[0]}`, which holds "
-                f"{source.columns[stored[0]].dtype}; put the images first with `arrays: [...]`"
-            )
+        given = self._given(pixels, own or {}, dict(zip(names, stored, strict=False)))
         self._transforms: dict[str, Transform] = {}
         self.columns: dict[str, ColumnType] = {}
         for name, column in self._stored.items():
             kept = source.columns[column]
             shape, dtype = kept.shape, kept.dtype
-            if column == source.image:
-                transform = Transform(source, column, pixels, mode, place)
+            if name in given:
+                transform = Transform(source, column, given[name], mode, place)
                 self._transforms[name] = transform
                 shape, dtype = transform.shape, np.dtype(np.float32)
             self.columns[name] = (batching.batch, *shape), dtype
@@ -89,6 +87,34 @@ class Reader:
                 raise UserError(
                     f"{place.name}: a batch of `{name}` would take {size:,} bytes; choose a smaller `batch`"
                 )
+
+    def _given(self, pixels: Pixels, own: Mapping[str, Pixels], stored: Mapping[str, str]) -> dict[str, Pixels]:
+        """What happens to columns, by the names that the net sees; UserError where that cannot be, or is unclear."""
+        source, columns = self.source, self.source.columns
+        for name in own:
+            if name not in stored:
+                raise UserError(f"{self.name}: `transforms` names `{name}`; the columns are {', '.join(stored)}")
+            if columns[stored[name]].dtype.kind in "ib":
+                kept = columns[stored[name]].dtype
+                raise UserError(f"{self.name}: `{name}` holds {kept}; floats and bytes alone are transformed")
+        given = {name: pixels for name, column in stored.items() if column == source.image} | dict(own)
+        if pixels.plain:
+            return given
+        first = next(iter(stored))
+        if source.image is None:
+            raise UserError(
+                f"{self.name}: scale, mean, crop and mirror apply to the first column, `{first}`, which holds "
+                f"{columns[stored[first]].dtype}; put the images first with `arrays: [...]`"
+            )
+        others = {name: columns[column] for name, column in stored.items() if column != source.image}
+        also = [name for name, kept in others.items() if kept.shape and kept.dtype.kind in "fu"]
+        if own or also:
+            which = " and ".join(f"`{name}`" for name in [first, *also])
+            raise UserError(
+                f"{self.name}: scale, mean, crop and mirror are of {which}, or of which? "
+                f"say it of each column: `transforms: [{first}(scale: 0.5)]`"
+            )
+        return given
 
     def buffers(self) -> dict[str, Array]:
         """New arrays for a batch."""

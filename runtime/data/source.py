@@ -49,7 +49,7 @@ class Place:
 
 
 class Source(ABC):
-    """Records of named columns; `image` is the column that scale, mean, crop and mirror apply to, if there is one.
+    """Records of named columns; `image` is the column that scale, mean, crop and mirror of a source apply to, if any.
 
     In a source that is `uneven` the images differ in size: the column's shape is that of the first, and only `record`
     reads the others.

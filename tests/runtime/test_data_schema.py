@@ -27,6 +27,8 @@ def accepted(name: str) -> dict[str, tuple[Any, Any]]:
     for group in (Batching, Pixels):
         for field in fields(group):
             found[field.name] = named, EMPTY if field.default is MISSING else field.default
+    if "transforms" in SOURCES[name].settings:  # taken out before the source is opened, whichever it is
+        found["transforms"] = named, ()
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from netc.compiler.program import UserError
+from netc.compiler.spec import ColumnTransform
 from netc.runtime.data import files, open_data
 from netc.runtime.data.source import Array
 from support.data_files import first, idx_bytes, pixels, spec, stream, write_idx, write_npz
@@ -225,7 +226,9 @@ def test_npz_columns_and_types(tmp_path: Path) -> None:
     }
     np.testing.assert_array_equal(batch["x"], pixels(5, 2, 3) * np.float32(2))
     np.testing.assert_array_equal(batch["tokens"], np.arange(10).reshape(5, 2))
-    chosen = first("npz", tmp_path, path="rows.npz", arrays=("weight", "x"), columns=("y", "x"), batch=2, scale=10.0)
+    tenfold = (ColumnTransform("y", (("scale", 10.0),)),)
+    arrays, columns = ("weight", "x"), ("y", "x")
+    chosen = first("npz", tmp_path, path="rows.npz", arrays=arrays, columns=columns, batch=2, transforms=tenfold)
     np.testing.assert_allclose(chosen["y"], [0, 2.5])
     np.testing.assert_array_equal(chosen["x"], pixels(5, 2, 3)[:2].astype(np.float32))
 

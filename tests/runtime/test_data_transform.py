@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netc.compiler.build import load
 from netc.compiler.program import UserError
+from netc.grammar.source import Source, SourceErrors
+from netc.runtime.data import Stream, open_data
 from netc.runtime.data.order import below, draws, permutation, words
 from netc.runtime.data.source import Array, Mode
 from support.data_files import first, pixels, stream, write_npz
@@ -161,3 +164,74 @@ def test_another_seed_draws_otherwise(folder: Path, mode: Mode) -> None:
     )
     assert sorted(a.tolist()) == sorted(b.tolist())
     assert a.tolist() != b.tolist()
+
+
+COLUMNS = """data rows = npz("maps.npz", batch: 4, columns: [image, depth, kind],
+    transforms: [image(scale: 1/256, mean: [1, 2, 3], crop: [6, 5], mirror: true),
+    depth(scale: 0.5, crop: [6, 5], mirror: true)])
+"""
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    depth = np.arange(12 * 63, dtype=np.float64).reshape(12, 1, 9, 7)
+    write_npz(tmp_path / "maps.npz", a=IMAGES, b=depth, c=np.arange(12))
+    return tmp_path
+
+
+def opened(text: str, folder: Path, mode: Mode = "train") -> Stream:
+    """The data of a file, as its text says."""
+    return open_data(load(Source(str(folder / "n.net"), text)).data["rows"], mode=mode)
+
+
+def test_each_column_has_its_own_transform(maps: Path) -> None:
+    with opened(COLUMNS, maps) as data:
+        columns = data.next().columns
+    stored = np.load(maps / "maps.npz")
+    for row in range(4):
+        mean = np.array([1, 2, 3], F32).reshape(3, 1, 1)
+        image, depth = (IMAGES[row] - mean) * F32(1 / 256), stored["b"][row].astype(F32) * F32(0.5)
+        cuts = [(y, x, step) for y in range(4) for x in range(3) for step in (1, -1)]
+        fits = [
+            [np.array_equal(got[row], whole[:, y : y + 6, x : x + 5][..., ::step]) for y, x, step in cuts]
+            for got, whole in ((columns["image"], image), (columns["depth"], depth))
+        ]
+        assert fits[0] == fits[1], "cropped and mirrored alike"
+        assert sum(fits[0]) == 1
+    assert columns["kind"].dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("scale: 0.5", "scale, mean, crop and mirror are of `a` and `b`, or of which?"),
+        ("scale: 0.5, transforms: [b(scale: 2)]", "say it of each column: `transforms: [a(scale: 0.5)]`"),
+        ("transforms: [d(scale: 2)]", "`transforms` names `d`; the columns are a, b, c"),
+        ("transforms: [c(scale: 2)]", "`c` holds int32; floats and bytes alone are transformed"),
+        ("transforms: [b(crop: 99)]", "crop 99 x 99 is larger than the image"),
+    ],
+)
+def test_transforms_that_cannot_be(settings: str, said: str, maps: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        opened(f'data rows = npz("maps.npz", batch: 4, {settings})', maps)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("transforms: [a(scal: 2)]", "a: `scal` is not a setting"),
+        ("transforms: 3", "takes a list of transforms such as image(scale: 0.5), not 3"),
+        ("transforms: [a(crop: -1)]", "crop"),
+    ],
+)
+def test_transforms_that_are_no_text_of_the_language(settings: str, said: str, maps: Path) -> None:
+    with pytest.raises(SourceErrors) as errors:
+        opened(f'data rows = npz("maps.npz", batch: 4, {settings})', maps)
+    assert said in str(errors.value.errors[0])
+
+
+def test_one_column_alone_is_meant_where_there_is_no_other(maps: Path) -> None:
+    with opened('data rows = npz("maps.npz", batch: 4, arrays: [b, c], scale: 0.5)', maps) as data:
+        columns = data.next().columns
+    assert np.array_equal(columns["b"], np.load(maps / "maps.npz")["b"][:4].astype(F32) * F32(0.5))
