@@ -16,7 +16,8 @@ Rule = Callable[[Use, int, int], float]
 def rate(schedule: Use, base_lr: float, step: int, steps: int) -> float:
     """The rate of step `step`, counted from 0, of `steps`; infinity where it is too large for a number.
 
-    Over the first `warmup` steps it is the schedule's own, times a factor that rises from `warmup_from` to 1 in a line.
+    Over the first `warmup` steps it is the schedule's own, times a factor that rises in a line: `warmup_from` before
+    the first step, 1 at the step that follows them. So no step has the rate 0, in which it would learn nothing.
     """
     try:
         factor = RULES[schedule.name](schedule, step, steps)
@@ -25,7 +26,7 @@ def rate(schedule: Use, base_lr: float, step: int, steps: int) -> float:
     warmup = int(schedule.get("warmup", 0))
     if step < warmup:
         start = float(schedule.get("warmup_from", 0.0))
-        factor *= start + (1.0 - start) * step / warmup
+        factor *= start + (1.0 - start) * (step + 1) / (warmup + 1)
     return base_lr * factor
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
@@ -17,6 +18,7 @@ Array = npt.NDArray[Any]
 SHOWN = 20  # problems listed in one message
 # What each element type of a file is called in a net.
 DTYPES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "I64": "i64", "I32": "i32", "U8": "u8"}
+FLOATS = ("f64", "f32", "f16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[s
         _, _, entry = sources[_plain(name)]
         if entry.shape != tuple(info.type.shape):
             problems.append(f"{name} is {shown_shape(entry.shape)}, the net wants {shown_shape(info.type.shape)}")
-        elif entry.dtype not in DTYPES:
+        elif entry.dtype not in DTYPES or (DTYPES[entry.dtype] in FLOATS) != (info.type.dtype in FLOATS):
             problems.append(f"{name} holds {entry.dtype}, the net wants {info.type.dtype}")
     if problems:
         layers = dict.fromkeys(_layer(wanted[p.split(" ", 1)[0]].name) for p in problems)
@@ -76,15 +78,21 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[s
         anew = ", ".join(map(_quoted, layers))
         raise UserError(f"{names}: {listed(problems, '; ')} (to start such layers anew: fresh: [{anew}])")
     arrays: dict[str, Array] = {}
-    converted = []
+    converted, broken = [], []
     for path in dict.fromkeys(path for path, _, _ in sources.values()):
         names_here = {sources[_plain(name)][1]: name for name in wanted if sources[_plain(name)][0] == path}
         for stored, array in read_tensors(path, names_here).items():
             name = names_here[stored]
             arrays[name] = array
+            with np.errstate(over="ignore"):
+                if not np.isfinite(array.astype(wanted[name].type.numpy_dtype, copy=False)).all():
+                    broken.append(name)
             held = DTYPES[sources[_plain(name)][2].dtype]
             if held != wanted[name].type.dtype:
                 converted.append(f"{name}: {held} to {wanted[name].type.dtype}")
+    if broken:
+        what = f"NaN, infinity, or numbers too large for f32 in {listed(broken)}"
+        raise UserError(f"{', '.join(map(str, paths))}: there is {what}; take weights of an earlier step")
     known = {_plain(info.name) for info in infos}
     unused = dict.fromkeys(printable(_layer(name)) for key, (_, name, _) in sources.items() if key not in known)
     left = dict.fromkeys(_layer(info.name) for info in infos if is_fresh(info, fresh))

@@ -276,7 +276,8 @@ class _Run:
         self.seconds.append(seconds)
         self.log.write("step", step=self.done, loss=loss, rate=now, values=values, seconds=round(seconds, 6))
         self.tested = not self._due_tests()
-        self.progress.step(self._standing(now), due=due or bool(spec.display and self.done % spec.display == 0))
+        due = due or bool(spec.display and (self.done % spec.display == 0 or self.done == spec.steps))
+        self.progress.step(self._standing(now), due=due)
 
     def _standing(self, now: float) -> Standing:
         mean = sum(self.seconds) / len(self.seconds)

@@ -112,16 +112,23 @@ def name_call(frame: Frame, node: tree.Call, has_parameters: bool) -> tuple[str,
     """The whole name of a call's layer, and the key under which its scope holds it."""
     assert frame.net is not None
     assert frame.scope is not None
+    label = label_of(frame, node)
     raw = raw_name(
         node.callee.name,
         has_parameters,
-        label_of(frame, node),
+        label,
         scope=frame.scope,
         base=frame.base,
         alone=frame.alone,
     )
     key = frame.scope.key(raw)
-    return (frame.net.taken.take(join(frame.scope.name, raw)) if raw else frame.scope.name), key
+    wanted = join(frame.scope.name, raw)
+    full = frame.net.taken.take(wanted) if raw else frame.scope.name
+    if label is not None and node.label is not None and full != wanted:
+        message = f"`{label}` is the name of another call; this one is `{full}`"
+        hint = "weights are read by these names: give it another one"
+        frame.report(SourceError("W604", message, node.label.span, hint))
+    return full, key
 
 
 def unknown_layer(frame: Frame, name: str, span: Span, table: Iterable[str], what: str = "layer") -> None:

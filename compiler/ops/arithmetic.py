@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ..graph import OPERATORS, Node
-from ..types import LARGEST, in_range
+from ..types import LARGEST, Dim, in_range
 from . import movement, pointwise
 from .base import TypeRuleError
 from .source import const
@@ -51,7 +51,8 @@ def common_shape(*nodes: Node) -> tuple[int, ...]:
         wide = [n for n in sizes if n != 1]
         if any(n != wide[0] for n in wide):
             raise TypeRuleError(f"{' and '.join(str(x.type) for x in nodes)} do not broadcast together")
-        shape.append(wide[0] if wide else 1)
+        # Where all are 1, a batch of one record still has its name.
+        shape.append(wide[0] if wide else next((n for n in sizes if isinstance(n, Dim)), 1))
     return tuple(shape)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node
-from ..types import FLOATS, NUMPY_DTYPES, TensorType
+from ..types import FLOATS, NUMPY_DTYPES, Dim, TensorType
 from .base import Array, Op, Policy, Spelled, Vjp, check, register
 from .rounding import (
     DIVISION,
@@ -31,6 +31,8 @@ from .source import const, splat
 
 def same(*types: TensorType) -> TensorType:
     check(all(t == types[0] for t in types), lambda: f"operands differ: {', '.join(map(str, types))}")
+    if 1 in types[0].shape:  # which may be a batch of one record, whose name one of them has
+        return next((t for t in types if any(isinstance(n, Dim) for n in t.shape)), types[0])
     return types[0]
 
 

@@ -131,7 +131,8 @@ def adamw(
 
 
 # A schedule gives the rate of step i, counted from 0, out of `steps`; b is the solver's lr. All of them warm up: over
-# the first `warmup` steps the rate rises in a straight line from `warmup_from` times what the schedule says to its all.
+# the first `warmup` steps the rate rises in a straight line, from `warmup_from` times what the schedule says before the
+# first of them to its all after the last.
 
 
 @_schedule

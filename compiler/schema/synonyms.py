@@ -141,7 +141,7 @@ USES: dict[str, tuple[Meant, ...]] = {
     "rprop": (none(),),
     "constant": (Meant("fixed"),),
     "constantlr": (none("`fixed` keeps the rate from the first step on; `warmup:` lowers it before"),),
-    "linearlr": (Meant("fixed(warmup: 5, warmup_from: 0.3333333333333333)"),),
+    "linearlr": (Meant("fixed(warmup: 5, warmup_from: 0.2)"),),
     "steplr": (Meant("step"),),
     "steppolicy": (Meant("step"),),
     "multisteplr": (Meant("multistep"),),

@@ -28,4 +28,14 @@ WARNINGS: dict[str, Code] = {
         the same values without it.
         """,
     ),
+    "W604": Code(
+        "two calls of one name",
+        """
+        `as` gives a call a name that another one has already, so a number follows it: `enc`, `enc.2`. Weight files go
+        by these names.
+
+            h = x |> linear(8) as enc |> linear(8) as enc     # the second is enc.2
+            h = x |> linear(8) as enc |> linear(8) as out
+        """,
+    ),
 }

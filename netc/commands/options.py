@@ -32,6 +32,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 Value = int | float | bool | str | tuple[Any, ...]
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
 def net_file(function: F) -> F:
     """The `.net` file that a command is about."""
     return click.argument("file", type=click.Path(path_type=Path), metavar="FILE.net")(function)
@@ -62,6 +65,17 @@ def arch_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return [f"{before}{comma}{name}" for name in known if name.startswith(last)]
 
 
+def svg_file(said: str) -> Callable[[F], F]:
+    """--svg: a file for a picture, whose name says what it holds."""
+
+    def checked(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() != ".svg":
+            raise UserError(f"--svg writes SVG, and {value.name} is no name for it; call it {value.stem}.svg")
+        return value
+
+    return click.option("--svg", type=_FILE, metavar="OUT.svg", help=said, callback=checked)
+
+
 def choice_of_arch(function: F) -> F:
     """--arch: a GPU that the kernels are compiled for, to see what they use of it."""
     said = "Compile for a GPU, as cuda:90: registers, spills."
@@ -85,7 +99,6 @@ def _named(
     )
 
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
 _COUNT = click.IntRange(min=1)
 # The flags that say which program is wanted, by the name that `request` has for them, in the order of --help.
 FLAGS: dict[str, Callable[[Any], Any]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, settled
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, settled, svg_file
 
 
 @click.command("profile", short_help="Time fused against unfused.")
@@ -18,7 +18,7 @@ from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json,
 )
 @click.option("--top", type=click.IntRange(0), default=15, show_default=True, help="Kernels listed; 0 for all.")
 @click.option("--memory", is_flag=True, help="What lies in memory at each launch, and whose it is.")
-@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A picture of that.")
+@svg_file("A picture of that.")
 @as_json
 def command(
     file: Path, request: Request, seconds: float, top: int, memory: bool, svg: Path | None, json_: bool
@@ -30,13 +30,14 @@ def command(
     from ..driver import compilation
     from ..report.profiling import profiled
     from ..report.timeline import timeline
+    from ..runtime.atomic import write_text
 
     ready(request)
     made = settled(compilation(file, request), request)
     report = profiled(made, seconds)
     held = timeline(made.alone()) if memory or svg else None
     if svg is not None and held is not None:
-        svg.write_text(held.svg(), encoding="utf-8")
+        write_text(svg, held.svg())
     if json_:
         print_json({**report.as_dict(), **({"memory": held.as_dict()} if held is not None else {})})
         return

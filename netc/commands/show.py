@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program, settled
+from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program, settled, svg_file
 
 
 def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -25,7 +25,7 @@ def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 @click.option("--stage", default="graph", show_default=True, metavar="NAME", shell_complete=_completed)
 @click.option("--stages", "listed", is_flag=True, help="List the stages: what each does, nodes, time.")
 @click.option("--diff", "pair", nargs=2, metavar="A B", shell_complete=_completed, help="What stages A to B changed.")
-@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.svg", help="Draw it instead.")
+@svg_file("Draw it instead.")
 @program("outputs", *MACHINE, "threads", *NUMBERS, mode="auto")
 @choice_of_arch
 @click.option("--unfused", is_flag=True, help="Keep each op a kernel of its own.")

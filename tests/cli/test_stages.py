@@ -266,3 +266,12 @@ def test_the_mode_that_was_taken_is_said() -> None:
     assert "lenet (test)" in out
     assert "no loss of `lenet` is wanted" in err
     assert run("show", LENET, "--batch", "2", "--mode", "train")[2] == ""
+
+
+@pytest.mark.parametrize("command", ["show", "profile"])
+def test_a_picture_is_called_what_it_is(command: str, tmp_path: Path) -> None:
+    out = tmp_path / "picture.png"
+    code, _, err = run(command, LENET, "--svg", out)
+    assert code == 2
+    assert "--svg writes SVG, and picture.png is no name for it; call it picture.svg" in err
+    assert not list(tmp_path.iterdir())

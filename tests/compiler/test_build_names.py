@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netc.compiler.build import build, load
-from support.build_texts import built, state_of
+from support.build_texts import built, file_of, state_of
 
 STAGE = "block stage(x, c, k = 5) { return x |> conv(c, k, bias: none) |> max_pool(2) }"
 FC = "block fc(x, out) { return linear(x, out, bias: none) }"
@@ -163,3 +163,18 @@ def test_prototypes(shared: Path) -> None:
         experiment = load(nets / f"{name}.net")
         state = {info.name for info in build(experiment, name, mode="train").state}
         assert set(wanted) <= state
+
+
+def test_a_name_that_two_calls_are_given_is_a_warning() -> None:
+    text = "y = image |> linear(3) as fc |> linear(4) as fc\n    output z = y"
+    (warning,) = [one for one in load(file_of(text)).warnings if one.code == "W604"]
+    assert (warning.code, warning.message) == ("W604", "`fc` is the name of another call; this one is `fc.2`")
+    loop = "y = image\n    for i in 1..3 { y = y |> linear(3) as fc }\n    output z = y"
+    assert not [one for one in load(file_of(loop)).warnings if one.code == "W604"]
+
+
+def test_a_batch_of_one_record_keeps_its_name() -> None:
+    body = "h = image |> conv(4, 3) |> relu |> max_pool(2)\n    y = softmax(linear(h, 3)) * 2 + 1"
+    net = built(body, dims={"N": 1}, outputs=["y", "h"])
+    assert [str(net.graph.outputs[name].type) for name in ("h", "y")] == ["f32[N,4,13,13]", "f32[N,3]"]
+    assert {str(type_)[:6] for row in net.layers for _, type_ in row.tops} == {"f32[N,"}

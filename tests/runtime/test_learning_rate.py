@@ -65,8 +65,13 @@ def test_warm_up_is_a_line_times_the_schedule(name: str) -> None:
     plain = [rate(use(name, **settings), 1.0, step, 20) for step in range(20)]
     warm = [rate(use(name, **settings, warmup=8, warmup_from=0.25), 1.0, step, 20) for step in range(20)]
     factors = np.divide(warm, plain)
-    np.testing.assert_allclose(factors[:9], np.linspace(0.25, 1.0, 9), rtol=1e-12)
+    np.testing.assert_allclose(factors[:9], np.linspace(0.25, 1.0, 10)[1:], rtol=1e-12)
     assert warm[8:] == plain[8:]
+
+
+def test_no_step_of_a_warm_up_has_the_rate_0() -> None:
+    found = [rate(use("fixed", warmup=4), 1.0, step, 20) for step in range(6)]
+    assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
 
 
 def test_a_rate_too_large_for_a_number_is_infinite() -> None:

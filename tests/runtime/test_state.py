@@ -341,3 +341,21 @@ def test_restore_says_what_lacks_or_differs_and_changes_nothing(state: State) ->
 def test_entries_tell_types_and_shapes(tmp_path: Path) -> None:
     found = entries(write(tmp_path))
     assert (found["conv1.weight"].dtype, found["conv1.weight"].shape) == ("F32", (4, 3))
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path: Path) -> None:
+    header = {"conv1.bias": {"dtype": "I32", "shape": [2], "data_offsets": [0, 8]}}
+    path = raw(tmp_path / "i.safetensors", header, b"\x01\0\0\0\x02\0\0\0")
+    with pytest.raises(UserError, match=r"conv1\.bias holds I32, the net wants f32"):
+        State([infos()[1]]).load(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_weights_that_are_no_finite_f32_are_refused(value: float, tmp_path: Path) -> None:
+    header = {"conv1.bias": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}}
+    path = raw(tmp_path / "n.safetensors", header, np.array([1.0, value]).tobytes())
+    state = State([infos()[1]])
+    state["conv1.bias"] = np.array([3.0, 4.0], np.float32)
+    with pytest.raises(UserError, match=r"NaN, infinity, or numbers too large for f32 in conv1\.bias"):
+        state.load(path)
+    np.testing.assert_array_equal(state["conv1.bias"], [3, 4])

@@ -323,3 +323,11 @@ def test_resuming_a_run_without_snapshot_begins_again(tmp_path: Path) -> None:
     assert same(state, run(None, 12)[1])
     assert list(history.steps) == list(range(1, 13))
     assert list(read_log(tmp_path / "log.jsonl").steps) == list(range(1, 13))
+
+
+def test_the_last_loss_is_shown_wherever_the_run_ends() -> None:
+    for display, shown in ((10, [1, 10, 20, 23]), (0, [1])):
+        out = io.StringIO()
+        run(None, 23, display=display, progress=Lines(out))
+        steps = [line.split()[1] for line in out.getvalue().splitlines() if " of 23 " in line]
+        assert steps == [str(step) for step in shown]
