@@ -179,10 +179,11 @@ class Proof:
             if v not in named:
                 self._fail("race", "writes", place, f"{address} again in each turn of {v}")
         told = frozenset(a for v in named for a in self._bounds[v].axes)
-        # A variable of one value that may not pass its end leaves one lane.
+        # A variable of one value that may not pass its end leaves one lane; so does one that takes one value a program.
         single = frozenset(
             a for v in conditions if v.size == 1 and self._bounds[v].inside for a in self._bounds[v].axes
         )
+        single |= {a for bound in self._bounds.values() if bound.spread and bound.spread.block == 1 for a in bound.axes}
         if not axes <= told | single:
             self._fail("race", "writes", place, f"{address} in all lanes along a side of the block")
 
