@@ -124,6 +124,16 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
     """Images in the size of an input, scaled as the file's test data (without any: from 0 to 255)."""
     from ..runtime.data import open_data
 
+    with tempfile.TemporaryDirectory() as folder:
+        spec = image_data(paths, name, type_, experiment, Path(folder) / "images.txt", batch=len(paths))
+        with open_data(spec, mode="test") as stream:
+            return {name: stream.next().columns["image"].copy()}
+
+
+def image_data(
+    paths: Sequence[Path], name: str, type_: TensorType, experiment: Experiment, listed: Path, *, batch: int
+) -> DataSpec:
+    """Images as data for an input, treated as the file's test data. listed: where the list of them is written."""
     shape = tuple(map(int, type_.shape))
     if len(shape) != 4 or shape[1] not in (1, 3):
         raise UserError(f"the input `{name}` is {type_}, no image of one or three channels; give a .npz")
@@ -138,21 +148,17 @@ def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment:
     height, width = size if kept.get("crop") and all(size) else shape[2:]
     if not all(size):
         kept.pop("crop", None)
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "images.txt"
-        lines = "".join(f"{path.resolve()} 0\n" for path in paths)
-        listed.write_text(lines, encoding="utf-8", errors="surrogateescape")  # as image lists are read
-        settings = {
-            "path": str(listed),
-            "height": int(height),
-            "width": int(width),
-            "gray": shape[1] == 1,
-            "batch": len(paths),
-            **kept,
-        }
-        base = like.folder if like else Path()
-        with open_data(DataSpec("images", "image_list", tuple(settings.items()), base), mode="test") as stream:
-            return {name: stream.next().columns["image"].copy()}
+    lines = "".join(f"{path.resolve()} 0\n" for path in paths)
+    listed.write_text(lines, encoding="utf-8", errors="surrogateescape")  # as image lists are read
+    settings = {
+        "path": str(listed),
+        "height": int(height),
+        "width": int(width),
+        "gray": shape[1] == 1,
+        "batch": batch,
+        **kept,
+    }
+    return DataSpec("images", "image_list", tuple(settings.items()), like.folder if like else Path())
 
 
 def run_rows(executable: Executable, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:

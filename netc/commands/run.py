@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
+from ..grammar.source import UserError
 from ..request import Request
 from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, weights_files
 
 
 @click.command("run", short_help="Run a trained net on arrays or images.")
 @net_file
-@click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="INPUT.npz|IMAGE...")
+@click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, metavar="[INPUT.npz|IMAGE...]")
+@click.option("--data", metavar="NAME|FOLDER", help="All records of a data of the file, or all images of a folder.")
 @weights_files
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.npz", help="Write all outputs.")
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.npz|.csv", help="Write all.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes printed for a record.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
 @program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, mode="test", records=True)
@@ -22,6 +24,7 @@ from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json,
 def command(
     file: Path,
     inputs: tuple[Path, ...],
+    data: str | None,
     weights: tuple[Path, ...],
     out: Path | None,
     top: int,
@@ -31,27 +34,40 @@ def command(
 ) -> None:
     """Run a trained net.
 
-    The inputs are one .npz with an array for each input of the net, or image files. Without --output all outputs of the
-    net are computed; --out keeps them, else the best classes of each record are printed.
+    The inputs are one .npz with an array for each input of the net, or image files; with --data all records of a data
+    block of the file, once each and in their order, or all images in a folder and below it. Without --output all
+    outputs of the net are computed, else what is named: outputs, bound values, layers. --out keeps them, a row a
+    record; else the best classes of each record are printed.
     """
-    from ..api.inference import ranked, read_labels, run_files, write_arrays
+    from ..api.features import Features, check_format, extract, write_features
+    from ..api.inference import ranked, read_labels, run_files
 
-    ready(request)
-    found, count = run_files(file, request, inputs, weights)
+    if bool(inputs) == (data is not None):
+        raise UserError("give a .npz or images to run on, or --data with a data of the file or a folder of images")
     if out is not None:
-        write_arrays(out, found)
+        check_format(out)
+    ready(request)
+    if data is not None:
+        made = extract(file, request, data, weights)
+    else:
+        arrays, count = run_files(file, request, inputs, weights)
+        names = map(str, inputs if len(inputs) == count else range(count))
+        made = Features(arrays, list(names))
+    found = made.arrays
+    if out is not None:
+        write_features(out, made)
         click.echo(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")
         return
-    names = read_labels(labels)
+    classes = read_labels(labels)
     if json_:
         print_json({name: array.tolist() for name, array in found.items()})
         return
-    files = [str(path) for path in inputs] if len(inputs) == count else [f"record {i}" for i in range(count)]
+    files = [f"record {name}" if name.isdigit() else name for name in made.records]
     for name, array in found.items():
         if array.ndim != 2 or array.dtype.kind != "f":
             click.echo(f"{name}: {array.dtype}{list(array.shape)}, from {array.min():.4g} to {array.max():.4g}")
             continue
         for label, row in zip(files, array, strict=True):
-            shown = [f"{which} {value:.4f}" for which, value in ranked(row, top, names)]
+            shown = [f"{which} {value:.4f}" for which, value in ranked(row, top, classes)]
             best = ", ".join(shown) if row.size > 1 else f"{row[0]:.4f}"
             click.echo(f"{label}: {name}: {best}")

@@ -1,0 +1,175 @@
+"""Feature extraction: any values of a net, by name, for all records of a data block or all images of a folder.
+
+Records come once each and in their order, cropped in the middle and never mirrored, whatever the block says for
+training; so a row of the result is a record of the data.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..compiler.build import Experiment, load
+from ..compiler.build.nets import checked_sizes
+from ..compiler.spec import ColumnTransform, DataSpec
+from ..compiler.types import TensorType
+from ..driver import Compilation
+from ..grammar.source import UserError, suggest
+from ..request import Request
+from ..runtime.data import open_data
+from ..runtime.data.files import memory_limit
+from ..runtime.data.images import SUFFIXES
+from ..runtime.evaluate import feeds
+from ..runtime.folder import last_weights
+from .inference import BATCH, image_data, write_arrays
+
+Array = npt.NDArray[Any]
+LABEL = "label"
+FORMATS = (".npz", ".csv")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a net gave: arrays by output, a row a record; `label` is the data's, where it has one.
+
+    records: the names of the images of a folder, else the numbers of the records.
+    """
+
+    arrays: Mapping[str, Array]
+    records: Sequence[str]
+
+
+def extract(file: str | Path, want: Request, data: str | Path, weights: Sequence[Path]) -> Features:
+    """The outputs of a net for all records of a data block of its file, or of all images in a folder and below it.
+
+    want.outputs: the values wanted, by the names of outputs, of bound values or of layers; without any what the net
+    calls outputs. weights: without any those of its last run. UserError where an output is not a row a record, or all
+    rows would not fit into memory.
+    """
+    experiment = load(file, settings=want.settings, dims=want.dims)
+    block = experiment.data.get(str(data))
+    if block is None and not Path(data).is_dir():
+        near = suggest(str(data), experiment.data) or f"the data are {', '.join(experiment.data) or 'none'}"
+        raise UserError(f"{experiment.source.path}: there is no data and no folder `{data}`; {near}")
+    has_batch = "N" in checked_sizes(experiment.net(want.net or experiment.default_net()))
+    batch = want.dims.get("N", want.batch or int(block.get("batch") if block is not None else BATCH))
+    dims = {**want.dims, "N": batch} if has_batch else want.dims
+    made = Compilation(experiment, replace(want, dims=dims, batch=None, deployed=True, update=False))
+    inputs = {name: type_ for name, type_ in made.net.inputs.items() if not name.startswith(".")}
+    with ExitStack() as stack:
+        if block is not None:
+            spec, names = in_order(block), None
+        else:
+            listed = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "images.txt"
+            spec, names = _folder(Path(data), inputs, experiment, listed)
+        rows = int(next(iter(inputs.values())).shape[0]) if inputs else batch
+        arrays = _run(made, spec, inputs, rows, weights)
+    count = len(next(iter(arrays.values())))
+    return Features(arrays, names if names is not None else [str(i) for i in range(count)])
+
+
+def in_order(block: DataSpec) -> DataSpec:
+    """A data block whose records come once each, in the order in which they lie."""
+    plain = {"shuffle": False, "batches": 0, "mirror": False}
+    settings: dict[str, Any] = {key: plain.get(key, value) for key, value in block.settings}
+    if "transforms" in settings:
+        still = {one.name: {**dict(one.settings), "mirror": False} for one in settings["transforms"]}
+        settings["transforms"] = tuple(ColumnTransform(name, tuple(kept.items())) for name, kept in still.items())
+    return replace(block, settings=tuple(settings.items()))
+
+
+def _folder(
+    folder: Path, inputs: Mapping[str, TensorType], experiment: Experiment, listed: Path
+) -> tuple[DataSpec, list[str]]:
+    """The images of a folder as data, and their names in it; listed: where their list may be written."""
+    if len(inputs) != 1:
+        raise UserError(f"the net reads {', '.join(inputs) or 'nothing'}: images are for a net with one input")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise UserError(f"{folder}: there is no image in it ({', '.join(sorted(SUFFIXES))})")
+    ((name, type_),) = inputs.items()
+    spec = image_data(found, name, type_, experiment, listed, batch=int(type_.shape[0]))
+    # The column of the list's labels, which are made up, is not called as any input is.
+    columns = (("columns", (name, f".{LABEL}")),)
+    return replace(spec, settings=(*spec.settings, *columns)), [path.relative_to(folder).as_posix() for path in found]
+
+
+def _run(
+    made: Compilation, spec: DataSpec, inputs: Mapping[str, TensorType], rows: int, weights: Sequence[Path]
+) -> dict[str, Array]:
+    """The outputs for all records, and the labels where the data have some that the net does not read."""
+    wanted = {*inputs, LABEL}
+    state = made.new_state()
+    state.load(list(weights) or [last_weights(made.net.name)])
+    executable = made.executables(state)[-1]
+    with open_data(spec, mode="test", data_dir=made.request.data, only=wanted, batch=rows) as stream:
+        for name, type_ in inputs.items():
+            if name not in stream.columns:
+                hint = f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
+                raise UserError(f"{spec.name}: there is no column for the input `{name}`; {hint}")
+            if stream.columns[name][0] != tuple(map(int, type_.shape)):
+                shape = list(stream.columns[name][0])
+                raise UserError(f"{spec.name}: the column `{name}` is {shape}, the input is {type_}")
+        found: dict[str, Array] = {}
+        done = 0
+        for batch in stream.one_pass():
+            outputs = dict(executable.run(feeds(executable, batch.columns)))
+            if LABEL in stream.columns and LABEL not in inputs:
+                outputs.setdefault(LABEL, batch.columns[LABEL])
+            if not found:
+                found = _room(outputs, rows, stream.records)
+            for name, array in outputs.items():
+                found[name][done : done + batch.valid] = array[: batch.valid]
+            done += batch.valid
+    return found
+
+
+def _room(outputs: Mapping[str, Array], rows: int, records: int) -> dict[str, Array]:
+    """Memory for all rows; UserError for an output without rows, or where there is too little."""
+    for name, array in outputs.items():
+        if not array.ndim or len(array) != rows:
+            shape = list(array.shape)
+            raise UserError(f"the output `{name}` is {shape}, not a row a record; name others with --output")
+    size = sum(array.nbytes // rows * records for array in outputs.values())
+    if size > memory_limit():
+        raise UserError(f"{', '.join(outputs)} of {records:,} records would take {size:,} bytes; name fewer outputs")
+    return {name: np.empty((records, *array.shape[1:]), array.dtype) for name, array in outputs.items()}
+
+
+def write_features(path: Path, found: Features) -> None:
+    """Write a `.npz` with an array for each output, or a `.csv` with a line for each record; whole or not at all."""
+    from ..runtime.atomic import write_text
+
+    if path.suffix.lower() == ".npz":
+        write_arrays(path, found.arrays)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["record", *(name for key, array in found.arrays.items() for name in _columns(key, array))])
+    flat = [array.reshape(len(array), -1) for array in found.arrays.values()]
+    for i, record in enumerate(found.records):
+        writer.writerow([record, *(value for array in flat for value in array[i])])
+    write_text(path, text.getvalue())
+
+
+def _columns(name: str, array: Array) -> list[str]:
+    """The columns of an output: its name, or one with the place of each of a record's numbers."""
+    if array.ndim == 1 or math.prod(array.shape[1:]) == 1:
+        return [name]
+    return [f"{name}.{'.'.join(map(str, place))}" for place in np.ndindex(*array.shape[1:])]
+
+
+def check_format(path: Path) -> None:
+    """UserError for a file that is neither."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path}: features are written as .npz or .csv")
