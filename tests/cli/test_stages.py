@@ -197,7 +197,7 @@ def test_profile_tables() -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--target", "c"], "this version"),
+        (["--target", "opencl"], "there is no target `opencl`; there are numpy, c, triton"),
         (
             ["--target", "numpy", "--device", "cuda"],
             "the target numpy does not run on cuda; use --device cpu, or --target triton",
