@@ -127,7 +127,7 @@ def name_call(frame: Frame, node: tree.Call, has_parameters: bool) -> tuple[str,
     if label is not None and node.label is not None and full != wanted:
         message = f"`{label}` is the name of another call; this one is `{full}`"
         hint = "weights are read by these names: give it another one"
-        frame.report(SourceError("W604", message, node.label.span, hint))
+        frame.report(SourceError("W607", message, node.label.span, hint))
     return full, key
 
 

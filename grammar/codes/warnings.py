@@ -28,7 +28,7 @@ WARNINGS: dict[str, Code] = {
         the same values without it.
         """,
     ),
-    "W604": Code(
+    "W607": Code(
         "two calls of one name",
         """
         `as` gives a call a name that another one has already, so a number follows it: `enc`, `enc.2`. Weight files go

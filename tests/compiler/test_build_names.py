@@ -167,10 +167,10 @@ def test_prototypes(shared: Path) -> None:
 
 def test_a_name_that_two_calls_are_given_is_a_warning() -> None:
     text = "y = image |> linear(3) as fc |> linear(4) as fc\n    output z = y"
-    (warning,) = [one for one in load(file_of(text)).warnings if one.code == "W604"]
-    assert (warning.code, warning.message) == ("W604", "`fc` is the name of another call; this one is `fc.2`")
+    (warning,) = [one for one in load(file_of(text)).warnings if one.code == "W607"]
+    assert (warning.code, warning.message) == ("W607", "`fc` is the name of another call; this one is `fc.2`")
     loop = "y = image\n    for i in 1..3 { y = y |> linear(3) as fc }\n    output z = y"
-    assert not [one for one in load(file_of(loop)).warnings if one.code == "W604"]
+    assert not [one for one in load(file_of(loop)).warnings if one.code == "W607"]
 
 
 def test_a_batch_of_one_record_keeps_its_name() -> None:
