@@ -61,9 +61,13 @@ class Name(Node):
 
 @dataclass(frozen=True, slots=True)
 class Path(Node):
-    """`enc.weight`, `layer1.2.conv1.weight`: two parts or more; one after the first may be digits, as loops count."""
+    """`enc.weight`, `layer1.2.conv1.weight`: two parts or more; one after the first may be digits, as loops count.
+
+    permissive: a parameter tied to it may have another shape of as many elements; only Caffe's nets say so.
+    """
 
     parts: tuple[Name, ...]
+    permissive: bool = False
 
     def __str__(self) -> str:
         return ".".join(part.name for part in self.parts)

@@ -6,6 +6,7 @@ round. Codes are stable: a code that is no longer raised is removed, its number 
 
 from __future__ import annotations
 
+from .caffe import CAFFE
 from .entry import Code
 from .files import FILES
 from .limits import LIMITS
@@ -14,6 +15,6 @@ from .shapes import SHAPES
 from .syntax import SYNTAX
 from .warnings import WARNINGS
 
-CODES: dict[str, Code] = {**SYNTAX, **NAMES, **SHAPES, **FILES, **LIMITS, **WARNINGS}
+CODES: dict[str, Code] = {**SYNTAX, **NAMES, **SHAPES, **FILES, **LIMITS, **WARNINGS, **CAFFE}
 
 __all__ = ["CODES", "Code"]

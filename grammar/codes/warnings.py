@@ -28,6 +28,26 @@ WARNINGS: dict[str, Code] = {
         the same values without it.
         """,
     ),
+    "W604": Code(
+        "a field that was passed over",
+        """
+        With `--lenient` a field of a prototxt that Caffe does not have says nothing. The net is computed without it.
+        """,
+    ),
+    "W605": Code(
+        "a layer that nobody here knows",
+        """
+        A layer of a fork of Caffe's, or of a user, that reads no blob brings data. Its tops are inputs, which
+        have to be fed.
+        """,
+    ),
+    "W606": Code(
+        "a shape that lies in the data",
+        """
+        What a data layer of Caffe's brings often has a shape that only its data have. A usual one is assumed, with `C`,
+        `H` and `W` for what is not known: `--dim C=3` says these, `--shape label=1x1x300x400` a whole shape.
+        """,
+    ),
     "W607": Code(
         "two calls of one name",
         """

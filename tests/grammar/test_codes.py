@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from netc.grammar.codes import CODES, files, limits, names, shapes, syntax, warnings
+from netc.grammar.codes import CODES, caffe, files, limits, names, shapes, syntax, warnings
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r'"([EW]\d{3})"')
@@ -39,6 +39,7 @@ def test_codes_stand_in_their_range() -> None:
         "E4": files.FILES,
         "E5": limits.LIMITS,
         "W6": warnings.WARNINGS,
+        "E7": caffe.CAFFE,
     }
     for start, table in ranges.items():
         assert list(table) == sorted(table)
