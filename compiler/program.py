@@ -39,14 +39,15 @@ __all__ = [
 class StateInfo:
     """One tensor of state under its logical name.
 
-    kind: parameter (learned), statistic (running), history (of the solver), counter. It lies in `buffer` (the name of a
+    kind: parameter (learned), statistic (running), history (of the solver), counter, carried (what one pass leaves to
+    the next). It lies in `buffer` (the name of a
     flat buffer shared with others, or its own name) from element `offset` on, row-major. lr and decay are the
     multipliers of a parameter; lr 0 freezes it. place is "file:line" of the layer that owns it.
     """
 
     name: str
     type: TensorType
-    kind: Literal["parameter", "statistic", "history", "counter"] = "parameter"
+    kind: Literal["parameter", "statistic", "history", "counter", "carried"] = "parameter"
     filler: Filler = field(default_factory=lambda: Filler("constant", (("value", 0.0),)))
     lr: float = 1.0
     decay: float = 1.0

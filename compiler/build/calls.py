@@ -100,6 +100,8 @@ def label_of(frame: Frame, node: tree.Call) -> str | None:
     if isinstance(node.label, tree.Name):
         return node.label.name
     text = node.label.value
+    if frame.module.foreign:
+        return text
     if not text.isprintable() or text != text.strip("./ ") or not 0 < len(text) <= MAX_LABEL or " " in text:
         message = f'"{text[:40]}" cannot be the name of a layer'
         hint = "letters, digits and marks, without blanks; it neither begins nor ends with `.` or `/`"

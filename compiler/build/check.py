@@ -17,6 +17,8 @@ from .nets import checked_sizes, plain, run
 from .problems import Problems
 from .state import NetState, Usage
 
+MODES = {"train": True, "test": False}
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -56,9 +58,11 @@ class Trials:
             sizes["N"] = batch
         # A size that is none is `build`'s to refuse.
         sizes.update((key, size) for key, size in self.dims.items() if key in sizes and 1 <= size <= MAX_ELEMENTS)
-        state, _ = run(entry, self.problems, counts, usage, True, sizes, settings)
-        if usage.mode_matters:
-            run(entry, self.problems, counts, usage, False, sizes, settings)
+        title = entry.definition.name.name
+        modes = [training for mode, training in MODES.items() if (title, mode) not in entry.module.refused]
+        state, _ = run(entry, self.problems, counts, usage, modes[0], sizes, settings)
+        if usage.mode_matters and len(modes) > 1:
+            run(entry, self.problems, counts, usage, modes[1], sizes, settings)
         ok = len(self.problems.errors) == before
         if ok:
             for name in usage.unused():

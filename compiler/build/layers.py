@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Collection
 from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span
-from .. import ops
+from .. import expr, ops
 from ..graph import Node, TooManyNodes, at
 from ..host import ABSENT, HostError, HostFunction, Sizes, is_registered
 from ..layers import Layer, building
@@ -41,7 +43,7 @@ class ParameterError(TypeRuleError):
 class Context:
     """What a running layer asks for (`layers.base.LayerContext`): its parameters, statistics and random numbers.
 
-    given: fillers and tied tensors by parameter. twin: the layer whose parameters are shared. lr, decay: multipliers in
+    given: fillers and tied tensors by parameter; `permissive` ones may have another shape. twin: the layer whose parameters are shared. lr, decay: multipliers in
     the order of the layer's parameters.
     """
 
@@ -54,12 +56,15 @@ class Context:
         multipliers: dict[str, tuple[float, ...]],
         twin: LayerEntry | None,
         dtype: str,
+        permissive: Collection[str] = (),
     ) -> None:
         self.training = net.training
         self.net, self.layer, self.entry = net, layer, entry
         self.given, self.multipliers, self.twin, self.dtype = given, multipliers, twin, dtype
+        self.permissive = permissive
         self.made: list[str] = []
         self.updates: dict[str, Node] = {}
+        self.carry_names: dict[str, str] = {}
 
     def _multiplier(self, what: str, name: str) -> float:
         values = self.multipliers.get(what, ())
@@ -72,6 +77,9 @@ class Context:
         self.made.append(name)
         given = self.given.get(name)
         if isinstance(given, Node):
+            self.entry.params[name] = given
+            if name in self.permissive and given.type.count == math.prod(shape):
+                return expr.reshape(given, shape)
             return self._fits(given, shape, name, "the tensor", name)
         if self.twin is not None:
             other = self.twin.params.get(name)
@@ -123,6 +131,27 @@ class Context:
 
     def commit(self, name: str, value: Node) -> None:
         self.updates[f"{self.entry.name}.{name}"] = value
+
+    def carried(self, name: str, shape: tuple[int, ...]) -> Node:
+        # Programs on one state may be of both modes and of several batches: each has a value of its own.
+        sizes = "x".join(map(str, shape))
+        full = f".{self.entry.name}.{name}.{'train' if self.training else 'test'}.{sizes}"
+        zero = Filler("constant", (("value", 0.0),))
+        info = StateInfo(
+            full,
+            TensorType(tuple(int(n) for n in shape), self.dtype),
+            "carried",
+            zero,
+            lr=0.0,
+            decay=0.0,
+            layer=self.entry.name,
+            buffer=full,
+        )
+        self.carry_names[name] = full
+        return self._new(info)
+
+    def carry(self, name: str, value: Node) -> None:
+        self.updates[self.carry_names[name]] = value
 
     def random_bits(self, shape: tuple[int, ...]) -> Node:
         return self.net.random_bits(shape)
@@ -181,7 +210,9 @@ def apply(frame: Frame, node: tree.Call, layer: Layer, arguments: list[Argument]
     tensors = _tensors(bound, signature)
     written = written | _written(frame, node)
     dtype = next((x.dtype for x in tensors if x.type.is_float), "f32")
-    context = Context(net, layer, entry, given, {k: v for k, v in multipliers.items() if v is not None}, twin, dtype)
+    said = {k: v for k, v in multipliers.items() if v is not None}
+    permissive = {k for k, one in own.items() if isinstance(one.expr, tree.Path) and one.expr.permissive}
+    context = Context(net, layer, entry, given, said, twin, dtype, permissive)
     results = _run(frame, layer, context, bound, own, node, tensors, written)
     if results is None:
         entry.broken = True

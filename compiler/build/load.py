@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from ...grammar import tree
 from ...grammar.parse import parse, read_source
 from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError, suggest
+from ..caffe.reading import Reading, tree_of
 from ..layers import LAYERS
 from ..schema import synonyms as foreign
 from ..schema.schema import arguments_of, bind, signature_of
@@ -36,13 +37,17 @@ TABLES = {"consts": "constant", "functions": "op or block", "nets": "net", "data
 
 
 def load(
-    source: Source | Path | str, *, settings: Mapping[str, Any] | None = None, dims: Mapping[str, int] | None = None
+    source: Source | Path | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
+    reading: Reading | None = None,
 ) -> Experiment:
     """The experiment of a file (a path, or a source at hand: then its path says where imports are).
 
     settings: values for the parameters of nets and the numbers of `train` blocks, over what the file says. dims: sizes
-    of symbols to check the nets with, where a net has them. Raises SourceErrors with all errors of the file, UserError
-    for a file that cannot be read or a setting nobody has.
+    of symbols to check the nets with, where a net has them. reading: how texts of Caffe's are read. Raises SourceErrors
+    with all errors of the file, UserError for a file that cannot be read or a setting nobody has.
     """
     if not isinstance(source, Source):
         try:
@@ -50,7 +55,7 @@ def load(
         except SourceError as error:
             raise SourceErrors([error]) from None
     loader = Loader(Problems(), Counts())
-    module = loader.main(source)
+    module = loader.main(source, settings or {}, reading or Reading())
     problems = loader.problems
     _check_settings(module, settings or {})
     data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
@@ -92,12 +97,15 @@ class Loader:
         self.waiting: list[str] = []  # the files that are being read, each imported by the one before
         self.characters = 0
 
-    def main(self, source: Source) -> Module:
-        """The module of the file itself; its syntax errors are raised at once."""
-        file = parse(source)
+    def main(self, source: Source, settings: Mapping[str, Any], reading: Reading) -> Module:
+        """The module of the file itself, in either language; its syntax errors are raised at once."""
+        text = tree_of(source, settings, reading)
+        for warning in text.warnings:
+            self.problems.add(warning)
         key = os.path.realpath(source.path)
         self.waiting.append(key)
-        module = self._define(source, file)
+        module = self._define(source, text.file)
+        module.foreign, module.refused = text.foreign, text.refused
         self.modules[key] = module
         return module
 

@@ -6,7 +6,7 @@ definition (or import) that brought it: ops, blocks and constants see what stand
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -61,7 +61,10 @@ class NetEntry:
 
 @dataclass(eq=False)
 class Module:
-    """One file. `incomplete`: an import failed, so a name that is missing may be one of its."""
+    """One file. `incomplete`: an import failed, so a name that is missing may be one of its.
+
+    foreign: it is Caffe's, so that names may be any text. refused: why a net cannot be had in a mode, by both.
+    """
 
     source: Source
     file: tree.File
@@ -72,6 +75,8 @@ class Module:
     data: dict[str, Entry[DataSpec | None]] = field(default_factory=dict)
     imports: dict[str, Module] = field(default_factory=dict)
     incomplete: bool = False
+    foreign: bool = False
+    refused: Mapping[tuple[str, str], tuple[SourceError, ...]] = field(default_factory=dict)
 
     def own(self, table: str) -> Iterator[tuple[str, Entry[Any]]]:
         """The entries of one table that this file defines itself."""

@@ -25,7 +25,7 @@ from .state import NetState, Python, Usage
 
 Mode = Literal["train", "test"]
 # Sizes of symbols that nobody gave, where a file is only checked: large enough for the usual chain of pooling.
-CHECKED_SIZES = {"N": 2, "H": 224, "W": 224}
+CHECKED_SIZES = {"N": 2, "C": 3, "H": 224, "W": 224}
 CHECKED_SIZE = 8
 
 
@@ -50,6 +50,8 @@ def build(
     Raises SourceErrors, and UserError for names that are not in the file.
     """
     entry = experiment.net(net)
+    if why := entry.module.refused.get((net, mode)):
+        raise SourceErrors(why)
     given = _net_settings(experiment, entry, settings)
     sizes = _sizes(experiment, entry, net, dims or {})
     needed = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from . import activation, arithmetic, convolution, host, linear, loss, metric, normalization, pooling, scale, shape
+from . import (
+    activation,
+    arithmetic,
+    convolution,
+    host,
+    linear,
+    loss,
+    metric,
+    normalization,
+    pooling,
+    recurrent,
+    scale,
+    selection,
+    shape,
+)
 from .base import LAYERS, Layer, LayerContext, building
 
 __all__ = [
@@ -19,6 +33,8 @@ __all__ = [
     "metric",
     "normalization",
     "pooling",
+    "recurrent",
     "scale",
+    "selection",
     "shape",
 ]

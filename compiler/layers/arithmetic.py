@@ -64,6 +64,14 @@ def power(x: Node, *, power: float = 1.0, scale: float = 1.0, shift: float = 0.0
     return 1.0 / inner if power == -1.0 else expr.pow(inner, power)
 
 
+@layer("DummyData")
+def full(*, shape: PerAxis, value: float = 0.0) -> Node:
+    """A tensor of one number everywhere   (Caffe: DummyData, constant)"""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    refuse(any(n < 1 for n in sizes), f"the sizes are {list(sizes)}, each must be at least 1")
+    return ops.const(value=value, shape=sizes, dtype="f32")
+
+
 @layer(elementwise=True)
 def sqrt(x: Node) -> Node:
     """The square root of x, x ** 0.5"""

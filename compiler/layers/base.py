@@ -45,6 +45,12 @@ class LayerContext(Protocol):
     def commit(self, name: str, value: Node) -> None:
         """The next value of a statistic."""
 
+    def carried(self, name: str, shape: tuple[int, ...]) -> Node:
+        """What the pass before left of the layer under a name, 0 before the first; not learned, not saved as weights."""
+
+    def carry(self, name: str, value: Node) -> None:
+        """What the next pass finds under that name."""
+
     def random_bits(self, shape: tuple[int, ...]) -> Node:
         """Fresh u32 bits, another stream at each call."""
 
@@ -79,6 +85,14 @@ def statistic(name: str, shape: tuple[int, ...], value: float) -> Node:
 
 def commit(name: str, value: Node) -> None:
     _context.get().commit(name, value)
+
+
+def carried(name: str, shape: tuple[int, ...]) -> Node:
+    return _context.get().carried(name, shape)
+
+
+def carry(name: str, value: Node) -> None:
+    _context.get().carry(name, value)
 
 
 def random_bits(shape: tuple[int, ...]) -> Node:

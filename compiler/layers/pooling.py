@@ -12,10 +12,12 @@ from ..graph import Node
 from ..ops.base import TypeRuleError
 from ..schema.ranges import AtLeastOne
 from .axes import per_axis, refuse, sizes, spatial
-from .base import PerAxis, layer
+from .base import PerAxis, layer, random_bits, training
 from .shape import concat, flatten
 
 MAX_WINDOWS = 2**26
+MAX_CHOICE = 256
+FLT_MIN = 1.17549435e-38
 Round = Literal["ceil", "floor"]
 
 
@@ -110,16 +112,26 @@ def max_pool(
     pad: PerAxis = 0,
     round: Round = "ceil",
     global_: bool = False,
-) -> Node:
+    indices: bool = False,
+) -> Node | tuple[Node, Node]:
     """y[c, p] = max over k of x[c, stride * p + k - pad]   (Caffe: Pooling, MAX)
 
     x is (N, C, space...). stride is the kernel unless given (in Caffe it is 1). Sizes are
     ceil((in + 2 pad - kernel) / stride) + 1, or floor(...) + 1; a last window that begins in the padding is dropped.
-    Of equal largest elements the first gets the gradient.
+    Of equal largest elements the first gets the gradient. With `indices` the second result is the place of each: its
+    number, i32, in the row-major order of the axes of space.
     """
     windows = _Windows(x, kernel, stride, pad, round, global_)
     seen = windows.over(x, -math.inf)
-    return expr.max(seen, _last(seen, len(x.shape)))
+    last = _last(seen, len(x.shape))
+    y = expr.max(seen, last)
+    if not indices:
+        return y
+    space = x.shape[2:]
+    count = math.prod(space)
+    numbers = expr.reshape(ops.iota(shape=(count,), axes=(0,), dtype="i32"), (1, 1, *space))
+    here = expr.equal(seen, expr.reshape(y, (*y.shape, *(1 for _ in last))))
+    return y, expr.min(expr.where(here, windows.over(numbers, count), count), last)
 
 
 @layer("Pooling", policy="narrow")
@@ -144,6 +156,40 @@ def avg_pool(
     if (counts == counts.flat[0]).all():
         return total * (1.0 / float(counts.flat[0]))
     return total / expr.array(counts, x.dtype)
+
+
+@layer("Pooling", policy="f32")
+def stochastic_pool(
+    x: Node,
+    *,
+    kernel: PerAxis | None = None,
+    stride: PerAxis | None = None,
+    round: Round = "ceil",
+    global_: bool = False,
+) -> Node:
+    """One of the window's elements, each as likely as it is large; to test sum x ** 2 / sum x   (Caffe: Pooling, STOCHASTIC)
+
+    Zeiler and Fergus, 2013. x is not negative. Sizes as max_pool, without padding.
+    """
+    windows = _Windows(x, kernel, stride, 0, round, global_)
+    seen = windows.over(x, 0.0)
+    last = _last(seen, len(x.shape))
+    if not training():
+        total = expr.sum(seen, last) + FLT_MIN
+        return expr.sum(seen * seen, last) / total
+    count = math.prod(windows.kernel)
+    refuse(count > MAX_CHOICE, f"a window of {count} elements; one of {MAX_CHOICE} at most is chosen from")
+    flat = expr.reshape(seen, (*seen.shape[: len(x.shape)], count))
+    each = [expr.cut(flat, len(x.shape), i, i + 1) for i in range(count)]
+    reached = [each[0]]
+    for element in each[1:]:
+        reached.append(reached[-1] + element)
+    share = expr.cast(random_bits(each[0].shape), "f32") * 2.0**-32
+    wanted = expr.stop(share * reached[-1])
+    y = each[-1]
+    for element, sum_ in zip(each[-2::-1], reached[-2::-1], strict=True):
+        y = expr.where(expr.less(expr.stop(sum_), wanted), y, element)
+    return expr.reshape(y, flat.shape[:-1])
 
 
 @layer("SPP", policy="narrow")

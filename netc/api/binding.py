@@ -45,7 +45,7 @@ def on_state(made: Compilation, state: State) -> Compilation:
     problems = []
     for info in made.net.state:
         held = state.infos.get(info.name)
-        if held is None and info.kind != "counter":
+        if held is None and info.kind not in ("counter", "carried"):
             problems.append(f"{info.name} is not in it")
         elif held is not None and held.type != info.type:
             problems.append(f"{info.name} is {held.type} in it, here {info.type}")

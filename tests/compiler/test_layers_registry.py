@@ -26,6 +26,10 @@ from support.standalone import Standalone
 
 # No gradient flows through these (or only to parameters).
 FLAT = {"accuracy", "threshold", "floor", "detach"}
+# Nor to these operands; what is remembered of the pass before counts as one.
+UNTAUGHT = {"infogain_loss": {"x2"}, "lstm": {"h0", "c0"}, "rnn": {"h0"}}
+# Results after the first are for the next pass, and have none either.
+LEFT = {"lstm", "rnn"}
 
 EACH = [pytest.param(name, call, id=f"{name}-{i}") for name, calls in CALLS.items() for i, call in enumerate(calls)]
 each_call = pytest.mark.parametrize(("name", "call"), EACH)
@@ -63,7 +67,7 @@ def test_a_layers_graph_is_valid_and_prints_and_reads_back(name: str, call: Call
     context, results = call.build(name)
     graph = context.graph({str(i): y for i, y in enumerate(results)})
     text = print_graph(graph, comments=False)
-    if name == "host":
+    if name in ("host", "filter"):
         with pytest.raises(SourceError, match="a text cannot say which Python function"):
             read_graph(text)
         return
@@ -99,11 +103,10 @@ def test_float32_is_near_float64(name: str, call: Call) -> None:
 @each_call
 def test_a_layers_gradient_is_the_finite_difference(name: str, call: Call) -> None:
     context, results = call.build(name)
-    floats = [y for y in results if y.type.is_float]
+    floats = [y for y in results if y.type.is_float][: 1 if name in LEFT else None]
     inputs = {n.attrs["name"]: n for n in Graph(dict(enumerate(floats))).order if n.op.name in ("input", "param")}  # type: ignore[arg-type]
     wrt = {key: n for key, n in inputs.items() if n.type.is_float and key not in context.statistics}
-    if name == "infogain_loss":
-        del wrt["x2"]
+    wrt = {key: n for key, n in wrt.items() if key not in UNTAUGHT.get(name, ())}
     weights = {f"w{i}": ops.input_(name=f"w{i}", shape=y.shape, dtype=y.dtype) for i, y in enumerate(floats)}
     objective = ops.const(value=0.0, shape=(), dtype="f32")
     for y, weight in zip(floats, weights.values(), strict=True):

@@ -6,7 +6,6 @@ cases is `../shared/conformance/layers`, or below NETC_SHARED; without it these 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,28 +13,19 @@ import pytest
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
-from netc.compiler.ops import TypeRuleError
+from netc.grammar.source import SourceErrors
 from support.caffe import CONFORMANCE
 from support.caffe.cases import Array, Arrays, Case, Evaluate, build, on_numpy, run
 
 FOLDER = CONFORMANCE / "layers"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
 
-# Types that no layer stands for yet, or that need none, and why.
-LATER = {
-    "DummyData": "a data layer: it belongs to the Caffe front end, a later issue",
-    "Filter": "its size depends on the data: host ops, a later issue",
-    "LSTM": "recurrent layers, a later issue",
-    "LSTMUnit": "recurrent layers, a later issue",
-    "RNN": "recurrent layers, a later issue",
-    "Silence": "no layer is needed: a value may stay unread",
-}
 # Caffe's own result is undefined (it reads or writes outside of its input): we refuse.
 UNDEFINED = {
     "Pooling__ave_k1_s2": "the last of 4 windows begins at 6, outside of its input, 6 x 5",
     "Pooling__max_k1_s2": "the last of 4 windows begins at 6, outside of its input, 6 x 5",
 }
-COVERED = [name for name in NAMES if name.split("__")[0] not in LATER and name not in UNDEFINED]
+COVERED = [name for name in NAMES if name not in UNDEFINED]
 
 # Caffe's in-place ReLU tells the sign from its output, which the in-place Scale after it has overwritten by then.
 OVERWRITTEN = {"Graph__inplace_chain": {"diff/x", "pdiff/ip1/0", "pdiff/ip1/1"}}
@@ -76,22 +66,19 @@ def test_case(name: str, how: Evaluate) -> None:
 @pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
 @pytest.mark.parametrize(("name", "message"), UNDEFINED.items())
 def test_what_is_undefined_in_caffe_is_an_error_here(name: str, message: str) -> None:
-    with pytest.raises(TypeRuleError, match=message):
+    with pytest.raises(SourceErrors, match=message):
         build(Case.read(FOLDER / f"{name}.npz"))
 
 
 @pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
 def test_every_array_of_a_case_is_compared() -> None:
     """No case is lost, and no array of a case: what Caffe wrote is an input of ours or is wanted of us."""
-    left = Counter(name.split("__")[0] for name in NAMES if name.split("__")[0] in LATER)
-    assert set(left) == set(LATER)
-    assert left.total() == 14
-    assert len(COVERED) == 195
-    assert len(COVERED) + left.total() + len(UNDEFINED) == len(NAMES)
+    assert len(COVERED) == 209
+    assert len(COVERED) + len(UNDEFINED) == len(NAMES)
     for name in COVERED:
         case = Case.read(FOLDER / f"{name}.npz")
         compared = {key for key, _ in build(case).wanted.values()}
-        given = {key for key in case.arrays if key.split("/")[0] in ("in", "param", "topdiff")}
+        given = {key for key in case.arrays if key.split("/")[0].split("@")[0] in ("in", "param", "topdiff")}
         statistics = {key for key in case.arrays if key.startswith("pdiff/") and not case.arrays[key].any()}
         assert set(case.arrays) - given - compared <= statistics, name
 

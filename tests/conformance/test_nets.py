@@ -12,7 +12,6 @@ import pytest
 from netc.compiler.interpret import evaluate
 from support.caffe import CONFORMANCE
 from support.caffe.cases import Array, Arrays, Case, Evaluate, build, on_numpy, run
-from support.caffe.prototxt import parse
 
 FOLDER = CONFORMANCE / "nets"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
@@ -64,7 +63,7 @@ def case_of(file: Arrays, name: str) -> Case:
             arrays[key] = value
     if not any(key.startswith("topdiff/") for key in arrays):
         arrays |= {f"topdiff/{blob}": np.ones((), np.float32) for blob in meta["outputs"]}
-    return Case(name, arrays, meta, parse(str(file["prototxt"])))
+    return Case(name, arrays, meta, str(file["prototxt"]))
 
 
 def compare(value: Array, statistics: Array, samples: Array, what: str) -> None:

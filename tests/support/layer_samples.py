@@ -15,20 +15,28 @@ from support.standalone import Standalone
 
 @dataclass(frozen=True)
 class Call:
-    """A call: operands by type (floats are drawn above 0.5 where `positive`), settings, mode."""
+    """A call: operands by type (floats are drawn above 0.5 where `positive`), settings, mode.
+
+    named: operands that are given by name.
+    """
 
     operands: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     training: bool = True
     positive: bool = False
+    named: dict[str, str] = field(default_factory=dict)
 
     def nodes(self) -> list[Node]:
         return [ops.input_(name=f"x{i}", shape=t.shape, dtype=t.dtype) for i, t in enumerate(map(read, self.operands))]
 
+    def named_nodes(self) -> dict[str, Node]:
+        types = {name: read(text) for name, text in self.named.items()}
+        return {name: ops.input_(name=name, shape=t.shape, dtype=t.dtype) for name, t in types.items()}
+
     def build(self, name: str) -> tuple[Standalone, tuple[Node, ...]]:
         """The context after the call, and its results."""
         context = Standalone(training=self.training)
-        result = context.call(name, *self.nodes(), **self.settings)
+        result = context.call(name, *self.nodes(), **self.settings, **self.named_nodes())
         return context, result if isinstance(result, tuple) else (result,)
 
     def feeds(self, graph: Graph) -> dict[str, Array]:
@@ -66,6 +74,11 @@ CALLS: dict[str, list[Call]] = {
         of("f32[2,3,7,6]", kernel=3, stride=2),
         of("f32[2,3,5,6]", kernel=2, pad=1),
         of("f32[2,3,5]", global_=True),
+        of("f32[2,3,5,6]", kernel=3, stride=2, pad=1, indices=True),
+    ],
+    "stochastic_pool": [
+        Call(("f32[2,3,5,6]",), {"kernel": 3, "stride": 2}, positive=True),
+        Call(("f32[2,3,5,6]",), {"kernel": 2, "round": "floor"}, training=False, positive=True),
     ],
     "avg_pool": [
         of("f32[2,3,7,6]", kernel=3, stride=2, pad=1),
@@ -94,6 +107,19 @@ CALLS: dict[str, list[Call]] = {
     ],
     "mvn": [of("f32[2,3,4]"), of("f32[2,3,4]", across_channels=True), of("f32[2,3,4]", normalize_variance=False)],
     "lrn": [of("f32[2,7,3,4]", alpha=0.5, k=2.0), of("f32[2,3,5,4]", size=3, alpha=0.5, region="within")],
+    "rnn": [
+        of("f32[3,2,4]", "i32[3,2]", out=3),
+        Call(("f32[3,2,2,2]", "i32[3,2]"), {"out": 3}, named={"static": "f32[2,5]", "h0": "f32[1,2,3]"}),
+    ],
+    "lstm": [
+        of("f32[3,2,4]", "i32[3,2]", out=2),
+        Call(
+            ("f32[3,2,4]", "i32[3,2]"),
+            {"out": 2},
+            named={"static": "f32[2,5]", "h0": "f32[1,2,2]", "c0": "f32[1,2,2]"},
+        ),
+    ],
+    "lstm_unit": [of("f32[1,3,2]", "f32[1,3,8]", "i32[1,3]")],
     "scale": [
         of("f32[2,3,4]", bias=True),
         of("f32[2,3,4]", axis=1, num_axes=-1),
@@ -126,6 +152,8 @@ CALLS: dict[str, list[Call]] = {
     "reshape": [of("f32[2,6]", shape=(0, 2, -1)), of("f32[2,6]", shape=(3, 2), axis=1, num_axes=1)],
     "tile": [of("f32[2,3]", tiles=2), of("f32[2,3]", tiles=3, axis=0)],
     "crop": [of("f32[2,3,6,7]", "f32[2,3,4,5]", offset=(1, 2))],
+    "filter": [Call(("f32[4,3]", "f32[4,2,2]", "f32[4,1]"), positive=True)],
+    "full": [of(shape=(2, 3), value=1.5)],
     "batch_reindex": [of("f32[4,3]", "i32[6]")],
     "exp": [of("f32[2,3]"), of("f32[2,3]", base=2.0, scale=0.5, shift=1.0)],
     "log": [Call(("f32[2,3]",), positive=True), Call(("f32[2,3]",), {"base": 10.0, "shift": 1.0}, positive=True)],

@@ -11,8 +11,9 @@ import pytest
 
 from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
-from netc.compiler.program import Program, StateInfo
+from netc.compiler.program import Program, StateInfo, joined
 from netc.passes.fusion import tiles as legality
+from netc.passes.host_calls import split
 from netc.passes.lowering import tiling
 from netc.passes.unit import Unit
 from netc.runtime.executable import Executable
@@ -42,7 +43,11 @@ def tiles(graph: Graph, *, enabled: bool = True, nofuse: Collection[str] = (), t
 
 def program_of(graph: Graph, **how: Any) -> Program:
     """how: see `support.lowered.lower`."""
-    return lower(graph, **how)
+    parts = split(graph)
+    if len(parts) == 1:
+        return lower(graph, **how)
+    lowered = [lower(part, **how) if isinstance(part, Graph) else part for part in parts]
+    return joined(lowered, *({k: x.type for k, x in t.items()} for t in (graph.inputs, graph.outputs)))
 
 
 def state_of(program: Program, values: Mapping[str, Array]) -> State:

@@ -27,7 +27,7 @@ from netc.passes.training.gradient import gradient
 class Standalone:
     """A LayerContext.
 
-    parameters and statistics: state name -> node; fillers: those asked for; updates: what was committed.
+    parameters, statistics and what is left for the next pass: state name -> node; fillers: those asked for; updates: what was committed.
     """
 
     def __init__(self, *, training: bool = True) -> None:
@@ -36,6 +36,7 @@ class Standalone:
         self.parameters: dict[str, Node] = {}
         self.fillers: dict[str, Filler] = {}
         self.statistics: dict[str, Node] = {}
+        self.left: dict[str, Node] = {}
         self.updates: dict[str, Node] = {}
         self.counters: dict[str, Node] = {}
         self.streams = 0
@@ -71,6 +72,13 @@ class Standalone:
     def commit(self, name: str, value: Node) -> None:
         assert f"{self.layer}.{name}" in self.statistics, f"{name} is no statistic"
         self.updates[f"{self.layer}.{name}"] = value
+
+    def carried(self, name: str, shape: tuple[int, ...]) -> Node:
+        key = f".{self.layer}.{name}"
+        return self.left.setdefault(key, ops.param(name=key, shape=shape, dtype="f32"))
+
+    def carry(self, name: str, value: Node) -> None:
+        self.updates[f".{self.layer}.{name}"] = value
 
     def host_function(self, text: str, settings: str) -> tuple[HostFunction, Sizes | None]:
         return HostFunction(self.layer, find_layer(text, settings, Path())), None

@@ -1,4 +1,7 @@
-"""A conformance case as one graph of ours: forward values, loss, updates and the gradients that Caffe computed."""
+"""A conformance case as one graph of ours: forward values, loss, updates and the gradients that Caffe computed.
+
+Its net is read as any other prototxt is.
+"""
 
 from __future__ import annotations
 
@@ -7,66 +10,76 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from netc.compiler import expr, ops
+from netc.compiler.build import build as build_net
+from netc.compiler.build import load
 from netc.compiler.graph import Graph, Node
-from netc.compiler.spec import Filler
+from netc.compiler.net import Net
+from netc.grammar import tree
+from netc.grammar.source import Source
 from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import cotangents, erase_surrogate
 from support import numpy_program
-from support.caffe.layers import blob_names, convert
-from support.caffe.prototxt import Message, parse
-from support.standalone import Standalone
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 # What runs a graph: (graph, feeds by name) -> (outputs, next values of state).
 Evaluate = Callable[[Graph, Mapping[str, Array]], tuple[Arrays, Arrays]]
 
+_AT = re.compile(r"@(\d+)")  # of a key: the number of the pass
+# What Caffe calls the copies of a blob that several layers read.
 _SPLIT = re.compile(r"(.+?)_.+_\d+_split_\d+$")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file of the folder `layers`."""
+    """A file of the folder `layers`; text: its prototxt."""
 
     name: str
     arrays: Arrays
     meta: dict[str, Any]
-    net: Message
+    text: str
 
     @staticmethod
     def read(path: Path) -> Case:
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
-        meta, net = json.loads(str(arrays.pop("meta"))), parse(str(arrays.pop("prototxt")))
-        return Case(path.stem, arrays, meta, net)
-
-    @property
-    def types(self) -> list[str]:
-        return [layer["type"][0] for layer in self.net["layer"]]
+        meta, text = json.loads(str(arrays.pop("meta"))), str(arrays.pop("prototxt"))
+        return Case(path.stem, arrays, meta, text)
 
     def under(self, prefix: str) -> Arrays:
         """The arrays whose key is `prefix/…`, by what follows."""
         return {k.removeprefix(prefix + "/"): v for k, v in self.arrays.items() if k.startswith(prefix + "/")}
 
+    def net(self) -> Net:
+        """The net in the case's phase, with every blob of Caffe's that the case has among its outputs."""
+        experiment = load(Source(f"{self.name}.prototxt", self.text))
+        name = experiment.default_net()
+        mode: Literal["train", "test"] = "train" if self.meta["phase"] == "TRAIN" else "test"
+        losses = [one.name.name for one in experiment.net(name).definition.body if _is_loss(one)]
+        blobs = [_SPLIT.sub(r"\1", key) for key in self.under("out")] or list(self.under("in"))
+        made = {"l": tuple(map(np.shape, self.under("out").values()))[-self._filtered() :]} if self._filtered() else {}
+        return build_net(
+            experiment, name, mode=mode, outputs=[*dict.fromkeys([*blobs, *losses])], made=made, python=True
+        )
 
-class _Shared(Standalone):
-    """A context in which parameters of one Caffe name are one; another shape is another view (PERMISSIVE)."""
+    def _filtered(self) -> int:
+        """How many blobs a Filter makes, in whose size the data have a say."""
+        return sum(name in self.meta["outputs"] for name in self.under("out")) if self.meta.get("type") == "Filter" else 0
 
-    names: tuple[str, ...] = ()
 
-    def parameter(self, name: str, shape: tuple[int, ...], filler: Filler) -> Node:
-        at = ("weight", "bias").index(name)
-        if at >= len(self.names):
-            return super().parameter(name, shape, filler)
-        key = f"{self.layer}.{name}"
-        owner = self.parameters.setdefault(f"={self.names[at]}", ops.param(name=key, shape=shape, dtype="f32"))
-        self.parameters[key] = owner
-        return expr.reshape(owner, shape)
+def _is_loss(statement: tree.AnyStatement) -> bool:
+    return isinstance(statement, tree.Role) and statement.kind == "loss"
+
+
+def state_names(net: Net) -> dict[str, str]:
+    """Our names of state by Caffe's `layer/i`."""
+    named = {f"{row.name}/{i}": name for row in net.layers for i, name in enumerate(row.params)}
+    return {**{f"{info.name}/0": info.name for info in net.state if info.layer == info.name}, **named}
 
 
 @dataclass
@@ -80,72 +93,49 @@ class Built:
 
 
 def build(case: Case) -> Built:
-    """The case's net in its phase; TypeRuleError where our layers refuse it."""
-    context = _Shared(training=case.meta["phase"] == "TRAIN")
-    inputs = {name: ops.input_(name=name, shape=a.shape, dtype="f32") for name, a in case.under("in").items()}
-    blobs = dict(inputs)
-    loss: list[Node] = []
-    params: dict[str, str] = {}
-    for layer in case.net["layer"]:
-        if layer["type"][0] == "Input" or _left_out(layer, case.meta["phase"]):
-            continue
-        bottoms = [blobs[_SPLIT.sub(r"\1", b)] for b in layer.get("bottom", [])]
-        context.names = tuple(p["name"][0] for p in layer.get("param", []) if "name" in p)
-        names = blob_names(layer, len(bottoms) == 2)
-        params |= {f"{layer['name'][0]}/{i}": f"{layer['name'][0]}.{n}" for i, n in enumerate(names)}
-        tops = convert(context, layer, bottoms)
-        weights = layer.get("loss_weight", [1.0] if layer["type"][0].endswith("Loss") else [])
-        blobs |= dict(zip(layer.get("top", []), tops, strict=True))
-        loss += [expr.sum(node) * float(w) for node, w in zip(tops, weights, strict=False)]
-    return _with_gradients(case, context, inputs, blobs, loss, params)
-
-
-def _left_out(layer: Message, phase: str) -> bool:
-    return any(rule.get("phase", [phase.lower()])[0] != phase.lower() for rule in layer.get("include", []))
-
-
-def _with_gradients(
-    case: Case,
-    context: _Shared,
-    inputs: dict[str, Node],
-    blobs: dict[str, Node],
-    loss: list[Node],
-    params: dict[str, str],
-) -> Built:
-    last = "" if case.meta["steps"] == 1 else f"@{case.meta['steps'] - 1}"
+    """The case's net in its phase; SourceErrors where our layers refuse it."""
+    net = case.net()
+    params = state_names(net)
+    passes = ["", *(f"@{k}" for k in range(1, case.meta["steps"]))]
     outputs: dict[str, Node] = {}
     wanted: dict[str, tuple[str, Array]] = {}
 
     def want(key: str, node: Node, value: Array) -> None:
-        outputs[key] = node
+        outputs[_AT.sub("", key)] = node
         wanted[key] = (key, value)
 
-    for name, value in case.under(f"out{last}").items():
-        want(f"out{last}/{name}", blobs[_SPLIT.sub(r"\1", name)], value)
-    want(f"loss{last}", _added(loss), case.arrays[f"loss{last}"])
-    feeds = [case.under("in"), *(case.under(f"in@{k}") for k in range(1, case.meta["steps"]))]
+    loss = _added([net.named[name] * weight for name, weight in net.losses.items()])
+    for at in passes:
+        for name, value in case.under(f"out{at}").items():
+            want(f"out{at}/{name}", net.named[_SPLIT.sub(r"\1", name)], value)
+        want(f"loss{at}", loss, case.arrays[f"loss{at}"])
+    feeds = [case.under(f"in{at}") for at in passes]
     seeds: Arrays = {}
     terms: list[Node] = []
     for name, value in case.under("topdiff").items():
         seed = ops.input_(name=f"topdiff/{name}", shape=value.shape, dtype="f32")
         seeds[f"topdiff/{name}"] = value
-        terms.append(expr.sum(blobs[name] * seed))
-    wrt = {f"diff/{k}": (inputs[k], v) for k, v in case.under("diff").items()}
+        terms.append(expr.sum(net.named[name] * seed))
+    nodes = net.graph.params
+    inputs = net.graph.inputs  # a blob may be another by the end: layers change it in its place
+    wrt = {f"diff/{k}": (inputs.get(k, net.named[k]), v) for k, v in case.under("diff").items()}
+    kinds = {info.name: info.kind for info in net.state}
     for key, value in case.under("pdiff").items():
-        if params[key] in context.parameters:
-            wrt[f"pdiff/{key}"] = (context.parameters[params[key]], value)
+        if kinds[params[key]] == "parameter":
+            wrt[f"pdiff/{key}"] = (nodes[params[key]], value)
         else:
             assert not value.any(), "Caffe has a gradient for what is a statistic here"
     if wrt:
         objective = _added(terms)
-        graph = Graph({"objective": objective, **outputs}, context.updates)
+        graph = Graph({"objective": objective, **outputs}, net.graph.updates)
         found = cotangents(graph, objective, [node for node, _ in wrt.values()])
         for key, (node, value) in wrt.items():
             want(key, expr.reshape(found[node], value.shape), value)
-    state = {params[k]: v for k, v in case.under("param").items()}
+    state = {params[k]: v.reshape(nodes[params[k]].shape) for k, v in case.under("param").items()}
+    state |= {info.name: np.zeros(info.type.shape) for info in net.state if info.kind == "carried"}
     for key, value in case.under("param_after").items():
         wanted[f"update/{params[key]}"] = (f"param_after/{key}", value)
-    graph = erase_surrogate(Graph(outputs, context.updates)).verify()
+    graph = erase_surrogate(Graph(outputs, net.graph.updates)).verify()
     return Built(graph, wanted, state, [{**f, **seeds} for f in feeds])
 
 
@@ -157,15 +147,22 @@ def _added(terms: list[Node]) -> Node:
 
 
 def run(built: Built, evaluate: Evaluate) -> Arrays:
-    """What our graph gives for each of `wanted`, after the last forward pass."""
+    """What our graph gives for each of `wanted`: values of the pass that its key names, gradients of the last one."""
     state = dict(built.state)
-    outputs: Arrays = {}
+    outputs: list[Arrays] = []
     needed = {*built.graph.inputs, *built.graph.params}
     for feeds in built.feeds:
         fed = {k: v for k, v in {**state, **feeds}.items() if k in needed}
-        outputs, updates = evaluate(built.graph, fed)
+        found, updates = evaluate(built.graph, fed)
+        outputs.append(found)
         state |= updates
-    return {k: outputs[k] if k in outputs else state[k.removeprefix("update/")] for k in built.wanted}
+    got: Arrays = {}
+    for key in built.wanted:
+        at = _AT.search(key)
+        number = int(at[1]) if at else 0 if key.split("/")[0] in ("out", "loss") else -1
+        name = _AT.sub("", key)
+        got[key] = outputs[number][name] if name in outputs[number] else state[key.removeprefix("update/")]
+    return got
 
 
 def on_numpy(*, fused: bool, threads: int = 1) -> Evaluate:
