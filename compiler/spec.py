@@ -54,15 +54,28 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class TestSpec:
-    """A `test:` line: a pass over the data (or `batches` of it) every so many steps (0: only at the end)."""
+    """A `test:` line: a pass over the data (or `batches` of it) every so many steps (0: only at the end).
+
+    net: the net that is tested, where it is not the one that learns. start: the first step after which it tests; 0 is
+    before the first step.
+    """
 
     data: DataSpec
     every: int = 0
+    net: str = ""
+    start: int = 1
+
+    def due(self, step: int) -> bool:
+        """Whether it tests after that step, apart from the last."""
+        return bool(self.every) and step >= self.start and step % self.every == 0
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights."""
+    """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights.
+
+    average: the loss that is shown is the mean of so many steps; 0 is all since it was shown last.
+    """
 
     net: str
     settings: Mapping[str, Any]
@@ -80,3 +93,4 @@ class TrainSpec:
     fresh: tuple[str, ...]
     folder: Path
     place: str = ""
+    average: int = 0

@@ -96,8 +96,12 @@ class Actions:
         return tree.Setting(self._span(children), cast(tree.Name, children[0]), value)
 
     def every(self, children: Children) -> tree.Every:
-        value = _expr(children[0]) if len(children) == 3 else None
-        return tree.Every(self._span(children), value, _expr(children[-1]))
+        kinds = [getattr(child, "type", "") for child in children]
+        at = kinds.index("EVERY")
+        value = _expr(children[0]) if kinds[0] not in ("WITH", "EVERY") else None
+        net = cast(tree.Name, children[at - 1]) if "WITH" in kinds else None
+        start = _expr(children[-1]) if "FROM" in kinds else None
+        return tree.Every(self._span(children), value, _expr(children[at + 1]), net, start)
 
     # What stands in brackets
 

@@ -15,7 +15,7 @@ from .recovery import OPENS_NEXT, UNFINISHED, Run
 from .source import SourceError, Span
 
 OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "POWER", "RELATION"}
-BREAKS = UNFINISHED | {"AS", "IN", "UPTO", "DOT", "RETURN", "EVERY"}
+BREAKS = UNFINISHED | {"AS", "IN", "UPTO", "DOT", "RETURN", "WITH", "EVERY", "FROM"}
 VALUE = {"NAME", "NUMBER", "STRING", "LPAR", "LSQB", "MINUS", "BOOLEAN"}
 VALUE_ENDS = {"NAME", "DATA", "TRAIN", "NUMBER", "STRING", "RPAR", "RSQB", "BOOLEAN", "INDEX"}
 AFTER_VALUE = {"PIPE", "AS", "RELATION", "PLUS", "MINUS", "STAR", "SLASH", "POWER", "DOT"}
@@ -35,7 +35,9 @@ SHOWN = {
     "NAME": "a name",
     "STRING": "a string",
     "IN": "`in`",
+    "WITH": "`with`",
     "EVERY": "`every`",
+    "FROM": "`from`",
     "ELSE": "`else`",
 }
 

@@ -310,10 +310,15 @@ class DataDef(Node):
 
 @dataclass(frozen=True, slots=True)
 class Every(Node):
-    """`heldout every 500`, `every 5000` (then `value` is None): only as the value of a setting."""
+    """`heldout with lenet_test every 500 from 0`, `every 5000` (then `value` is None): only as the value of a setting.
+
+    net: what stands after `with`; start: what stands after `from`.
+    """
 
     value: Expr | None
     count: Expr
+    net: Name | None = None
+    start: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,7 +387,8 @@ def compilation(file: str | Path | Source, request: Request | None = None, **wan
     Raises SourceErrors, or UserError for a file that cannot be read.
     """
     want = request or Request(**wanted)
-    experiment = load(file if isinstance(file, Source) else Path(file), settings=want.settings, dims=want.dims)
+    source = file if isinstance(file, Source) else Path(file)
+    experiment = load(source, settings=want.settings, dims=want.dims, reading=want.reading)
     made = Compilation(experiment, want)
     return made if not want.auto or made.net.losses else Compilation(experiment, replace(want, mode="test"))
 

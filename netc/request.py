@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .compiler.caffe.options import Reading
 from .compiler.codegen.target import that
 from .compiler.codegen.unproved import Unproved
 from .grammar.source import UserError
@@ -41,6 +42,7 @@ class Request:
     max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first. python: whether layers in Python may run.
+    reading: how texts of Caffe's are read.
     """
 
     mode: Mode = "test"
@@ -65,6 +67,7 @@ class Request:
     steps: int | None = None
     data: Path | None = None
     python: bool = False
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         if self.mode not in ("train", "test"):
@@ -121,6 +124,8 @@ def request(
     threads: int | None = None,
     data: str | Path | None = None,
     max_memory: str | int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    lenient: bool = False,
     **others: Any,
 ) -> Request:
     """The request of what a user says, checked: UserError for what does not go together.
@@ -148,6 +153,7 @@ def request(
         threads=threads or 0,
         data=Path(data) if data is not None else None,
         max_memory=bytes_of(max_memory) if isinstance(max_memory, str) else max_memory,
+        reading=Reading({name: tuple(shape) for name, shape in (shapes or {}).items()}, lenient),
         **others,
     )
 

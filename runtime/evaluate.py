@@ -20,6 +20,9 @@ class ProgramText(Protocol):
     def inputs(self) -> Mapping[str, Any]: ...
 
     @property
+    def outputs(self) -> Mapping[str, Any]: ...
+
+    @property
     def source(self) -> str: ...
 
 

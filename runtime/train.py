@@ -146,7 +146,7 @@ class _Run:
         self.losses = dict(losses)
         self.names = [*losses, *(name for name in metrics if name not in losses)]
         self.state = step.state
-        self.window = min(spec.display or WINDOW, MOST)
+        self.window = min(spec.average or spec.display or WINDOW, MOST)
         self.recent: deque[float] = deque(maxlen=self.window)
         self.seconds: deque[float] = deque(maxlen=self.window)
         self.history = History()
@@ -227,6 +227,8 @@ class _Run:
     def all_steps(self, interruption: Interruption) -> None:
         """Every step that is left, and what is due after it; then the last test, snapshot and weights."""
         start, first = time.monotonic(), self.done
+        if self.done == 0:
+            self.tested = not self._due_tests()
         while True:
             stop = self._signalled(interruption)
             if not self.tested and self._test(self._due_tests(), stop):
@@ -317,13 +319,13 @@ class _Run:
     def _due_tests(self) -> Collection[Test]:
         """The tests to do after step `done`."""
         end = self.done >= self.spec.steps
-        return [test for test in self.tests if end or (test[0].every and self.done % test[0].every == 0)]
+        return [test for test in self.tests if end or test[0].due(self.done)]
 
     def _test(self, tests: Iterable[Test], stop: Callable[[], bool]) -> bool:
         """Run tests; whether all of them were finished."""
         for spec, executable, data in tests:
             begin = time.perf_counter()
-            found = evaluate(executable, data, self.names, stop=stop)
+            found = evaluate(executable, data, tuple(executable.program.outputs), stop=stop)
             if found is None:
                 return False
             values, count = found

@@ -43,8 +43,8 @@ class ParameterError(TypeRuleError):
 class Context:
     """What a running layer asks for (`layers.base.LayerContext`): its parameters, statistics and random numbers.
 
-    given: fillers and tied tensors by parameter; `permissive` ones may have another shape. twin: the layer whose parameters are shared. lr, decay: multipliers in
-    the order of the layer's parameters.
+    given: fillers and tied tensors by parameter; `permissive` ones may have another shape. twin: the layer whose
+    parameters are shared. lr, decay: multipliers in the order of the layer's parameters.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ def apply(frame: Frame, node: tree.Call, layer: Layer, arguments: list[Argument]
     tensors = _tensors(bound, signature)
     written = written | _written(frame, node)
     dtype = next((x.dtype for x in tensors if x.type.is_float), "f32")
-    said = {k: v for k, v in multipliers.items() if v is not None}
+    said: dict[str, tuple[float, ...]] = {k: v for k, v in multipliers.items() if v is not None}
     permissive = {k for k, one in own.items() if isinstance(one.expr, tree.Path) and one.expr.permissive}
     context = Context(net, layer, entry, given, said, twin, dtype, permissive)
     results = _run(frame, layer, context, bound, own, node, tensors, written)

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from ...grammar import tree
 from ...grammar.parse import parse, read_source
 from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError, suggest
-from ..caffe.reading import Reading, tree_of
+from ..caffe.options import Reading
+from ..caffe.reading import tree_of
 from ..layers import LAYERS
 from ..schema import synonyms as foreign
 from ..schema.schema import arguments_of, bind, signature_of
@@ -69,6 +70,8 @@ def load(
             experiment.trains = read_trains(experiment, problems, nets)
     except Stop:
         pass
+    if module.foreign and problems.errors:  # a shape that was assumed may be why
+        problems.errors += [note for note in problems.warnings if note.code == "W606"]
     problems.raise_if_any()
     experiment.warnings = tuple(sorted(problems.warnings, key=lambda warning: warning.sort_key))
     return experiment

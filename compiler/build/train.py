@@ -37,10 +37,11 @@ KEYS = (
     "seed",
     "weights",
     "fresh",
+    "average",
 )
 # Keys that are one number, with the least it may be: `--set steps=100` replaces them too.
-NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0}
-DEFAULTS: dict[str, Any] = {"display": 100, "snapshot": 0, "clip": None, "accumulate": 1, "seed": 0}
+NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0, "average": 0}
+DEFAULTS: dict[str, Any] = {"display": 100, "snapshot": 0, "clip": None, "accumulate": 1, "seed": 0, "average": 0}
 
 
 @dataclass
@@ -111,9 +112,11 @@ class Block:
             self.fail("E430", f"the net `{item.net.name}` has no loss to make small", item.net.span, hint)
         elif trial.ok:
             self._fresh(trial)
-            check_columns(self.frame, trial.inputs, self.found.data, self.found.data_place or item.net.span)
+            if self.found.data:  # else somebody feeds the net
+                check_columns(self.frame, trial.inputs, self.found.data, self.found.data_place or item.net.span)
             for test, span in self.found.tests:
-                check_columns(self.frame, trial.inputs, (test.data,), span)
+                other = self.trials.get(test.net, {}) if test.net else trial
+                check_columns(self.frame, other.inputs, (test.data,), span)
         return self._spec(settings)
 
     def _spec(self, settings: dict[str, Any]) -> TrainSpec:
@@ -138,6 +141,7 @@ class Block:
             fresh=tuple(name for name, _ in found.fresh),
             folder=self.experiment.module.folder,
             place=f"{item.span.file}:{item.span.line}",
+            average=int(numbers["average"]),
         )
 
     def _net_settings(self, entry: NetEntry) -> dict[str, Any]:
@@ -210,7 +214,7 @@ class Block:
             return
         items = value.items if isinstance(value, tree.List) else (value,)
         found = [self._data(item) for item in items]
-        if not items:
+        if not items and not self.experiment.module.foreign:
             self.fail("E423", "train: `from` names no data", value.span, "such as `from: digits`")
         self.found.data = tuple(data for data in found if data is not None)
         self.found.data_place = value.span
@@ -232,17 +236,27 @@ class Block:
         return entry.value
 
     def _test(self, setting: tree.Setting) -> None:
-        value, every = setting.value, 0
+        value, every, start, net = setting.value, 0, 1, ""
         if isinstance(value, tree.Every):
             count = self._whole(value.count, setting.key.name, 1)
+            first = self._whole(value.start, setting.key.name, 0) if value.start is not None else 1
             if value.value is None:
                 self.fail("E423", "train: `test` names no data", value.span, "such as `test: heldout every 500`")
-            if count is None or value.value is None:
+            if count is None or first is None or value.value is None:
                 return
-            value, every = value.value, count
+            net = self._tested_net(value.net) if value.net is not None else ""
+            value, every, start = value.value, count, first
         data = self._data(value)
         if data is not None:
-            self.found.tests.append((TestSpec(data, every), value.span))
+            self.found.tests.append((TestSpec(data, every, net, start), value.span))
+
+    def _tested_net(self, name: tree.Name) -> str:
+        """The net after `with`."""
+        nets = self.experiment.module.nets
+        if name.name not in nets and not self.experiment.module.incomplete:
+            hint = suggest(name.name, nets) or f"there are {', '.join(nets)}"
+            self.fail("E420", f"there is no net `{name.name}`", name.span, hint)
+        return name.name
 
     def _use(self, setting: tree.Setting, table: Mapping[str, Callable[..., None]]) -> None:
         value = self._plain_value(setting)
@@ -259,6 +273,8 @@ class Block:
         if isinstance(value, tree.Every):
             if key not in ("display", "snapshot") or value.value is not None:
                 return self.fail("E423", f"train: `{key}` takes a number", value.span, f"such as `{key}: 1000`")
+            if value.net is not None or value.start is not None:
+                return self.fail("E423", f"train: `{key}` has neither `with` nor `from`", value.span)
             value = value.count
         number = self._real(value, key) if key == "clip" else self._whole(value, key, NUMBERS[key])
         if number is not None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message, Scalar
+from ...grammar.source import SourceError
 from . import writer
+from .files import written
 from .layer import Layer
 
 # Layers that bring data, by the field of their settings.
@@ -23,6 +26,9 @@ DATA: dict[str, str] = {
     "MemoryData": "memory_data_param",
     "WindowData": "window_data_param",
 }
+
+# Whose second top is a label: one number for each record.
+LABELLED = ("Data", "ImageData", "Input", "MemoryData", "WindowData")
 
 Dims = list[int | str]
 
@@ -43,13 +49,14 @@ def brings_data(layer: Layer) -> bool:
 def inputs(layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """The `input` statements of a data layer. shapes: of its tops, where somebody knows them."""
     dims = _input(layer) if layer.kind == "Input" else _dims(layer)
+    labelled = layer.kind in LABELLED
     for i, target in enumerate(layer.targets):
-        if target.name in shapes:
-            given: Dims = list(shapes[target.name])
-        elif i < len(dims):
-            given = dims[i]
-        else:
-            given = ["N"]
+        given: Dims = list(shapes.get(target.name, ())) or (dims[i] if i < len(dims) else ["N"])
+        if target.name not in shapes and (any(size in ("C", "H", "W") for size in given) or not (i == 0 or labelled)):
+            shown = f"f32[{', '.join(map(str, given))}]"
+            message = f"the shape of `{target.name}` lies in the data; {shown} is assumed"
+            hint = f"say --shape {target.name}={'x'.join(map(str, given))}, with numbers"
+            layer.report(SourceError("W606", message, target.span, hint, severity="note"))
         layer.statements.append(writer.input_(target, given, target.span))
 
 
@@ -90,25 +97,25 @@ def _dims(layer: Layer) -> list[Dims]:
     return [["N", channels, height, width]]
 
 
-def feed(layer: Layer) -> Feed | None:
-    """The source that a data layer reads; None for one that somebody feeds."""
+def feed(layer: Layer, folder: Path) -> Feed | None:
+    """The source that a data layer reads; None for one that somebody feeds. folder: to which paths are relative."""
     write = {"Data": _database, "HDF5Data": _hdf5, "ImageData": _images, "WindowData": _windows}.get(layer.kind)
-    return Feed(layer.message, write(layer)) if write is not None else None
+    return Feed(layer.message, write(layer, folder)) if write is not None else None
 
 
-def _database(layer: Layer) -> tree.Call:
+def _database(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("data_param")
     callee = "lmdb" if given.get("backend") == "LMDB" else "leveldb"
-    return _source(layer, callee, given, [])
+    return _source(layer, folder, callee, given, [])
 
 
-def _hdf5(layer: Layer) -> tree.Call:
+def _hdf5(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("hdf5_data_param")
     more = [layer.arg("shuffle", given, "shuffle")] if given.get("shuffle") else []
-    return _source(layer, "hdf5", given, more, transformed=False)
+    return _source(layer, folder, "hdf5", given, more, transformed=False)
 
 
-def _images(layer: Layer) -> tree.Call:
+def _images(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("image_data_param")
     more = [writer.arg("order", "bgr", given.span)]
     for ours, caffe in (("shuffle", "shuffle"), ("height", "new_height"), ("width", "new_width")):
@@ -117,28 +124,30 @@ def _images(layer: Layer) -> tree.Call:
     if not given.get("is_color"):
         more.append(layer.arg("gray", given, "is_color", True))
     if given.get("root_folder"):
-        more.append(layer.arg("root", given, "root_folder", _text(given, "root_folder")))
-    return _source(layer, "image_list", given, more)
+        more.append(layer.arg("root", given, "root_folder", _path(given, "root_folder", folder)))
+    return _source(layer, folder, "image_list", given, more)
 
 
-def _windows(layer: Layer) -> tree.Call:
+def _windows(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("window_data_param")
     more = [writer.arg("order", "bgr", given.span)]
     fields = {"fg_threshold": "foreground", "bg_threshold": "background", "fg_fraction": "fraction"}
     for caffe, ours in {**fields, "context_pad": "context", "crop_mode": "mode"}.items():
         if given.has(caffe):
             more.append(layer.arg(ours, given, caffe))
-    return _source(layer, "windows", given, more)
+    return _source(layer, folder, "windows", given, more)
 
 
-def _source(layer: Layer, callee: str, given: Message, more: list[tree.Arg], *, transformed: bool = True) -> tree.Call:
+def _source(
+    layer: Layer, folder: Path, callee: str, given: Message, more: list[tree.Arg], *, transformed: bool = True
+) -> tree.Call:
     for field in ("source", "batch_size"):
         if not given.has(field) and not (field == "batch_size" and layer.kind == "ImageData"):
             layer.fail("E714", f"`{field}` is missing", given.span)
-    args = [writer.arg("", _text(given, "source"), given.place("source"))]
+    args = [writer.arg("", _path(given, "source", folder), given.place("source"))]
     args.append(layer.arg("batch", given, "batch_size"))
     if transformed:
-        args += _transform(layer)
+        args += _transform(layer, folder)
         columns = [
             writer.text(item.value, item.span) for item in layer.message.items("top") if isinstance(item, Scalar)
         ]
@@ -146,7 +155,7 @@ def _source(layer: Layer, callee: str, given: Message, more: list[tree.Arg], *, 
     return writer.call(callee, [*args, *more], layer.place)
 
 
-def _transform(layer: Layer) -> list[tree.Arg]:
+def _transform(layer: Layer, folder: Path) -> list[tree.Arg]:
     """scale, mean, crop and mirror, as TransformationParameter says them."""
     given, args = layer.message.sub("transform_param"), []
     if given.get("scale") != 1:
@@ -154,7 +163,7 @@ def _transform(layer: Layer) -> list[tree.Arg]:
     if given.has("mean_file") and given.has("mean_value"):
         layer.fail("E714", "`mean_file` and `mean_value` say the same", given.place("mean_value"))
     if given.has("mean_file"):
-        args.append(layer.arg("mean", given, "mean_file", _text(given, "mean_file")))
+        args.append(layer.arg("mean", given, "mean_file", _path(given, "mean_file", folder)))
     elif given.has("mean_value"):
         values = given.all("mean_value")
         args.append(layer.arg("mean", given, "mean_value", values[0] if len(values) == 1 else values))
@@ -165,5 +174,5 @@ def _transform(layer: Layer) -> list[tree.Arg]:
     return args
 
 
-def _text(message: Message, field: str) -> tree.String:
-    return writer.text(message.get(field), message.place(field))
+def _path(message: Message, field: str, folder: Path) -> tree.String:
+    return writer.text(written(message.get(field), folder), message.place(field))

@@ -121,7 +121,7 @@ def pooling(layer: Layer) -> None:
 
 
 def recurrent(layer: Layer) -> None:
-    """RNN and LSTM; their bottoms are x, cont, what is static, and with `expose_hidden` the values before the first step."""
+    """RNN and LSTM of x, cont, what is static, and with `expose_hidden` the values before the first step."""
     _needs(layer, "num_output")
     exposed = layer.given.get("expose_hidden")
     names = (["h0", "c0"] if layer.row.callee == "lstm" else ["h0"]) if exposed else []

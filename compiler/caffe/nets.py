@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message
@@ -36,13 +37,14 @@ def net_of(
     level: int = 0,
     stages: tuple[str, ...] = (),
     shapes: Mapping[str, tuple[int, ...]],
+    folder: Path,
 ) -> Translated:
-    """A net of the last version. title: its name, where it has none."""
+    """A net of the last version. title: its name, where it has none. folder: that of its file, for paths in it."""
     errors: list[SourceError] = []
     check_rules(net, errors.append)
     found = {
-        "train": phase(net, NetState("TRAIN", level, stages), shapes),
-        "test": phase(net, NetState("TEST", level, stages), shapes),
+        "train": phase(net, NetState("TRAIN", level, stages), shapes, folder),
+        "test": phase(net, NetState("TEST", level, stages), shapes, folder),
     }
     for one in found.values():
         errors += one.errors

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message, Scalar
@@ -50,8 +51,8 @@ class _Blob:
 class _Walk:
     """The walk over the layers of a state."""
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.shapes = shapes
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+        self.shapes, self.folder = shapes, folder
         self.found = Phase()
         self.blobs: dict[str, _Blob] = {}
         self.places: dict[str, tree.Name] = {}
@@ -66,7 +67,7 @@ class _Walk:
         self._tops(layer)
         if brings_data(layer):
             inputs(layer, self.shapes)
-            read = feed(layer)
+            read = feed(layer, self.folder)
             if read is not None:
                 self.found.feeds.append(read)
         else:
@@ -162,10 +163,14 @@ class _Walk:
         return self.found
 
 
-def phase(net: Message, state: NetState, shapes: Mapping[str, tuple[int, ...]]) -> Phase:
-    """A net in one state. shapes: of what data layers bring, where somebody knows them."""
-    walk = _Walk(shapes)
-    report = walk.found.errors.append
+def phase(net: Message, state: NetState, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> Phase:
+    """A net in one state. shapes: of what data layers bring, where somebody knows them. folder: of its file."""
+    walk = _Walk(shapes, folder)
+    errors, warnings = walk.found.errors, walk.found.warnings
+
+    def report(error: SourceError) -> None:
+        (errors if error.severity == "error" else warnings).append(error)
+
     kept = [(i, layer) for i, layer in enumerate(net.messages("layer")) if state.keeps(layer)]
     rows = {i: _row(layer, walk.found) for i, layer in kept}
     known = [(i, layer, row) for i, layer in kept if (row := rows[i]) is not None]

@@ -11,18 +11,13 @@ from ...grammar import tree
 from ...grammar.caffe.message import Message
 from ...grammar.caffe.schema import fields_of
 from ...grammar.caffe.text_format import read, top_fields
-from ...grammar.caffe.upgrade import upgraded_net
-from ...grammar.parse import parse
+from ...grammar.caffe.upgrade import upgraded_net, upgraded_solver
+from ...grammar.parse import parse, read_source
 from ...grammar.source import Source, SourceError, SourceErrors, UserError
-from .nets import net_of
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a text of Caffe's is read. shapes: of what data layers bring. lenient: unknown fields are passed over."""
-
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    lenient: bool = False
+from .files import located
+from .nets import Translated, net_of
+from .options import Reading
+from .solvers import Wanted, definitions
 
 
 @dataclass(frozen=True)
@@ -57,29 +52,69 @@ def tree_of(source: Source, settings: Mapping[str, Any], how: Reading) -> Text:
     """
     if not is_prototxt(source):
         return Text(parse(source))
-    if type_of(source) == "SolverParameter":
-        raise UserError(f"{source.path}: solvers are not read yet")
-    return _net(source, settings, how)
+    return _Reader(source, settings, how).text(type_of(source))
 
 
-def _net(source: Source, settings: Mapping[str, Any], how: Reading) -> Text:
-    message, warnings = read(source, "NetParameter", lenient=how.lenient)
-    errors: list[SourceError] = []
-    net = upgraded_net(message, errors.append)
-    found = net_of(net, Path(source.path).stem, shapes=how.shapes, **state_of(net, settings))
-    errors += found.errors
-    if errors:
-        raise SourceErrors(errors)
-    file = tree.File(source.span(0, len(source.text)), (found.definition,))
-    name = found.definition.name.name
-    refused = {(name, mode): why for mode, why in found.refused.items()}
-    return Text(file, True, (*warnings, *found.warnings), refused)
+class _Reader:
+    """The reading of a prototxt, with the files that it names."""
 
+    def __init__(self, source: Source, settings: Mapping[str, Any], how: Reading) -> None:
+        self.source, self.settings, self.how = source, settings, how
+        self.errors: list[SourceError] = []
+        self.warnings: list[SourceError] = []
 
-def state_of(net: Message, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The level and the stages of a net: what is set, else what its own `state` says."""
-    own = net.sub("state")
-    level, stages = settings.get("level", own.get("level")), settings.get("stage", own.all("stage"))
-    if isinstance(level, bool) or not isinstance(level, int):
-        raise UserError(f"`level` takes a whole number, not {level}")
-    return {"level": level, "stages": tuple(map(str, [stages] if isinstance(stages, str | int) else stages))}
+    def text(self, type_: str) -> Text:
+        span = self.source.span(0, len(self.source.text))
+        if type_ == "SolverParameter":
+            solver = upgraded_solver(self._message(self.source, type_), self.errors.append)
+            items, refused = definitions(solver, self._wanted, self.errors.append)
+        else:
+            message = self._message(self.source, "NetParameter")
+            found = self._net(message, self.source, Message("NetState", span))
+            name = found.definition.name.name
+            items, refused = (found.definition,), {(name, mode): why for mode, why in found.refused.items()}
+        if self.errors:
+            raise SourceErrors(self.errors)
+        return Text(tree.File(span, items), True, tuple(self.warnings), refused)
+
+    def _message(self, source: Source, type_: str) -> Message:
+        message, warnings = read(source, type_, lenient=self.how.lenient)
+        self.warnings += warnings
+        return message
+
+    def _wanted(self, wanted: Wanted) -> Translated | None:
+        """A net that the solver names; None (reported) where it cannot be had."""
+        if isinstance(wanted.item, Message):
+            return self._net(wanted.item, self.source, wanted.state)
+        name, span = wanted.item.value, wanted.item.span
+        path = located(name, Path(self.source.path).parent)
+        if path is None or not path.is_file():
+            hint = "looked for here, beside this file, and in the folders above it"
+            self.errors.append(SourceError("E721", f'there is no file "{name}"', span, hint))
+            return None
+        try:
+            source = read_source(path)
+            return self._net(self._message(source, "NetParameter"), source, wanted.state)
+        except UserError as error:
+            self.errors.append(SourceError("E721", str(error), span))
+        except SourceError as error:
+            self.errors.append(error)
+        except SourceErrors as found:
+            self.errors += found.errors
+        return None
+
+    def _net(self, message: Message, source: Source, state: Message) -> Translated:
+        """A net in a state: what is set, else what the state says, else what the net's own does."""
+        net = upgraded_net(message, self.errors.append)
+        own = net.sub("state")
+        level = state.get("level") if state.has("level") else own.get("level")
+        stages = [*own.all("stage"), *state.all("stage")]
+        level, given = self.settings.get("level", level), self.settings.get("stage", stages)
+        if isinstance(level, bool) or not isinstance(level, int):
+            raise UserError(f"`level` takes a whole number, not {level}")
+        named = tuple(map(str, [given] if isinstance(given, str | int) else given))
+        path = Path(source.path)
+        found = net_of(net, path.stem, level=level, stages=named, shapes=self.how.shapes, folder=path.parent)
+        self.errors += found.errors
+        self.warnings += found.warnings
+        return found

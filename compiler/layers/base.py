@@ -46,7 +46,7 @@ class LayerContext(Protocol):
         """The next value of a statistic."""
 
     def carried(self, name: str, shape: tuple[int, ...]) -> Node:
-        """What the pass before left of the layer under a name, 0 before the first; not learned, not saved as weights."""
+        """What the pass before left of the layer under a name, 0 before the first; neither learned nor a weight."""
 
     def carry(self, name: str, value: Node) -> None:
         """What the next pass finds under that name."""

@@ -103,6 +103,11 @@ def _last(windows: Node, rank: int) -> tuple[int, ...]:
     return tuple(range(rank, len(windows.shape)))
 
 
+def _largest(x: Node, windows: _Windows) -> Node:
+    seen = windows.over(x, -math.inf)
+    return expr.max(seen, _last(seen, len(x.shape)))
+
+
 @layer("Pooling", policy="narrow")
 def max_pool(
     x: Node,
@@ -122,11 +127,11 @@ def max_pool(
     number, i32, in the row-major order of the axes of space.
     """
     windows = _Windows(x, kernel, stride, pad, round, global_)
+    if not indices:
+        return _largest(x, windows)
     seen = windows.over(x, -math.inf)
     last = _last(seen, len(x.shape))
     y = expr.max(seen, last)
-    if not indices:
-        return y
     space = x.shape[2:]
     count = math.prod(space)
     numbers = expr.reshape(ops.iota(shape=(count,), axes=(0,), dtype="i32"), (1, 1, *space))
@@ -167,7 +172,7 @@ def stochastic_pool(
     round: Round = "ceil",
     global_: bool = False,
 ) -> Node:
-    """One of the window's elements, each as likely as it is large; to test sum x ** 2 / sum x   (Caffe: Pooling, STOCHASTIC)
+    """An element of each window, as likely as it is large; to test sum x ** 2 / sum x   (Caffe: Pooling, STOCHASTIC)
 
     Zeiler and Fergus, 2013. x is not negative. Sizes as max_pool, without padding.
     """
@@ -203,6 +208,9 @@ def spp(x: Node, *, height: AtLeastOne, pool: Literal["max", "avg"] = "max") -> 
     for level in range(height):
         kernel = tuple(-(-int(n) // 2**level) for n in space)
         pad = tuple((k * 2**level - int(n) + 1) // 2 for k, n in zip(kernel, space, strict=True))
-        bins = (max_pool if pool == "max" else avg_pool)(x, kernel=kernel, pad=pad)
+        if pool == "max":
+            bins = _largest(x, _Windows(x, kernel, None, pad, "ceil", False))
+        else:
+            bins = avg_pool(x, kernel=kernel, pad=pad)
         levels.append(bins if height == 1 else flatten(bins))
     return concat(*levels)

@@ -1,7 +1,7 @@
 """Recurrent layers, unrolled over the steps of time: x is (T, N, …), T steps of N sequences side by side.
 
 `cont`, (T, N), is 0 where a sequence begins and 1 where it goes on: what is remembered is multiplied by it. Without
-first values (`h0`) a pass goes on with the last values of the pass before it, as in Caffe; no gradient flows back there.
+first values (`h0`) a pass goes on with the last values of the pass before it, as in Caffe; no gradient flows there.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def rnn(
 ) -> Node | tuple[Node, Node]:
     """h = tanh(W x + U (cont * h) + b); y = tanh(V h + c), step by step   (Caffe: RNN)
 
-    weight is (out, …), W; hidden_weight (out, out), U; out_weight (out, out), V. `static` (N, …), the same at all steps,
-    is multiplied by static_weight and added. With h0, (1, N, out), the second result is the last h, for the next pass.
+    weight is (out, …), W; hidden_weight (out, out), U; out_weight (out, out), V. `static` (N, …), the same for all
+    steps, is multiplied by static_weight and added. With h0, (1, N, out), the second result is the last h.
     """
     steps, many = _steps(x, cont)
     entered, flags = _entered(x, static, out), _going_on(cont, x)

@@ -1,4 +1,4 @@
-"""Conditional inclusion: which layers a state of a net has, by `include` and `exclude` rules of phase, level, stages."""
+"""Conditional inclusion: which layers a net has in a state, by `include` and `exclude` rules of phase, level, stage."""
 
 from __future__ import annotations
 

@@ -86,4 +86,18 @@ CAFFE: dict[str, Code] = {
         `kernel_h`.
         """,
     ),
+    "E720": Code(
+        "a solver that says too little, or two things",
+        """
+        A solver names one net to train (`net`, or `train_net`), its `base_lr`, `lr_policy` with what that needs, and
+        `max_iter`; of the nets to test each has a `test_iter`. Its type is one of Caffe's.
+        """,
+    ),
+    "E721": Code(
+        "a file that cannot be found",
+        """
+        Paths in a prototxt are relative to the folder where Caffe is started. They are looked for from the folder where
+        netc is started, then from the folder of the prototxt and from those above it.
+        """,
+    ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,20 +63,25 @@ def check(
     net: str | None = None,
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    lenient: bool = False,
 ) -> list[Problem]:
     """All problems of a `.net` file, in the order of their places; none if it is right.
 
     dims and settings are as in `netc.compile`; with dims the net is checked at those sizes as well, otherwise sizes are
-    made up. Raises UserError for a file that cannot be read, and for a net, dimension or setting that it has not.
+    made up. shapes, lenient: of a prototxt, what its data layers bring, and whether unknown fields are passed over.
+    Raises UserError for a file that cannot be read, and for a net, dimension or setting that it has not.
 
     >>> import netc
     >>> netc.check("examples/lenet.net")
     []
     """
     from ..compiler.build import build, load
+    from ..compiler.caffe.options import Reading
 
     try:
-        experiment = load(Path(path), settings=settings or {}, dims=dims)
+        reading = Reading({name: tuple(shape) for name, shape in (shapes or {}).items()}, lenient)
+        experiment = load(Path(path), settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.
         for name in [net] if net is not None else [experiment.default_net()] if dims else []:

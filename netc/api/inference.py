@@ -45,7 +45,7 @@ def run_files(
     batch, images = want.dims.get("N", want.batch or BATCH), is_image(inputs[0])
     if len(inputs) > 1 and not images:
         raise UserError("give one .npz with all records, or several images")
-    experiment = load(file, settings=want.settings, dims=want.dims)
+    experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
     # For as many records as there seem to be, so that the net is not built again for those that there are.
     guess = min(batch, len(inputs) if images else records_in(inputs[0]) or batch)
     has_batch = "N" in checked_sizes(experiment.net(want.net or experiment.default_net()))

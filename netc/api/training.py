@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
 from ..compiler.program import StateInfo
-from ..compiler.spec import DataSpec, TrainSpec
+from ..compiler.spec import DataSpec, TestSpec, TrainSpec
 from ..driver import Compilation
 from ..grammar.source import UserError
 from ..numbers import GROWTH
@@ -39,12 +39,15 @@ class Training:
 
     def __init__(self, file: str | Path, want: Request) -> None:
         self.want = want
-        self.experiment = load(Path(file), settings=want.settings, dims=want.dims)
+        self.experiment = load(Path(file), settings=want.settings, dims=want.dims, reading=want.reading)
         own = {name: value for name, value in (("steps", want.steps), ("seed", want.seed)) if value is not None}
         trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
         if not trains:
             named = f" for the net `{want.net}`" if want.net else ""
             raise UserError(f"the file has no `train` block{named}: it says what to learn from, and how")
+        fed = [spec for spec in trains if not spec.data]
+        if fed:
+            raise UserError(f"the net `{fed[0].net}` is fed by `Input` layers; to train it here it needs a data layer")
         self.blocks = [replace(spec, **own) for spec in trains]  # type: ignore[arg-type]
         self.steps = [self.program(spec, "train", spec.data[0], None) for spec in self.blocks]
         if want.numbers.growth != GROWTH and not any(step.scaling for step in self.steps):
@@ -66,6 +69,12 @@ class Training:
         if mode == "test":
             want = replace(want, max_memory=None)  # it is about the step that learns
         return Compilation(self.experiment, want, spec=spec)
+
+    def tested(self, spec: TrainSpec, test: TestSpec) -> Compilation:
+        """The program of a test: the losses and metrics of the block's net, or of another one, in test mode."""
+        block = spec if not test.net else replace(spec, net=test.net, settings={})
+        net = self.program(block, "test", test.data, None).net
+        return self.program(block, "test", test.data, (*net.losses, *net.metrics))
 
     def train(self, folder: Path | None, *, resume: bool = False, progress: Progress | None = None) -> History:
         """Train by all blocks; the history of the last one.
@@ -94,8 +103,7 @@ class Run:
 
     def __init__(self, training: Training, number: int) -> None:
         self.training, self.spec, self.step = training, training.blocks[number], training.steps[number]
-        outputs = (*self.step.net.losses, *self.step.net.metrics)
-        self.tests = [(test, training.program(self.spec, "test", test.data, outputs)) for test in self.spec.tests]
+        self.tests = [(test, training.tested(self.spec, test)) for test in self.spec.tests]
         layout = shared_layout([self.step, *(made for _, made in self.tests)])
         self.step.share(layout)
         for _, made in self.tests:
@@ -165,7 +173,10 @@ def shared_layout(compilations: list[Compilation]) -> tuple[StateInfo, ...]:
     infos: dict[str, StateInfo] = {}
     for made in compilations:
         for info in made.net.state:
-            infos.setdefault(info.name, info)
+            held = infos.setdefault(info.name, info)
+            if held.type != info.type:
+                message = f"`{info.name}` is {info.type} in the net `{made.net.name}`, but {held.type} in the one"
+                raise UserError(f"{message} that it shares its state with")
     return flat_layout(list(infos.values()))
 
 

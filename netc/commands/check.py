@@ -21,8 +21,18 @@ def command(files: tuple[Path, ...], request: Request, json_: bool) -> None:
     """
     from ..api.checking import check
 
-    net, dims, settings = request.net, request.dims, request.settings
-    problems = [problem for file in files for problem in check(file, net=net, dims=dims, settings=settings)]
+    problems = [
+        problem
+        for file in files
+        for problem in check(
+            file,
+            net=request.net,
+            dims=request.dims,
+            settings=request.settings,
+            shapes=request.reading.shapes,
+            lenient=request.reading.lenient,
+        )
+    ]
     failed = any(problem.severity == "error" for problem in problems)
     if json_:
         print_json([problem.as_dict() for problem in problems])

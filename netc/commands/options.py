@@ -139,6 +139,10 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "python": click.option(
         "--allow-python", "python", is_flag=True, help="Let the Python run that the file's `host` layers name."
     ),
+    "shapes": click.option(
+        "--shape", "shapes", multiple=True, metavar="BLOB=1x3x4x5", help="What a data layer of a prototxt brings."
+    ),
+    "lenient": click.option("--lenient", is_flag=True, help="Pass over fields of a prototxt that Caffe does not have."),
     "steps": click.option("--steps", type=_COUNT, metavar="N", help="Instead of the block's."),
 }
 MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("schedules", "frozen")
@@ -147,11 +151,11 @@ MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("sch
 def program(*flags: str, mode: AnyMode | None = None, records: bool = False, ahead: bool = False) -> Callable[[F], F]:
     """The flags that say which program is wanted; the command gets a `Request` as `request` instead of them.
 
-    flags: of `FLAGS`, beside --net, --batch, --dim, --set and --allow-python, which every command has. mode: the
-    default of --mode, where there is one. records: --batch is how many are taken at a time, whether or not the net has
-    a dimension N. ahead: what is compiled is for GPUs that need not be here.
+    flags: of `FLAGS`, beside --net, --batch, --dim, --set, --allow-python, --shape and --lenient, which all have.
+    mode: the default of --mode, where there is one. records: --batch is how many are taken at a time, whether or not
+    the net has a dimension N. ahead: what is compiled is for GPUs that need not be here.
     """
-    names = {"net", "batch", "dims", "settings", "python", *flags}
+    names = {"net", "batch", "dims", "settings", "python", "shapes", "lenient", *flags}
 
     def add(function: F) -> F:
         @functools.wraps(function)
@@ -160,6 +164,7 @@ def program(*flags: str, mode: AnyMode | None = None, records: bool = False, ahe
             said["dims"] = dimensions(None if records else said["batch"], said["dims"])
             said["batch"] = said["batch"] if records else None
             said["settings"] = settings_of(said["settings"])
+            said["shapes"] = shapes_of(said["shapes"])
             said["outputs"] = said.get("outputs") or None
             return function(*args, request=request(**said, update=None, ahead=ahead), **kwargs)
 
@@ -243,6 +248,17 @@ def dimensions(batch: int | None, given: Sequence[str]) -> dict[str, int]:
     if batch is not None and dims.setdefault("N", batch) != batch:
         raise UserError(f"--batch {batch} and --dim N={dims['N']} contradict each other")
     return dims
+
+
+def shapes_of(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shapes of --shape."""
+    found: dict[str, tuple[int, ...]] = {}
+    for text in given:
+        name, equals, shape = text.rpartition("=")
+        if not equals or not name or not re.fullmatch(r"[1-9]\d{0,9}(x[1-9]\d{0,9})*", shape, re.ASCII):
+            raise UserError(f"--shape wants BLOB=1x3x224x224, not `{text}`")
+        found[name] = tuple(map(int, shape.split("x")))
+    return found
 
 
 def settings_of(given: Sequence[str]) -> dict[str, Value]:

@@ -58,8 +58,8 @@ def command(
             raise UserError("--svg draws the stages graph, gradient, fused and kernels, not ast")
         from ..report.show import ast
 
-        nothing_beside("--stage ast", "file", "stage")
-        click.echo(ast(file), nl=False)
+        nothing_beside("--stage ast", "file", "stage", "settings", "shapes", "lenient")
+        click.echo(ast(file, request.settings, request.reading), nl=False)
         return
     from ..driver import compilation
     from ..report.show import difference, picture, stages_table, text

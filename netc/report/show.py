@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import unified_diff
 from pathlib import Path
+from typing import Any
 
 from ..compiler import ops
+from ..compiler.caffe.options import Reading
 from ..compiler.graph import Graph
 from ..compiler.program import Program
 from ..compiler.text import print_graph
@@ -21,11 +23,12 @@ from .tables import Table
 CONTEXT = 2  # lines of a difference around what is different
 
 
-def ast(path: Path) -> str:
+def ast(path: Path, settings: Mapping[str, Any], reading: Reading) -> str:
     """The syntax tree of a file, an item a line."""
-    from ..grammar.parse import parse, read_source
+    from ..compiler.caffe.reading import tree_of
+    from ..grammar.parse import read_source
 
-    return "\n".join(_tree(parse(read_source(path)), "", 0)) + "\n"
+    return "\n".join(_tree(tree_of(read_source(path), settings, reading).file, "", 0)) + "\n"
 
 
 def _tree(value: object, name: str, depth: int) -> list[str]:

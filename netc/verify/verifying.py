@@ -9,6 +9,7 @@ from pathlib import Path
 from ..compiler.build import load
 from ..compiler.build.dims import symbols
 from ..compiler.build.nets import checked_sizes
+from ..compiler.caffe.reading import is_prototxt
 from ..compiler.ops.rounding import Arithmetic
 from ..driver import Compilation
 from ..grammar.parse import read_source
@@ -83,7 +84,7 @@ def verify(path: str | Path, wanted: Wanted | None = None, notify: Notify | None
         made.net.name, wanted.target, wanted.device, made.net.dims, wanted.seed or 0, wanted.arithmetic, tuple(programs)
     )
     fault = verdict.suspect
-    if fault is None or wanted.budget <= 0:
+    if fault is None or wanted.budget <= 0 or is_prototxt(source):  # parts of a .net are left out, one after the other
         return verdict
     mode = modes[id(fault)]
     smaller = reduced(source.text, lambda text: _fails(source.path, text, wanted, mode, fault), wanted.budget, tell)
@@ -92,7 +93,7 @@ def verify(path: str | Path, wanted: Wanted | None = None, notify: Notify | None
 
 def _compilation(source: Source, wanted: Wanted, mode: Mode) -> Compilation:
     """The compilation of one mode, with small sizes for the symbols that nobody gave."""
-    experiment = load(source, settings=wanted.settings, dims=wanted.dims)
+    experiment = load(source, settings=wanted.settings, dims=wanted.dims, reading=wanted.reading)
     sizes = checked_sizes(experiment.net(wanted.net or experiment.default_net()))
     return Compilation(experiment, replace(wanted, mode=mode, dims={**sizes, **wanted.dims}, update=None)).alone()
 
@@ -173,7 +174,7 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
 
 def _fitting(source: Source, wanted: Wanted) -> Wanted:
     """The dimensions of those given that a text still has."""
-    experiment = load(source, settings=wanted.settings)
+    experiment = load(source, settings=wanted.settings, reading=wanted.reading)
     entry = experiment.net(wanted.net or experiment.default_net())
     found = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})
     return replace(wanted, dims={name: size for name, size in wanted.dims.items() if name in found})

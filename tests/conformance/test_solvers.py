@@ -23,8 +23,8 @@ def _near(ours: np.ndarray, caffes: np.ndarray, what: str) -> None:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
-def test_trajectory(path: Path) -> None:
-    case = Trajectory.read(path)
+def test_trajectory(path: Path, tmp_path: Path) -> None:
+    case = Trajectory.read(path, tmp_path)
     compared = 0
     state = case.first()
     for i, (losses, state) in enumerate(case.steps(), 1):

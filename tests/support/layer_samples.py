@@ -36,7 +36,7 @@ class Call:
     def build(self, name: str) -> tuple[Standalone, tuple[Node, ...]]:
         """The context after the call, and its results."""
         context = Standalone(training=self.training)
-        result = context.call(name, *self.nodes(), **self.settings, **self.named_nodes())
+        result = context.call(name, *self.nodes(), **{**self.settings, **self.named_nodes()})
         return context, result if isinstance(result, tuple) else (result,)
 
     def feeds(self, graph: Graph) -> dict[str, Array]:

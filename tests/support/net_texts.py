@@ -109,7 +109,7 @@ def _nest(statement: st.SearchStrategy[Words]) -> st.SearchStrategy[Words]:
 
 
 STATEMENT = st.recursive(SIMPLE, _nest, max_leaves=4)
-EVERY = chain(optional(VALUE), "every", VALUE)
+EVERY = chain(optional(VALUE), optional(chain("with", one(NAME))), "every", VALUE, optional(chain("from", VALUE)))
 SETTINGS = body(chain(one(NAME), ":", VALUE | EVERY))
 DEFINITION = st.one_of(
     chain("import", one(STRING)),

@@ -27,7 +27,8 @@ from netc.passes.training.gradient import gradient
 class Standalone:
     """A LayerContext.
 
-    parameters, statistics and what is left for the next pass: state name -> node; fillers: those asked for; updates: what was committed.
+    parameters, statistics and what is left for the next pass: state name -> node; fillers: those asked for; updates:
+    what was committed.
     """
 
     def __init__(self, *, training: bool = True) -> None:

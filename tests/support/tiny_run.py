@@ -48,7 +48,9 @@ class Net:
         self.state = state
         self.training = training
         inputs = ["image", "label", ".rate"] if training else ["image", "label"]
-        self.program = SimpleNamespace(inputs=dict.fromkeys(inputs), source=f"tiny {training}")
+        self.program = SimpleNamespace(
+            inputs=dict.fromkeys(inputs), outputs=dict.fromkeys(["nll", "top1"]), source=f"tiny {training}"
+        )
 
     def run(self, feeds: Mapping[str, Array], /) -> dict[str, Array]:
         assert set(feeds) == set(self.program.inputs)

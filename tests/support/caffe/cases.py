@@ -60,7 +60,8 @@ class Case:
         experiment = load(Source(f"{self.name}.prototxt", self.text))
         name = experiment.default_net()
         mode: Literal["train", "test"] = "train" if self.meta["phase"] == "TRAIN" else "test"
-        losses = [one.name.name for one in experiment.net(name).definition.body if _is_loss(one)]
+        roles = [one for one in experiment.net(name).definition.body if isinstance(one, tree.Role)]
+        losses = [one.name.name for one in roles if one.kind == "loss"]
         blobs = [_SPLIT.sub(r"\1", key) for key in self.under("out")] or list(self.under("in"))
         made = {"l": tuple(map(np.shape, self.under("out").values()))[-self._filtered() :]} if self._filtered() else {}
         return build_net(
@@ -69,11 +70,9 @@ class Case:
 
     def _filtered(self) -> int:
         """How many blobs a Filter makes, in whose size the data have a say."""
-        return sum(name in self.meta["outputs"] for name in self.under("out")) if self.meta.get("type") == "Filter" else 0
-
-
-def _is_loss(statement: tree.AnyStatement) -> bool:
-    return isinstance(statement, tree.Role) and statement.kind == "loss"
+        return (
+            sum(name in self.meta["outputs"] for name in self.under("out")) if self.meta.get("type") == "Filter" else 0
+        )
 
 
 def state_names(net: Net) -> dict[str, str]:

@@ -9,52 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler import ops
-from netc.compiler.graph import Graph, Node
+from netc.compiler.build import build, load
+from netc.compiler.graph import Graph
 from netc.compiler.interpret import evaluate
 from netc.compiler.net import OBJECTIVE, RATE, STEP
 from netc.compiler.program import StateInfo
-from netc.compiler.spec import Filler, Use
+from netc.compiler.spec import Use
 from netc.passes import pipeline
 from netc.passes.manager import run
 from netc.passes.training.flatten import flat_layout, length
 from netc.passes.training.update import apply, solver_state
 from netc.runtime.learning_rate import rate
-from support.caffe.layers import blob_names, convert
-from support.caffe.prototxt import Message, parse
-from support.standalone import Standalone
+from support.caffe.cases import state_names
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-
-# Caffe's solver fields by our settings, and Caffe's defaults where ours differ.
-TYPES: dict[str, tuple[str, dict[str, str], dict[str, float]]] = {
-    "SGD": ("sgd", {"momentum": "momentum"}, {"momentum": 0.0}),
-    "NESTEROV": ("nesterov", {"momentum": "momentum"}, {"momentum": 0.0}),
-    "ADAGRAD": ("adagrad", {"delta": "delta"}, {"delta": 1e-8}),
-    "RMSPROP": ("rmsprop", {"rms_decay": "rms_decay", "delta": "delta"}, {"rms_decay": 0.99, "delta": 1e-8}),
-    "ADADELTA": ("adadelta", {"momentum": "momentum", "delta": "delta"}, {"delta": 1e-8}),
-    "ADAM": (
-        "adam",
-        {"momentum": "momentum", "momentum2": "momentum2", "delta": "delta"},
-        {"momentum2": 0.999, "delta": 1e-8},
-    ),
-}
-
-
-class SharedParameters(Standalone):
-    """A context in which parameters of one Caffe name are one, under the name of the first layer that has it."""
-
-    shared: dict[str, Node]
-    names: tuple[str, ...]
-
-    def parameter(self, name: str, shape: tuple[int, ...], filler: Filler) -> Node:
-        at = ("weight", "bias").index(name)
-        if at >= len(self.names) or not self.names[at]:
-            return super().parameter(name, shape, filler)
-        key = self.names[at]
-        if key not in self.shared:
-            self.shared[key] = super().parameter(name, shape, filler)
-        return self.shared[key]
 
 
 @dataclass(frozen=True)
@@ -72,16 +40,21 @@ class Trajectory:
     batches: int
 
     @staticmethod
-    def read(path: Path) -> Trajectory:
+    def read(path: Path, folder: Path) -> Trajectory:
+        """The case of a file; its texts are written into a folder, and read as a user's are."""
         with np.load(path) as file:
             arrays = {key: file[key] for key in file.files}
-        text, net = parse(str(arrays["solver"])), parse(str(arrays["net"]))
-        graph, state, blobs = _net(net, arrays)
-        clip = float(text["clip_gradients"][0]) if "clip_gradients" in text else None
-        steps = int(text["max_iter"][0])
-        batches = int(text.get("iter_size", [1])[0])
-        layout = flat_layout(state)
-        return Trajectory(arrays, graph, layout, blobs, _solver(text), _schedule(text), steps, clip, batches)
+        (folder / "net.prototxt").write_text(str(arrays["net"]))
+        (folder / "solver.prototxt").write_text(str(arrays["solver"]))
+        experiment = load(folder / "solver.prototxt")
+        (spec,) = experiment.trains
+        net = build(experiment, spec.net, mode="train")
+        blobs = {key: name for key, name in state_names(net).items() if f"init/{key}" in arrays}
+        graph = Graph({OBJECTIVE: net.graph.outputs[OBJECTIVE]}, net.graph.updates)
+        layout = flat_layout(net.state)
+        return Trajectory(
+            arrays, graph, layout, blobs, spec.solver, spec.schedule, spec.steps, spec.clip, spec.accumulate
+        )
 
     @property
     def iterations(self) -> int:
@@ -124,54 +97,3 @@ class Trajectory:
             return state.setdefault(name, np.zeros(info.type.shape))
         buffer = state[flat or info.buffer]
         return buffer[info.offset : info.offset + info.type.count].reshape(info.type.shape)
-
-
-def _solver(text: Message) -> Use:
-    kind = str(text.get("type", text.get("solver_type", ["SGD"]))[0]).upper()
-    name, fields, defaults = TYPES[kind]
-    settings: dict[str, Any] = {ours: float(text.get(f, [defaults.get(f)])[0]) for f, ours in fields.items()}
-    settings["lr"] = float(text["base_lr"][0])
-    settings["weight_decay"] = float(text.get("weight_decay", [0.0])[0])
-    settings["decay"] = str(text.get("regularization_type", ["L2"])[0]).lower()
-    return Use(name, tuple(settings.items()))
-
-
-def _schedule(text: Message) -> Use:
-    policy = str(text["lr_policy"][0])
-    fields = {"gamma": "gamma", "power": "power", "stepsize": "at" if policy == "sigmoid" else "every"}
-    settings: dict[str, Any] = {ours: text[field][0] for field, ours in fields.items() if field in text}
-    if policy == "multistep":
-        settings["at"] = tuple(text["stepvalue"])
-    return Use(policy, tuple(settings.items()))
-
-
-def _net(net: Message, arrays: Arrays) -> tuple[Graph, list[StateInfo], dict[str, str]]:
-    context = SharedParameters(training=True)
-    context.shared = {}
-    tops: dict[str, Node] = {}
-    multipliers: dict[str, tuple[float, float]] = {}
-    blobs: dict[str, str] = {}
-    for layer in net["layer"]:
-        if layer["type"][0] == "Input":
-            top = layer["top"][0]
-            tops[top] = ops.input_(name=top, shape=arrays[f"data/{top}"].shape[1:], dtype="f32")
-            continue
-        params = layer.get("param", [])
-        context.names = tuple(p.get("name", [""])[0] for p in params)
-        made = set(context.parameters)
-        results = convert(context, layer, [tops[b] for b in layer["bottom"]])
-        tops |= dict(zip(layer["top"], results, strict=True))
-        for i, blob in enumerate(blob_names(layer, two_bottoms=False)):
-            name, key = f"{layer['name'][0]}.{blob}", f"{layer['name'][0]}/{i}"
-            if f"init/{key}" not in arrays:
-                continue
-            blobs[key] = name
-            if name in context.parameters and name not in made:
-                given = params[i] if i < len(params) else {}
-                multipliers[name] = (float(given.get("lr_mult", [1])[0]), float(given.get("decay_mult", [1])[0]))
-    state = [
-        StateInfo(name, node.type, lr=multipliers[name][0], decay=multipliers[name][1])
-        for name, node in context.parameters.items()
-    ]
-    state += [StateInfo(name, node.type, "statistic") for name, node in context.statistics.items()]
-    return Graph({OBJECTIVE: tops["loss"]}, context.updates), state, blobs
