@@ -169,6 +169,8 @@ def _general(run: Run) -> SourceError:
     accepts = run.accepts
     found = "the end of the file" if run.ends else "the end of the line" if run.kind == "_NL" else f"`{run.token}`"
     parts = []
+    if "NAME" in accepts:
+        accepts -= {"WITH", "FROM"}  # which are names there
     if accepts >= VALUE:
         parts.append("a value")
         accepts -= VALUE

@@ -305,10 +305,10 @@ def settings(frame: Frame, title: str, args: Sequence[tree.Arg], found: dict[str
             frame.report(SourceError("E201", f"{title}: `{arg.name.name}` is not a setting", arg.name.span, hint))
         else:
             value = evaluate(frame, arg.value)
-            if constants.is_number(value) and value >= 0:
+            if constants.is_number(value):
                 found[arg.name.name] = float(value)
             elif value is not UNKNOWN:
-                message = f"{title}: `{arg.name.name}` takes a number from 0 up, not {describe(value)}"
+                message = f"{title}: `{arg.name.name}` takes a number, not {describe(value)}"
                 frame.report(SourceError("E207", message, arg.value.span))
 
 

@@ -280,8 +280,8 @@ def _multipliers(frame: Frame, layer: Layer, argument: Argument) -> tuple[float,
         return None
     values = value if isinstance(value, tuple) else (value,)
     what = argument.name.name
-    if not all(constants.is_number(v) and v >= 0 for v in values):
-        message = f"{layer.name}: `{what}` takes numbers from 0 up, not {describe(value)}"
+    if not all(constants.is_number(v) for v in values):
+        message = f"{layer.name}: `{what}` takes numbers, not {describe(value)}"
         frame.report(SourceError("E218", message, argument.span, f"such as `{what}: 2` or `{what}: [1, 2]`"))
         return None
     if not 1 <= len(values) <= len(layer.params):

@@ -60,21 +60,20 @@ class _Walk:
         self.values: list[_Blob] = []
 
     def layer(self, number: int, layer: Layer) -> None:
-        before = len(layer.statements)
-        if not self._counts(layer):
-            return
+        fine = self._counts(layer)
         self._read(layer)
         self._tops(layer)
-        if brings_data(layer):
+        if fine and brings_data(layer):
             inputs(layer, self.shapes)
             read = feed(layer, self.folder)
             if read is not None:
                 self.found.feeds.append(read)
-        else:
+        elif fine:
             (layer.row.form or forms.plain)(layer)
         self._make(layer)
-        self._losses(layer)
-        self.found.statements += [(number, statement) for statement in layer.statements[before:]]
+        if fine:
+            self._losses(layer)
+        self.found.statements += [(number, statement) for statement in layer.statements]
 
     def _counts(self, layer: Layer) -> bool:
         """Whether it has as many bottoms, tops and weights of losses as its type takes; reports E712."""
@@ -89,7 +88,9 @@ class _Walk:
                 fine = False
         weights, tops = layer.message.items("loss_weight"), max(len(layer.tops), int(layer.row.loss))
         if len(weights) not in (0, tops):
-            layer.fail("E712", f"{len(weights)} `loss_weight`s for {tops} tops", layer.message.place("loss_weight"))
+            place = layer.message.place("loss_weight")
+            layer.fail("E712", f"{len(weights)} `loss_weight`s for {tops} top{'s' if tops != 1 else ''}", place)
+            fine = False
         down = layer.message.items("propagate_down")
         if len(down) not in (0, len(layer.bottoms)):
             message = f"{len(down)} `propagate_down`s for {len(layer.bottoms)} bottoms"
@@ -144,6 +145,11 @@ class _Walk:
                 title = writer.name(f"{target.name}_loss", target.span)
             layer.statements.append(writer.role("loss", title, value, place, weight))
 
+    def unknown(self, layer: Message) -> None:
+        """A layer of a type that there is not: of its tops nothing is known but that they are made."""
+        for top in layer.all("top"):
+            self.blobs.setdefault(top, _Blob())
+
     def end(self, number: int) -> Phase:
         """The last statements: what nobody read is an output, or a number to watch."""
         for name, blob in self.available.items():
@@ -173,15 +179,15 @@ def phase(net: Message, state: NetState, shapes: Mapping[str, tuple[int, ...]], 
 
     kept = [(i, layer) for i, layer in enumerate(net.messages("layer")) if state.keeps(layer)]
     rows = {i: _row(layer, walk.found) for i, layer in kept}
-    known = [(i, layer, row) for i, layer in kept if (row := rows[i]) is not None]
-    names = owners(((layer, row.params) for _, layer, row in known), report)
-    for number, message, row in known:
+    names = owners(((layer, row.params) for i, layer in kept if (row := rows[i]) is not None), report)
+    for number, message in kept:
+        row = rows[number]
+        if row is None:
+            walk.unknown(message)
+            continue
         training = (message.get("phase") if message.has("phase") else state.phase) == "TRAIN"
         walk.layer(number, Layer(message, row, training, names, report))
-    found = walk.end(len(net.items("layer")))
-    if len(known) < len(kept):  # what their tops are is not known
-        found.missing = []
-    return found
+    return walk.end(len(net.items("layer")))
 
 
 def _row(layer: Message, found: Phase) -> Row | None:

@@ -106,6 +106,8 @@ class _Reader:
     def _net(self, message: Message, source: Source, state: Message) -> Translated:
         """A net in a state: what is set, else what the state says, else what the net's own does."""
         net = upgraded_net(message, self.errors.append)
+        if self.errors:  # of which others would follow
+            raise SourceErrors(self.errors)
         own = net.sub("state")
         level = state.get("level") if state.has("level") else own.get("level")
         stages = [*own.all("stage"), *state.all("stage")]

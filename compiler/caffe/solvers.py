@@ -113,6 +113,7 @@ def definitions(
     net_of: reads one of its nets; None where that is wrong, and has been reported.
     """
     made = Experiment()
+    last = _solver_settings(solver, report)
     wanted = train_net(solver, report)
     trained = net_of(wanted) if wanted is not None else None
     if wanted is None or trained is None:
@@ -140,7 +141,7 @@ def definitions(
         start = writer.constant(0, solver.place("test_interval")) if solver.get("test_initialization") else None
         with_ = writer.name(name, test.item.span) if name != title else None
         settings.append(_setting("test", tree.Every(test.item.span, data[0], interval, with_, start), test.item.span))
-    settings += _solver_settings(solver, report)
+    settings += last
     block = tree.TrainDef(solver.span, writer.name(title, place), (), tuple(settings))
     return (*made.nets, *made.data, block), refused
 

@@ -39,7 +39,7 @@ FILES: dict[str, Code] = {
         "no such key",
         """
         A `train` block has the keys from, test, solver, schedule, steps, display, snapshot, clip, accumulate, seed,
-        weights and fresh. Settings of the solver stand in its brackets: `solver: sgd(lr: 0.01, momentum: 0.9)`.
+        weights, fresh and average. Those of the solver stand in its brackets: `solver: sgd(lr: 0.01, momentum: 0.9)`.
         """,
     ),
     "E422": Code(
@@ -53,7 +53,7 @@ FILES: dict[str, Code] = {
         "a value that a key does not take",
         """
         `steps`, `accumulate` and `seed` are whole numbers, `clip` a number above 0, `display` and `snapshot` a
-        period: `every 500`. `from` and `test` name data, `weights` a file, `fresh` layers.
+        period: `every 500`, `average` a number of steps. `from` and `test` name data, `weights` a file, `fresh` layers.
         """,
     ),
     "E424": Code(

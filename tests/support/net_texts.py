@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 Words: TypeAlias = list[str]  # "\n" ends a line, "\0" is a place inside brackets where a line may be broken
 
-PLAIN = st.sampled_from(["x", "y", "conv1", "classes", "relu", "a_b", "N", "from", "test", "_"])
+PLAIN = st.sampled_from(["x", "y", "conv1", "classes", "relu", "a_b", "N", "from", "with", "test", "_"])
 NAME = PLAIN | st.sampled_from(["data", "train", "input", "param", "loss", "metric", "output"])
 TARGET = PLAIN | st.sampled_from(["data", "train"])
 NUMBER = st.sampled_from(["0", "1", "64", "0.5", ".5", "1e-3", "2.50", "1E5", "9223372036854775807"])
@@ -109,7 +109,7 @@ def _nest(statement: st.SearchStrategy[Words]) -> st.SearchStrategy[Words]:
 
 
 STATEMENT = st.recursive(SIMPLE, _nest, max_leaves=4)
-EVERY = chain(optional(VALUE), optional(chain("with", one(NAME))), "every", VALUE, optional(chain("from", VALUE)))
+EVERY = chain(optional(VALUE | chain(VALUE, "with", one(NAME))), "every", VALUE, optional(chain("from", VALUE)))
 SETTINGS = body(chain(one(NAME), ":", VALUE | EVERY))
 DEFINITION = st.one_of(
     chain("import", one(STRING)),
