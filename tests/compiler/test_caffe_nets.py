@@ -234,11 +234,12 @@ def test_a_net_file_is_one_by_its_name() -> None:
 
 
 VOCABULARY = """
-    layer { } : [ ] top bottom name type "x" "y" "a" "InnerProduct" "Pooling" "LSTM" "Slice" "Reshape" "Scale" "Data" dim
-    "DummyData" "Parameter" "Filter" "Eltwise" inner_product_param num_output pooling_param kernel_size pad 0 1 3 -1 99999
-    recurrent_param shape 0.5 loss_weight param lr_mult "w" include phase TRAIN TEST propagate_down true false source net
-    reshape_param slice_param slice_point data_param batch_size parameter_param dummy_data_param data_filler input layers
-    input_dim INNER_PRODUCT base_lr "n.prototxt" lr_policy "step" test_iter
+    layer { } : [ ] top bottom name type "x" "y" "a" "InnerProduct" "Pooling" "LSTM" "Slice" "Reshape" "Scale"
+    "Data" dim "DummyData" "Parameter" "Filter" "Eltwise" inner_product_param num_output pooling_param
+    kernel_size pad 0 1 3 -1 99999 recurrent_param shape 0.5 loss_weight param lr_mult "w" include phase TRAIN
+    TEST propagate_down true false source net reshape_param slice_param slice_point data_param batch_size
+    parameter_param dummy_data_param data_filler input layers input_dim INNER_PRODUCT base_lr "n.prototxt"
+    lr_policy "step" test_iter
 """
 WORDS = st.sampled_from(VOCABULARY.split())
 

@@ -253,7 +253,8 @@ def test_ten_thousand_lines_in_a_second() -> None:
 
 
 VOCABULARY = """
-    layer { } < > [ ] : ; , name "a" 'b 1 - 0x 1e top # convolution_param kernel_size input_shape dim \\ é AVE layers true
+    layer { } < > [ ] : ; , name "a" 'b 1 - 0x 1e top # convolution_param kernel_size input_shape dim \\ é AVE layers
+    true
 """
 PIECES = st.sampled_from([*VOCABULARY.split(), "\x00", "\n", "\ud800"])
 
