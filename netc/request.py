@@ -19,6 +19,7 @@ from .compiler.codegen.target import that
 from .compiler.codegen.unproved import Unproved
 from .grammar.source import UserError
 from .numbers import GROWTH, Numbers, numbers
+from .record_shapes import RecordShapes
 from .targets import AUTO, Choice, check_threads, choose
 from .tuning_files import TuningFiles
 
@@ -153,7 +154,11 @@ def request(
         threads=threads or 0,
         data=Path(data) if data is not None else None,
         max_memory=bytes_of(max_memory) if isinstance(max_memory, str) else max_memory,
-        reading=Reading({name: tuple(shape) for name, shape in (shapes or {}).items()}, lenient),
+        reading=Reading(
+            {name: tuple(shape) for name, shape in (shapes or {}).items()},
+            lenient,
+            RecordShapes(Path(data) if data is not None else None),
+        ),
         **others,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ...grammar import tree
 from ...grammar.source import SourceError, suggest
@@ -29,15 +29,30 @@ def symbols(body: Sequence[tree.AnyStatement], known: set[str]) -> dict[str, tre
     return found
 
 
+def sizes_in(body: Sequence[tree.AnyStatement], records: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The symbols that stand alone in inputs whose records have a shape: `C` of f32[N, C] for a record of [3] is 3."""
+    found: dict[str, int] = {}
+    for one in _statements(body):
+        if isinstance(one, tree.Input) and len(records.get(one.name.name, ())) == len(one.type.dims) - 1:
+            for dim, size in zip(one.type.dims[1:], records[one.name.name], strict=True):
+                if isinstance(dim, tree.Name):
+                    found.setdefault(dim.name, size)
+    return found
+
+
 def _types(body: Sequence[tree.AnyStatement]) -> Iterator[tree.TypeExpr]:
+    return (one.type for one in _statements(body) if isinstance(one, tree.Input | tree.Param))
+
+
+def _statements(body: Sequence[tree.AnyStatement]) -> Iterator[tree.AnyStatement]:
+    """All statements, those in loops and choices as well."""
     for statement in body:
-        if isinstance(statement, tree.Input | tree.Param):
-            yield statement.type
-        elif isinstance(statement, tree.For):
-            yield from _types(statement.body)
+        yield statement
+        if isinstance(statement, tree.For):
+            yield from _statements(statement.body)
         elif isinstance(statement, tree.If):
             for part in [*(arm.body for arm in statement.arms), statement.otherwise or ()]:
-                yield from _types(part)
+                yield from _statements(part)
 
 
 def read_type(frame: Frame, expr: tree.TypeExpr) -> TensorType | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ class Experiment:
 
     nets, blocks, ops, consts and data are all that the file sees, imported ones too; trains are its own, in order.
     imports are the other files by path. warnings are those of the whole file.
-    python: the layers in Python that its nets have made.
+    python: the layers in Python that its nets have made. records: opens data for the shapes of their records.
     """
 
     module: Module
@@ -30,6 +30,7 @@ class Experiment:
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     python: dict[Hashable, HostLayer] = field(default_factory=dict)
+    records: Callable[[Sequence[DataSpec]], Mapping[str, tuple[int, ...]]] | None = None
 
     @property
     def source(self) -> Source:
@@ -82,6 +83,12 @@ class Experiment:
             return None
         spec = self.trains[-1]
         return spec.tests[-1].data if spec.tests else spec.data[0]
+
+    def shapes(self, net: str) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of records, by column, of the data that a net learns from or is tested on, where they say them."""
+        trains = [train for train in self.trains if net in (train.net, *(test.net for test in train.tests))]
+        data = [one for train in trains for one in (*train.data, *(test.data for test in train.tests))]
+        return self.records(data) if self.records is not None else {}
 
     def batch(self, net: str) -> int | None:
         """The batch of the data that the last `train` block of a net reads."""

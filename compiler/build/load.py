@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -58,9 +59,13 @@ def load(
     loader = Loader(Problems(), Counts())
     module = loader.main(source, settings or {}, reading or Reading())
     problems = loader.problems
-    _check_settings(module, settings or {})
     data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
+    if reading and reading.records and any(note.code == "W606" for note in problems.warnings):
+        found = reading.records(tuple(data.values()))
+        return load(source, settings=settings, dims=dims, reading=replace(reading, records=None, found=found))
+    _check_settings(module, settings or {})
     experiment = Experiment(module, data, (), settings=dict(settings or {}), counts=loader.counts)
+    experiment.records = reading.records if reading else None
     try:
         with deep_recursion():
             for each in loader.modules.values():

@@ -13,7 +13,7 @@ from ..host import Sizes
 from ..net import OBJECTIVE, Net, find_tensor
 from ..schema.settings import UNKNOWN
 from . import body
-from .dims import symbols
+from .dims import sizes_in, symbols
 from .experiment import Experiment
 from .expressions import evaluate
 from .frame import Binding, Frame
@@ -43,7 +43,8 @@ def build(
 ) -> Net:
     """The graph of one net in one mode.
 
-    dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2. settings: of
+    dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2; for others
+    what a record of the data says, where data may be opened. settings: of
     the net's own parameters, over what `load` was given. outputs: the names wanted, any that the net binds; None:
     losses and metrics in training, all roles in testing; of a net that is deployed what it calls outputs. python:
     whether layers in Python may run. made: the sizes of what those gave, where it is something else than they say.
@@ -55,6 +56,8 @@ def build(
     given = _net_settings(experiment, entry, settings)
     sizes = _sizes(experiment, entry, net, dims or {})
     needed = symbols(entry.definition.body, {*entry.module.consts, *entry.formals})
+    if any(name not in sizes for name in needed):
+        sizes = {**sizes_in(entry.definition.body, experiment.shapes(net)), **sizes}
     missing = [symbol for name, symbol in needed.items() if name not in sizes]
     if missing:
         first = missing[0]

@@ -6,7 +6,6 @@ say them; who knows them says `shapes`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ...grammar.source import SourceError
 from . import writer
 from .files import written
 from .layer import Layer
+from .options import Reading
 
 # Layers that bring data, by the field of their settings.
 DATA: dict[str, str] = {
@@ -46,13 +46,18 @@ def brings_data(layer: Layer) -> bool:
     return layer.kind in DATA or (not layer.bottoms and layer.row.callee in ("host", "fed"))
 
 
-def inputs(layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """The `input` statements of a data layer. shapes: of its tops, where somebody knows them."""
+def inputs(layer: Layer, reading: Reading) -> None:
+    """The `input` statements of a data layer."""
     dims = _input(layer) if layer.kind == "Input" else _dims(layer)
     labelled = layer.kind in LABELLED
     for i, target in enumerate(layer.targets):
-        given: Dims = list(shapes.get(target.name, ())) or (dims[i] if i < len(dims) else ["N"])
-        if target.name not in shapes and (any(size in ("C", "H", "W") for size in given) or not (i == 0 or labelled)):
+        given: Dims = dims[i] if i < len(dims) else ["N"]
+        known = target.name in reading.shapes or layer.kind in ("Input", "MemoryData")
+        if target.name in reading.shapes:
+            given = list(reading.shapes[target.name])
+        elif not known and target.name in reading.found:
+            given, known = ["N", *reading.found[target.name]], True
+        if not known and (any(size in ("C", "H", "W") for size in given) or not (i == 0 or labelled)):
             shown = f"f32[{', '.join(map(str, given))}]"
             message = f"the shape of `{target.name}` lies in the data; {shown} is assumed"
             hint = f"say --shape {target.name}={'x'.join(map(str, given))}, with numbers"

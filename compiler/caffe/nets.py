@@ -14,6 +14,7 @@ from ...grammar.caffe.rules import NetState, asks_for, check_rules
 from ...grammar.source import SourceError, Span
 from . import writer
 from .data import Feed
+from .options import Reading
 from .phase import Phase, phase
 
 MODES = {"train": "TRAIN", "test": "TEST"}
@@ -36,15 +37,15 @@ def net_of(
     *,
     level: int = 0,
     stages: tuple[str, ...] = (),
-    shapes: Mapping[str, tuple[int, ...]],
+    reading: Reading,
     folder: Path,
 ) -> Translated:
     """A net of the last version. title: its name, where it has none. folder: that of its file, for paths in it."""
     errors: list[SourceError] = []
     check_rules(net, errors.append)
     found = {
-        "train": phase(net, NetState("TRAIN", level, stages), shapes, folder),
-        "test": phase(net, NetState("TEST", level, stages), shapes, folder),
+        "train": phase(net, NetState("TRAIN", level, stages), reading, folder),
+        "test": phase(net, NetState("TEST", level, stages), reading, folder),
     }
     for one in found.values():
         errors += one.errors

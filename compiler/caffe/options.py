@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..spec import DataSpec
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """shapes: of what data layers bring, by top. lenient: fields that Caffe does not have are passed over."""
+    """shapes: of what data layers bring, by top. lenient: fields that Caffe does not have are passed over.
 
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    records: opens data, and gives the shape of a record of each column; without it no data is opened. found: what it
+    gave, where a text has been read before.
+    """
+
+    shapes: Shapes = field(default_factory=dict)
     lenient: bool = False
+    records: Callable[[Sequence[DataSpec]], Shapes] | None = None
+    found: Shapes = field(default_factory=dict)

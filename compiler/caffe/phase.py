@@ -6,7 +6,6 @@ a top made twice, a blob that is changed in its place while another layer reads 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ...grammar.source import SourceError, suggest
 from . import forms, writer
 from .data import Feed, brings_data, feed, inputs
 from .layer import MANY, Layer, Row
+from .options import Reading
 from .parameters import owners
 from .rows import ROWS
 
@@ -51,8 +51,8 @@ class _Blob:
 class _Walk:
     """The walk over the layers of a state."""
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
-        self.shapes, self.folder = shapes, folder
+    def __init__(self, reading: Reading, folder: Path) -> None:
+        self.reading, self.folder = reading, folder
         self.found = Phase()
         self.blobs: dict[str, _Blob] = {}
         self.places: dict[str, tree.Name] = {}
@@ -64,7 +64,7 @@ class _Walk:
         self._read(layer)
         self._tops(layer)
         if fine and brings_data(layer):
-            inputs(layer, self.shapes)
+            inputs(layer, self.reading)
             read = feed(layer, self.folder)
             if read is not None:
                 self.found.feeds.append(read)
@@ -169,9 +169,9 @@ class _Walk:
         return self.found
 
 
-def phase(net: Message, state: NetState, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> Phase:
-    """A net in one state. shapes: of what data layers bring, where somebody knows them. folder: of its file."""
-    walk = _Walk(shapes, folder)
+def phase(net: Message, state: NetState, reading: Reading, folder: Path) -> Phase:
+    """A net in one state. folder: of its file."""
+    walk = _Walk(reading, folder)
     errors, warnings = walk.found.errors, walk.found.warnings
 
     def report(error: SourceError) -> None:

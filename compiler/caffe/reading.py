@@ -17,7 +17,7 @@ from ...grammar.source import Source, SourceError, SourceErrors, UserError
 from .files import located
 from .nets import Translated, net_of
 from .options import Reading
-from .solvers import Wanted, definitions
+from .solvers import Experiment, Wanted, definitions
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,17 @@ class _Reader:
         span = self.source.span(0, len(self.source.text))
         if type_ == "SolverParameter":
             solver = upgraded_solver(self._message(self.source, type_), self.errors.append)
+            items: tuple[tree.Definition, ...]
             items, refused = definitions(solver, self._wanted, self.errors.append)
         else:
             message = self._message(self.source, "NetParameter")
             found = self._net(message, self.source, Message("NetState", span))
             name = found.definition.name.name
-            items, refused = (found.definition,), {(name, mode): why for mode, why in found.refused.items()}
+            refused = {(name, mode): why for mode, why in found.refused.items()}
+            made = Experiment()
+            for mode, feeds in found.feeds.items():
+                made.add_data(feeds, "test" if mode == "test" else "", [])
+            items = (found.definition, *made.data)
         if self.errors:
             raise SourceErrors(self.errors)
         return Text(tree.File(span, items), True, tuple(self.warnings), refused)
@@ -116,7 +121,7 @@ class _Reader:
             raise UserError(f"`level` takes a whole number, not {level}")
         named = tuple(map(str, [given] if isinstance(given, str | int) else given))
         path = Path(source.path)
-        found = net_of(net, path.stem, level=level, stages=named, shapes=self.how.shapes, folder=path.parent)
+        found = net_of(net, path.stem, level=level, stages=named, reading=self.how, folder=path.parent)
         self.errors += found.errors
         self.warnings += found.warnings
         return found
