@@ -21,6 +21,7 @@ from . import __version__
 # command -> the module under netc/commands that holds it
 COMMANDS = {
     "check": "check",
+    "convert": "convert",
     "fmt": "fmt",
     "show": "show",
     "opt": "opt",

@@ -94,13 +94,15 @@ def _merged(train: Phase, test: Phase) -> tuple[tree.AnyStatement, ...]:
     apart: tuple[list[tree.AnyStatement], list[tree.AnyStatement]] = ([], [])
 
     def flush() -> None:
-        if apart[0] or apart[1]:
+        if apart[0] == apart[1]:  # also where layers of each phase say the same
+            body.extend(apart[0])
+        else:
             first = (apart[0] or apart[1])[0]
             condition = writer.name("train", first.span)
             arm = tree.Arm(first.span, condition, tuple(apart[0]))
             body.append(tree.If(first.span, (), (arm,), tuple(apart[1]) or None))
-            apart[0].clear()
-            apart[1].clear()
+        apart[0].clear()
+        apart[1].clear()
 
     sides = [_by_layer(train), _by_layer(test)]
     for number in sorted({*sides[0], *sides[1]}):

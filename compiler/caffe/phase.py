@@ -28,7 +28,7 @@ FED = Row("fed", bottoms=(0, 0), tops=(1, MANY))
 class Phase:
     """What one state of a net came to.
 
-    statements: by the number of the layer that they are of; those after the last layer have the number of none.
+    statements: by the number of the layer that they are of.
     missing: blobs that nobody makes in this state. errors: all other mistakes.
     """
 
@@ -44,6 +44,7 @@ class _Blob:
     """One value of a blob. uses: the layers that read it, and itself where it is a loss."""
 
     role: str = "output"  # what it is if nobody reads it
+    number: int = 0  # of the layer that makes it
     uses: int = 0
     changed: Layer | None = None  # who changes it in its place
 
@@ -58,8 +59,10 @@ class _Walk:
         self.places: dict[str, tree.Name] = {}
         self.available: dict[str, _Blob] = {}
         self.values: list[_Blob] = []
+        self.number = 0
 
     def layer(self, number: int, layer: Layer) -> None:
+        self.number = number
         fine = self._counts(layer)
         self._read(layer)
         self._tops(layer)
@@ -122,7 +125,7 @@ class _Walk:
         """Its tops as blobs, with what they are if nobody reads them."""
         role = "metric" if layer.row.metric else "input" if brings_data(layer) else "output"
         for target in layer.targets if layer.tops or layer.row.loss or layer.row.metric else []:
-            blob = _Blob(role)
+            blob = _Blob(role, self.number)
             self.values.append(blob)
             self.blobs[target.name] = self.available[target.name] = blob
             self.places[target.name] = target
@@ -150,8 +153,8 @@ class _Walk:
         for top in layer.all("top"):
             self.blobs.setdefault(top, _Blob())
 
-    def end(self, number: int) -> Phase:
-        """The last statements: what nobody read is an output, or a number to watch."""
+    def end(self) -> Phase:
+        """What nobody read is an output, or a number to watch; that is said beside what makes it."""
         for name, blob in self.available.items():
             target = self.places[name]
             statement: tree.AnyStatement
@@ -161,7 +164,8 @@ class _Walk:
                 title = writer.name(name.removeprefix("_"), target.span)
                 kind: tree.RoleKind = "metric" if blob.role == "metric" else "output"
                 statement = writer.role(kind, title, target, target.span)
-            self.found.statements.append((number, statement))
+            self.found.statements.append((blob.number, statement))
+        self.found.statements.sort(key=lambda pair: pair[0])
         for blob in self.values:
             if blob.changed is not None and blob.uses > 1:
                 top = blob.changed.tops[0]
@@ -187,7 +191,7 @@ def phase(net: Message, state: NetState, reading: Reading, folder: Path) -> Phas
             continue
         training = (message.get("phase") if message.has("phase") else state.phase) == "TRAIN"
         walk.layer(number, Layer(message, row, training, names, report))
-    return walk.end(len(net.items("layer")))
+    return walk.end()
 
 
 def _row(layer: Message, found: Phase) -> Row | None:

@@ -1,0 +1,130 @@
+"""Source-to-source translation of Caffe's nets and solvers into `.net`, held to the graphs of the source.
+
+The text is built again, and every graph compared with that of the prototxt, node by node, and the state with its first
+values and multipliers. Where one differs, values are not chained and all layers keep their names; where that differs as
+well, it is an error: nothing is written that means something else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .compiler.build import Experiment, build, load
+from .compiler.build.dims import symbols
+from .compiler.build.nets import CHECKED_SIZES
+from .compiler.caffe.options import Reading
+from .compiler.caffe.reading import is_prototxt
+from .compiler.caffe.tidy import Tidy
+from .compiler.net import Net
+from .compiler.text import print_graph
+from .grammar import tree
+from .grammar.format import format_file
+from .grammar.parse import read_source
+from .grammar.source import Source, SourceErrors, UserError
+from .grammar.unparse import unparse
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The text of a `.net`, and remarks on what it says otherwise than the prototxt."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+def convert(path: Path, reading: Reading | None = None, *, keep_names: bool = False) -> Converted:
+    """A prototxt, of a net or of a solver, as a `.net`; UserError where no text says what it does."""
+    source = read_source(path)
+    if not is_prototxt(source):
+        raise UserError(f"{path}: this is a .net already")
+    experiment = load(source, reading=reading)
+    refused = sorted({f"{net} is not complete in {mode} mode" for net, mode in experiment.module.refused})
+    problem = ""
+    for tries in (Tidy(keep_names=keep_names), Tidy(keep_names=True, chained=False)):
+        try:
+            text, notes = _written(experiment, tries, path)
+            problem = _difference(experiment, load(Source(f"{path.stem}.net", text)), tries)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}, so this net has no text in the language") from None
+        except SourceErrors as errors:
+            problem = str(errors.errors[0].message)
+        if not problem:
+            flat = () if tries.chained else ("written flat: the shorter form would be another graph",)
+            return Converted(text, (*notes, *flat, *refused))
+    raise UserError(f"{path}: cannot be written as a .net of the same meaning: {problem}")
+
+
+def _written(experiment: Experiment, tidy: Tidy, path: Path) -> tuple[str, list[str]]:
+    items: list[tree.Definition] = []
+    notes: list[str] = []
+    for item in experiment.file.definitions:
+        if isinstance(item, tree.NetDef):
+            items.append(tidy.net(item))
+            if tidy.batch is not None:
+                notes.append(f"{item.name.name}: the batch, {tidy.batch} in the prototxt, is N")
+            if tidy.unfilled:
+                notes.append(f"{item.name.name}: weights without a filler begin as netc's do, not with 0")
+        elif isinstance(item, tree.DataDef):
+            items.append(tidy.data(item))
+        else:
+            assert isinstance(item, tree.TrainDef)
+            items.append(tidy.train(item))
+    text = unparse(tree.File(experiment.file.span, tuple(items)))
+    return format_file(Source(f"{path.stem}.net", f"# From {path.name}.\n{text}")), notes
+
+
+def _difference(ours: Experiment, other: Experiment, tidy: Tidy) -> str:
+    """What the nets of two experiments differ in; empty if nothing."""
+    for name in ours.nets:
+        for mode in ("train", "test"):
+            if (name, mode) in ours.module.refused:
+                continue
+            sizes = {"N": tidy.batch or 2, **{key: CHECKED_SIZES[key] for key in ("C", "H", "W")}}
+            nets = []
+            for one in (ours, other):
+                needed = symbols(one.net(name).definition.body, set())
+                dims = {key: size for key, size in sizes.items() if key in needed}
+                nets.append(build(one, name, mode="train" if mode == "train" else "test", dims=dims))
+            before, after = nets
+            texts = [_numbered(print_graph(net.graph, comments=False), sizes) for net in nets]
+            if _renamed(texts[0], tidy.renamed) != texts[1]:
+                return f"the graph of {name} in {mode} mode would be another"
+            if _state(before, tidy) != _state(after, tidy):
+                return f"the state of {name} would be another"
+            if (list(before.losses.values()), len(before.metrics)) != (list(after.losses.values()), len(after.metrics)):
+                return f"losses and metrics of {name} would be others"
+    return ""
+
+
+def _state(net: Net, tidy: Tidy) -> list[tuple[object, ...]]:
+    """What of a net's state must not change; names as files of weights have them."""
+    return [
+        (
+            re.sub(r"\s+", "_", info.name.replace("/", ".")),
+            str(info.type),
+            info.kind,
+            info.lr,
+            info.decay,
+            None if tidy.unfilled else info.filler,
+        )
+        for info in net.state
+        if info.kind != "carried"
+    ]
+
+
+def _numbered(text: str, sizes: dict[str, int]) -> str:
+    """The text of a graph with numbers for symbols."""
+    text = re.sub(r"Dim\((\d+), '\w+'\)", r"\1", text)
+    return re.sub(r"(?<=[\[,])([NCHW])(?=[\],])", lambda found: str(sizes[found[1]]), text)
+
+
+def _renamed(text: str, words: dict[str, str]) -> str:
+    """The text of a graph with the names of inputs and outputs as the new text has them."""
+    for old, new in words.items():
+        if old != new:
+            text = text.replace(f"name={old!r}", f"name={new!r}")
+            for shown in (old, repr(old)):
+                text = text.replace(f"return {shown} = ", f"return {new} = ")
+    return text
