@@ -1,0 +1,1 @@
+"""Caffe's own interface to its nets, on netc."""

@@ -1,0 +1,1 @@
+"""Caffe's messages as protobuf classes, where Caffe's scripts look for them."""
