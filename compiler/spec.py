@@ -75,6 +75,7 @@ class TrainSpec:
     """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights.
 
     average: the loss that is shown is the mean of so many steps; 0 is all since it was shown last.
+    rename: layers of these files, each with its name in the net.
     """
 
     net: str
@@ -94,3 +95,4 @@ class TrainSpec:
     folder: Path
     place: str = ""
     average: int = 0
+    rename: tuple[tuple[str, str], ...] = ()

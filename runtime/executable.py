@@ -231,11 +231,11 @@ class Executable:
         return self._engine.where
 
     def load(self, path: str | Path | Sequence[str | Path]) -> None:
-        """Read the state from safetensors files."""
+        """Read the state from weight files, as `State.load` does."""
         self.state.load(path)
 
     def save(self, path: str | Path) -> None:
-        """Write the state to a safetensors file."""
+        """Write the state to a weight file, as `State.save` does."""
         self.state.save(path)
 
     def _begin(self, times: int = 1) -> None:

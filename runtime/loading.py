@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
-from .tensors import Entry, entries, printable, read_tensors
+from .weight_files import Contents, Stored, contents, layer_of, plain
+from .tensors import printable
 
 Array = npt.NDArray[Any]
 SHOWN = 20  # problems listed in one message
@@ -22,18 +24,38 @@ FLOATS = ("f64", "f32", "f16", "bf16")
 
 
 @dataclass(frozen=True)
+class Matching:
+    """How the layers of files and of a net are held against each other.
+
+    fresh: layers (or blocks) of the net that are not taken from a file. renamed: layers (or blocks) of the files by
+    what the net calls them. strict: nothing may be left over, neither in a file nor in the net.
+    """
+
+    fresh: Collection[str] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """What `State.load` did: layers only in the files, layers left fresh, conversions (`conv1.weight: F16 to f32`)."""
+    """What `State.load` did: layers only in the files, layers left fresh, conversions (`conv1.weight: F16 to f32`).
+
+    absent: layers that Caffe's files lack, which kept their values. taken: a line about each of Caffe's files.
+    """
 
     unused: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     converted: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The same in sentences, one line each; none if all fitted."""
-        found = []
+        found = list(self.taken)
         if self.fresh:
             found.append(f"start from their fillers: {listed(self.fresh)}")
+        if self.absent:
+            found.append(f"not in the file, so these start from their fillers: {listed(self.absent)}")
         if self.unused:
             found.append(f"in the file, but not in the net: {listed(self.unused)}")
         if self.converted:
@@ -49,80 +71,124 @@ class Matched:
     report: Loaded
 
 
-def match(paths: Sequence[Path], infos: Sequence[StateInfo], fresh: Collection[str]) -> Matched:
-    """Find each tensor in the files (a later file wins) and read it; a `UserError` lists what is missing or differs."""
-    _check_fresh(infos, fresh)
-    sources: dict[str, tuple[Path, str, Entry]] = {}
-    for path in paths:
-        seen: dict[str, str] = {}
-        for name, entry in entries(path).items():
-            other = seen.setdefault(_plain(name), name)
-            if other != name:
-                raise UserError(f"{path}: `{printable(other)}` and `{printable(name)}` count as the same name")
-            if not name.startswith("."):  # histories and counters of a snapshot
-                sources[_plain(name)] = path, name, entry
-    wanted = {info.name: info for info in infos if not is_fresh(info, fresh)}
-    problems = []
-    for name, info in wanted.items():
-        if _plain(name) not in sources:
-            problems.append(f"{name} is missing")
-            continue
-        _, _, entry = sources[_plain(name)]
-        if entry.shape != tuple(info.type.shape):
-            problems.append(f"{name} is {shown_shape(entry.shape)}, the net wants {shown_shape(info.type.shape)}")
-        elif entry.dtype not in DTYPES or (DTYPES[entry.dtype] in FLOATS) != (info.type.dtype in FLOATS):
-            problems.append(f"{name} holds {entry.dtype}, the net wants {info.type.dtype}")
+def match(paths: Sequence[Path], infos: Sequence[StateInfo], how: Matching) -> Matched:
+    """Find each tensor in the files (a later file wins) and read it; a `UserError` lists what is missing or differs.
+
+    Of files of which one is Caffe's, layers that are in none keep their values, as in Caffe, unless `how` is strict.
+    """
+    _check_fresh(infos, how.fresh)
+    files = [contents(path, infos, how.renamed) for path in paths]
+    _check_renamed(files, how.renamed)
+    sources: dict[str, tuple[Contents, Stored]] = {}
+    for file in files:
+        sources |= {key: (file, stored) for key, stored in file.tensors.items()}
+    wanted = {plain(info.name): info for info in infos if not is_fresh(info, how.fresh)}
+    layers = {layer_of(info.name) for info in wanted.values()}
+    problems = [item for file in files for item in file.problems if item[0] in layers]
+    wrong = {layer for layer, _ in problems}
+    partial = any(file.partial for file in files) and not how.strict
+    absent: dict[str, list[str]] = {}
+    for key, info in wanted.items():
+        layer = layer_of(info.name)
+        if key in sources:
+            problems += [(layer, text) for text in _misfit(info, sources[key][1])]
+        elif partial and layer not in wrong:
+            absent.setdefault(layer, []).append(info.name.rpartition(".")[2])
+        elif layer not in wrong:
+            problems.append((layer, f"{info.name} is missing"))
+    unused = list(dict.fromkeys(printable(name) for file in files for name in file.others))
+    names = ", ".join(map(str, paths))
     if problems:
-        layers = dict.fromkeys(_layer(wanted[p.split(" ", 1)[0]].name) for p in problems)
-        names = ", ".join(map(str, paths))
-        anew = ", ".join(map(_quoted, layers))
-        raise UserError(f"{names}: {listed(problems, '; ')} (to start such layers anew: fresh: [{anew}])")
+        anew = ", ".join(map(_quoted, dict.fromkeys(layer for layer, _ in problems)))
+        said = listed([text for _, text in problems], "; ")
+        raise UserError(f"{names}: {said} (to start such layers anew: fresh: [{anew}])")
+    if how.strict and unused:
+        raise UserError(f"{names}: in the file, but not in the net: {listed(unused)}")
+    taken = {key: found for key, found in sources.items() if key in wanted}
+    if wanted and not taken:
+        held = f"it holds {listed(unused)}" if unused else "it holds no arrays"
+        raise UserError(f"{names}: has no layer of the net, such as {next(iter(absent))}; {held}")
     arrays: dict[str, Array] = {}
-    converted, broken = [], []
-    for path in dict.fromkeys(path for path, _, _ in sources.values()):
-        names_here = {sources[_plain(name)][1]: name for name in wanted if sources[_plain(name)][0] == path}
-        for stored, array in read_tensors(path, names_here).items():
-            name = names_here[stored]
-            arrays[name] = array
-            with np.errstate(over="ignore"):
-                if not np.isfinite(array.astype(wanted[name].type.numpy_dtype, copy=False)).all():
-                    broken.append(name)
-            held = DTYPES[sources[_plain(name)][2].dtype]
-            if held != wanted[name].type.dtype:
-                converted.append(f"{name}: {held} to {wanted[name].type.dtype}")
-    if broken:
+    for file in files:
+        arrays |= file.arrays({key: wanted[key].name for key, (source, _) in taken.items() if source is file})
+    if broken := _broken(arrays, wanted.values()):
         what = f"NaN, infinity, or numbers too large for f32 in {listed(broken)}"
-        raise UserError(f"{', '.join(map(str, paths))}: there is {what}; take weights of an earlier step")
-    known = {_plain(info.name) for info in infos}
-    unused = dict.fromkeys(printable(_layer(name)) for key, (_, name, _) in sources.items() if key not in known)
-    left = dict.fromkeys(_layer(info.name) for info in infos if is_fresh(info, fresh))
-    return Matched(arrays, Loaded(tuple(unused), tuple(left), tuple(converted)))
+        raise UserError(f"{names}: there is {what}; take weights of an earlier step")
+    converted = [
+        f"{wanted[key].name}: {DTYPES[stored.dtype]} to {wanted[key].type.dtype}"
+        for key, (_, stored) in taken.items()
+        if DTYPES[stored.dtype] != wanted[key].type.dtype
+    ]
+    met = {layer_of(wanted[key].name) for key in taken}
+    report = Loaded(
+        tuple(unused),
+        tuple(dict.fromkeys(layer_of(info.name) for info in infos if is_fresh(info, how.fresh))),
+        tuple(converted),
+        tuple(_lacking(layer, parts if layer in met else [], unused) for layer, parts in absent.items()),
+        tuple(_count(file, taken) for file in files if file.partial),
+    )
+    return Matched(arrays, report)
 
 
-def _plain(name: str) -> str:
-    """A name with `/` for `.`, as they count as the same."""
-    return name.replace("/", ".")
+def _misfit(info: StateInfo, stored: Stored) -> list[str]:
+    """Why a tensor of a file cannot be this one of the net."""
+    name = info.name if stored.array is None else f"{printable(stored.name)} of {info.name}"
+    if stored.shape != tuple(info.type.shape):
+        return [f"{name} is {shown_shape(stored.shape)}, the net wants {shown_shape(info.type.shape)}"]
+    if stored.dtype not in DTYPES or (DTYPES[stored.dtype] in FLOATS) != (info.type.dtype in FLOATS):
+        return [f"{info.name} holds {stored.dtype}, the net wants {info.type.dtype}"]
+    return []
 
 
-def _layer(name: str) -> str:
-    """The layer that a tensor belongs to: all but the last part of its name."""
-    return name.rpartition(".")[0] or name
+def _broken(arrays: Mapping[str, Array], infos: Iterable[StateInfo]) -> list[str]:
+    """The tensors that hold what is no finite number in the net's type."""
+    found = []
+    for info in infos:
+        if info.name in arrays:
+            with np.errstate(over="ignore"):
+                if not np.isfinite(arrays[info.name].astype(info.type.numpy_dtype, copy=False)).all():
+                    found.append(info.name)
+    return found
+
+
+def _count(file: Contents, taken: Mapping[str, tuple[Contents, Stored]]) -> str:
+    """How much was taken from one of Caffe's files."""
+    mine = [stored for source, stored in taken.values() if source is file]
+    layers, numbers = len({stored.layer for stored in mine}), sum(math.prod(stored.shape) for stored in mine)
+    return f"{layers:,} layers with {numbers:,} numbers taken from {file.path}"
+
+
+def _lacking(layer: str, parts: Sequence[str], others: Sequence[str]) -> str:
+    """A layer that a file lacks, or parts of it; and which of the file's others has a name like it."""
+    near = difflib.get_close_matches(layer, others, n=1)
+    shown = f"{layer} ({', '.join(parts)})" if parts else layer
+    return f"{shown} (is it {near[0]}?)" if near else shown
 
 
 def is_fresh(info: StateInfo, fresh: Collection[str]) -> bool:
     """Whether `fresh` names the layer of a tensor, a block around it, or the tensor itself."""
-    name = _plain(info.name)
-    return any(name == _plain(word) or name.startswith(_plain(word) + ".") for word in fresh)
+    name = plain(info.name)
+    return any(name == plain(word) or name.startswith(plain(word) + ".") for word in fresh)
 
 
 def _check_fresh(infos: Sequence[StateInfo], fresh: Collection[str]) -> None:
     """Each name in `fresh` must be one of the net's."""
-    layers = list(dict.fromkeys(_layer(info.name) for info in infos))
+    layers = list(dict.fromkeys(layer_of(info.name) for info in infos))
     for word in fresh:
         if not any(is_fresh(info, [word]) for info in infos):
             near = difflib.get_close_matches(word, layers, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             raise UserError(f"fresh: the net has no layer `{word}` with parameters{hint}")
+
+
+def _check_renamed(files: Sequence[Contents], renamed: Mapping[str, str]) -> None:
+    """Each layer that is renamed must be in a file."""
+    held = {plain(name) for file in files for name in file.layers}
+    for word in renamed:
+        if not any(name == plain(word) or name.startswith(f"{plain(word)}.") for name in held):
+            near = difflib.get_close_matches(plain(word), held, n=1)
+            hint = f"; did you mean `{printable(near[0])}`?" if near else ""
+            raise UserError(f"{', '.join(str(file.path) for file in files)}: has no layer `{word}` to rename{hint}")
 
 
 def _quoted(name: str) -> str:

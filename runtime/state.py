@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
 from .fillers import fill
-from .loading import Loaded, listed, match, shown_shape
+from .loading import Loaded, Matching, listed, match, shown_shape
 from .sharing import ReadersWriter
 
 Array = npt.NDArray[Any]
@@ -240,20 +240,33 @@ class State(MutableMapping[str, Array]):
         return view.dtype.kind != "f" or bool(np.isfinite(view).all())
 
     def save(self, path: str | Path) -> None:
-        """Write parameters and statistics as safetensors under their logical names, whole or not at all."""
-        from .tensors import write_tensors
+        """Write parameters and statistics under their logical names, whole or not at all.
 
-        write_tensors(Path(path), {name: self._fresh(name) for name in self})
+        As safetensors; as Caffe's weights where the name ends as theirs do (`.caffemodel`, `.h5`).
+        """
+        from .weight_files import write_weights
 
-    def load(self, path: str | Path | Sequence[str | Path], fresh: Collection[str] = ()) -> Loaded:
+        write_weights(Path(path), [(self.infos[name], self._fresh(name)) for name in self])
+
+    def load(
+        self,
+        path: str | Path | Sequence[str | Path],
+        fresh: Collection[str] = (),
+        *,
+        renamed: Mapping[str, str] | None = None,
+        strict: bool = False,
+    ) -> Loaded:
         """Read parameters and statistics; of several files a later one wins. Nothing changes if anything is wrong.
 
         `/` and `.` in names count as the same. A layer that the files lack, or hold in another shape, is a `UserError`
-        that lists all of them, unless it is one of the layers (or blocks) in `fresh`: those keep their values.
+        that lists all of them, unless it is one of the layers (or blocks) in `fresh`: those keep their values. So do
+        those that files of Caffe's lack, which is reported, or with `strict` an error. renamed: layers (or blocks) of
+        the files by their names in the net.
         """
         paths = [path] if isinstance(path, str | Path) else list(path)
         self.refresh()
-        matched = match([Path(one) for one in paths], [self.infos[name] for name in self], fresh)
+        how = Matching(fresh, renamed or {}, strict)
+        matched = match([Path(one) for one in paths], [self.infos[name] for name in self], how)
         self.writing()
         for name, array in matched.arrays.items():
             with np.errstate(over="ignore"):

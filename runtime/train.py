@@ -84,6 +84,7 @@ def train(
     accumulate: Runnable | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    start: int = 0,
     threads: int = 1,
     device: str = "cpu",
     keep: int = KEEP,
@@ -93,15 +94,17 @@ def train(
     """Train for `spec.steps` steps from the state that `step` holds, or with `resume` from the folder's last snapshot.
 
     step: the program of forward, backward and update; where `spec.accumulate` > 1 the update alone, and `accumulate`
-    is what adds up gradients. losses: name -> weight; metrics: other outputs to record. tests: what to test on, with an
-    executable in test mode on the same state. folder: where the run keeps its files; None keeps none, and then there
-    are no snapshots. threads, device: recorded with snapshots. keep: snapshots left on disk, 0 for all. diagnose: says
-    in which layer a number that is none appeared first, from the columns of the batch and the state before the step.
+    is what adds up gradients. losses: name -> weight; metrics: other outputs to record. tests: what to test on, with
+    an executable in test mode on the same state. folder: where the run keeps its files; None keeps none, and then
+    there are no snapshots. start: steps that were done before, elsewhere. threads, device: recorded with snapshots.
+    keep: snapshots left on disk, 0 for all. diagnose: says in which layer a number that is none appeared first, from
+    the columns of the batch and the state before the step.
 
     Raises `Interrupted` after Ctrl-C or SIGTERM, `Diverged` for a loss that is no finite number, `UserError` for files
     that cannot be read or written. Snapshots and log are whole and usable after each of them.
     """
     run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, device, keep, diagnose)
+    run.done = start
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(locked(folder))

@@ -38,6 +38,7 @@ KEYS = (
     "weights",
     "fresh",
     "average",
+    "rename",
 )
 # Keys that are one number, with the least it may be: `--set steps=100` replaces them too.
 NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0, "average": 0}
@@ -55,6 +56,7 @@ class Found:
     numbers: dict[str, Any] = field(default_factory=dict)
     weights: tuple[str, ...] | None = None
     fresh: list[tuple[str, Span]] = field(default_factory=list)
+    rename: tuple[tuple[str, str], ...] = ()
     ok: bool = True
 
 
@@ -139,6 +141,7 @@ class Block:
             seed=int(numbers["seed"]),
             weights=found.weights,
             fresh=tuple(name for name, _ in found.fresh),
+            rename=found.rename,
             folder=self.experiment.module.folder,
             place=f"{item.span.file}:{item.span.line}",
             average=int(numbers["average"]),
@@ -175,6 +178,7 @@ class Block:
             "schedule": lambda setting: self._use(setting, SCHEDULES),
             "weights": self._weights,
             "fresh": self._fresh_names,
+            "rename": self._renamed,
             **dict.fromkeys(NUMBERS, self._number),
         }
         seen: set[str] = set()
@@ -311,6 +315,21 @@ class Block:
             self.fail("E423", message, setting.value.span, 'such as weights: "lenet.safetensors"')
         else:
             self.found.weights = paths
+
+    def _renamed(self, setting: tree.Setting) -> None:
+        """`rename: ["old=new"]`: what layers of the weight files are called in the net."""
+        expr = self._plain_value(setting)
+        value = evaluate(self.frame, expr) if expr is not None else UNKNOWN
+        if value is UNKNOWN:
+            self.found.ok = False
+            return
+        texts = value if isinstance(value, tuple) else (value,)
+        pairs = [tuple(map(str.strip, text.split("="))) if isinstance(text, str) else () for text in texts]
+        if not all(len(pair) == 2 and all(pair) for pair in pairs) or len({pair[0] for pair in pairs}) < len(pairs):
+            message = f"train: `rename` takes texts OLD=NEW, each for a layer of a file, not {describe(value)}"
+            self.fail("E423", message, setting.value.span, 'such as rename: ["conv1_1=stem"]')
+        else:
+            self.found.rename = tuple((pair[0], pair[1]) for pair in pairs)
 
     def _fresh_names(self, setting: tree.Setting) -> None:
         value = self._plain_value(setting)

@@ -30,7 +30,7 @@ from ..runtime.data import open_data
 from ..runtime.data.files import memory_limit
 from ..runtime.data.images import SUFFIXES
 from ..runtime.evaluate import feeds
-from ..runtime.folder import last_weights
+from ..weights import Weights
 from .inference import BATCH, image_data, write_arrays
 
 Array = npt.NDArray[Any]
@@ -49,7 +49,9 @@ class Features:
     records: Sequence[str]
 
 
-def extract(file: str | Path, want: Request, data: str | Path, weights: Sequence[Path]) -> Features:
+def extract(
+    file: str | Path, want: Request, data: str | Path, weights: Weights, *, notify: Callable[[str], None]
+) -> Features:
     """The outputs of a net for all records of a data block of its file, or of all images in a folder and below it.
 
     want.outputs: the values wanted, by the names of outputs, of bound values or of layers; without any what the net
@@ -73,7 +75,7 @@ def extract(file: str | Path, want: Request, data: str | Path, weights: Sequence
             listed = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "images.txt"
             spec, names = _folder(Path(data), inputs, experiment, listed)
         rows = int(next(iter(inputs.values())).shape[0]) if inputs else batch
-        arrays = _run(made, spec, inputs, rows, weights)
+        arrays = _run(made, spec, inputs, rows, weights, notify)
     count = len(next(iter(arrays.values())))
     return Features(arrays, names if names is not None else [str(i) for i in range(count)])
 
@@ -105,12 +107,13 @@ def _folder(
 
 
 def _run(
-    made: Compilation, spec: DataSpec, inputs: Mapping[str, TensorType], rows: int, weights: Sequence[Path]
+    made: Compilation, spec: DataSpec, inputs: Mapping[str, TensorType], rows: int, weights: Weights, notify: Callable[[str], None]
 ) -> dict[str, Array]:
     """The outputs for all records, and the labels where the data have some that the net does not read."""
     wanted = {*inputs, LABEL}
     state = made.new_state()
-    state.load(list(weights) or [last_weights(made.net.name)])
+    for line in weights.or_last(made.net.name).load(state):
+        notify(line)
     executable = made.executables(state)[-1]
     with open_data(spec, mode="test", data_dir=made.request.data, only=wanted, batch=rows) as stream:
         for name, type_ in inputs.items():

@@ -160,6 +160,7 @@ def export(
     name.
     """
     from ..deployment.exporting import export
+    from ..weights import Weights
 
     want = request(
         mode=mode,
@@ -177,7 +178,7 @@ def export(
         python=allow_python,
         ahead=True,
     )
-    files = [Path(file) for file in weights or ()]
+    files = Weights(tuple(Path(file) for file in weights or ()))
     names = (archs,) if isinstance(archs, str) else archs
     return export(path, want, Path(folder), files, archs=names, told=told, notify=notify or (lambda text: None))
 
@@ -262,6 +263,7 @@ def test(
     allow_python: bool = False,  # noqa: PT028
 ) -> dict[str, dict[str, float]]:
     """The means of losses and metrics over the data of each `test:` line, by the data's name."""
+    from ..weights import Weights
     from .training import test_file
 
     want = request(
@@ -278,7 +280,7 @@ def test(
         python=allow_python,
     )
     files = [weights] if isinstance(weights, str | Path) else list(weights)
-    found = test_file(path, want, [Path(file) for file in files])
+    found = test_file(path, want, Weights(tuple(map(Path, files))), notify=lambda text: None)
     return {name: means for name, (means, _) in found.results.items()}
 
 

@@ -7,7 +7,7 @@ sees them as it saw those it learned from.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..compiler.types import TensorType
 from ..driver import Compilation
 from ..grammar.source import UserError
 from ..request import Request
-from ..runtime.folder import last_weights
+from ..weights import Weights
 
 if TYPE_CHECKING:
     from ..runtime.executable import Executable
@@ -35,12 +35,17 @@ MAX_LABELS = 1 << 24  # bytes of a file of names
 
 
 def run_files(
-    file: str | Path, want: Request, inputs: Sequence[Path], weights: Sequence[Path]
+    file: str | Path,
+    want: Request,
+    inputs: Sequence[Path],
+    weights: Weights,
+    *,
+    notify: Callable[[str], None],
 ) -> tuple[dict[str, Array], int]:
     """The outputs of a net, as it is deployed, for all records of a `.npz` or of images; and how many there were.
 
     want.batch, or the dimension N: the most records at a time, unless the net fixes them. weights: without any those of
-    its last run.
+    its last run. notify: told what of them did not match.
     """
     batch, images = want.dims.get("N", want.batch or BATCH), is_image(inputs[0])
     if len(inputs) > 1 and not images:
@@ -63,7 +68,8 @@ def run_files(
     made = made.sized(min(batch, count))
     rows = int(made.net.dims["N"] if has_batch else next(iter(types.values())).shape[0])
     state = made.new_state()
-    state.load(list(weights) or [last_weights(made.net.name)])
+    for line in weights.or_last(made.net.name).load(state):
+        notify(line)
     return run_rows(made.executables(state)[-1], feeds, rows), count
 
 

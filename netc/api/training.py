@@ -6,7 +6,7 @@ streams of the data that the block names, a folder for the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,8 @@ from ..grammar.source import UserError
 from ..numbers import GROWTH
 from ..passes.training.flatten import flat_layout
 from ..request import Mode, Request
-from ..runtime.folder import last_weights
+from ..runtime.caffe.resuming import Began
+from ..weights import NONE, Weights
 from .diagnose import diagnosis
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ if TYPE_CHECKING:
 class Training:
     """The `train` blocks of a file that are asked for (those of one net, if it is named), with their steps.
 
-    The file is read and checked; UserError where it learns nothing, or computes nothing that was asked about.
+    weights: to begin with, instead of what the first block says. solver_state: of Caffe's, where that block goes on,
+    with the weights that it names unless others are given. The file is read and checked; UserError where it learns
+    nothing, or computes nothing that was asked about.
     """
 
-    def __init__(self, file: str | Path, want: Request) -> None:
-        self.want = want
+    def __init__(
+        self, file: str | Path, want: Request, weights: Weights = NONE, solver_state: Path | None = None
+    ) -> None:
+        self.want, self.weights = want, weights
+        self.began = Began(solver_state) if solver_state is not None else None
         self.experiment = load(Path(file), settings=want.settings, dims=want.dims, reading=want.reading)
         own = {name: value for name, value in (("steps", want.steps), ("seed", want.seed)) if value is not None}
         trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
@@ -102,8 +108,11 @@ class Run:
     """One `train` block, compiled, with its state and its data open."""
 
     def __init__(self, training: Training, number: int) -> None:
-        self.training, self.spec, self.step = training, training.blocks[number], training.steps[number]
-        self.tests = [(test, training.tested(self.spec, test)) for test in self.spec.tests]
+        self.training, self.number = training, number
+        self.spec, self.step = training.blocks[number], training.steps[number]
+        self.began = training.began if number == 0 else None
+        outputs = (*self.step.net.losses, *self.step.net.metrics)
+        self.tests = [(test, training.program(self.spec, "test", test.data, outputs)) for test in self.spec.tests]
         layout = shared_layout([self.step, *(made for _, made in self.tests)])
         self.step.share(layout)
         for _, made in self.tests:
@@ -116,9 +125,9 @@ class Run:
         """Take weights: those that the block names, else those of the block before."""
         from ..runtime.state import State
 
-        if self.spec.weights is not None:
-            files = [self.spec.folder / name for name in self.spec.weights]
-            for line in self.state.load(files, fresh=self.spec.fresh).lines():
+        weights = self._weights()
+        if weights:
+            for line in weights.load(self.state, self.spec.fresh):
                 self._note(line)
         elif isinstance(before, State):
             from ..runtime.loading import is_fresh
@@ -129,6 +138,18 @@ class Run:
                     self.state[name] = before[name]
         elif before is not None:
             self.state.load(before, fresh=self.spec.fresh)
+        if self.began is not None:
+            self.began.restore(self.state, self.spec)
+            self._note(f"goes on after step {self.began.step:,} of {self.began.path}; the data begins anew")
+
+    def _weights(self) -> Weights:
+        """The weights that the user names, or the state of Caffe's where the run began, or the block."""
+        spec, training = self.spec, self.training
+        if self.number == 0 and training.weights:
+            return training.weights
+        if self.began is not None:
+            return Weights((self.began.weights(),))
+        return Weights(tuple(spec.folder / name for name in spec.weights or ()), dict(spec.rename))
 
     def _note(self, line: str) -> None:
         import sys
@@ -158,6 +179,7 @@ class Run:
                 accumulate=programs[0] if len(programs) > 1 else None,
                 folder=folder,
                 resume=resume,
+                start=self.began.step if self.began is not None else 0,
                 threads=self.step.threads,
                 device=programs[-1].where,
                 diagnose=diagnosis(net.graph, self.step.stations["gradient"]),
@@ -231,17 +253,21 @@ class Tested:
         }
 
 
-def test_file(file: str | Path, want: Request, weights: Sequence[Path]) -> Tested:
-    """Test on the data of each `test:` line of the last block. weights: without any those of the net's last run."""
+def test_file(file: str | Path, want: Request, weights: Weights, *, notify: Callable[[str], None]) -> Tested:
+    """Test on the data of each `test:` line of the last block. weights: without any those of the net's last run.
+
+    notify: told what of them did not match.
+    """
     from ..runtime.evaluate import evaluate
 
     training = Training(file, want)
     spec = training.blocks[-1]
     if not spec.tests:
         raise UserError(f"the `train {spec.net}` block has no `test:` line, so there is nothing to test on")
-    files = list(weights) or [last_weights(spec.net)]
+    used = weights.or_last(spec.net)
     run = Run(training, -1)
-    run.state.load(files)
+    for line in used.load(run.state):
+        notify(line)
     results = {}
     for test, made in run.tests:
         executable = made.executables(run.state)[-1]
@@ -249,4 +275,4 @@ def test_file(file: str | Path, want: Request, weights: Sequence[Path]) -> Teste
             means = evaluate(executable, stream, [*made.net.losses, *made.net.metrics])
         assert means is not None
         results[test.data.name] = means
-    return Tested(spec.net, tuple(files), results)
+    return Tested(spec.net, used.files, results)

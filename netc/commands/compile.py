@@ -9,6 +9,7 @@ import click
 
 from ..grammar.source import UserError
 from ..request import Request
+from ..weights import Weights
 from .options import MACHINE, NUMBERS, SCHEDULES, arch_names, net_file, program, tell, weights_files
 
 ARCH_HELP = "GPUs, as cuda:90,hip:gfx942; else all that are known."
@@ -31,13 +32,11 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     metavar="DIR",
     help="A folder: new, or of an earlier call.",
 )
-@weights_files
+@weights_files()
 @click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
 @program("outputs", *MACHINE, "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="test", ahead=True)
-def command(
-    file: Path, out: Path, weights: tuple[Path, ...], arch: tuple[str, ...], update: bool, request: Request
-) -> None:
+def command(file: Path, out: Path, weights: Weights, arch: tuple[str, ...], update: bool, request: Request) -> None:
     """Compile a net ahead of time: module, weights and manifest in a folder, which needs numpy and nothing of netc.
 
     Run it there with `python NET.py INPUT.npz`. Without --output all outputs of the net are compiled in, and nothing

@@ -24,6 +24,7 @@ from ..grammar.source import UserError
 from ..numbers import GROWTH, PRECISIONS
 from ..request import AnyMode, Request, request
 from ..targets import AUTO, check_device, check_target, devices
+from ..weights import Weights
 
 if TYPE_CHECKING:
     from ..driver import Compilation
@@ -44,9 +45,26 @@ def as_json(function: F) -> F:
     return click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")(function)
 
 
-def weights_files(function: F) -> F:
-    path, said = click.Path(path_type=Path), "Else those of the last run."
-    return click.option("--weights", multiple=True, type=path, metavar="FILE", help=said)(function)
+def weights_files(said: str = "Else those of the last run.") -> Callable[[F], F]:
+    """--weights, --map and --strict, which become one argument `weights`."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_weights(weights: tuple[Path, ...], renamed: tuple[str, ...], strict: bool, **more: Any) -> Any:
+            if (renamed or strict) and not weights:
+                raise UserError("--map and --strict say how --weights are read: name a file")
+            return function(weights=Weights(weights, pairs("map", renamed, ".+"), strict), **more)
+
+        path = click.Path(path_type=Path)
+        for option in (
+            click.option("--strict", is_flag=True, help="No layer of file or net may be left over."),
+            click.option("--map", "renamed", multiple=True, metavar="OLD=NEW", help="A file's layer, in the net."),
+            click.option("--weights", multiple=True, type=path, metavar="FILE", help=said),
+        ):
+            with_weights = option(with_weights)
+        return with_weights  # type: ignore[return-value]
+
+    return decorate
 
 
 def data_folder(function: F) -> F:
@@ -225,12 +243,12 @@ def tell(text: str) -> None:
     click.echo(f"netc: {text}", err=True)
 
 
-def pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE texts as a dictionary; UserError for one without `=` or a name given twice."""
+def pairs(flag: str, given: Sequence[str], names: str = r"[A-Za-z_]\w*") -> dict[str, str]:
+    """NAME=VALUE texts as a dictionary; UserError for one without `=` or a name given twice. names: their pattern."""
     found: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name) or not value:
+        if not equals or not re.fullmatch(names, name) or not value:
             raise UserError(f"--{flag} wants NAME=VALUE, not `{text}`")
         if name in found:
             raise UserError(f"--{flag} {name} is given twice")

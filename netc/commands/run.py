@@ -8,14 +8,15 @@ import click
 
 from ..grammar.source import UserError
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, weights_files
+from ..weights import Weights
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, tell, weights_files
 
 
 @click.command("run", short_help="Run a trained net on arrays or images.")
 @net_file
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, metavar="[INPUT.npz|IMAGE...]")
 @click.option("--data", metavar="NAME|FOLDER", help="All records of a data of the file, or all images of a folder.")
-@weights_files
+@weights_files()
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.npz|.csv", help="Write all.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes printed for a record.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
@@ -25,7 +26,7 @@ def command(
     file: Path,
     inputs: tuple[Path, ...],
     data: str | None,
-    weights: tuple[Path, ...],
+    weights: Weights,
     out: Path | None,
     top: int,
     labels: Path | None,
@@ -48,9 +49,9 @@ def command(
         check_format(out)
     ready(request)
     if data is not None:
-        made = extract(file, request, data, weights)
+        made = extract(file, request, data, weights, notify=tell)
     else:
-        arrays, count = run_files(file, request, inputs, weights)
+        arrays, count = run_files(file, request, inputs, weights, notify=tell)
         names = map(str, inputs if len(inputs) == count else range(count))
         made = Features(arrays, list(names))
     found = made.arrays

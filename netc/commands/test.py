@@ -7,20 +7,21 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, weights_files
+from ..weights import Weights
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, tell, weights_files
 
 
 @click.command("test", short_help="Means of losses and metrics on test data.")
 @net_file
-@weights_files
+@weights_files()
 @program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "data", records=True)
 @as_json
-def command(file: Path, weights: tuple[Path, ...], request: Request, json_: bool) -> None:
+def command(file: Path, weights: Weights, request: Request, json_: bool) -> None:
     """Test a trained net on the data of its `test:` lines; each record counts once."""
     from ..api.training import test_file
 
     ready(request)
-    tested = test_file(file, request, weights)
+    tested = test_file(file, request, weights, notify=tell)
     if json_:
         print_json(tested.as_dict())
         return

@@ -9,25 +9,33 @@ import click
 
 from ..grammar.source import UserError
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready
+from ..weights import Weights
+from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, weights_files
 
 
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
 @program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps", records=True)
+@weights_files("To begin with, rather than those of the file.")
+@click.option("--solverstate", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Caffe stopped.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
-def command(file: Path, request: Request, folder: Path | None, resume: bool) -> None:
+def command(
+    file: Path, request: Request, weights: Weights, solverstate: Path | None, folder: Path | None, resume: bool
+) -> None:
     """Train a net. Log, curves, snapshots and weights go to a folder of their own.
 
-    Ctrl-C finishes the step and saves; --resume goes on from there, to the same bits as without the stop.
+    Ctrl-C finishes the step and saves; --resume goes on from there, to the same bits as without the stop. --solverstate
+    takes weights, histories and the number of steps of a run of Caffe's.
     """
     from ..api.training import Training
     from ..runtime.folder import last_run, new_run
     from ..runtime.train import Interrupted
 
+    if resume and (weights or solverstate is not None):
+        raise UserError("--resume goes on with the run's own weights: leave out --weights and --solverstate")
     ready(request)
-    training = Training(file, request)
+    training = Training(file, request, weights, solverstate)
     made = None
     if folder is None:
         name = training.blocks[-1].net

@@ -13,7 +13,7 @@ from ..compiler.codegen.target import imported, that
 from ..driver import Compilation, compilation
 from ..grammar.source import UserError
 from ..request import Request
-from ..runtime.folder import last_weights
+from ..weights import NONE, Weights
 
 if TYPE_CHECKING:
     from ..compiler.build import Experiment
@@ -35,7 +35,7 @@ def export(
     file: str | Path,
     want: Request,
     folder: Path,
-    weights: Sequence[Path] = (),
+    weights: Weights = NONE,
     *,
     archs: Sequence[str] = (),
     told: Told | None = None,
@@ -58,21 +58,23 @@ def export(
     where = {"device": row.ways[0].device, "arch": next(iter(row.archs), ""), "threads": int(row.threads)}
     made = compilation(file, replace(want, **learning, **where)).alone()  # type: ignore[arg-type]
     write = imported(f"{row.folder}:export")
-    found: list[Path] = write(made, partial(weighted, files=weights, notify=notify), folder, archs, told)
+    found: list[Path] = write(made, partial(weighted, weights=weights, notify=notify), folder, archs, told)
     return found
 
 
-def weighted(made: Compilation, *, files: Sequence[Path], notify: Notify) -> State:
+def weighted(made: Compilation, *, weights: Weights, notify: Notify) -> State:
     """State with the weights that were asked for; a training step begins with first values where none were."""
     state = made.new_state()
     if made.fit is not None:
         notify(str(made.fit))
-    if not files and not made.learns:
+    if not weights and not made.learns:
         with suppress(UserError):
-            files = [last_weights(made.net.name)]
-    if files:
-        state.load(list(files))
-        notify(f"weights: {', '.join(map(str, files))}")
+            weights = weights.or_last(made.net.name)
+    if weights:
+        lines = weights.load(state)
+        notify(f"weights: {', '.join(map(str, weights.files))}")
+        for line in lines:
+            notify(line)
     else:
         said = "a training step begins with" if made.learns else "there are no weights: the folder has"
         notify(f"{said} first values (--weights names others)")

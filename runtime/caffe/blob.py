@@ -35,6 +35,12 @@ class Blob:
     def shape(self) -> tuple[int, ...]:
         return self.data.shape
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether it can be an array of this shape: four numbers may begin with 1 where the shape has fewer axes."""
+        if self.legacy and len(shape) < len(self.shape):
+            shape = (1,) * (len(self.shape) - len(shape)) + shape
+        return self.shape == shape
+
 
 def read_blob(message: Message) -> Blob:
     """The blob that a message holds; `Damaged` if shape and numbers do not fit."""

@@ -1,0 +1,36 @@
+"""Which weights a program gets: files that a user names, in netc's form or in Caffe's, else those of the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .runtime.state import State
+
+
+@dataclass(frozen=True)
+class Weights:
+    """files: of several a later one wins. renamed: layers of the files by the net's names. strict: see `State.load`."""
+
+    files: tuple[Path, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+    def or_last(self, net: str) -> Weights:
+        """These, or where no file is named those that the net's last run ended with; UserError where there is none."""
+        from .runtime.folder import last_weights
+
+        return self if self.files else Weights((last_weights(net),))
+
+    def load(self, state: State, fresh: Sequence[str] = ()) -> list[str]:
+        """Read the files into a state; a line about each thing that did not match. UserError as from `State.load`."""
+        return state.load(self.files, fresh, renamed=self.renamed, strict=self.strict).lines()
+
+
+NONE = Weights()  # those of the last run, where there was one
