@@ -10,7 +10,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..compiler.program import UserError
@@ -47,6 +48,27 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `path` where nothing goes wrong; a `UserError` if something is there already."""
+    if path.exists():
+        raise UserError(f"{path}: is there already; choose another name")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made: {_reason(error)}") from None
+    try:
+        inner = folder / path.name
+        inner.mkdir()
+        yield inner
+        inner.rename(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {_reason(error)}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

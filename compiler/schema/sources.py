@@ -78,9 +78,9 @@ def _pixels(
 ) -> None:
     """What every source of images takes: value = (pixel - mean) * scale, as Caffe does it.
 
-    mean: one value, one for each channel, or a `.npy` file of the uncropped image's size. crop: the size to cut out, or
-    [height, width]; at a random place in training, in the middle in testing. mirror: half of the images, drawn at
-    random (in testing too, as Caffe does), are turned left to right.
+    mean: one value, one for each channel, or a `.npy` or `.binaryproto` file of the uncropped image's size. crop: the
+    size to cut out, or [height, width]; at a random place in training, in the middle in testing. mirror: half of the
+    images, drawn at random (in testing too, as Caffe does), are turned left to right.
     """
 
 
@@ -215,19 +215,28 @@ def synthetic(
     """
 
 
-@_source(*COMMON, columns=IMAGE_AND_LABEL, readable=False)
-def lmdb(path: str) -> None:
-    """A Caffe LMDB of Datum records (Caffe: Data, LMDB): `image` f32[batch, C, H, W], `label` i32[batch]."""
+@_source(*COMMON, columns=IMAGE_AND_LABEL)
+def lmdb(path: str, *, colors: Literal["stored", "color", "gray"] = "stored") -> None:
+    """A Caffe LMDB of Datum records (Caffe: Data, LMDB): `image` f32[batch, C, H, W], `label` i32[batch].
+
+    Records come in the order of their keys. Images that are stored as files (JPEG, PNG) are decoded as Caffe decodes
+    them, channels blue, green, red; `colors` makes them of three channels, or of one. With `crop` they may differ in
+    size.
+    """
 
 
-@_source(*COMMON, columns=IMAGE_AND_LABEL, readable=False)
-def leveldb(path: str) -> None:
-    """A Caffe LevelDB of Datum records (Caffe: Data, LEVELDB): `image` f32[batch, C, H, W], `label` i32[batch]."""
+@_source(*COMMON, columns=IMAGE_AND_LABEL)
+def leveldb(path: str, *, colors: Literal["stored", "color", "gray"] = "stored") -> None:
+    """A Caffe LevelDB of Datum records (Caffe: Data, LEVELDB), as `lmdb`. Nothing is written into its folder."""
 
 
-@_source(_batching, readable=False)
+@_source(_batching)
 def hdf5(path: str) -> None:
-    """A text file that lists HDF5 files (Caffe: HDF5Data); a column has its data set's name."""
+    """A text file with the name of an HDF5 file a line, or one such file (Caffe: HDF5Data): a record a row.
+
+    A column has its array's name; floats become f32, whole numbers i32. Names are relative to the list, else to the
+    working folder, or one above the list. A file is read whole when it is needed.
+    """
 
 
 @_source(*COMMON, columns=IMAGE_AND_LABEL, readable=False)

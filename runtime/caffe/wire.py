@@ -129,6 +129,8 @@ class Message:
 
     def run(self, field: Field, size: int = 4) -> tuple[Array, int]:
         """The numbers of a field that has a tag for each, from this one on to the first other, and where they end."""
+        if field.wire not in SIZES or SIZES[field.wire] != size:
+            raise Damaged(f"no number of {size} bytes at byte {field.at:,}")
         width = field.end - field.at
         kind: np.dtype[Any] = np.dtype([("tag", np.uint8, (width - size,)), ("value", FLOATS[size])])
         found = np.frombuffer(self.data, kind, (self.end - field.at) // width, field.at)

@@ -1,7 +1,6 @@
 """Images in files: a folder with a folder for each class, or Caffe's list of paths and labels (ImageData).
 
-Images are read with Pillow when a batch needs them. Resizing is OpenCV's bilinear, as in Caffe: each pixel from the
-four nearest, whatever the factor.
+Images are read when a batch needs them, with Pillow and to the bytes that Caffe has of them (`opencv.py`).
 """
 
 from __future__ import annotations
@@ -9,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
 from ...compiler.program import UserError
 from .files import check_regular, explained, memory_limit
+from .opencv import pixels_of, resized
 from .source import Array, Column, Indices, Place, Source
 
 if TYPE_CHECKING:
@@ -75,21 +75,18 @@ class ImageFiles(Source):
 
     def _decode(self, file: Path) -> Array:
         """One image: [C, H, W] bytes."""
-        from PIL.Image import Resampling, Transform
+        from PIL.Image import Resampling
 
         with _opened(file) as image:
             try:
-                pixels = image.convert("L" if self._gray else "RGB")
-                if self._size and self._size != (pixels.height, pixels.width):
-                    height, width = self._size
-                    if self._resize == "smooth":
-                        pixels = pixels.resize((width, height), Resampling.BILINEAR)
-                    else:
-                        steps = (pixels.width / width, 0, 0, 0, pixels.height / height, 0)
-                        pixels = pixels.transform((width, height), Transform.AFFINE, steps, Resampling.BILINEAR)
-                array = np.asarray(pixels)
+                if self._size and self._resize == "smooth":
+                    pixels = image.convert("L" if self._gray else "RGB")
+                    array = np.asarray(pixels.resize(self._size[::-1], Resampling.BILINEAR))
+                else:
+                    array = pixels_of(image, "gray" if self._gray else "color")
+                    array = resized(array, *self._size) if self._size else array
             except Exception as error:
-                raise _unreadable(file, error) from None
+                raise unreadable(file, error) from None
         if self._gray:
             return array[None]
         return np.moveaxis(array if self._order == "rgb" else array[..., ::-1], -1, 0)
@@ -176,20 +173,25 @@ def _size(place: Place, height: int, width: int) -> tuple[int, int] | None:
 
 
 def _opened(file: Path) -> Image:
-    """An image whose header was read and whose size is one that can be decoded."""
-    import PIL.Image
-
+    """An image file whose header was read and whose size is one that can be decoded."""
     with explained(file):
         if not file.is_file():
             raise UserError(f"{_shown(file)}: there is no such image")
+    return opened_image(file, file)
+
+
+def opened_image(file: Path | BinaryIO, name: object) -> Image:
+    """An image whose header was read and whose size is one that can be decoded. name: for messages."""
+    import PIL.Image
+
     try:
         image = PIL.Image.open(file, formats=FORMATS)
     except Exception as error:
-        raise _unreadable(file, error) from None
+        raise unreadable(name, error) from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise UserError(
-            f"{_shown(file)}: the image is {image.height} x {image.width}, at most {MAX_PIXELS:,} pixels are read"
+            f"{_shown(name)}: the image is {image.height} x {image.width}, at most {MAX_PIXELS:,} pixels are read"
         )
     return image
 
@@ -199,7 +201,7 @@ def _shown(name: object) -> str:
     return "".join(character if character.isprintable() else "�" for character in str(name))
 
 
-def _unreadable(file: Path, error: Exception) -> UserError:
+def unreadable(file: object, error: Exception) -> UserError:
     """The error for a file that Pillow does not read: it raises many kinds on damaged files."""
     reason = str(error).split("\n")[0] or type(error).__name__
     return UserError(f"{_shown(file)}: not an image that can be read ({reason})")

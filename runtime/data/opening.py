@@ -15,6 +15,7 @@ from ...compiler.packages import Registry
 from ...compiler.program import UserError
 from ...compiler.spec import DataSpec
 from .arrays import npz
+from .caffe_sources import hdf5, leveldb, lmdb
 from .cifar import cifar10
 from .idx import idx
 from .images import image_list, images
@@ -26,16 +27,12 @@ from .stream import PREFETCH, Stream
 from .synthetic import synthetic
 from .transform import Pixels
 
-_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic)
+_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic, lmdb, leveldb, hdf5)
 OPENERS: Registry[Callable[..., Source]] = Registry(
     "netc.sources", {opener.__name__: opener for opener in _OWN}, take=lambda schema: schema.opener
 )
 
-_CONVERT = "write its images to a folder and use `images` or `image_list`, or its arrays to a file for `npz`"
 LATER: Mapping[str, str] = {
-    "lmdb": _CONVERT,
-    "leveldb": _CONVERT,
-    "hdf5": "save its arrays with numpy's savez and use `npz`",
     "windows": "cut the windows out once and use `image_list`",
 }
 

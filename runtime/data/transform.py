@@ -120,8 +120,11 @@ class Transform:
         if not self.crop and shape != self.shape:
             raise UserError(
                 f"{self.name}: image {index} is {_by(shape)}, the first is {_by(self.shape)}; "
-                f"give `height` and `width`, or `crop`"
+                f"give `crop`, or where the source takes them `height` and `width`"
             )
+        if shape[:-2] != self.shape[:-2]:
+            channels = _by(self.shape[:-2])
+            raise UserError(f"{self.name}: image {index} is {_by(shape)}, the first has {channels} channels")
         self._check_crop(shape)
         if self.mean_is_image and self.mean is not None and self.mean.shape[-2:] != shape[-2:]:
             raise UserError(
@@ -161,15 +164,11 @@ def _mean_values(mean: float | Sequence[float], shape: tuple[int, ...], name: st
 
 
 def _mean_file(path: Path, shape: tuple[int, ...], *, uneven: bool) -> F32:
-    """The mean image of a `.npy` file: of an image's shape, before it is cropped, or one value for each channel."""
+    """The mean image of a `.npy` or `.binaryproto` file: of an uncropped image's shape, or one value a channel."""
+    from ..caffe.mean import read_blob_file
     from .arrays import read_npy
 
-    if path.suffix == ".binaryproto":
-        raise UserError(
-            f"{path}: binaryproto means are not read by this version of netc; save the mean as .npy, or give "
-            f"`mean` one value for each channel"
-        )
-    array = read_npy(path)
+    array = read_blob_file(path) if path.suffix == ".binaryproto" else read_npy(path)
     if array.dtype.kind not in "fiu":
         raise UserError(f"{path}: expected a mean of numbers, the file holds {array.dtype}")
     while array.ndim > len(shape) and array.shape[0] == 1:

@@ -24,7 +24,8 @@ def accepted(name: str) -> dict[str, tuple[Any, Any]]:
     parameters = list(inspect.signature(OPENERS[name]).parameters.values())[1:]  # without the place
     found = {parameter.name: (parameter.kind, parameter.default) for parameter in parameters}
     assert {kind for kind, _ in found.values()} <= {positional, named}
-    for group in (Batching, Pixels):
+    groups = (Batching, Pixels) if "scale" in SOURCES[name].settings else (Batching,)
+    for group in groups:
         for field in fields(group):
             found[field.name] = named, EMPTY if field.default is MISSING else field.default
     if "transforms" in SOURCES[name].settings:  # taken out before the source is opened, whichever it is

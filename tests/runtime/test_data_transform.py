@@ -117,7 +117,7 @@ def test_settings_that_cannot_be(folder: Path) -> None:
         ({"mean": "object.npy"}, "pickled objects"),
         ({"mean": "cut.npy"}, "cut.npy: `cut.npy` should take"),
         ({"mean": "absent.npy"}, "there is no such file"),
-        ({"mean": "m.binaryproto"}, "binaryproto means are not read by this version of netc; save the mean as .npy"),
+        ({"mean": "m.binaryproto"}, "m.binaryproto: there is no such file"),
         ({"batch": 0}, "`batch` must be at least 1"),
         ({"batch": 10**9}, "choose a smaller `batch`"),
         ({"columns": ("a", "a")}, "2 different names fit"),
