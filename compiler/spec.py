@@ -74,8 +74,8 @@ class TestSpec:
 class TrainSpec:
     """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights.
 
-    average: the loss that is shown is the mean of so many steps; 0 is all since it was shown last.
-    rename: layers of these files, each with its name in the net.
+    rename: layers of these files, each with its name in the net. average: the loss that is shown is the mean of so many
+    steps; 0 is all since it was shown last.
     """
 
     net: str

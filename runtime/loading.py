@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
-from .weight_files import Contents, Stored, contents, layer_of, plain
 from .tensors import printable
+from .weight_files import Contents, Stored, contents, layer_of, plain
 
 Array = npt.NDArray[Any]
 SHOWN = 20  # problems listed in one message

@@ -111,8 +111,7 @@ class Run:
         self.training, self.number = training, number
         self.spec, self.step = training.blocks[number], training.steps[number]
         self.began = training.began if number == 0 else None
-        outputs = (*self.step.net.losses, *self.step.net.metrics)
-        self.tests = [(test, training.program(self.spec, "test", test.data, outputs)) for test in self.spec.tests]
+        self.tests = [(test, training.tested(self.spec, test)) for test in self.spec.tests]
         layout = shared_layout([self.step, *(made for _, made in self.tests)])
         self.step.share(layout)
         for _, made in self.tests:
@@ -139,7 +138,7 @@ class Run:
         elif before is not None:
             self.state.load(before, fresh=self.spec.fresh)
         if self.began is not None:
-            self.began.restore(self.state, self.spec)
+            self.began.restore(self.state, self.spec, self.step.net.state)
             self._note(f"goes on after step {self.began.step:,} of {self.began.path}; the data begins anew")
 
     def _weights(self) -> Weights:

@@ -6,11 +6,12 @@ Caffe numbers histories as a net's parameters stand in it, the statistics of bat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...compiler.program import UserError
+from ...compiler.program import StateInfo, UserError
 from ...compiler.spec import TrainSpec
 from ..loading import shown_shape
 from ..state import State
@@ -40,11 +41,13 @@ class Began:
                 return path
         raise UserError(f"{self.path}: its weights are not at {named}, nor beside it: name them by --weights")
 
-    def restore(self, state: State, spec: TrainSpec) -> None:
-        """Put histories and the step into a state; UserError where they are those of another net or solver."""
+    def restore(self, state: State, spec: TrainSpec, infos: Sequence[StateInfo]) -> None:
+        """Put histories and the step into a state; UserError where they are those of another net or solver.
+
+        infos: the net's parameters and statistics, in its order.
+        """
         if self.step >= spec.steps:
             raise UserError(f"{self.path}: is after step {self.step:,}, the run has {spec.steps:,}: give more --steps")
-        infos = [state.infos[name] for name in state]
         kept = [name for name in state.infos if name.startswith(HISTORY)]
         history = self.state.history
         if len(history) != len(infos) * max(len(kept), 1):

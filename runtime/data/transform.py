@@ -120,7 +120,7 @@ class Transform:
         if not self.crop and shape != self.shape:
             raise UserError(
                 f"{self.name}: image {index} is {_by(shape)}, the first is {_by(self.shape)}; "
-                f"give `crop`, or where the source takes them `height` and `width`"
+                f"give `height` and `width` where the source takes them, or `crop`"
             )
         if shape[:-2] != self.shape[:-2]:
             channels = _by(self.shape[:-2])
