@@ -76,7 +76,7 @@ def test_sizes_may_differ_where_they_are_cropped(tmp_path: Path) -> None:
     write_lmdb(tmp_path / "db", iter(records([pixels(1, 4, 6), pixels(1, 6, 4)])))
     found = first("lmdb", tmp_path, path="db", batch=2, crop=2)["image"]
     np.testing.assert_array_equal(found[1], pixels(1, 6, 4)[:, 2:4, 1:3])
-    with pytest.raises(UserError, match="image 1 is 1 x 6 x 4, the first is 1 x 4 x 6; give .* or `crop`"):
+    with pytest.raises(UserError, match=r"image 1 is 1 x 6 x 4, the first is 1 x 4 x 6; give .* or `crop`"):
         first("lmdb", tmp_path, path="db", batch=2)
 
 
