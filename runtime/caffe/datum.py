@@ -60,7 +60,7 @@ def datum_bytes(image: Array, label: int) -> bytes:
     """The record of an image [C, H, W]: bytes where it holds u8, else floats."""
     head = b"".join(whole(CHANNELS + axis, size) for axis, size in enumerate(image.shape))
     if image.dtype == np.uint8:
-        return head + text(DATA, image.tobytes()) + whole(LABEL, label)
+        return head + text(DATA, image.tobytes()) + whole(LABEL, label) + whole(ENCODED, 0)
     # A tag before each number: the field is not packed.
     kind = np.dtype([("tag", np.uint8), ("value", "<f4")])
     run = np.empty(image.size, kind)

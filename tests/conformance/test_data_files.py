@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from netc.runtime.caffe.datum import parse_datum
+from netc.runtime.caffe.leveldb import LevelDb
 from netc.runtime.caffe.lmdb import Lmdb
 from support.caffe import CONFORMANCE
+from support.commands import run
 from support.data_files import stream
 
 FILES = CONFORMANCE / "files"
@@ -94,3 +97,28 @@ def test_records_as_caffe_finds_them() -> None:
             assert zlib.crc32(held) == record["crc"]
             if datum.image is not None:
                 assert datum.image.shape == (record["channels"], record["height"], record["width"])
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("lmdb_raw", []),
+        ("lmdb_gray_resized", ["--gray", "--height", "28", "--width", "28"]),
+        ("leveldb_raw", ["--height", "12", "--width", "14", "--backend", "leveldb"]),
+    ],
+)
+def test_a_database_of_images_holds_what_caffe_writes(tmp_path: Path, name: str, flags: list[str]) -> None:
+    status, printed, told = run("data", "convert", FILES / "list.txt", tmp_path / "db", "--root", FILES / "img", *flags)
+    assert (status, told, printed) == (0, "", f"{tmp_path / 'db'}: 32 records\n")
+    opened = LevelDb if name.startswith("leveldb") else Lmdb
+    ours, caffes = opened(tmp_path / "db"), opened(FILES / name)
+    for number in range(32):
+        assert ours.key(number) == caffes.key(number)
+        assert ours.value(number) == caffes.value(number)
+
+
+def test_the_mean_of_a_database_has_caffes_bits(tmp_path: Path) -> None:
+    status, printed, told = run("data", "mean", FILES / "lmdb_raw", tmp_path / "mean.binaryproto")
+    assert status == 0, told
+    assert printed.startswith("channel 0: ")
+    assert (tmp_path / "mean.binaryproto").read_bytes() == (FILES / "mean.binaryproto").read_bytes()
