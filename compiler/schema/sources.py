@@ -28,7 +28,7 @@ class SourceSchema:
     """One source: the function whose signature is its path and settings, its docstring, and what is known unopened.
 
     `columns` maps the names of its columns to the shape of one record where every file of that source has it, else to
-    None; it is empty where the file names the columns. What is not `readable` is checked, but cannot be opened yet.
+    None; it is empty where the file names the columns.
     opener: of a source of another package, as those of `netc.runtime.data`.
     """
 
@@ -36,7 +36,6 @@ class SourceSchema:
     function: Callable[..., None]
     doc: str
     columns: dict[str, tuple[int, ...] | None]
-    readable: bool = True
     opener: Callable[..., Any] | None = None
 
     @property
@@ -91,7 +90,6 @@ COLUMN = inspect.signature(_pixels)  # what `transforms` gives a column
 def source_of(
     *shared: Callable[..., None],
     columns: dict[str, tuple[int, ...] | None] | None = None,
-    readable: bool = True,
     opener: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., None]], SourceSchema]:
     """The schema of a source that a function declares, with the settings that sources share added to its signature."""
@@ -102,7 +100,7 @@ def source_of(
             own += inspect.signature(function).parameters.values()
         declare.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
         doc = inspect.cleandoc(declare.__doc__ or "")
-        return SourceSchema(declare.__name__, declare, doc, columns or {}, readable, opener)
+        return SourceSchema(declare.__name__, declare, doc, columns or {}, opener)
 
     return schema
 
@@ -239,10 +237,11 @@ def hdf5(path: str) -> None:
     """
 
 
-@_source(*COMMON, columns=IMAGE_AND_LABEL, readable=False)
+@_source(*COMMON, columns=IMAGE_AND_LABEL)
 def windows(
     path: str,
     *,
+    root: str = "",
     mode: Literal["warp", "square"] = "warp",
     context: Count = 0,
     foreground: Part = 0.5,
@@ -250,8 +249,10 @@ def windows(
     fraction: Part = 0.25,
     order: Literal["rgb", "bgr"] = "rgb",
 ) -> None:
-    """Windows cut out of images by a window file, as R-CNN trains (Caffe: WindowData).
+    """Windows cut out of images, as R-CNN trains (Caffe: WindowData): `image` f32[batch, 3, H, W], `label` i32[batch].
 
-    mode: how a window becomes a square. context: pixels around it. foreground, background: the overlaps above and below
-    which a window counts as an object or as none. fraction: the share of objects in a batch.
+    `crop`, which must be given, is the size of the square that a window becomes; mode: warped, or made a square first.
+    context: pixels around it. foreground, background: the overlap from which on a window has an object, and that below
+    which it has none (class 0). fraction: the share of objects in a batch. root: stands before each path of the file;
+    without it paths are relative to its folder. Windows are drawn at random, in testing too, as Caffe does.
     """

@@ -66,8 +66,6 @@ def page(packages: bool = True) -> str:
     lines += ["## Sources of data", ""]
     for source in _own(SOURCES).values():
         lines += _entry(source.name, inspect.signature(source.function), source.doc, (), ())
-        if not source.readable:
-            lines[-1:] = ["", "Checked, but not read by this version.", ""]
     for title, table in (("Fillers", FILLERS), ("Solvers", _own(SOLVERS)), ("Schedules", SCHEDULES)):
         lines += _table(title, table)
     named = sorted({(one.package, name) for of in declared().values() for name, one in of.items()}) if packages else []

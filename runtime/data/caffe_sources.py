@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from ...compiler.program import UserError
+from .images import Order
 from .opencv import Colors
 from .source import Place, Source
+from .transform import Pixels
 
 
 def lmdb(place: Place, path: str, *, colors: Colors = "stored") -> Source:
@@ -27,3 +32,28 @@ def hdf5(place: Place, path: str) -> Source:
     from ..caffe.hdf5_rows import open_rows
 
     return open_rows(place.path(path))
+
+
+def windows(
+    place: Place,
+    path: str,
+    *,
+    root: str = "",
+    mode: Literal["warp", "square"] = "warp",
+    context: int = 0,
+    foreground: float = 0.5,
+    background: float = 0.5,
+    fraction: float = 0.25,
+    order: Order = "rgb",
+    pixels: Pixels,
+) -> Source:
+    """The source `windows`."""
+    from ..caffe.windows import Warp, open_windows
+
+    sizes = [pixels.crop] * 2 if isinstance(pixels.crop, int) else list(pixels.crop)
+    if len(sizes) != 2 or sizes[0] != sizes[1] or sizes[0] <= 2 * context:
+        raise UserError(f"{place.name}: windows become squares: give `crop`, a size above twice `context`")
+    warp, thresholds = Warp(sizes[0], context, mode), (foreground, background)
+    return open_windows(
+        place.path(path), root, warp, pixels, place, thresholds=thresholds, fraction=fraction, order=order
+    )

@@ -6,8 +6,9 @@ The schemas are those of `compiler/schema/sources.py`; a test holds the two toge
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ...compiler.packages import Registry
 from ...compiler.program import UserError
 from ...compiler.spec import DataSpec
 from .arrays import npz
-from .caffe_sources import hdf5, leveldb, lmdb
+from .caffe_sources import hdf5, leveldb, lmdb, windows
 from .cifar import cifar10
 from .idx import idx
 from .images import image_list, images
@@ -27,14 +28,10 @@ from .stream import PREFETCH, Stream
 from .synthetic import synthetic
 from .transform import Pixels
 
-_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic, lmdb, leveldb, hdf5)
+_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic, lmdb, leveldb, hdf5, windows)
 OPENERS: Registry[Callable[..., Source]] = Registry(
     "netc.sources", {opener.__name__: opener for opener in _OWN}, take=lambda schema: schema.opener
 )
-
-LATER: Mapping[str, str] = {
-    "windows": "cut the windows out once and use `image_list`",
-}
 
 _said: set[str] = set()
 
@@ -72,8 +69,6 @@ def _reader(
     spec: DataSpec, place: Place, *, mode: Mode, seed: int, only: Collection[str] | None, batch: int | None
 ) -> Reader:
     """One data, opened."""
-    if spec.source in LATER:
-        raise UserError(f"{spec.name}: `{spec.source}` is not read by this version of netc; {LATER[spec.source]}")
     if spec.source not in OPENERS:
         raise UserError(f"{spec.name}: there is no source `{spec.source}`; there are {', '.join(OPENERS)}")
     settings = dict(spec.settings)
@@ -82,7 +77,10 @@ def _reader(
     batching = Batching(**_take(settings, Batching))
     pixels = Pixels(**_take(settings, Pixels))
     own = {one.name: Pixels(**dict(one.settings)) for one in settings.pop("transforms", ())}
-    source = OPENERS[spec.source](place, **settings)
+    opener = OPENERS[spec.source]
+    if "pixels" in signature(opener).parameters:  # it transforms what it reads itself
+        settings["pixels"], pixels = pixels, Pixels()
+    source = opener(place, **settings)
     return Reader(source, batching, pixels, place, own=own, mode=mode, seed=seed, only=only)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ...compiler.program import UserError
 from .files import memory_limit
-from .order import draws, permutation
-from .source import Array, Indices, Mode, Place, Source
+from .order import Words, draws, permutation
+from .source import Array, DrawnSource, Indices, Mode, Place, Source
 from .transform import Pixels, Transform
 
 ColumnType = tuple[tuple[int, ...], np.dtype[Any]]
@@ -134,7 +134,10 @@ class Reader:
 
         All those rows are equal, drawn at random or not, and so are the ones of a batch with no valid rows.
         """
-        batch = self.batching.batch
+        if isinstance(self.source, DrawnSource):
+            columns = {column: out[name] for name, column in self._stored.items()}
+            self.source.draw(self._words(place, valid), valid, columns)
+            return
         indices = self.indices(place, valid)
         for name, column in self._stored.items():
             transform = self._transforms.get(name)
@@ -144,12 +147,15 @@ class Reader:
                 self.source.gather(column, indices, scratch[name])
                 transform.batch(scratch[name], out[name])
             else:
-                drawn = None
-                if transform.draws:
-                    drawn = draws(self.seed, place, batch)
-                    if valid < batch:
-                        drawn[valid:] = draws(self.seed, 0, 1)
+                drawn = self._words(place, valid) if transform.draws else None
                 transform.images(self.source, indices, drawn, out[name])
+
+    def _words(self, place: int, valid: int) -> Words:
+        """The random words of a batch's rows."""
+        drawn = draws(self.seed, place, self.batching.batch)
+        if valid < len(drawn):
+            drawn[valid:] = draws(self.seed, 0, 1)
+        return drawn
 
     def indices(self, place: int, valid: int) -> Indices:
         """The records of a batch."""

@@ -69,6 +69,20 @@ class Source(ABC):
         """The records of these indices, each in 0..records-1, into `out`: the stored type, [len(indices), *shape]."""
 
 
+class DrawnSource(Source):
+    """A source whose batches are drawn at random rather than taken in an order, and transformed as they are drawn."""
+
+    @abstractmethod
+    def draw(self, drawn: npt.NDArray[np.uint64], valid: int, out: Mapping[str, Array]) -> None:
+        """A batch into columns by their names here; drawn: four words for each row; rows from `valid` on are equal."""
+
+    def record(self, column: str, index: int) -> Array:
+        raise TypeError("what is drawn has no order")
+
+    def gather(self, column: str, indices: Indices, out: Array) -> None:
+        raise TypeError("what is drawn has no order")
+
+
 class ArraySource(Source):
     """A source whose columns are arrays, each read by its function when it is first needed."""
 

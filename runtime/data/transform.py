@@ -52,13 +52,10 @@ class Transform:
         if not source.uneven:
             self._check_crop(stored)
         self.scale = np.float32(pixels.scale)
-        self.mean: F32 | None = None
         self.mean_is_image = False
-        if isinstance(pixels.mean, str):
-            self.mean = _mean_file(place.path(pixels.mean), stored, uneven=source.uneven)
+        self.mean = mean_of(pixels, stored, place, uneven=source.uneven)
+        if isinstance(pixels.mean, str) and self.mean is not None:
             self.mean_is_image = self.mean.ndim >= 2 and self.mean.shape[-2:] != (1, 1)
-        elif pixels.mean is not None and pixels.mean != 0:
-            self.mean = _mean_values(pixels.mean, stored, place.name)
         self.mirror = pixels.mirror
         self.random_crop = bool(self.crop) and mode == "train"
         self.whole = not self.crop and not self.mirror and not source.uneven
@@ -151,6 +148,16 @@ def _crop(crop: int | Sequence[int], name: str) -> tuple[int, ...]:
     if len(sizes) not in (0, 2) or any(size < 1 for size in sizes):
         raise UserError(f"{name}: `crop` takes one size or [height, width], each at least 1; found {crop}")
     return sizes
+
+
+def mean_of(pixels: Pixels, shape: tuple[int, ...], place: Place, *, uneven: bool = True) -> F32 | None:
+    """What is subtracted from images of a shape: an image, a value a channel, one value, or nothing.
+
+    uneven: the mean of a file may be larger or smaller than that.
+    """
+    if isinstance(pixels.mean, str):
+        return _mean_file(place.path(pixels.mean), shape, uneven=uneven)
+    return None if pixels.mean is None or pixels.mean == 0 else _mean_values(pixels.mean, shape, place.name)
 
 
 def _mean_values(mean: float | Sequence[float], shape: tuple[int, ...], name: str) -> F32:

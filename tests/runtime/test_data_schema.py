@@ -10,7 +10,7 @@ import pytest
 
 from netc.compiler.program import UserError
 from netc.compiler.schema.sources import SOURCES, SourceSchema
-from netc.runtime.data.opening import LATER, OPENERS
+from netc.runtime.data.opening import OPENERS
 from netc.runtime.data.reader import Batching
 from netc.runtime.data.transform import Pixels
 from support.data_files import first
@@ -22,7 +22,9 @@ def accepted(name: str) -> dict[str, tuple[Any, Any]]:
     """What the runtime takes for a source: kind and default by the setting's name."""
     positional, named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     parameters = list(inspect.signature(OPENERS[name]).parameters.values())[1:]  # without the place
-    found = {parameter.name: (parameter.kind, parameter.default) for parameter in parameters}
+    found = {
+        parameter.name: (parameter.kind, parameter.default) for parameter in parameters if parameter.name != "pixels"
+    }
     assert {kind for kind, _ in found.values()} <= {positional, named}
     groups = (Batching, Pixels) if "scale" in SOURCES[name].settings else (Batching,)
     for group in groups:
@@ -35,16 +37,12 @@ def accepted(name: str) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.parametrize("schema", SOURCES.own.values(), ids=SOURCES.own)
 def test_schemas_and_openers_agree(schema: SourceSchema) -> None:
-    if not schema.readable:
-        assert schema.name in LATER
-        return
     declared = {name: (parameter.kind, parameter.default) for name, parameter in schema.settings.items()}
     assert declared == accepted(schema.name)
 
 
 def test_no_opener_lacks_a_schema() -> None:
-    assert OPENERS.own.keys() | LATER.keys() == SOURCES.own.keys()
-    assert not OPENERS.own.keys() & LATER.keys()
+    assert OPENERS.own.keys() == SOURCES.own.keys()
 
 
 @pytest.mark.parametrize("schema", SOURCES.own.values(), ids=SOURCES.own)
@@ -54,21 +52,12 @@ def test_every_setting_has_a_type_and_every_source_a_description(schema: SourceS
     assert "batch" in schema.settings
 
 
-@pytest.mark.parametrize("name", [name for name, schema in SOURCES.own.items() if schema.columns and schema.readable])
+@pytest.mark.parametrize("name", [name for name, schema in SOURCES.own.items() if schema.columns])
 def test_the_columns_that_are_known_unopened(name: str) -> None:
     assert list(SOURCES[name].columns)[1:] == ["label"]
     if name == "mnist":
         batch = first("mnist", batch=2)
         assert {column: array.shape[1:] for column, array in batch.items()} == SOURCES["mnist"].columns
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_a_source_of_a_later_version_says_what_works_instead(name: str) -> None:
-    with pytest.raises(UserError) as caught:
-        first(name, path="x", batch=1)
-    text = str(caught.value)
-    assert text.startswith(f"rows: `{name}` is not read by this version of netc; ")
-    assert any(f"`{other}`" in text for other in OPENERS)
 
 
 def test_a_source_that_there_is_not() -> None:
