@@ -274,6 +274,18 @@ class KernelText:
             self.places[other] = self.places[other] or place
         return self.result_tile(k, place, self.axes[node])
 
+    def target(
+        self, node: Node, order: Sequence[int], *, fits: Callable[[Ref], object] = bool, ahead: bool = False
+    ) -> Ref:
+        """Where a node is computed: its result, or scratch where that does not fit or is read later in the tile.
+
+        ahead: also the result of elementwise nodes after it.
+        """
+        made = self.result(node, order) or (self.ahead(node, order) if ahead else None)
+        if made is None or self.overwrites(node) or not fits(made):
+            made = self.scratch(self.tile_shape(node), stored_dtype(node), order, tiled=self.tiled_axis(node))
+        return made
+
     def result_tile(self, k: int, place: ArrayPlace, axis: int | None) -> Ref:
         """The tile of a result, always under the same name."""
         key = ("result", k)
@@ -322,11 +334,11 @@ class KernelText:
                     return True
         return False
 
-    def finish(self, node: Node, ref: Ref, written: Ref | None = None) -> None:
+    def finish(self, node: Node, ref: Ref) -> None:
         """Enter a computed value; copy it to the results that it has not been written to."""
         self.values[node] = ref
         for k in self.result_of.get(node, ()):
-            if written is not None and k == self.result_of[node][0]:
+            if ref is self.memo.get(("result", k)):
                 continue
             place = self.places[k]
             if place is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...graph import Node
-from ...kernel import TOTAL
 from .body import KernelText, spells
 from .columns import (
     Columns,
@@ -21,7 +20,7 @@ from .columns import (
 )
 from .movement import contiguous, full
 from .product import operand
-from .reduction import accumulate
+from .reduction import total
 from .ref import Ref, reshaped
 
 # Positions of a block of some of the items where its share is added to the gradient of the weights.
@@ -34,17 +33,9 @@ def conv(body: KernelText, node: Node) -> None:
     shape = body.tile_shape(node)
     s = shape_of(body, node, shape[0], x, (shape[1], *w.shape[1:]), node.shape[2:])
     ref, filters = full(body, operand(body, node, x), x), weights(body, s, operand(body, node, w), w)
-    target = body.result(node, s.order)
-    written = target
-    flat = None
-    if target is not None and not body.overwrites(node):
-        flat = as_matrix(body, s, target)
-    if flat is None:
-        written = None
-        target = body.scratch(shape, s.dtype, s.order, tiled=body.tiled_axis(node))
-        flat = as_matrix(body, s, target)
+    target = body.target(node, s.order, fits=lambda out: as_matrix(body, s, out))
+    flat = as_matrix(body, s, target)
     assert flat is not None
-    assert target is not None
     data = staged(body, s, ref)
     plain = as_matrix(body, as_input(s), data) if s.plain else None
     if plain is not None:
@@ -57,7 +48,7 @@ def conv(body: KernelText, node: Node) -> None:
             f"np.matmul({filters.text}, {columns.matrix()}, out={rows_of(s, flat.text)})",
         ]
         blocks(body, s, lines, data.tiled, filters, view, columns.full, flat)
-    body.finish(node, target, written)
+    body.finish(node, target)
 
 
 def _gradient(body: KernelText, s: Shape, node: Node, g: Node) -> Ref:
@@ -84,12 +75,11 @@ def conv_weight_grad(body: KernelText, node: Node) -> None:
     flat = _gradient(body, s, node, g)
     data = staged(body, s, full(body, operand(body, node, x), x))
     plain = as_matrix(body, as_input(s), data) if s.plain else None
-    shape = (outputs, *map(int, node.shape[1:]))
     dims = (s.groups, s.outputs // s.groups, s.depth) if s.groups > 1 else (s.outputs, s.depth)
     swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
     once = not (s.blocked or s.parted) or plain is not None
 
-    def emit(out: Ref) -> None:
+    def write(out: Ref) -> None:
         to = f"{out.text}.reshape{dims}"
         if plain is not None:
             body.put(f"np.matmul({flat.text}, {plain.text}{swap}, out={to})", flat, plain, out)
@@ -107,20 +97,7 @@ def conv_weight_grad(body: KernelText, node: Node) -> None:
         lines += [product.format(part.text), f"np.add({to}, {part.text}, out={to})"]
         blocks(body, s, lines, data.tiled, flat, view, columns.full, out, part)
 
-    if body.axes[node] == TOTAL and body.tile:
-
-        def line(out: Ref) -> tuple[str, tuple[Ref, ...]]:
-            emit(out)
-            return "", ()
-
-        accumulate(body, node, shape, range(len(shape)), line)
-        return
-    target = body.result(node, range(len(shape)))
-    written = target
-    if target is None or reshaped(target.shape, target.strides, dims) is None or body.overwrites(node):
-        target, written = body.scratch(shape, s.dtype, tiled=body.tiled_axis(node)), None
-    emit(target)
-    body.finish(node, target, written)
+    total(body, node, range(len(node.shape)), write, fits=lambda out: reshaped(out.shape, out.strides, dims))
 
 
 @spells("conv_data_grad")
@@ -130,33 +107,26 @@ def conv_data_grad(body: KernelText, node: Node) -> None:
     s = shape_of(body, node, shape[0], None, w.shape, g.shape[2:])
     flat, filters = _gradient(body, s, node, g), weights(body, s, operand(body, node, w), w)
     swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
-    target = body.result(node, s.order)
-    written = target
-    direct = target is not None and not body.overwrites(node)
     if s.plain:
         like = as_input(s)
-        to = as_matrix(body, like, target) if direct and target is not None else None
-        if to is None:
-            target, written = body.scratch(shape, s.dtype, s.order, tiled=body.tiled_axis(node)), None
-            to = as_matrix(body, like, target)
+        target = body.target(node, s.order, fits=lambda out: as_matrix(body, like, out))
+        to = as_matrix(body, like, target)
         assert to is not None
-        assert target is not None
         body.put(f"np.matmul({filters.text}{swap}, {flat.text}, out={to.text})", filters, flat, to)
-        body.finish(node, target, written)
+        body.finish(node, target)
         return
-    padded = any(s.pad)
-    if padded or not direct or target is None:
-        written = None
+    made, padded = body.result(node, s.order), any(s.pad)
+    if padded or made is None or body.overwrites(node):
         grown = (shape[0], shape[1], *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
-        target = body.scratch(grown, s.dtype, s.order, tiled=body.tiled_axis(node))
+        made = body.scratch(grown, s.dtype, s.order, tiled=body.tiled_axis(node))
     columns = Columns(body, s, body.tiled_axis(node))
-    body.put(f"{target.text}.fill(0)", target)
+    body.put(f"{made.text}.fill(0)", made)
     lines = [f"np.matmul({filters.text}{swap}, {rows_of(s, flat.text)}, out={columns.matrix()})"]
-    back = _scatter(body, s, target, columns)
-    blocks(body, s, [*lines, *back], target.tiled, filters, flat, columns.full, target)
+    back = _scatter(body, s, made, columns)
+    blocks(body, s, [*lines, *back], made.tiled, filters, flat, columns.full, made)
     if padded:
-        target = body.view(target, interior(s, target.text), shape, target.strides, target.tiled)
-    body.finish(node, target, written)
+        made = body.view(made, interior(s, made.text), shape, made.strides, made.tiled)
+    body.finish(node, made)
 
 
 def _scatter(body: KernelText, s: Shape, target: Ref, columns: Columns) -> list[str]:

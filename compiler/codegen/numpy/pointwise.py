@@ -48,9 +48,7 @@ def pointwise(body: KernelText, node: Node) -> None:
     like = max(refs, key=lambda r: r.count)
     order = order_of(like.shape, like.strides)
     target = body.result(node, order)
-    written = target
     if target is None or body.overwrites(node):
-        written = None
         whole = tiled is None and all(r.whole for r in refs) and body.tile > 0
         target = (
             None if whole or node.op is ops.pow_ or node.op.spelled else _takeover(body, node, operands, refs, shape)
@@ -60,7 +58,7 @@ def pointwise(body: KernelText, node: Node) -> None:
         if target is None:
             target = body.scratch(shape, stored_dtype(node), order, tiled=tiled, whole=whole)
     apply(body, node, "np.subtract" if subtract else node.op.name, refs, target)
-    body.finish(node, target, written)
+    body.finish(node, target)
 
 
 def _difference(body: KernelText, node: Node) -> tuple[tuple[Node, Node], bool]:

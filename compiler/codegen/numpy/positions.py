@@ -112,10 +112,7 @@ def unwindow(body: KernelText, node: Node) -> None:
     rank, axes = len(node.shape), attrs["axes"]
     shape = body.tile_shape(node)
     like = _order_below(body, x, rank)
-    target = body.result(node, like)
-    written = target
-    if target is None:
-        target = body.scratch(shape, stored_dtype(node), like, tiled=body.tiled_axis(node))
+    target = body.target(node, like)
     apart = all(
         s >= d * (k - 1) + 1 for k, s, d in zip(attrs["sizes"], attrs["strides"], attrs["dilations"], strict=True)
     )
@@ -142,7 +139,7 @@ def unwindow(body: KernelText, node: Node) -> None:
             )
             body.put(line, ref, place)
         body.touch(target)
-    body.finish(node, target, written)
+    body.finish(node, target)
 
 
 def _order_below(body: KernelText, node: Node, rank: int) -> Ints:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ...graph import Node
-from ...kernel import TOTAL
-from .body import KernelText, spells, stored_dtype
+from .body import KernelText, spells
 from .movement import contiguous, full
-from .reduction import accumulate
+from .reduction import total
 from .ref import Ref, is_matrix
 
 
@@ -28,25 +27,8 @@ def operand(body: KernelText, node: Node, x: Node) -> Ref:
 @spells("dot")
 def dot(body: KernelText, node: Node) -> None:
     a, b = (matrix(body, full(body, operand(body, node, x), x)) for x in node.inputs)
-    shape = body.tile_shape(node)
-    rank = len(shape)
-    order = tuple(range(rank))
 
-    def line(out: Ref) -> tuple[str, tuple[Ref, ...]]:
-        return f"np.matmul({a.text}, {b.text}, out={out.text})", (a, b, out)
+    def write(out: Ref) -> None:
+        body.put(f"np.matmul({a.text}, {b.text}, out={out.text})", a, b, out)
 
-    if body.axes[node] == TOTAL and body.tile:
-        accumulate(body, node, shape, order, line)
-        return
-    target = body.result(node, order)
-    written = target
-    if target is None and (target := body.ahead(node, order)) is not None and is_matrix(target.shape, target.strides):
-        text, refs = line(target)
-        body.put(text, *refs)
-        body.finish(node, target)
-        return
-    if target is None or body.overwrites(node) or not is_matrix(target.shape, target.strides):
-        target, written = body.scratch(shape, stored_dtype(node), order, tiled=body.tiled_axis(node)), None
-    text, refs = line(target)
-    body.put(text, *refs)
-    body.finish(node, target, written)
+    total(body, node, range(len(node.shape)), write, fits=lambda out: is_matrix(out.shape, out.strides), ahead=True)

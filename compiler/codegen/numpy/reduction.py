@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from ... import ops
 from ...graph import Node
 from ...kernel import TOTAL, window_axes
-from .body import KernelText, spells, stored_dtype
+from .body import KernelText, spells
 from .movement import contiguous, full
 from .ref import Ref, order_of, strides_of
 from .windows import reduce_windows
 
-# What computes one tile's share of a sum into an array: the code ("" if it was put already), and what it uses.
-Line = Callable[[Ref], tuple[str, tuple[Ref, ...]]]
+# Puts the code that computes one tile's share of a sum into an array.
+Write = Callable[[Ref], None]
 
 
 @spells("sum", "max_reduce", "argmax")
@@ -39,7 +39,11 @@ def reduce(body: KernelText, node: Node) -> None:
         call = "np.fmax.reduce({x}, axis={axes}, keepdims=True, out={out}" + least + ")"
     if ref.dtype == "bool" and node.op.name == "sum":
         call = "np.logical_or.reduce({x}, axis={axes}, keepdims=True, out={out})"
-    total(body, node, shape, order, lambda out: (call.format(x=ref.text, axes=tuple(axes), out=out.text), (ref,)))
+
+    def write(out: Ref) -> None:
+        body.put(call.format(x=ref.text, axes=tuple(axes), out=out.text), ref, out)
+
+    total(body, node, order, write)
 
 
 def _pick(body: KernelText, node: Node, choice: Node) -> None:
@@ -49,44 +53,42 @@ def _pick(body: KernelText, node: Node, choice: Node) -> None:
     axes = tuple(node.attrs["axes"])
     shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
 
-    def line(out: Ref) -> tuple[str, tuple[Ref, ...]]:
+    def write(out: Ref) -> None:
         text = f"np.add.reduce({ref.text}, axis={axes}, keepdims=True, out={out.text}, where={where.text})"
-        return text, (ref, where)
+        body.put(text, ref, where, out)
 
-    total(body, node, shape, order_of(shape, ref.strides), line)
+    total(body, node, order_of(shape, ref.strides), write)
 
 
-def total(body: KernelText, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
-    """Write a reduction; one over the tiled axis is added up over the tiles of a thread.
-
-    line(out) -> (text, refs used): the code that computes one tile's share into `out`.
-    """
+def total(
+    body: KernelText,
+    node: Node,
+    order: Sequence[int],
+    write: Write,
+    *,
+    fits: Callable[[Ref], object] = bool,
+    ahead: bool = False,
+) -> None:
+    """Write a sum; one over the tiled axis is added up over the tiles of a thread. fits, ahead: as of `body.target`."""
     if body.axes[node] == TOTAL and body.tile:
-        accumulate(body, node, shape, order, line)
+        _accumulate(body, node, order, write)
         return
-    tiled = body.tiled_axis(node)
-    target = body.result(node, order)
-    written = target
-    if target is None or body.overwrites(node):
-        target, written = body.scratch(shape, stored_dtype(node), order, tiled=tiled), None
-    text, refs = line(target)
-    body.put(text, target, *refs)
-    body.finish(node, target, written)
+    target = body.target(node, order, fits=fits, ahead=ahead)
+    write(target)
+    body.finish(node, target)
 
 
-def accumulate(body: KernelText, node: Node, shape: Sequence[int], order: Sequence[int], line: Line) -> None:
+def _accumulate(body: KernelText, node: Node, order: Sequence[int], write: Write) -> None:
     """A thread's share of a sum over the tiles, in the result itself."""
     target = body.result(node, order)
     if target is None:
         raise AssertionError("a sum over tiles is read in its own kernel")
     if body.single:
-        text, refs = line(target)
-        body.put(text, *refs)
+        write(target)
     else:
         body.put(f"{target.text}.fill(0)", whole=True)
-        part = body.scratch(shape, target.dtype, order)
-        text, refs = line(part)
-        body.put(text, part, *refs)
+        part = body.scratch(body.tile_shape(node), target.dtype, order)
+        write(part)
         body.put(f"np.add({target.text}, {part.text}, out={target.text})", part)
     body.values[node] = target
     for k in body.result_of[node][1:]:
@@ -113,14 +115,11 @@ def _argmax(body: KernelText, node: Node, ref: Ref) -> None:
     flat = body.dims((*outer, length), index.tiled)
     body.put(f"np.argmax({rows.text}.reshape{flat}, axis=-1, out={index.text})", rows, index)
     shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
-    target = body.result(node, range(len(shape)))
-    written = target
-    if target is None:
-        target = body.scratch(shape, stored_dtype(node), tiled=body.tiled_axis(node))
+    target = body.target(node, range(len(shape)))
     body.put(
         f'np.copyto({target.text}, {index.text}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")', index, target
     )
-    body.finish(node, target, written)
+    body.finish(node, target)
 
 
 @spells("random")
@@ -150,10 +149,7 @@ def scatter_add(body: KernelText, node: Node) -> None:
     size = node.attrs["size"]
     inside = body.scratch(index.shape, index.dtype, tiled=index.tiled)
     body.put(f"np.clip({index.text}, 0, {size - 1}, out={inside.text})", index, inside)
-    target = body.result(node, range(len(node.shape)))
-    written = target
-    if target is None:
-        target = body.scratch(body.tile_shape(node), rows.dtype, tiled=body.tiled_axis(node))
+    target = body.target(node, range(len(node.shape)))
     body.put(f"{target.text}.fill(0)", target)
     body.put(f"np.add.at({target.text}, {inside.text}, {rows.text})", inside, rows, target)
-    body.finish(node, target, written)
+    body.finish(node, target)

@@ -178,12 +178,11 @@ def _largest(body: KernelText, largest: Node | None, choice: Node, ref: Ref, pas
 def _with_ones(body: KernelText, node: Node, got: Ref, order: Sequence[int], count: int) -> None:
     """Enter a value that lacks the axes of the window, which have size 1 in the node's result."""
     target = body.result(node, order)
-    written = target
     if target is None:
         shape = (*got.shape, *(1,) * count)
         text = f"{got.text}.reshape{body.dims(shape, got.tiled)}"
         target = body.view(got, text, shape, (*got.strides, *(0,) * count), got.tiled)
-    body.finish(node, target, written)
+    body.finish(node, target)
 
 
 def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: Pass, weight: int, rank: int) -> None:
