@@ -13,11 +13,11 @@ from .names import below_reshapes
 Ints = tuple[int, ...]
 
 
-def strides_of(shape: Sequence[int], order: Sequence[int]) -> Ints:
-    """The strides of an array whose axes lie in memory in this order, the outermost first."""
+def strides_of(shape: Sequence[int], order: Sequence[int] | None = None) -> Ints:
+    """The strides of an array whose axes lie in memory in this order, the outermost first; without it row-major."""
     strides = [0] * len(shape)
     step = 1
-    for axis in reversed(order):
+    for axis in reversed(range(len(shape)) if order is None else order):
         strides[axis] = step
         step *= int(shape[axis])
     return tuple(strides)
@@ -35,7 +35,7 @@ def reshaped(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]
     """The strides of a reshape that is a view, or None: those that numpy gives, which it tells from 2.1 on only."""
     wanted = [int(n) for n in target]
     if 0 in shape:
-        return strides_of(wanted, range(len(wanted)))
+        return strides_of(wanted)
     if wanted == [*shape]:
         return tuple(map(int, strides))
     if math.prod(shape) != math.prod(wanted):

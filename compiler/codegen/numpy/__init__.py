@@ -7,10 +7,9 @@ fills), and two lists of calls: those to make when the state was set, and those 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ... import ops
 from ...graph import Graph, Node
@@ -20,17 +19,12 @@ from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ..lifetimes import ARENA, Region, lifetimes
 from ..names import Names, below_reshapes, kind_name, origins, printable
 from ..strides import part_of, viewed
-from .body import SIZES
 from .kernel import SMALL, UNIT, WrittenKernel, write_kernel
-from .ref import ArrayPlace, order_of, strides_of
+from .ref import SIZES, ArrayPlace, Ints, order_of, place_of
 
-
-@dataclass
-class StoredValue:
-    """A stored value in the module: the name that holds it, its place, and which memory it is."""
-
-    name: str
-    place: ArrayPlace
+# What the text around the kernels uses itself (see `frame.py` and `module.py`).
+HEAD_NAMES = ("np", "partial", "as_strided", "array", "launch", "draw", "round_bf16")
+BIND_NAMES = ("bind", "inputs", "state", "pool", "arena", "prepare", "step", "outputs")
 
 
 @dataclass
@@ -40,89 +34,95 @@ class Module:
     graph: Graph
     plan: Plan
     name: str
-    values: dict[Node, StoredValue] = field(default_factory=dict)
-    names: Names = field(default_factory=Names)
+    values: dict[Node, ArrayPlace] = field(default_factory=dict)
+    names: Names = field(default_factory=lambda: Names((*HEAD_NAMES, *BIND_NAMES)))
     functions: dict[str, tuple[str, WrittenKernel, str]] = field(default_factory=dict)
     bound: list[str] = field(default_factory=list)
-    calls: list[tuple[str, str]] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     blocks: list[tuple[int, int, int]] = field(default_factory=list)
-    held: list[tuple[str, Node, tuple[int, ...]]] = field(default_factory=list)
-    placed: dict[Node, int] = field(default_factory=dict)  # of values in the arena, their pieces of it
-    scratch: dict[Node, list[int]] = field(default_factory=dict)  # and of kernels, those of their threads
+    placed: dict[Node, tuple[int, Ints]] = field(default_factory=dict)  # of values in the arena: block, order of axes
+    scratch: dict[Node, list[int]] = field(default_factory=dict)  # and of kernels, the blocks of their threads
 
-    def fresh(self, wanted: str) -> str:
-        return self.names.fresh(wanted)
-
-    def value(self, node: Node) -> StoredValue:
+    def value(self, node: Node) -> ArrayPlace:
         """A value that is there already: fed, state, written before, or a view of one of these."""
         if node in self.values:
             return self.values[node]
         if node.op in (ops.input_, ops.param):
-            return self._source(node)
+            return self._outside(node, node.attrs["name"], "input" if node.op is ops.input_ else "state")
         if node.op is ops.concat:
             return self.allocate(node, None)
         if node.op in (ops.reshape, ops.slice_, ops.transpose):
             return self._view(node)
         raise AssertionError(f"{node.op.name} is read before it is written")
 
-    def _source(self, node: Node) -> StoredValue:
-        table = "inputs" if node.op is ops.input_ else "state"
-        key = node.attrs["name"]
-        name = self.fresh(key)
-        shape = tuple(map(int, node.shape))
-        dtype = node.type.numpy_dtype.name
-        self.bound.append(f"{name} = {table}[{key!r}]  # {node.type}")
-        memory = f"{table}:{key}" if table == "state" else ""
-        value = StoredValue(name, ArrayPlace(shape, strides_of(shape, range(len(shape))), dtype, memory))
-        self.values[node] = value
-        self.buffers.append(
-            Buffer(key, node.type, "input" if table == "inputs" else "state", 0, tuple(range(len(shape))))
-        )
-        return value
-
-    def _view(self, node: Node) -> StoredValue:
-        """A view of a stored value, made once when arrays are bound."""
-        below = self.value(node.inputs[0])
-        place, shape = below.place, tuple(map(int, node.shape))
-        if node.op is ops.reshape:
-            text = f"{below.name}.reshape{shape or '(())'}"
-        elif node.op is ops.transpose:
-            text = f"{below.name}.transpose{node.attrs['perm']}"
-        else:
-            cuts = zip(node.attrs["start"], node.attrs["stop"], node.attrs["step"], strict=True)
-            text = f"{below.name}[{', '.join(f'{a}:{b}:{s}' if s > 1 else f'{a}:{b}' for a, b, s in cuts)}]"
-        found = viewed(node, place.shape, place.strides)
-        if found is None:
-            raise AssertionError(f"{node} is no view")
-        name = self.fresh(f"{node.scope}_{below.name}" if node.scope else below.name)
+    def _enter(self, node: Node, wanted: str, text: str, place: ArrayPlace) -> ArrayPlace:
+        """A value under a name of its own, bound to what a text makes. place: where that is, without the name."""
+        name = self.names.fresh(wanted)
         self.bound.append(f"{name} = {text}")
-        start = node.attrs.get("start", ())
-        memory = f"{place.memory}{start}" if place.memory and any(start) else place.memory
-        self.values[node] = StoredValue(name, ArrayPlace(shape, found[0], place.dtype, memory))
+        self.values[node] = replace(place, name=name)
         return self.values[node]
 
-    def allocate(self, node: Node, written: ArrayPlace | None) -> StoredValue:
+    def _outside(self, node: Node, key: str, space: Literal["input", "state"]) -> ArrayPlace:
+        """An input or a state, which lies row-major in memory of its own."""
+        self.buffers.append(Buffer(key, node.type, space, 0, tuple(range(len(node.shape)))))
+        place = place_of(node, node.type.numpy_dtype.name, memory=f"{space}:{key}" if space == "state" else "")
+        table = "inputs" if space == "input" else "state"
+        return self._enter(node, key, f"{table}[{key!r}]  # {node.type}", place)
+
+    def _view(self, node: Node) -> ArrayPlace:
+        """A view of a stored value, made once when arrays are bound."""
+        below = self.value(node.inputs[0])
+        if node.op is ops.reshape:
+            text = f".reshape{tuple(map(int, node.shape)) or '(())'}"
+        elif node.op is ops.transpose:
+            text = f".transpose{node.attrs['perm']}"
+        else:
+            cuts = zip(node.attrs["start"], node.attrs["stop"], node.attrs["step"], strict=True)
+            text = f"[{', '.join(f'{a}:{b}:{s}' if s > 1 else f'{a}:{b}' for a, b, s in cuts)}]"
+        return self._inside(node, below, viewed(node, below.shape, below.strides), text, below.name)
+
+    def _part(self, node: Node) -> ArrayPlace:
+        """A value that lies inside of a concat."""
+        home = self.plan.homes[node]
+        assert home.parent is not None
+        outer = self.value(home.parent)
+        operand = next(x for x in home.parent.inputs if node is below_reshapes(x))
+        axis = home.parent.attrs["axis"]
+        text = f"[{':, ' * axis}{home.start}:{home.start + int(operand.shape[axis])}]"
+        if operand is not node:
+            text += f".reshape{tuple(map(int, node.shape)) or '(())'}"
+        return self._inside(node, outer, part_of(node, home, outer.strides), text, kind_name(node))
+
+    def _inside(
+        self, node: Node, outer: ArrayPlace, found: tuple[Ints, int] | None, text: str, called: str
+    ) -> ArrayPlace:
+        """A value within another. found: its strides and its first element there. text: what makes it of the other."""
+        if found is None:
+            raise AssertionError(f"{node} does not lie in one piece inside of {outer.name}")
+        strides, first = found
+        memory = f"{outer.memory}+{first}" if outer.memory and first else outer.memory
+        place = replace(outer, shape=tuple(map(int, node.shape)), strides=strides, memory=memory)
+        return self._enter(node, _named(node, called), f"{outer.name}{text}", place)
+
+    def allocate(self, node: Node, written: ArrayPlace | None) -> ArrayPlace:
         """The array of an item or a concat. written: its place where the kernel chose it."""
         home = self.plan.homes[node]
-        shape = tuple(map(int, node.shape))
-        dtype = written.dtype if written else node.type.numpy_dtype.name
         if home.space == "state":
-            return self._state(node, home.name)
+            source = self.graph.params.get(home.name)
+            if source is None:
+                return self._outside(node, home.name, "state")
+            self.values[node] = self.value(source)
+            return self.values[node]
         if home.space == "part":
             return self._part(node)
         order = self.plan.orders.get(node)
-        if order is None:
-            order = order_of(written.shape, written.strides) if written else tuple(range(len(shape)))
-        name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
-        place = ArrayPlace(shape, strides_of(shape, order), dtype, f"arena:{name}")
-        block = self.block(int(np.prod(shape, dtype=np.int64)) * SIZES[dtype], *self.plan.lives[node])
-        self.held.append((name, node, tuple(order)))
-        self.placed[node] = block
-        self.bound.append(f"{name} = array(arena, {_offset(block)}, {dtype!r}, {shape}, {tuple(order)})")
-        self.values[node] = StoredValue(name, place)
-        return self.values[node]
+        place = written or place_of(node, node.type.numpy_dtype.name, order)
+        order = order or order_of(place.shape, place.strides)
+        block = self.block(place.nbytes, *self.plan.lives[node])
+        self.placed[node] = block, order
+        text = f"array(arena, {_offset(block)}, {place.dtype!r}, {place.shape}, {order})"
+        return self._enter(node, _named(node, kind_name(node)), text, replace(place, memory=f"arena:{block}"))
 
     def block(self, size: int, first: int, last: int) -> int:
         """A piece of the arena that is needed during some launches."""
@@ -132,15 +132,11 @@ class Module:
     def packed(self) -> tuple[int, Proofs]:
         """Give each piece of the arena its offset; the bytes of the arena, and what was proved of it."""
         offsets, size = pack(self.blocks, small=SMALL, unit=UNIT)
-        for i, line in enumerate(self.bound):
-            self.bound[i] = re.sub("\0([0-9]+)\0", lambda found: str(offsets[int(found[1])]), line)
-        number = {line.split(" = ")[0]: line for line in self.bound}
-        for name, node, order in self.held:
-            offset = int(number[name].split(", ")[1])
-            self.buffers.append(Buffer(name, node.type, "arena", offset, order))
+        self.bound = [re.sub("\0([0-9]+)\0", lambda found: str(offsets[int(found[1])]), x) for x in self.bound]
         regions: dict[Node, Region] = {}
-        for node, block in self.placed.items():
-            place = self.values[node].place
+        for node, (block, order) in self.placed.items():
+            place = self.values[node]
+            self.buffers.append(Buffer(place.name, node.type, "arena", offsets[block], order))
             regions[node] = Region(ARENA, offsets[block], SIZES[place.dtype], place.shape, place.strides)
         scratch = {
             kernel: [Region(ARENA, offsets[block], 1, (self.blocks[block][0],), (1,)) for block in blocks]
@@ -148,51 +144,12 @@ class Module:
         }
         return size, Proofs(reads=lifetimes(self.graph, self.plan, regions, scratch, size))
 
-    def _state(self, node: Node, key: str) -> StoredValue:
-        shape = tuple(map(int, node.shape))
-        source = self.graph.params.get(key)
-        if source is not None:
-            below = self.value(source)
-            self.values[node] = StoredValue(below.name, below.place)
-            return self.values[node]
-        name = self.fresh(key)
-        self.bound.append(f"{name} = state[{key!r}]  # {node.type}")
-        self.buffers.append(Buffer(key, node.type, "state", 0, tuple(range(len(shape)))))
-        place = ArrayPlace(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name, f"state:{key}")
-        self.values[node] = StoredValue(name, place)
-        return self.values[node]
-
-    def _part(self, node: Node) -> StoredValue:
-        """A value that lies inside of a concat."""
-        home = self.plan.homes[node]
-        assert home.parent is not None
-        outer = self.value(home.parent)
-        operand = next(x for x in home.parent.inputs if node is below_reshapes(x))
-        axis = home.parent.attrs["axis"]
-        stop = home.start + int(operand.shape[axis])
-        lead = ":, " * axis
-        text = f"{outer.name}[{lead}{home.start}:{stop}]"
-        target = tuple(map(int, node.shape))
-        found = part_of(node, home, outer.place.strides)
-        if found is None:
-            raise AssertionError(f"{node} does not lie in one piece inside of its concat")
-        if operand is not node:
-            text += f".reshape{target or '(())'}"
-        name = self.fresh(f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
-        self.bound.append(f"{name} = {text}")
-        memory = f"{outer.place.memory}{(home.start,)}" if outer.place.memory and home.start else outer.place.memory
-        self.values[node] = StoredValue(name, ArrayPlace(target, found[0], outer.place.dtype, memory))
-        return self.values[node]
-
     def forced(self, node: Node) -> ArrayPlace | None:
         """The place of a result that is decided before its kernel is written, or None."""
         if self.plan.homes[node].space in ("state", "part"):
-            return self.allocate(node, None).place
+            return self.allocate(node, None)
         order = self.plan.orders.get(node)
-        if order is None:
-            return None
-        shape = tuple(map(int, node.shape))
-        return ArrayPlace(shape, strides_of(shape, order), node.type.numpy_dtype.name, "")
+        return None if order is None else place_of(node, node.type.numpy_dtype.name, order)
 
     def kernel(self, kernel: Node) -> None:
         """Write a kernel and its launch."""
@@ -203,50 +160,36 @@ class Module:
         operands = [self.value(x) for x in kernel.inputs]
         items = {n.attrs["index"]: n for n in self.graph.users[kernel]}
         results = [self.forced(items[k]) if k in items else None for k in range(len(body.outputs))]
-        written = write_kernel(
-            kind, body, schedule, [v.place for v in operands], results, threads=plan.threads, inner=plan.inner
-        )
-        outs = [(self.values.get(items[k]) or self.allocate(items[k], place)) for k, place in enumerate(written.places)]
+        written = write_kernel(kind, body, schedule, operands, results, threads=plan.threads, inner=plan.inner)
+        outs = [self.values.get(items[k]) or self.allocate(items[k], place) for k, place in enumerate(written.places)]
         if written.key not in self.functions:
-            self.functions[written.key] = (self.fresh(f"{kind}_{len(self.functions) + 1}"), written, kind)
+            self.functions[written.key] = (self.names.fresh(f"{kind}_{len(self.functions) + 1}"), written, kind)
         function = self.functions[written.key][0]
         totals, scratch = [], aligned(written.scratch) if written.totals else written.scratch
         for k in written.totals if schedule.split else ():
             totals.append((k, scratch))
-            size = outs[k].place
-            scratch += aligned(int(np.prod(size.shape, dtype=np.int64)) * SIZES[size.dtype])
+            scratch += aligned(outs[k].nbytes)
         ranges = _ranges(schedule, plan.threads if schedule.split else 1) if schedule.length else ((),)
         now = plan.kernels.index(kernel)
         self.scratch[kernel] = [self.block(scratch, now, now) for _ in ranges]
-        bases = [_offset(block) for block in self.scratch[kernel]]
-        extra = ""
-        if schedule.length:
-            extra += f", tiles={ranges}"
-        if totals:
-            extra += f", totals={tuple(totals)}"
         layers, places = origins(body)
-        note = ", ".join(layers) or kind
-        if places:
-            note += f"  ({', '.join(places)})"
+        note = (", ".join(layers) or kind) + (f"  ({', '.join(places)})" if places else "")
         text = (
             f"launch(pool, {function}, {_tuple(v.name for v in operands)}, {_tuple(v.name for v in outs)}, "
-            f"arena, {function}_scratch, {_tuple(bases)}{extra})"
+            f"arena, {function}_scratch, {_tuple(map(_offset, self.scratch[kernel]))}"
         )
-        phase = "prepare" if kernel in plan.prepare else "step"
-        self.bound.append(f"# {printable(note)}")
-        self.bound.append(f"{phase}.append({text})")
+        text += f", tiles={ranges}" if schedule.length else ""
+        text += f", totals={tuple(totals)}" if totals else ""
+        phase: Literal["prepare", "step"] = "prepare" if kernel in plan.prepare else "step"
+        self.bound += [f"# {printable(note)}", f"{phase}.append({text}))"]
         moved = sum(x.type.nbytes for x in kernel.inputs) + sum(n.type.nbytes for n in body.outputs.values())
-        self.launches.append(
-            Launch(
-                function,
-                (*(v.name for v in operands), *(v.name for v in outs)),
-                layers,
-                places,
-                kernel.op.flops(kernel.result, **kernel.attrs),
-                moved,
-                "prepare" if phase == "prepare" else "step",
-            )
-        )
+        flops = kernel.op.flops(kernel.result, **kernel.attrs)
+        arguments = tuple(v.name for v in (*operands, *outs))
+        self.launches.append(Launch(function, arguments, layers, places, flops, moved, phase))
+
+
+def _named(node: Node, what: str) -> str:
+    return f"{node.scope}_{what}" if node.scope else what
 
 
 def _offset(block: int) -> str:
@@ -254,8 +197,8 @@ def _offset(block: int) -> str:
     return f"\0{block}\0"  # which no name of a layer or file has in it
 
 
-def _tuple(names: object) -> str:
-    found = list(names)  # type: ignore[call-overload]
+def _tuple(names: Iterable[str]) -> str:
+    found = list(names)
     return f"({', '.join(found)}{',' if len(found) == 1 else ''})"
 
 
@@ -284,23 +227,6 @@ def emit_numpy(
     from .module import module_text
 
     module = Module(graph, plan, name)
-    module.names.taken |= {
-        "array",
-        "launch",
-        "draw",
-        "round_bf16",
-        "np",
-        "partial",
-        "inputs",
-        "state",
-        "pool",
-        "arena",
-        "step",
-        "prepare",
-        "outputs",
-        "bind",
-        "as_strided",
-    }
     for kernel in plan.kernels:
         module.kernel(kernel)
     outputs = {key: module.value(node).name for key, node in graph.outputs.items()}

@@ -17,7 +17,7 @@ from ... import ops
 from ...graph import Graph, Node
 from ...kernel import TOTAL, Schedule, narrow, read_in_windows, widens
 from ...types import Literal, round_bf16
-from .ref import ArrayPlace, Ints, Ref, number, order_of, strides_of
+from .ref import SIZES, ArrayPlace, Ints, Ref, number, order_of, place_of, strides_of
 
 
 @dataclass
@@ -39,7 +39,6 @@ class Slot:
         return math.prod(self.shape) * SIZES[self.dtype]
 
 
-SIZES = {"float32": 4, "float64": 8, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint32": 4, "bool": 1}
 # By op; the op of a package is spelled as its family.
 SPELL: dict[str, Callable[[KernelText, Node], None]] = {}
 
@@ -239,7 +238,7 @@ class KernelText:
         """An array that the module makes once."""
         name = f"c{zlib.crc32(text.encode()):08x}"
         self.constants[name] = text
-        return Ref(name, shape, strides_of(shape, range(len(shape))), dtype, None, True)
+        return Ref(name, shape, strides_of(shape), dtype, None, True)
 
     def tile_of(self, whole: Ref, axis: int | None, shape: Sequence[int]) -> Ref:
         """Something whole as a node tiled along `axis` reads it; an axis of size 1 stays."""
@@ -268,8 +267,7 @@ class KernelText:
         k = self.result_of[node][0]
         place = self.places[k]
         if place is None:
-            shape = tuple(map(int, node.shape))
-            place = self.places[k] = ArrayPlace(shape, strides_of(shape, order), stored_dtype(node))
+            place = self.places[k] = place_of(node, stored_dtype(node), order)
         for other in self.result_of[node][1:]:
             self.places[other] = self.places[other] or place
         return self.result_tile(k, place, self.axes[node])
@@ -342,9 +340,8 @@ class KernelText:
                 continue
             place = self.places[k]
             if place is None:
-                shape = tuple(map(int, node.shape))
-                order = order_of(ref.shape, ref.strides) if ref.count > 1 else range(len(shape))
-                place = self.places[k] = ArrayPlace(shape, strides_of(shape, order), stored_dtype(node))
+                order = order_of(ref.shape, ref.strides) if ref.count > 1 else None
+                place = self.places[k] = place_of(node, stored_dtype(node), order)
             target = self.result_tile(k, place, self.axes[node])
             late = self.overwrites(node)
             line = f"np.copyto({target.text}, {ref.text}{cast(ref, target)})"

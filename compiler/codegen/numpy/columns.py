@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...graph import Node
-from .body import SIZES, KernelText, stored_dtype
+from .body import KernelText, stored_dtype
 from .movement import contiguous, full
-from .ref import Ints, Ref, is_matrix, order_of, reshaped, strides_of
+from .ref import SIZES, Ints, Ref, is_matrix, order_of, reshaped, strides_of
 
 # Bytes of one block of columns: about what a core finds in its nearer caches.
 COLUMNS = 1 << 20
@@ -179,7 +179,7 @@ def weights(body: KernelText, s: Shape, w: Ref, node: Node) -> Ref:
     strides = reshaped(w.shape, w.strides, target)
     if strides is None or not is_matrix(target, strides):
         w = contiguous(body, w)
-        strides = strides_of(target, range(len(target)))
+        strides = strides_of(target)
     return body.view(w, f"{w.text}.reshape{target}", target, strides, None)
 
 

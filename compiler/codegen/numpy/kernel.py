@@ -11,7 +11,7 @@ from ...kernel import TOTAL, Schedule
 from ...plan import pack
 from . import convolution, movement, pointwise, positions, product, reduction  # noqa: F401  (they enter spellings)
 from .body import KernelText, Slot
-from .ref import ArrayPlace, strides_of
+from .ref import ArrayPlace
 
 # Scratch below so many bytes is of so few cache lines that it need not begin with one, but where a vector may.
 SMALL = 1024
@@ -49,10 +49,8 @@ def write_kernel(
     slots = sorted(body.slots.values(), key=lambda s: s.first)
     scratch = _place(slots, len(body.inside))
     text = _function(kind, body, slots)
-    places = []
-    for node, place in zip(graph.outputs.values(), body.places, strict=True):
-        shape = tuple(map(int, node.shape))
-        places.append(place or ArrayPlace(shape, strides_of(shape, range(len(shape))), node.type.numpy_dtype.name))
+    places = [place for place in body.places if place is not None]
+    assert len(places) == len(graph.outputs)
     totals = tuple(k for k, node in enumerate(graph.outputs.values()) if schedule.length and body.axes[node] == TOTAL)
     constants = tuple(sorted(body.constants.items()))
     # Scratch is an argument, so what it looks like is part of what the function is.

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from ...graph import Node
-from .body import SIZES, KernelText, spells
-from .ref import Ints, Ref, number, order_of, reshaped, strides_of
+from .body import KernelText, spells
+from .ref import SIZES, Ints, Ref, number, order_of, reshaped, strides_of
 
 
 def full(body: KernelText, ref: Ref, node: Node) -> Ref:
@@ -67,7 +67,7 @@ def reshape(body: KernelText, node: Node) -> None:
             strides = strides if reshaped(short, ref.strides, aimed) is not None else None
         if strides is None:
             ref = contiguous(body, ref)
-            strides = strides_of(aim, range(len(aim)))
+            strides = strides_of(aim)
             if ref.tiled not in (None, 0) and body.ragged:
                 raise AssertionError("a ragged tile cannot be reshaped")
     else:

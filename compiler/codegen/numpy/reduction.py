@@ -136,7 +136,7 @@ def random(body: KernelText, node: Node) -> None:
 @spells("gather")
 def gather(body: KernelText, node: Node) -> None:
     table, index = (full(body, body.value(x), x) for x in node.inputs)
-    if table.strides != strides_of(table.shape, range(len(table.shape))):
+    if table.strides != strides_of(table.shape):
         table = contiguous(body, table)
     made = body.scratch(body.tile_shape(node), table.dtype, tiled=body.tiled_axis(node))
     body.put(f'np.take({table.text}, {index.text}, axis=0, mode="clip", out={made.text})', table, index, made)

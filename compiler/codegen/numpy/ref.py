@@ -9,9 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...graph import Node
 from ..strides import Ints, order_of, reshaped, strides_of
 
-__all__ = ["ArrayPlace", "Ints", "Ref", "is_matrix", "number", "order_of", "reshaped", "strides_of"]
+__all__ = ["ArrayPlace", "Ints", "Ref", "is_matrix", "number", "order_of", "place_of", "reshaped", "strides_of"]
+
+SIZES = {"float32": 4, "float64": 8, "float16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint32": 4, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class ArrayPlace:
-    """Where an operand or result of a kernel lies: strides in elements of its buffer, and which memory it is.
+    """Where a value lies: strides in elements of its buffer, and which memory it is. name: what holds it in the module.
 
     memory: equal for two that overlap completely, so that writing one writes the other.
     """
@@ -49,6 +52,17 @@ class ArrayPlace:
     strides: Ints
     dtype: str
     memory: str = ""
+    name: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * SIZES[self.dtype]
+
+
+def place_of(node: Node, dtype: str, order: Sequence[int] | None = None, memory: str = "") -> ArrayPlace:
+    """The place of a value whose axes lie in an order, or row-major."""
+    shape = tuple(map(int, node.shape))
+    return ArrayPlace(shape, strides_of(shape, order), dtype, memory)
 
 
 def is_matrix(shape: Sequence[int], strides: Sequence[int]) -> bool:
