@@ -7,6 +7,7 @@ lifetimes, and the views of operands. The spellings of the ops stand in the modu
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class Slot:
         return math.prod(self.shape) * SIZES[self.dtype]
 
 
+NAME = re.compile(r"\b[tvxy][0-9]+\b")  # of an array in a kernel
 # By op; the op of a package is spelled as its family.
 SPELL: dict[str, Callable[[KernelText, Node], None]] = {}
 
@@ -76,6 +78,7 @@ class KernelText:
     slots: dict[str, Slot] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
     values: dict[Node, Ref] = field(default_factory=dict)
+    named: dict[str, Ref] = field(default_factory=dict)
     memo: dict[object, Ref] = field(default_factory=dict)
     # Which intermediate value lies in the memory of a result that is still to come.
     holders: dict[Node, Node] = field(default_factory=dict)
@@ -128,15 +131,21 @@ class KernelText:
         self._names += 1
         return f"{prefix}{self._names}"
 
-    def put(self, text: str, *refs: Ref, whole: bool = False) -> None:
-        """A line of code that uses `refs`."""
-        self.touch(*refs)
-        (self.before if whole else self.inside).append(text)
+    def put(self, text: str, once: bool | None = None) -> None:
+        """A line of code. once: whether it stands before the loop; by itself, where all that it names is whole."""
+        if once is None:
+            used = self.used(text)
+            once = bool(used) and all(ref.whole for ref in used)
+        (self.before if once else self.inside).append(text)
 
-    def touch(self, *refs: Ref) -> None:
-        for ref in refs:
-            if ref.slot is not None:
-                self.slots[ref.slot].last = len(self.inside)
+    def used(self, text: str) -> list[Ref]:
+        """The arrays that a line names."""
+        return [self.named[name] for name in NAME.findall(text) if name in self.named]
+
+    def enter(self, ref: Ref) -> Ref:
+        """An array under the name that is its text."""
+        self.named[ref.text] = ref
+        return ref
 
     def view(self, ref: Ref, text: str, shape: Sequence[int], strides: Sequence[int], tiled: int | None) -> Ref:
         """A view with a name of its own, made before the loop where it is the same in each tile."""
@@ -144,12 +153,12 @@ class KernelText:
         if key in self.memo and self.memo[key].tiled == tiled:
             return self.memo[key]
         # The length of a ragged tile is only known inside of the loop.
-        fixed = (ref.whole or ref.slot is not None) and not (self.ragged and (tiled is not None or not ref.whole))
+        fixed = not (self.ragged and (tiled is not None or not ref.whole))
         name = self.name("v")
-        self.put(f"{name} = {text}", ref, whole=fixed)
-        made = Ref(name, tuple(shape), tuple(strides), ref.dtype, tiled, ref.whole and tiled is None, ref.slot)
-        self.memo[key] = made
-        return made
+        self.put(f"{name} = {text}", once=fixed and (ref.whole or ref.slot is not None or not self.tile))
+        whole = ref.whole and tiled is None
+        self.memo[key] = self.enter(Ref(name, tuple(shape), tuple(strides), ref.dtype, tiled, whole, ref.slot))
+        return self.memo[key]
 
     def scratch(
         self,
@@ -167,7 +176,12 @@ class KernelText:
         name = self.name("t")
         here = len(self.inside)
         self.slots[name] = Slot(name, shape, order, dtype, tiled, here, here, kept or whole)
-        return Ref(name, shape, strides_of(shape, order), dtype, tiled, whole, name)
+        return self.enter(Ref(name, shape, strides_of(shape, order), dtype, tiled, whole, name))
+
+    def like(self, ref: Ref, dtype: str = "") -> Ref:
+        """A new scratch array in the form of another."""
+        order = order_of(ref.shape, ref.strides)
+        return self.scratch(ref.shape, dtype or ref.dtype, order, tiled=ref.tiled, whole=ref.whole)
 
     def dims(self, shape: Sequence[int], tiled: int | None) -> str:
         """A shape as text; in a ragged kernel the tiled axis is as long as the tile at hand."""
@@ -200,32 +214,30 @@ class KernelText:
         """A ref as float32, in which numbers of bf16 are held anyhow."""
         if ref.dtype == "float32" or ref.number:
             return ref
-        whole = ref.whole and self.tile > 0
-        order = order_of(ref.shape, ref.strides)
-        made = self.scratch(ref.shape, "float32", order, tiled=ref.tiled, whole=whole)
-        self.put(f"np.copyto({made.text}, {ref.text})", ref, made, whole=whole)
+        made = self.like(ref, "float32")
+        self.put(f"np.copyto({made}, {ref})")
         return made
 
     def operand(self, index: int, axis: int | None) -> Ref:
         """The tile of an operand, or all of it."""
         place = self.operands[index]
-        whole = Ref(f"x{index}", place.shape, place.strides, place.dtype, None, True)
+        whole = self.enter(Ref(f"x{index}", place.shape, place.strides, place.dtype, None, self.tile > 0))
         return whole if axis is None or not self.tile else self.cut(whole, axis)
 
     def cut(self, whole: Ref, axis: int) -> Ref:
         """The tile of something whole."""
         name = self.name("v")
         lead = ":, " * axis
-        self.put(f"{name} = {whole.text}[{lead}i:j]", whole)
+        self.put(f"{name} = {whole}[{lead}i:j]", once=False)
         shape = tuple(self.tile if i == axis else n for i, n in enumerate(whole.shape))
-        return Ref(name, shape, whole.strides, whole.dtype, axis, False, whole.slot)
+        return self.enter(Ref(name, shape, whole.strides, whole.dtype, axis, False, whole.slot))
 
     def constant(self, node: Node) -> Ref:
         value, dtype = node.attrs["value"], node.type.numpy_dtype.name
         if not isinstance(value, Literal):
             rank = len(node.shape)
             value = float(round_bf16(np.asarray(value))) if node.dtype == "bf16" else value
-            return Ref(number(value, dtype), (1,) * rank, (0,) * rank, dtype, None, True, number=True)
+            return self.number(number(value, dtype), rank, dtype)
         array = value.array()
         shape = tuple(map(int, array.shape))
         if array.size <= 64:
@@ -238,7 +250,11 @@ class KernelText:
         """An array that the module makes once."""
         name = f"c{zlib.crc32(text.encode()):08x}"
         self.constants[name] = text
-        return Ref(name, shape, strides_of(shape), dtype, None, True)
+        return Ref(name, shape, strides_of(shape), dtype, None, self.tile > 0)
+
+    def number(self, text: str, rank: int, dtype: str) -> Ref:
+        """A number, which stands for an array of some rank."""
+        return Ref(text, (1,) * rank, (0,) * rank, dtype, None, self.tile > 0, number=True)
 
     def tile_of(self, whole: Ref, axis: int | None, shape: Sequence[int]) -> Ref:
         """Something whole as a node tiled along `axis` reads it; an axis of size 1 stays."""
@@ -288,7 +304,7 @@ class KernelText:
         """The tile of a result, always under the same name."""
         key = ("result", k)
         if key not in self.memo:
-            whole = Ref(f"y{k}", place.shape, place.strides, place.dtype, None, True)
+            whole = self.enter(Ref(f"y{k}", place.shape, place.strides, place.dtype))
             self.memo[key] = whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
         return self.memo[key]
 
@@ -344,14 +360,13 @@ class KernelText:
                 place = self.places[k] = place_of(node, stored_dtype(node), order)
             target = self.result_tile(k, place, self.axes[node])
             late = self.overwrites(node)
-            line = f"np.copyto({target.text}, {ref.text}{cast(ref, target)})"
+            line = f"np.copyto({target}, {ref}{cast(ref, target)})"
             if late:
-                self.touch(ref)
                 self.after.append(line)
                 if ref.slot is not None:
                     self.slots[ref.slot].kept = True
             else:
-                self.put(line, ref)
+                self.put(line)
 
     def write(self) -> None:
         """Spell all computed nodes, in order."""

@@ -157,7 +157,7 @@ def as_matrix(body: KernelText, s: Shape, ref: Ref) -> Ref | None:
     if steps is None or (steps[-1] != 1 and target[-1] > 1):
         return None
     dims = ", ".join(map(str, lead))
-    text = f"{ref.text}.transpose{moved}.reshape({dims}, -1)"
+    text = f"{ref}.transpose{moved}.reshape({dims}, -1)"
     return body.view(ref, text, target, steps, None)
 
 
@@ -180,7 +180,7 @@ def weights(body: KernelText, s: Shape, w: Ref, node: Node) -> Ref:
     if strides is None or not is_matrix(target, strides):
         w = contiguous(body, w)
         strides = strides_of(target)
-    return body.view(w, f"{w.text}.reshape{target}", target, strides, None)
+    return body.view(w, f"{w}.reshape{target}", target, strides, None)
 
 
 def staged(body: KernelText, s: Shape, ref: Ref) -> Ref:
@@ -193,8 +193,8 @@ def staged(body: KernelText, s: Shape, ref: Ref) -> Ref:
         return contiguous(body, ref, order)
     shape = (s.n, s.channels, *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
     made = body.scratch(shape, s.dtype, order, tiled=ref.tiled, kept=body.repeats)
-    body.put(f"{made.text}.fill(0)", made, whole=body.repeats and not body.ragged)
-    body.put(f"np.copyto({interior(s, made.text)}, {ref.text})", ref, made)
+    body.put(f"{made}.fill(0)", once=body.repeats and not body.ragged)
+    body.put(f"np.copyto({interior(s, made.text)}, {ref})")
     return made
 
 
@@ -214,7 +214,7 @@ def covered(body: KernelText, s: Shape, ref: Ref) -> Ref:
     at = len(axes) - 1 if s.inner else 1 + len(windows)
     tiled = None if ref.tiled is None else at
     shape, steps = tuple(n for n, _ in axes), tuple(t for _, t in axes)
-    text = f"as_strided({ref.text}, {body.dims(shape, tiled)}, {tuple(t * unit for t in steps)})"
+    text = f"as_strided({ref}, {body.dims(shape, tiled)}, {tuple(t * unit for t in steps)})"
     return body.view(ref, text, shape, steps, tiled)
 
 
@@ -230,18 +230,18 @@ def rows_index(s: Shape, text: str) -> str:
     return f"{text}[{', '.join(parts)}]"
 
 
-def blocks(body: KernelText, s: Shape, lines: Sequence[str], tiled: int | None, *refs: Ref) -> None:
+def blocks(body: KernelText, s: Shape, lines: Sequence[str], tiled: int | None) -> None:
     """Lines for each block of items and rows. tiled: whether the items are those of a tile."""
     lead = ""
     if s.parted:
         count = "n" if body.ragged and tiled is not None else str(s.n)
-        body.put(f"for m in range(0, {count}, {s.items}):" if s.items > 1 else f"for m in range({count}):", *refs)
+        body.put(f"for m in range(0, {count}, {s.items}):" if s.items > 1 else f"for m in range({count}):")
         lead += "    "
     if s.blocked:
-        body.put(f"{lead}for r in range(0, {s.out[0]}, {s.rows}):", *refs)
+        body.put(f"{lead}for r in range(0, {s.out[0]}, {s.rows}):")
         lead += "    "
     for line in lines:
-        body.put(lead + line, *refs)
+        body.put(lead + line, once=False)
 
 
 def as_input(s: Shape) -> Shape:

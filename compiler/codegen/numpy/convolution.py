@@ -39,15 +39,15 @@ def conv(body: KernelText, node: Node) -> None:
     data = staged(body, s, ref)
     plain = as_matrix(body, as_input(s), data) if s.plain else None
     if plain is not None:
-        body.put(f"np.matmul({filters.text}, {plain.text}, out={flat.text})", filters, plain, flat)
+        body.put(f"np.matmul({filters}, {plain}, out={flat})")
     else:
         columns = Columns(body, s, data.tiled)
         view = covered(body, s, data)
         lines = [
             f"np.copyto({columns.full.text}, {rows_index(s, view.text)})",
-            f"np.matmul({filters.text}, {columns.matrix()}, out={rows_of(s, flat.text)})",
+            f"np.matmul({filters}, {columns.matrix()}, out={rows_of(s, flat.text)})",
         ]
-        blocks(body, s, lines, data.tiled, filters, view, columns.full, flat)
+        blocks(body, s, lines, data.tiled)
     body.finish(node, target)
 
 
@@ -55,7 +55,6 @@ def _gradient(body: KernelText, s: Shape, node: Node, g: Node) -> Ref:
     """The gradient of the result as a matrix in the order of the columns."""
     key = ("gradient", g)
     if key in body.memo:
-        body.touch(body.memo[key])
         return body.memo[key]
     ref = full(body, operand(body, node, g), g)
     flat = as_matrix(body, s, ref)
@@ -80,9 +79,9 @@ def conv_weight_grad(body: KernelText, node: Node) -> None:
     once = not (s.blocked or s.parted) or plain is not None
 
     def write(out: Ref) -> None:
-        to = f"{out.text}.reshape{dims}"
+        to = f"{out}.reshape{dims}"
         if plain is not None:
-            body.put(f"np.matmul({flat.text}, {plain.text}{swap}, out={to})", flat, plain, out)
+            body.put(f"np.matmul({flat}, {plain}{swap}, out={to})")
             return
         columns = Columns(body, s, data.tiled)
         view = covered(body, s, data)
@@ -90,12 +89,12 @@ def conv_weight_grad(body: KernelText, node: Node) -> None:
         product = f"np.matmul({rows_of(s, flat.text)}, {columns.matrix()}{swap}, out={{}})"
         if once:
             lines.append(product.format(to))
-            blocks(body, s, lines, data.tiled, flat, view, columns.full, out)
+            blocks(body, s, lines, data.tiled)
             return
         part = body.scratch(dims, s.dtype)
-        body.put(f"{out.text}.fill(0)", out)
-        lines += [product.format(part.text), f"np.add({to}, {part.text}, out={to})"]
-        blocks(body, s, lines, data.tiled, flat, view, columns.full, out, part)
+        body.put(f"{out}.fill(0)")
+        lines += [product.format(part.text), f"np.add({to}, {part}, out={to})"]
+        blocks(body, s, lines, data.tiled)
 
     total(body, node, range(len(node.shape)), write, fits=lambda out: reshaped(out.shape, out.strides, dims))
 
@@ -112,7 +111,7 @@ def conv_data_grad(body: KernelText, node: Node) -> None:
         target = body.target(node, s.order, fits=lambda out: as_matrix(body, like, out))
         to = as_matrix(body, like, target)
         assert to is not None
-        body.put(f"np.matmul({filters.text}{swap}, {flat.text}, out={to.text})", filters, flat, to)
+        body.put(f"np.matmul({filters}{swap}, {flat}, out={to})")
         body.finish(node, target)
         return
     made, padded = body.result(node, s.order), any(s.pad)
@@ -120,10 +119,10 @@ def conv_data_grad(body: KernelText, node: Node) -> None:
         grown = (shape[0], shape[1], *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
         made = body.scratch(grown, s.dtype, s.order, tiled=body.tiled_axis(node))
     columns = Columns(body, s, body.tiled_axis(node))
-    body.put(f"{made.text}.fill(0)", made)
-    lines = [f"np.matmul({filters.text}{swap}, {rows_of(s, flat.text)}, out={columns.matrix()})"]
+    body.put(f"{made}.fill(0)")
+    lines = [f"np.matmul({filters}{swap}, {rows_of(s, flat.text)}, out={columns.matrix()})"]
     back = _scatter(body, s, made, columns)
-    blocks(body, s, [*lines, *back], made.tiled, filters, flat, columns.full, made)
+    blocks(body, s, [*lines, *back], made.tiled)
     if padded:
         made = body.view(made, interior(s, made.text), shape, made.strides, made.tiled)
     body.finish(node, made)
@@ -134,7 +133,7 @@ def _scatter(body: KernelText, s: Shape, target: Ref, columns: Columns) -> list[
     moved = s.order
     tiled = None if target.tiled is None else moved.index(target.tiled)
     shape, strides = [target.shape[a] for a in moved], [target.strides[a] for a in moved]
-    whole = body.view(target, f"{target.text}.transpose{moved}", shape, strides, tiled).text
+    whole = body.view(target, f"{target}.transpose{moved}", shape, strides, tiled).text
     names = [f"k{i}" for i in range(len(s.kernel))]
     parts = []
     for axis, (k, d, m, st) in enumerate(zip(names, s.dilation, s.out, s.stride, strict=True)):

@@ -47,6 +47,7 @@ def write_kernel(
     body = KernelText(graph, schedule, operands, results, inner, single)
     body.write()
     slots = sorted(body.slots.values(), key=lambda s: s.first)
+    _end_lives(body)
     scratch = _place(slots, len(body.inside))
     text = _function(kind, body, slots)
     places = [place for place in body.places if place is not None]
@@ -57,6 +58,17 @@ def write_kernel(
     layout = [(s.shape, s.order, s.dtype, s.offset) for s in slots]
     key = hashlib.sha256(repr((text, constants, layout)).encode()).hexdigest()[:16]
     return WrittenKernel(text, key, tuple(slots), scratch, tuple(places), totals, constants)
+
+
+def _end_lives(body: KernelText) -> None:
+    """Scratch lives until the last statement that names it or a view of it; a statement may be a loop of its own."""
+    named: set[str] = set()
+    for i, line in enumerate(body.inside):
+        if not line.startswith(" "):
+            named = set()
+        named.update(ref.slot for ref in body.used(line) if ref.slot is not None)
+        for slot in named:
+            body.slots[slot].last = i
 
 
 def _place(slots: list[Slot], end: int) -> int:

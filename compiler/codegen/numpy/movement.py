@@ -18,21 +18,20 @@ def full(body: KernelText, ref: Ref, node: Node) -> Ref:
     if ref.number:
         return filled(body, ref, shape, tiled)
     strides = tuple(0 if n == 1 != m else s for n, m, s in zip(ref.shape, shape, ref.strides, strict=True))
-    return body.view(ref, f"np.broadcast_to({ref.text}, {body.dims(shape, tiled)})", shape, strides, tiled)
+    return body.view(ref, f"np.broadcast_to({ref}, {body.dims(shape, tiled)})", shape, strides, tiled)
 
 
 def filled(body: KernelText, ref: Ref, shape: Sequence[int], tiled: int | None) -> Ref:
     """A number as an array, written before the first tile."""
-    made = body.scratch(shape, ref.dtype, tiled=tiled, kept=True)
-    body.put(f"{made.text}.fill({ref.text})", made, whole=body.tile > 0)
-    return made.but(whole=tiled is None and body.tile > 0)
+    made = body.scratch(shape, ref.dtype, tiled=tiled, kept=True, whole=tiled is None and body.tile > 0)
+    body.put(f"{made}.fill({ref})", once=body.tile > 0)
+    return made
 
 
 def contiguous(body: KernelText, ref: Ref, order: Sequence[int] | None = None) -> Ref:
     """A copy of a ref in scratch, with its axes in this order."""
-    whole = ref.whole and body.tile > 0
-    made = body.scratch(ref.shape, ref.dtype, order, tiled=ref.tiled, whole=whole)
-    body.put(f"np.copyto({made.text}, {ref.text})", ref, made, whole=whole)
+    made = body.scratch(ref.shape, ref.dtype, order, tiled=ref.tiled, whole=ref.whole)
+    body.put(f"np.copyto({made}, {ref})")
     return made
 
 
@@ -75,7 +74,7 @@ def reshape(body: KernelText, node: Node) -> None:
         strides = tuple(ref.strides[i] if i is not None else 0 for i in moved)
     tiled = body.tiled_axis(node) if ref.tiled is not None else None
     dims = body.dims(aim, tiled) if aim else "(())"
-    body.values[node] = body.view(ref, f"{ref.text}.reshape{dims}", aim, strides, tiled)
+    body.values[node] = body.view(ref, f"{ref}.reshape{dims}", aim, strides, tiled)
 
 
 @spells("transpose")
@@ -86,7 +85,7 @@ def transpose(body: KernelText, node: Node) -> None:
         body.values[node] = ref
         return
     tiled = None if ref.tiled is None else perm.index(ref.tiled)
-    text = f"{ref.text}.transpose({', '.join(map(str, perm))})"
+    text = f"{ref}.transpose({', '.join(map(str, perm))})"
     shape = tuple(ref.shape[p] for p in perm)
     body.values[node] = body.view(ref, text, shape, tuple(ref.strides[p] for p in perm), tiled)
 
@@ -114,7 +113,7 @@ def slice_(body: KernelText, node: Node) -> None:
             parts.append(f"{a}:{b}" + (f":{s}" if s != 1 else ""))
             shape.append(int(node.shape[i]))
         strides.append(ref.strides[i] * s)
-    text = f"{ref.text}[{', '.join(parts)}]"
+    text = f"{ref}[{', '.join(parts)}]"
     body.values[node] = body.view(ref, text, shape, strides, ref.tiled)
 
 
@@ -122,19 +121,19 @@ def slice_(body: KernelText, node: Node) -> None:
 def pad(body: KernelText, node: Node) -> None:
     x, attrs = node.inputs[0], node.attrs
     ref = body.value(x)
-    whole = ref.whole and body.tile > 0
     ref = ref if ref.number else full(body, ref, x)
     shape = body.tile_shape(node)
     like = body.tile_shape(x)
-    made = body.scratch(shape, ref.dtype, order_of(like, ref.strides), tiled=ref.tiled, whole=whole, kept=body.repeats)
-    once = whole or (body.repeats and not body.ragged)
-    body.put(f"{made.text}.fill({number(attrs['value'], ref.dtype)})", made, whole=once)
+    order = order_of(like, ref.strides)
+    made = body.scratch(shape, ref.dtype, order, tiled=ref.tiled, whole=ref.whole, kept=body.repeats)
+    once = ref.whole or (body.repeats and not body.ragged)
+    body.put(f"{made}.fill({number(attrs['value'], ref.dtype)})", once=once)
     if 0 not in like:
         index = [
             f"{a}:{a + (n - 1) * (k + 1) + 1}" + (f":{k + 1}" if k else "") if (a or h or k) else ":"
             for n, a, h, k in zip(x.shape, attrs["low"], attrs["high"], attrs["interior"], strict=True)
         ]
-        body.put(f"np.copyto({made.text}[{', '.join(index)}], {ref.text})", ref, made, whole=whole)
+        body.put(f"np.copyto({made}[{', '.join(index)}], {ref})")
     body.values[node] = made
 
 
@@ -155,7 +154,7 @@ def strided(body: KernelText, ref: Ref, shape: Sequence[int], strides: Sequence[
     """A view of a ref with given strides."""
     size = SIZES[ref.dtype]
     steps = tuple(s * size for s in strides)
-    text = f"as_strided({ref.text}, {body.dims(shape, tiled)}, {steps})"
+    text = f"as_strided({ref}, {body.dims(shape, tiled)}, {steps})"
     return body.view(ref, text, shape, strides, tiled)
 
 
@@ -177,6 +176,6 @@ def concat(body: KernelText, node: Node) -> None:
         stop = start + int(x.shape[node.attrs["axis"]])
         lead = ":, " * node.attrs["axis"]
         ref = body.value(x)
-        body.put(f"np.copyto({made.text}[{lead}{start}:{stop}], {ref.text})", ref, made)
+        body.put(f"np.copyto({made}[{lead}{start}:{stop}], {ref})")
         start = stop
     body.finish(node, made)

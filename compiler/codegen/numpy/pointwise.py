@@ -49,7 +49,7 @@ def pointwise(body: KernelText, node: Node) -> None:
     order = order_of(like.shape, like.strides)
     target = body.result(node, order)
     if target is None or body.overwrites(node):
-        whole = tiled is None and all(r.whole for r in refs) and body.tile > 0
+        whole = all(r.whole for r in refs)
         target = (
             None if whole or node.op is ops.pow_ or node.op.spelled else _takeover(body, node, operands, refs, shape)
         )
@@ -97,32 +97,25 @@ def _takeover(
 
 def apply(body: KernelText, node: Node, name: str, refs: Sequence[Ref], target: Ref) -> None:
     """One op on arrays, written to `target`; every operand broadcasts to it."""
-    whole = target.whole and target.slot is not None and all(r.whole for r in refs)
-    out = f"out={target.text}"
+    out = f"out={target}"
     if name == "where":
-        _where(body, refs, target, whole)
+        _where(body, refs, target)
     elif name == "cast" and node.dtype == "bf16":
-        body.put(f"round_bf16({refs[0].text}, {target.text})", target, *refs, whole=whole)
+        body.put(f"round_bf16({refs[0].text}, {target})")
     elif name == "cast":
-        body.put(f'np.copyto({target.text}, {refs[0].text}, casting="unsafe")', target, *refs, whole=whole)
-    elif name == "pow" and refs[1].number and _power(body, refs[0], float(eval_number(refs[1].text)), target, whole):
+        body.put(f'np.copyto({target}, {refs[0].text}, casting="unsafe")')
+    elif name == "pow" and refs[1].number and _power(body, refs[0], float(eval_number(refs[1].text)), target):
         return
     elif name in ("max", "min") and any(r.number for r in refs) and target.dtype.startswith("float"):
         x, bound = (refs[1], refs[0]) if refs[0].number else (refs[0], refs[1])
-        ends = f"{bound.text}, np.inf" if name == "max" else f"-np.inf, {bound.text}"
-        body.put(f"np.clip({x.text}, {ends}, {out})", target, *refs, whole=whole)
+        ends = f"{bound}, np.inf" if name == "max" else f"-np.inf, {bound}"
+        body.put(f"np.clip({x}, {ends}, {out})")
     elif name == node.op.name and name not in UFUNC:
         text = node.op.written("numpy").text.format(*(r.text for r in refs), out=target.text)
-        body.put(text, target, *refs, whole=whole)
+        body.put(text)
     else:
         texts = ", ".join(r.text for r in refs)
-        body.put(f"{UFUNC.get(name, name)}({texts}, {out})", target, *refs, whole=whole)
-
-
-def _beside(body: KernelText, like: Ref, dtype: str, whole: bool) -> Ref:
-    """A scratch array in the form of another."""
-    tiled = None if whole else like.tiled
-    return body.scratch(like.shape, dtype, order_of(like.shape, like.strides), tiled=tiled, whole=whole)
+        body.put(f"{UFUNC.get(name, name)}({texts}, {out})")
 
 
 def eval_number(text: str) -> float:
@@ -130,7 +123,7 @@ def eval_number(text: str) -> float:
     return {"np.inf": float("inf"), "-np.inf": float("-inf"), "np.nan": float("nan")}.get(text) or float(text)
 
 
-def _power(body: KernelText, x: Ref, exponent: float, target: Ref, whole: bool) -> bool:
+def _power(body: KernelText, x: Ref, exponent: float, target: Ref) -> bool:
     """x to a power that is a multiple of 1/4, by multiplications and square roots; False for any other."""
     quarters = abs(exponent) * 4
     if quarters != int(quarters) or quarters > 12 or target.dtype not in ("float32", "float64"):
@@ -140,40 +133,39 @@ def _power(body: KernelText, x: Ref, exponent: float, target: Ref, whole: bool) 
     lines: list[str] = []
     base = x
     if times and rest:
-        base = _beside(body, target, target.dtype, whole)
+        base = body.like(target, target.dtype)
     if rest:
         part = base.text if times else out
-        lines.append(f"np.sqrt({x.text}, out={part})")
+        lines.append(f"np.sqrt({x}, out={part})")
         if rest in (1, 3):
-            extra = _beside(body, target, target.dtype, whole)
+            extra = body.like(target, target.dtype)
             lines.append(f"np.sqrt({part}, out={extra.text if rest == 3 else part})")
             if rest == 3:
-                lines.append(f"np.multiply({part}, {extra.text}, out={part})")
-            body.touch(extra)
+                lines.append(f"np.multiply({part}, {extra}, out={part})")
         for k in range(times):
-            lines.append(f"np.multiply({part if k == 0 else out}, {x.text}, out={out})")
+            lines.append(f"np.multiply({part if k == 0 else out}, {x}, out={out})")
     elif times == 0:
         lines.append(f"{out}.fill(1.0)")
     elif times == 1:
-        lines.append(f"np.copyto({out}, {x.text})")
+        lines.append(f"np.copyto({out}, {x})")
     else:
         if x.text == out and times > 2:
             return False
-        lines.append(f"np.multiply({x.text}, {x.text}, out={out})")
-        lines += [f"np.multiply({out}, {x.text}, out={out})"] * (times - 2)
+        lines.append(f"np.multiply({x}, {x}, out={out})")
+        lines += [f"np.multiply({out}, {x}, out={out})"] * (times - 2)
     if rest and times and x.text == out:
         return False
     if exponent < 0:
         lines.append(f"np.divide(1.0, {out}, out={out})")
     for line in lines:
-        body.put(line, x, target, base, whole=whole)
+        body.put(line)
     return True
 
 
 def _bits_of(ref: Ref, bits: str) -> str:
     """An array, or a number, read as integers of the same size."""
     if not ref.number:
-        return ref.text if ref.dtype == bits else f"{ref.text}.view(np.{bits})"
+        return ref.text if ref.dtype == bits else f"{ref}.view(np.{bits})"
     if ref.dtype.startswith("int"):
         return ref.text
     value = eval_number(ref.text)
@@ -188,29 +180,29 @@ def is_zero(ref: Ref) -> bool:
     return ref.number and ref.text in ("0", "0.0", "False")
 
 
-def _where(body: KernelText, refs: Sequence[Ref], target: Ref, whole: bool) -> None:
+def _where(body: KernelText, refs: Sequence[Ref], target: Ref) -> None:
     condition, a, b = refs
     bits = BITS.get(target.dtype)
     if target.dtype == "bool" and is_zero(b):
-        body.put(f"np.logical_and({condition.text}, {a.text}, out={target.text})", *refs, target, whole=whole)
+        body.put(f"np.logical_and({condition}, {a}, out={target})")
         return
     if bits is None or condition.number or (a.number and b.number):
         same = target.text == a.text
         if same:
             if condition.number:
                 return
-            rest = _beside(body, condition, "bool", whole)
-            body.put(f"np.logical_not({condition.text}, out={rest.text})", condition, rest, whole=whole)
-            body.put(f"np.copyto({target.text}, {b.text}, where={rest.text})", *refs, rest, target, whole=whole)
+            rest = body.like(condition, "bool")
+            body.put(f"np.logical_not({condition}, out={rest})")
+            body.put(f"np.copyto({target}, {b}, where={rest})")
             return
         if condition.text == target.text:
-            mask = _beside(body, target, "bool", whole)
-            body.put(f"np.copyto({mask.text}, {condition.text})", condition, mask, whole=whole)
+            mask = body.like(target, "bool")
+            body.put(f"np.copyto({mask}, {condition})")
             condition = mask
         if target.text != b.text:
-            body.put(f"np.copyto({target.text}, {b.text})", *refs, target, whole=whole)
-        chosen = condition.text if not condition.number else f"np.True_ if {condition.text} else np.False_"
-        body.put(f"np.copyto({target.text}, {a.text}, where={chosen})", *refs, condition, target, whole=whole)
+            body.put(f"np.copyto({target}, {b})")
+        chosen = condition.text if not condition.number else f"np.True_ if {condition} else np.False_"
+        body.put(f"np.copyto({target}, {a}, where={chosen})")
         return
     out = _bits_of(target, bits)
     # Whether writing the target leaves what is read after that alone: no operand is another view of its memory.
@@ -218,41 +210,33 @@ def _where(body: KernelText, refs: Sequence[Ref], target: Ref, whole: bool) -> N
     apart = apart and not any(r.slot == target.slot is not None and r.text != target.text for r in (a, b))
     if is_zero(b) or is_zero(a):
         kept = a if is_zero(b) else b
-        if kept.text == target.text and condition.count <= FEW and not (condition.whole and body.tile):
+        if kept.text == target.text and condition.count <= FEW and not condition.whole:
             if is_zero(b):
-                rest = _beside(body, condition, "bool", whole=False)
-                body.put(f"np.logical_not({condition.text}, out={rest.text})", condition, rest)
+                rest = body.like(condition, "bool")
+                body.put(f"np.logical_not({condition}, out={rest})")
                 condition = rest
-            body.put(f"np.copyto({target.text}, 0, where={condition.text})", condition, target)
+            body.put(f"np.copyto({target}, 0, where={condition})")
             return
         free = apart and kept.text != target.text and target.shape == condition.shape
-        free = free and not (condition.whole and body.tile)
+        free = free and not condition.whole
         mask = _mask(body, condition, bits, inverted=is_zero(a), into=target if free else None)
-        body.put(
-            f"np.bitwise_and({_bits_of(kept, bits)}, {_bits_of(mask, bits)}, out={out})",
-            kept,
-            mask,
-            target,
-            whole=whole,
-        )
+        body.put(f"np.bitwise_and({_bits_of(kept, bits)}, {_bits_of(mask, bits)}, out={out})")
         return
     # a ^ b, kept where it is to change the one that is not overwritten, changes that one into the other.
     over_b = target.text == b.text
     base = _bits_of(a if over_b else b, bits)
     mask = _mask(body, condition, bits, inverted=over_b)
-    middle = target if apart else _beside(body, target, bits, whole)
+    middle = target if apart else body.like(target, bits)
     text = _bits_of(middle, bits)
-    body.put(f"np.bitwise_xor({_bits_of(a, bits)}, {_bits_of(b, bits)}, out={text})", a, b, middle, whole=whole)
-    body.put(f"np.bitwise_and({text}, {mask.text}, out={text})", middle, mask, whole=whole)
-    body.put(f"np.bitwise_xor({text}, {base}, out={out})", a, b, middle, target, whole=whole)
+    body.put(f"np.bitwise_xor({_bits_of(a, bits)}, {_bits_of(b, bits)}, out={text})")
+    body.put(f"np.bitwise_and({text}, {mask}, out={text})")
+    body.put(f"np.bitwise_xor({text}, {base}, out={out})")
 
 
 def _mask(body: KernelText, condition: Ref, bits: str, *, inverted: bool, into: Ref | None = None) -> Ref:
     """All bits set where the condition holds (or fails), as integers; in the memory of `into` if that is given."""
-    whole = condition.whole and body.tile > 0
-    order = order_of(condition.shape, condition.strides)
-    mask = into or body.scratch(condition.shape, bits, order, tiled=condition.tiled, whole=whole)
-    byte, out = f"{condition.text}.view(np.int8)", _bits_of(mask, bits)
+    mask = into or body.like(condition, bits)
+    byte, out = f"{condition}.view(np.int8)", _bits_of(mask, bits)
     line = f"np.subtract({byte}, 1, out={out})" if inverted else f"np.negative({byte}, out={out})"
-    body.put(line, condition, mask, whole=whole)
+    body.put(line)
     return mask

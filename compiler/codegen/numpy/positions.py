@@ -23,15 +23,7 @@ def at_position(body: KernelText, node: Node, offset: Ints, sizes: Ints, target:
         ref = body.value(node)
         return ref.but(shape=(1,) * rank, strides=(0,) * rank) if ref.number else _picked(body, ref, offset, rank)
     if node.op is ops.iota and node.attrs["axes"] == tuple(range(rank, len(node.shape))):
-        return Ref(
-            str(int(np.ravel_multi_index(offset, sizes))),
-            (1,) * rank,
-            (0,) * rank,
-            node.type.numpy_dtype.name,
-            None,
-            True,
-            number=True,
-        )
+        return body.number(str(int(np.ravel_multi_index(offset, sizes))), rank, node.type.numpy_dtype.name)
     if node in body.windows and node.op is ops.window and len(node.attrs["axes"]) == len(offset):
         return _window_at(body, node, offset)
     if node in body.windows and node.op is ops.broadcast:
@@ -50,7 +42,7 @@ def at_position(body: KernelText, node: Node, offset: Ints, sizes: Ints, target:
 
 def _picked(body: KernelText, ref: Ref, offset: Ints, rank: int) -> Ref:
     index = ", ".join("0" if n == 1 else str(o) for o, n in zip(offset, ref.shape[rank:], strict=True))
-    return body.view(ref, f"{ref.text}[..., {index}]", ref.shape[:rank], ref.strides[:rank], ref.tiled)
+    return body.view(ref, f"{ref}[..., {index}]", ref.shape[:rank], ref.strides[:rank], ref.tiled)
 
 
 def _window_at(body: KernelText, node: Node, offset: Ints) -> Ref:
@@ -61,7 +53,7 @@ def _window_at(body: KernelText, node: Node, offset: Ints) -> Ref:
         n = int(node.shape[a])
         parts[a] = f"{o * d}:{o * d + (n - 1) * s + 1}:{s}"
         shape[a], strides[a] = n, strides[a] * s
-    return body.view(ref, f"{ref.text}[{', '.join(parts)}]", shape, strides, ref.tiled)
+    return body.view(ref, f"{ref}[{', '.join(parts)}]", shape, strides, ref.tiled)
 
 
 def by_position(body: KernelText, node: Node) -> None:
@@ -79,25 +71,25 @@ def by_position(body: KernelText, node: Node) -> None:
             if node.op is ops.argmax:
                 best = body.scratch(shape, ref.dtype, order, tiled=made.tiled)
                 better = body.scratch(shape, "bool", order, tiled=made.tiled)
-                body.put(f"{made.text}.fill(0)", made)
+                body.put(f"{made}.fill(0)")
             target = best or made
             plain = node.op is ops.sum_ or not ref.dtype.startswith("float")
             start = "np.copyto({t}, {x})" if plain else "np.fmax({x}, -np.inf, out={t})"
-            body.put(start.format(t=target.text, x=ref.text), ref, target)
+            body.put(start.format(t=target.text, x=ref.text))
         elif best is not None:
-            body.put(f"np.greater({ref.text}, {best.text}, out={better.text})", ref, best, better)
-            body.put(f"np.copyto({made.text}, {at}, where={better.text})", made, better)
-            body.put(f"np.fmax({best.text}, {ref.text}, out={best.text})", ref, best)
+            body.put(f"np.greater({ref}, {best}, out={better})")
+            body.put(f"np.copyto({made}, {at}, where={better})")
+            body.put(f"np.fmax({best}, {ref}, out={best})")
         else:
             ufunc = "np.add" if node.op is ops.sum_ else "np.fmax"
-            body.put(f"{ufunc}({made.text}, {ref.text}, out={made.text})", ref, made)
+            body.put(f"{ufunc}({made}, {ref}, out={made})")
     assert made is not None
     shape = (*made.shape, *(1,) * count)
     body.finish(
         node,
         body.view(
             made,
-            f"{made.text}.reshape{body.dims(shape, made.tiled)}",
+            f"{made}.reshape{body.dims(shape, made.tiled)}",
             shape,
             (*made.strides, *(0,) * count),
             made.tiled,
@@ -121,24 +113,19 @@ def unwindow(body: KernelText, node: Node) -> None:
         for a, k, s, n in zip(axes, attrs["sizes"], attrs["strides"], attrs["lengths"], strict=True)
     )
     if not covered:
-        body.put(f"{target.text}.fill(0)", target)
+        body.put(f"{target}.fill(0)")
     for offset in np.ndindex(*attrs["sizes"]):
         parts, strides, part_shape = [":"] * rank, list(target.strides), list(shape)
         for a, o, s, d in zip(axes, offset, attrs["strides"], attrs["dilations"], strict=True):
             n = int(x.shape[a])
             parts[a] = f"{o * d}:{o * d + (n - 1) * s + 1}:{s}"
             part_shape[a], strides[a] = n, strides[a] * s
-        text = f"{target.text}[{', '.join(parts)}]"
+        text = f"{target}[{', '.join(parts)}]"
         place = body.view(target, text, part_shape, strides, target.tiled)
         ref = at_position(body, x, offset, attrs["sizes"], place if apart else None)
         if ref is not place:
-            line = (
-                f"np.copyto({place.text}, {ref.text})"
-                if apart
-                else f"np.add({place.text}, {ref.text}, out={place.text})"
-            )
-            body.put(line, ref, place)
-        body.touch(target)
+            line = f"np.copyto({place}, {ref})" if apart else f"np.add({place}, {ref}, out={place})"
+            body.put(line)
     body.finish(node, target)
 
 

@@ -29,6 +29,6 @@ def dot(body: KernelText, node: Node) -> None:
     a, b = (matrix(body, full(body, operand(body, node, x), x)) for x in node.inputs)
 
     def write(out: Ref) -> None:
-        body.put(f"np.matmul({a.text}, {b.text}, out={out.text})", a, b, out)
+        body.put(f"np.matmul({a}, {b}, out={out})")
 
     total(body, node, range(len(node.shape)), write, fits=lambda out: is_matrix(out.shape, out.strides), ahead=True)

@@ -41,7 +41,7 @@ def reduce(body: KernelText, node: Node) -> None:
         call = "np.logical_or.reduce({x}, axis={axes}, keepdims=True, out={out})"
 
     def write(out: Ref) -> None:
-        body.put(call.format(x=ref.text, axes=tuple(axes), out=out.text), ref, out)
+        body.put(call.format(x=ref.text, axes=tuple(axes), out=out.text))
 
     total(body, node, order, write)
 
@@ -54,8 +54,8 @@ def _pick(body: KernelText, node: Node, choice: Node) -> None:
     shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
 
     def write(out: Ref) -> None:
-        text = f"np.add.reduce({ref.text}, axis={axes}, keepdims=True, out={out.text}, where={where.text})"
-        body.put(text, ref, where, out)
+        text = f"np.add.reduce({ref}, axis={axes}, keepdims=True, out={out}, where={where})"
+        body.put(text)
 
     total(body, node, order_of(shape, ref.strides), write)
 
@@ -86,14 +86,14 @@ def _accumulate(body: KernelText, node: Node, order: Sequence[int], write: Write
     if body.single:
         write(target)
     else:
-        body.put(f"{target.text}.fill(0)", whole=True)
+        body.put(f"{target}.fill(0)", once=True)
         part = body.scratch(body.tile_shape(node), target.dtype, order)
         write(part)
-        body.put(f"np.add({target.text}, {part.text}, out={target.text})", part)
+        body.put(f"np.add({target}, {part}, out={target})")
     body.values[node] = target
     for k in body.result_of[node][1:]:
         body.places[k] = body.places[k] or body.places[body.result_of[node][0]]
-        body.after_loop.append(f"np.copyto(y{k}, {target.text})")
+        body.after_loop.append(f"np.copyto(y{k}, {target})")
 
 
 def _argmax(body: KernelText, node: Node, ref: Ref) -> None:
@@ -104,21 +104,19 @@ def _argmax(body: KernelText, node: Node, ref: Ref) -> None:
     rows = body.scratch(
         tuple(ref.shape[i] for i in moved), ref.dtype, tiled=None if ref.tiled is None else moved.index(ref.tiled)
     )
-    source = f"{ref.text}.transpose{moved}" if moved != tuple(range(len(moved))) else ref.text
+    source = f"{ref}.transpose{moved}" if moved != tuple(range(len(moved))) else ref.text
     if ref.dtype.startswith("float"):
-        body.put(f"np.fmax({source}, -np.inf, out={rows.text})", ref, rows)
+        body.put(f"np.fmax({source}, -np.inf, out={rows})")
     else:
-        body.put(f"np.copyto({rows.text}, {source})", ref, rows)
+        body.put(f"np.copyto({rows}, {source})")
     length = math.prod(ref.shape[a] for a in axes)
     outer = tuple(ref.shape[i] for i in kept)
     index = body.scratch(outer, "int64", tiled=None if ref.tiled is None else kept.index(ref.tiled))
     flat = body.dims((*outer, length), index.tiled)
-    body.put(f"np.argmax({rows.text}.reshape{flat}, axis=-1, out={index.text})", rows, index)
+    body.put(f"np.argmax({rows}.reshape{flat}, axis=-1, out={index})")
     shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
     target = body.target(node, range(len(shape)))
-    body.put(
-        f'np.copyto({target.text}, {index.text}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")', index, target
-    )
+    body.put(f'np.copyto({target}, {index}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")')
     body.finish(node, target)
 
 
@@ -129,7 +127,7 @@ def random(body: KernelText, node: Node) -> None:
     made = body.scratch(shape, "uint32", tiled=body.tiled_axis(node))
     axis = body.tiled_axis(node)
     first = f"i * {math.prod(map(int, node.shape[axis + 1 :]))}" if axis is not None else "0"
-    body.put(f"draw({seed.text}, {step.text}, {node.attrs['stream']}, {first}, {made.text}.reshape(-1))", made)
+    body.put(f"draw({seed}, {step}, {node.attrs['stream']}, {first}, {made}.reshape(-1))")
     body.finish(node, made)
 
 
@@ -139,7 +137,7 @@ def gather(body: KernelText, node: Node) -> None:
     if table.strides != strides_of(table.shape):
         table = contiguous(body, table)
     made = body.scratch(body.tile_shape(node), table.dtype, tiled=body.tiled_axis(node))
-    body.put(f'np.take({table.text}, {index.text}, axis=0, mode="clip", out={made.text})', table, index, made)
+    body.put(f'np.take({table}, {index}, axis=0, mode="clip", out={made})')
     body.finish(node, made)
 
 
@@ -148,8 +146,8 @@ def scatter_add(body: KernelText, node: Node) -> None:
     index, rows = (full(body, body.value(x), x) for x in node.inputs)
     size = node.attrs["size"]
     inside = body.scratch(index.shape, index.dtype, tiled=index.tiled)
-    body.put(f"np.clip({index.text}, 0, {size - 1}, out={inside.text})", index, inside)
+    body.put(f"np.clip({index}, 0, {size - 1}, out={inside})")
     target = body.target(node, range(len(node.shape)))
-    body.put(f"{target.text}.fill(0)", target)
-    body.put(f"np.add.at({target.text}, {inside.text}, {rows.text})", inside, rows, target)
+    body.put(f"{target}.fill(0)")
+    body.put(f"np.add.at({target}, {inside}, {rows})")
     body.finish(node, target)

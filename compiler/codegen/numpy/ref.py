@@ -19,7 +19,7 @@ SIZES = {"float32": 4, "float64": 8, "float16": 2, "int32": 4, "int64": 8, "uint
 
 @dataclass(frozen=True)
 class Ref:
-    """An array in a kernel: `text` reads it. tiled: its tiled axis. whole: it is the same in each tile.
+    """An array in a kernel: `text` reads it. tiled: its tiled axis. whole: it is the same in each tile of a loop.
 
     slot: the scratch array in which it lies. number: it is a number, written as such.
     """
@@ -32,6 +32,9 @@ class Ref:
     whole: bool = False
     slot: str | None = None
     number: bool = False
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def count(self) -> int:

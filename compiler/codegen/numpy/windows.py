@@ -113,7 +113,7 @@ def _separable(body: KernelText, node: Node, ref: Ref, passes: Sequence[Pass], u
         _with_ones(body, node, ref, final, len(passes))
         return
     shape, strides = (*ref.shape, *(1,) * len(passes)), (*ref.strides, *(0,) * len(passes))
-    body.finish(node, body.view(ref, f"{ref.text}.reshape{body.dims(shape, ref.tiled)}", shape, strides, ref.tiled))
+    body.finish(node, body.view(ref, f"{ref}.reshape{body.dims(shape, ref.tiled)}", shape, strides, ref.tiled))
 
 
 def _dropped(body: KernelText, ref: Ref, rank: int) -> Ref:
@@ -122,7 +122,7 @@ def _dropped(body: KernelText, ref: Ref, rank: int) -> Ref:
     if len(ref.shape) == rank:
         return ref
     zeros = ", ".join("0" for _ in ref.shape[rank:])
-    return body.view(ref, f"{ref.text}[..., {zeros}]", shape, strides, ref.tiled)
+    return body.view(ref, f"{ref}[..., {zeros}]", shape, strides, ref.tiled)
 
 
 def _one_axis(body: KernelText, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: float, rank: int) -> None:
@@ -135,19 +135,19 @@ def _one_axis(body: KernelText, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: 
     rest = list(spans)
     if len(whole) >= 2:
         a, b = whole[:2]
-        body.put(f"{ufunc}({part(a, 0, p.out)}, {part(b, 0, p.out)}, out={out.text})", ref, out)
+        body.put(f"{ufunc}({part(a, 0, p.out)}, {part(b, 0, p.out)}, out={out})")
         rest = [k for k in rest if k not in (a, b)]
     elif whole:
-        body.put(f"np.copyto({out.text}, {part(whole[0], 0, p.out)})", ref, out)
+        body.put(f"np.copyto({out}, {part(whole[0], 0, p.out)})")
         rest = [k for k in rest if k != whole[0]]
     else:
-        body.put(f"{out.text}.fill({number(empty, out.dtype)})", out)
+        body.put(f"{out}.fill({number(empty, out.dtype)})")
     for k in rest:
         first, last = spans[k]
         if first == last:
             continue
         to = out.text if (first, last) == (0, p.out) else indexed(out.text, rank, p.axis, f"{first}:{last}")
-        body.put(f"{ufunc}({to}, {part(k, first, last)}, out={to})", ref, out)
+        body.put(f"{ufunc}({to}, {part(k, first, last)}, out={to})")
 
 
 def _largest(body: KernelText, largest: Node | None, choice: Node, ref: Ref, passes: Sequence[Pass]) -> None:
@@ -180,14 +180,14 @@ def _with_ones(body: KernelText, node: Node, got: Ref, order: Sequence[int], cou
     target = body.result(node, order)
     if target is None:
         shape = (*got.shape, *(1,) * count)
-        text = f"{got.text}.reshape{body.dims(shape, got.tiled)}"
+        text = f"{got}.reshape{body.dims(shape, got.tiled)}"
         target = body.view(got, text, shape, (*got.strides, *(0,) * count), got.tiled)
     body.finish(node, target)
 
 
 def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: Pass, weight: int, rank: int) -> None:
     """One axis of a window: from the best of the rows to the best of all, with numbers."""
-    mask = body.scratch(top.shape, "bool", order_of(top.shape, top.strides), tiled=top.tiled)
+    mask = body.like(top, "bool")
     spans = [p.valid(k) for k in range(p.size)]
     lead = spans[0] == (0, p.out)
 
@@ -196,15 +196,15 @@ def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: 
 
     if lead:
         if p.size == 1 or (len(spans) > 1 and spans[1] != (0, p.out)):
-            body.put(f"np.copyto({top.text}, {of(best, 0, 0, p.out)})", best, top)
+            body.put(f"np.copyto({top}, {of(best, 0, 0, p.out)})")
         if index is None and (len(spans) == 1 or spans[1] != (0, p.out)):
-            body.put(f"{at.text}.fill(0)", at)
+            body.put(f"{at}.fill(0)")
         elif index is not None:
-            body.put(f"np.copyto({at.text}, {of(index, 0, 0, p.out)})", index, at)
+            body.put(f"np.copyto({at}, {of(index, 0, 0, p.out)})")
     else:
-        body.put(f"{top.text}.fill(-np.inf)", top)
-        body.put(f"{at.text}.fill(0)", at)
-    change = body.scratch(top.shape, at.dtype, order_of(top.shape, top.strides), tiled=top.tiled)
+        body.put(f"{top}.fill(-np.inf)")
+        body.put(f"{at}.fill(0)")
+    change = body.like(top, at.dtype)
     for k in range(1 if lead else 0, p.size):
         first, last = spans[k]
         if first == last:
@@ -216,17 +216,17 @@ def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: 
 
         here = of(best, k, first, last)
         before = of(best, 0, 0, p.out) if k == 1 and lead and all_ else to(top)
-        body.put(f"np.greater({here}, {before}, out={to(mask)})", best, top, mask)
-        body.put(f"np.fmax({here}, {before}, out={to(top)})", best, top)
+        body.put(f"np.greater({here}, {before}, out={to(mask)})")
+        body.put(f"np.fmax({here}, {before}, out={to(top)})")
         flag = f"{to(mask)}.view(np.uint8)" if at.dtype == "uint8" else to(mask)
         if index is None:
             if k == 1 and lead and all_:
-                body.put(f"np.copyto({at.text}, {flag})", mask, at)
+                body.put(f"np.copyto({at}, {flag})")
             else:
-                body.put(f"np.multiply({flag}, {k}, out={to(change)})", mask, change)
-                body.put(f"np.maximum({to(at)}, {to(change)}, out={to(at)})", change, at)
+                body.put(f"np.multiply({flag}, {k}, out={to(change)})")
+                body.put(f"np.maximum({to(at)}, {to(change)}, out={to(at)})")
         else:
-            body.put(f"np.subtract({of(index, k, first, last)}, {to(at)}, out={to(change)})", index, at, change)
-            body.put(f"np.add({to(change)}, {k * weight}, out={to(change)})", change)
-            body.put(f"np.multiply({to(change)}, {flag}, out={to(change)})", change, mask)
-            body.put(f"np.add({to(at)}, {to(change)}, out={to(at)})", at, change)
+            body.put(f"np.subtract({of(index, k, first, last)}, {to(at)}, out={to(change)})")
+            body.put(f"np.add({to(change)}, {k * weight}, out={to(change)})")
+            body.put(f"np.multiply({to(change)}, {flag}, out={to(change)})")
+            body.put(f"np.add({to(at)}, {to(change)}, out={to(at)})")
