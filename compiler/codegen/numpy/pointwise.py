@@ -123,42 +123,33 @@ def eval_number(text: str) -> float:
     return {"np.inf": float("inf"), "-np.inf": float("-inf"), "np.nan": float("nan")}.get(text) or float(text)
 
 
-def _power(body: KernelText, x: Ref, exponent: float, target: Ref) -> bool:
+def _power(body: KernelText, x: Ref, exponent: float, out: Ref) -> bool:
     """x to a power that is a multiple of 1/4, by multiplications and square roots; False for any other."""
     quarters = abs(exponent) * 4
-    if quarters != int(quarters) or quarters > 12 or target.dtype not in ("float32", "float64"):
+    if quarters != int(quarters) or quarters > 12 or out.dtype not in ("float32", "float64"):
         return False
     times, rest = divmod(int(quarters), 4)
-    out = target.text
-    lines: list[str] = []
-    base = x
-    if times and rest:
-        base = body.like(target, target.dtype)
-    if rest:
-        part = base.text if times else out
-        lines.append(f"np.sqrt({x}, out={part})")
-        if rest in (1, 3):
-            extra = body.like(target, target.dtype)
-            lines.append(f"np.sqrt({part}, out={extra.text if rest == 3 else part})")
-            if rest == 3:
-                lines.append(f"np.multiply({part}, {extra}, out={part})")
-        for k in range(times):
-            lines.append(f"np.multiply({part if k == 0 else out}, {x}, out={out})")
-    elif times == 0:
-        lines.append(f"{out}.fill(1.0)")
-    elif times == 1:
-        lines.append(f"np.copyto({out}, {x})")
-    else:
-        if x.text == out and times > 2:
-            return False
-        lines.append(f"np.multiply({x}, {x}, out={out})")
-        lines += [f"np.multiply({out}, {x}, out={out})"] * (times - 2)
-    if rest and times and x.text == out:
+    if x.text == out.text and (times > 2 or (times and rest)):  # x is read after that is written
         return False
+    if rest:
+        root = body.like(out) if times else out
+        body.put(f"np.sqrt({x}, out={root})")
+        if rest == 3:
+            fourth = body.like(out)
+            body.put(f"np.sqrt({root}, out={fourth})")
+            body.put(f"np.multiply({root}, {fourth}, out={root})")
+        elif rest == 1:
+            body.put(f"np.sqrt({root}, out={root})")
+        if times:
+            body.put(f"np.multiply({root}, {x}, out={out})")
+    elif times > 1:
+        body.put(f"np.multiply({x}, {x}, out={out})")
+    else:
+        body.put(f"np.copyto({out}, {x})" if times else f"{out}.fill(1.0)")
+    for _ in range(times - (1 if rest else 2)):
+        body.put(f"np.multiply({out}, {x}, out={out})")
     if exponent < 0:
-        lines.append(f"np.divide(1.0, {out}, out={out})")
-    for line in lines:
-        body.put(line)
+        body.put(f"np.divide(1.0, {out}, out={out})")
     return True
 
 
@@ -185,52 +176,60 @@ def _where(body: KernelText, refs: Sequence[Ref], target: Ref) -> None:
     bits = BITS.get(target.dtype)
     if target.dtype == "bool" and is_zero(b):
         body.put(f"np.logical_and({condition}, {a}, out={target})")
+    elif bits is None or condition.number or (a.number and b.number):
+        _where_copied(body, condition, a, b, target)
+    elif is_zero(b) or is_zero(a):
+        _where_kept(body, condition, a, b, target, bits)
+    else:
+        # a ^ b, kept where it is to change the one that is not overwritten, changes that one into the other.
+        over_b = target.text == b.text
+        base = _bits_of(a if over_b else b, bits)
+        mask = _mask(body, condition, bits, inverted=over_b)
+        middle = _bits_of(target if _apart(body, a, b, target) else body.like(target, bits), bits)
+        body.put(f"np.bitwise_xor({_bits_of(a, bits)}, {_bits_of(b, bits)}, out={middle})")
+        body.put(f"np.bitwise_and({middle}, {mask}, out={middle})")
+        body.put(f"np.bitwise_xor({middle}, {base}, out={_bits_of(target, bits)})")
+
+
+def _apart(body: KernelText, a: Ref, b: Ref, target: Ref) -> bool:
+    """Whether writing the target leaves what is read after that alone: no operand is another view of its memory."""
+    if target.slot is None and any(place is not None and place.memory for place in body.results):
+        return False
+    return not any(r.slot == target.slot is not None and r.text != target.text for r in (a, b))
+
+
+def _where_copied(body: KernelText, condition: Ref, a: Ref, b: Ref, target: Ref) -> None:
+    """A choice by copies, where there are no bits to choose by."""
+    if target.text == a.text:
+        if not condition.number:
+            body.put(f"np.copyto({target}, {b}, where={_negated(body, condition)})")
         return
-    if bits is None or condition.number or (a.number and b.number):
-        same = target.text == a.text
-        if same:
-            if condition.number:
-                return
-            rest = body.like(condition, "bool")
-            body.put(f"np.logical_not({condition}, out={rest})")
-            body.put(f"np.copyto({target}, {b}, where={rest})")
-            return
-        if condition.text == target.text:
-            mask = body.like(target, "bool")
-            body.put(f"np.copyto({mask}, {condition})")
-            condition = mask
-        if target.text != b.text:
-            body.put(f"np.copyto({target}, {b})")
-        chosen = condition.text if not condition.number else f"np.True_ if {condition} else np.False_"
-        body.put(f"np.copyto({target}, {a}, where={chosen})")
+    if condition.text == target.text:
+        condition = body.like(target)
+        body.put(f"np.copyto({condition}, {target})")
+    if target.text != b.text:
+        body.put(f"np.copyto({target}, {b})")
+    chosen = f"np.True_ if {condition} else np.False_" if condition.number else condition
+    body.put(f"np.copyto({target}, {a}, where={chosen})")
+
+
+def _where_kept(body: KernelText, condition: Ref, a: Ref, b: Ref, target: Ref, bits: str) -> None:
+    """A choice between a value and zero."""
+    kept = a if is_zero(b) else b
+    if kept.text == target.text and condition.count <= FEW and not condition.whole:
+        zero = _negated(body, condition) if is_zero(b) else condition
+        body.put(f"np.copyto({target}, 0, where={zero})")
         return
-    out = _bits_of(target, bits)
-    # Whether writing the target leaves what is read after that alone: no operand is another view of its memory.
-    apart = target.slot is not None or not any(place is not None and place.memory for place in body.results)
-    apart = apart and not any(r.slot == target.slot is not None and r.text != target.text for r in (a, b))
-    if is_zero(b) or is_zero(a):
-        kept = a if is_zero(b) else b
-        if kept.text == target.text and condition.count <= FEW and not condition.whole:
-            if is_zero(b):
-                rest = body.like(condition, "bool")
-                body.put(f"np.logical_not({condition}, out={rest})")
-                condition = rest
-            body.put(f"np.copyto({target}, 0, where={condition})")
-            return
-        free = apart and kept.text != target.text and target.shape == condition.shape
-        free = free and not condition.whole
-        mask = _mask(body, condition, bits, inverted=is_zero(a), into=target if free else None)
-        body.put(f"np.bitwise_and({_bits_of(kept, bits)}, {_bits_of(mask, bits)}, out={out})")
-        return
-    # a ^ b, kept where it is to change the one that is not overwritten, changes that one into the other.
-    over_b = target.text == b.text
-    base = _bits_of(a if over_b else b, bits)
-    mask = _mask(body, condition, bits, inverted=over_b)
-    middle = target if apart else body.like(target, bits)
-    text = _bits_of(middle, bits)
-    body.put(f"np.bitwise_xor({_bits_of(a, bits)}, {_bits_of(b, bits)}, out={text})")
-    body.put(f"np.bitwise_and({text}, {mask}, out={text})")
-    body.put(f"np.bitwise_xor({text}, {base}, out={out})")
+    free = kept.text != target.text and target.shape == condition.shape and not condition.whole
+    into = target if free and _apart(body, a, b, target) else None
+    mask = _mask(body, condition, bits, inverted=is_zero(a), into=into)
+    body.put(f"np.bitwise_and({_bits_of(kept, bits)}, {_bits_of(mask, bits)}, out={_bits_of(target, bits)})")
+
+
+def _negated(body: KernelText, condition: Ref) -> Ref:
+    rest = body.like(condition)
+    body.put(f"np.logical_not({condition}, out={rest})")
+    return rest
 
 
 def _mask(body: KernelText, condition: Ref, bits: str, *, inverted: bool, into: Ref | None = None) -> Ref:
