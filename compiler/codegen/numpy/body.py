@@ -115,15 +115,7 @@ class KernelText:
 
     def computed(self, node: Node) -> bool:
         """Whether a node is written somewhere, rather than read through."""
-        if node in self.result_of:
-            return True
-        inline = node.op.family == "movement" or node.op.name in (
-            "input",
-            "const",
-            "iota",
-            "surrogate",
-        )
-        return not (inline or widens(node) or node in self.windows)
+        return node in self.result_of or not (inlined(node) or widens(node) or node in self.windows)
 
     # Lines and names.
 
@@ -208,7 +200,7 @@ class KernelText:
         elif widens(node):
             self.values[node] = self.widened(self.value(node.inputs[0]))
         else:
-            (SPELL.get(node.op.name) or SPELL[node.op.family])(self, node)
+            self.spell(node)
 
     def widened(self, ref: Ref) -> Ref:
         """A ref as float32, in which numbers of bf16 are held anyhow."""
@@ -373,11 +365,11 @@ class KernelText:
         for node in self.graph.order:
             if node in self.values:
                 continue
-            if self.computed(node):
-                if node.op.family == "movement" or node.op.family == "source":
-                    self.copy(node)
-                elif not self.skipped(node):
-                    (SPELL.get(node.op.name) or SPELL[node.op.family])(self, node)
+            if not inlined(node) and self.computed(node) and not self.skipped(node):
+                self.spell(node)
+            elif node in self.result_of:
+                self.read_through(node)
+                self.finish(node, self.values[node])
 
     def skipped(self, node: Node) -> bool:
         """What its readers spell with it: a negation that is only added, a choice of an element that is only summed."""
@@ -390,15 +382,13 @@ class KernelText:
             )
         return node.op is ops.where and all(u.op is ops.sum_ for u in users) and picks(node)
 
-    def copy(self, node: Node) -> None:
-        """A result that is only moved."""
-        if node.op.name == "random":
-            SPELL["random"](self, node)
-            return
-        self.result_of, kept = {k: v for k, v in self.result_of.items() if k is not node}, self.result_of
-        self.read_through(node)
-        self.result_of = kept
-        self.finish(node, self.values[node])
+    def spell(self, node: Node) -> None:
+        (SPELL.get(node.op.name) or SPELL[node.op.family])(self, node)
+
+
+def inlined(node: Node) -> bool:
+    """Whether an op is no computation, so that readers read through it."""
+    return node.op.family == "movement" or node.op.name in ("input", "const", "iota", "surrogate")
 
 
 def picks(node: Node) -> bool:

@@ -178,4 +178,4 @@ def concat(body: KernelText, node: Node) -> None:
         ref = body.value(x)
         body.put(f"np.copyto({made}[{lead}{start}:{stop}], {ref})")
         start = stop
-    body.finish(node, made)
+    body.values[node] = made
