@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from ... import ops
 from ...graph import Graph, Node
 from ...kernel import TOTAL, Schedule, narrow, read_in_windows, widens
-from ...types import Literal, round_bf16
-from .ref import SIZES, ArrayPlace, Ints, Ref, number, order_of, place_of, strides_of
+from ...types import Literal
+from .ref import SIZES, ArrayPlace, Ints, Ref, order_of, place_of, reshaped, strides_of
 
 
 @dataclass
@@ -170,10 +167,26 @@ class KernelText:
         self.slots[name] = Slot(name, shape, order, dtype, tiled, here, here, kept or whole)
         return self.enter(Ref(name, shape, strides_of(shape, order), dtype, tiled, whole, name))
 
+    def room(self, node: Node, order: Sequence[int] | None = None, dtype: str = "") -> Ref:
+        """A new scratch array for the tile of a node."""
+        return self.scratch(self.tile_shape(node), dtype or stored_dtype(node), order, tiled=self.tiled_axis(node))
+
     def like(self, ref: Ref, dtype: str = "") -> Ref:
         """A new scratch array in the form of another."""
         order = order_of(ref.shape, ref.strides)
         return self.scratch(ref.shape, dtype or ref.dtype, order, tiled=ref.tiled, whole=ref.whole)
+
+    def reshaped(self, shape: Ints, strides: Ints, target: Ints, tiled: int | None, at: int | None) -> Ints | None:
+        """The strides of a reshape of a tile that is a view, also where a ragged one is shorter; else None.
+
+        tiled, at: the tiled axis before and after, which may be joined with others.
+        """
+        found = reshaped(shape, strides, target)
+        if found is None or tiled is None or not self.ragged:
+            return found
+        shorter = [n - 1 if i == tiled else n for i, n in enumerate(shape)]
+        aim = [n - n // self.tile if i == at else n for i, n in enumerate(target)]
+        return None if reshaped(shorter, strides, aim) is None else found
 
     def dims(self, shape: Sequence[int], tiled: int | None) -> str:
         """A shape as text; in a ragged kernel the tiled axis is as long as the tile at hand."""
@@ -191,13 +204,7 @@ class KernelText:
         return self.values[node]
 
     def read_through(self, node: Node) -> None:
-        if node.op is ops.input_:
-            self.values[node] = self.operand(int(node.attrs["name"][2:]), self.axes[node])
-        elif node.op is ops.const:
-            self.values[node] = self.constant(node)
-        elif node.op is ops.surrogate:
-            self.values[node] = self.value(node.inputs[0])
-        elif widens(node):
+        if widens(node):
             self.values[node] = self.widened(self.value(node.inputs[0]))
         else:
             self.spell(node)
@@ -210,12 +217,6 @@ class KernelText:
         self.put(f"np.copyto({made}, {ref})")
         return made
 
-    def operand(self, index: int, axis: int | None) -> Ref:
-        """The tile of an operand, or all of it."""
-        place = self.operands[index]
-        whole = self.enter(Ref(f"x{index}", place.shape, place.strides, place.dtype, None, self.tile > 0))
-        return whole if axis is None or not self.tile else self.cut(whole, axis)
-
     def cut(self, whole: Ref, axis: int) -> Ref:
         """The tile of something whole."""
         name = self.name("v")
@@ -224,44 +225,22 @@ class KernelText:
         shape = tuple(self.tile if i == axis else n for i, n in enumerate(whole.shape))
         return self.enter(Ref(name, shape, whole.strides, whole.dtype, axis, False, whole.slot))
 
-    def constant(self, node: Node) -> Ref:
-        value, dtype = node.attrs["value"], node.type.numpy_dtype.name
-        if not isinstance(value, Literal):
-            rank = len(node.shape)
-            value = float(round_bf16(np.asarray(value))) if node.dtype == "bf16" else value
-            return self.number(number(value, dtype), rank, dtype)
-        array = value.array()
-        shape = tuple(map(int, array.shape))
-        if array.size <= 64:
-            text = f"np.array({array.tolist()!r}, np.{dtype})".replace("inf", "np.inf").replace("nan", "np.nan")
-        else:
-            text = f"np.frombuffer(bytes.fromhex({value.data.hex()!r}), np.{dtype}).reshape({shape})"
-        return self.tile_of(self.module_constant(text, shape, dtype), self.axes[node], node.shape)
-
-    def module_constant(self, text: str, shape: Ints, dtype: str) -> Ref:
-        """An array that the module makes once."""
-        name = f"c{zlib.crc32(text.encode()):08x}"
-        self.constants[name] = text
-        return Ref(name, shape, strides_of(shape), dtype, None, self.tile > 0)
-
     def number(self, text: str, rank: int, dtype: str) -> Ref:
         """A number, which stands for an array of some rank."""
         return Ref(text, (1,) * rank, (0,) * rank, dtype, None, self.tile > 0, number=True)
 
-    def tile_of(self, whole: Ref, axis: int | None, shape: Sequence[int]) -> Ref:
-        """Something whole as a node tiled along `axis` reads it; an axis of size 1 stays."""
-        if axis is None or not self.tile or whole.shape[axis] == 1 != shape[axis]:
-            return whole
-        return self.cut(whole, axis)
+    def tile_of(self, whole: Ref, node: Node) -> Ref:
+        """The tile of something whole that stands for a node; an axis of size 1 stays."""
+        axis = self.tiled_axis(node)
+        return whole if axis is None or whole.shape[axis] == 1 != node.shape[axis] else self.cut(whole, axis)
 
     def tile_shape(self, node: Node) -> Ints:
         """The shape of a node within a tile."""
         axis = self.axes[node]
-        return tuple(self.tile if i == axis and self.tile else int(n) for i, n in enumerate(node.shape))
+        return tuple(self.tile if i == axis else int(n) for i, n in enumerate(node.shape))
 
     def tiled_axis(self, node: Node) -> int | None:
-        axis = self.axes[node]
-        return axis if self.tile and axis != TOTAL else None
+        return None if self.axes[node] == TOTAL else self.axes[node]
 
     # Destinations.
 
@@ -278,7 +257,7 @@ class KernelText:
             place = self.places[k] = place_of(node, stored_dtype(node), order)
         for other in self.result_of[node][1:]:
             self.places[other] = self.places[other] or place
-        return self.result_tile(k, place, self.axes[node])
+        return self.result_tile(k, place, node)
 
     def target(
         self, node: Node, order: Sequence[int], *, fits: Callable[[Ref], object] = bool, ahead: bool = False
@@ -289,15 +268,14 @@ class KernelText:
         """
         made = self.result(node, order) or (self.ahead(node, order) if ahead else None)
         if made is None or self.overwrites(node) or not fits(made):
-            made = self.scratch(self.tile_shape(node), stored_dtype(node), order, tiled=self.tiled_axis(node))
+            made = self.room(node, order)
         return made
 
-    def result_tile(self, k: int, place: ArrayPlace, axis: int | None) -> Ref:
+    def result_tile(self, k: int, place: ArrayPlace, node: Node) -> Ref:
         """The tile of a result, always under the same name."""
         key = ("result", k)
         if key not in self.memo:
-            whole = self.enter(Ref(f"y{k}", place.shape, place.strides, place.dtype))
-            self.memo[key] = whole if axis is None or axis == TOTAL or not self.tile else self.cut(whole, axis)
+            self.memo[key] = self.tile_of(self.enter(Ref(f"y{k}", place.shape, place.strides, place.dtype)), node)
         return self.memo[key]
 
     def ahead(self, node: Node, order: Sequence[int]) -> Ref | None:
@@ -350,7 +328,7 @@ class KernelText:
             if place is None:
                 order = order_of(ref.shape, ref.strides) if ref.count > 1 else None
                 place = self.places[k] = place_of(node, stored_dtype(node), order)
-            target = self.result_tile(k, place, self.axes[node])
+            target = self.result_tile(k, place, node)
             late = self.overwrites(node)
             line = f"np.copyto({target}, {ref}{cast(ref, target)})"
             if late:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...graph import Node
 from .body import KernelText, stored_dtype
-from .movement import contiguous, full
-from .ref import SIZES, Ints, Ref, is_matrix, order_of, reshaped, strides_of
+from .movement import contiguous, full, strided
+from .ref import Ints, Ref, is_matrix, order_of, reshaped, strides_of
 
 # Bytes of one block of columns: about what a core finds in its nearer caches.
 COLUMNS = 1 << 20
@@ -53,6 +53,21 @@ class Shape:
         return self.channels // self.groups * math.prod(self.kernel)
 
     @property
+    def matrix(self) -> Ints:
+        """The shape of the weights as a matrix, or as one a group."""
+        return (self.groups, self.outputs // self.groups, self.depth) if self.groups > 1 else (self.outputs, self.depth)
+
+    @property
+    def swap(self) -> str:
+        """What turns rows and columns of a matrix."""
+        return ".transpose(0, 2, 1)" if self.groups > 1 else ".T"
+
+    @property
+    def item_axis(self) -> int:
+        """The axis of the items in columns."""
+        return 1 + len(self.kernel) + (len(self.out) if self.inner else 0)
+
+    @property
     def block(self) -> Ints:
         """Positions of one block of columns."""
         return (self.rows, *self.out[1:]) if self.out else ()
@@ -66,6 +81,11 @@ class Shape:
     def parted(self) -> bool:
         """Whether columns are made for some of the items at a time."""
         return self.items != self.n
+
+    @property
+    def at_once(self) -> bool:
+        """Whether columns are made for all rows and items at a time."""
+        return not (self.blocked or self.parted)
 
     @property
     def plain(self) -> bool:
@@ -103,20 +123,20 @@ def shape_of(
         wide = next((d for d in blocks if d * math.prod(positions[1:]) * items >= POSITIONS), most)
         rows = max(wide, *(d for d in blocks if d * row * items <= COLUMNS), 1)
     return Shape(
-        n,
-        attrs["groups"],
-        channels,
-        int(w[0]),
-        size,
-        tuple(map(int, w[2:])),
-        tuple(attrs["stride"]),
-        tuple(attrs["pad"]),
-        tuple(attrs["dilation"]),
-        positions,
-        inner,
-        items,
-        rows,
-        stored_dtype(node),
+        n=n,
+        groups=attrs["groups"],
+        channels=channels,
+        outputs=int(w[0]),
+        size=size,
+        kernel=tuple(map(int, w[2:])),
+        stride=attrs["stride"],
+        pad=attrs["pad"],
+        dilation=attrs["dilation"],
+        out=positions,
+        inner=inner,
+        items=items,
+        rows=rows,
+        dtype=stored_dtype(node),
     )
 
 
@@ -124,36 +144,26 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-class Columns:
-    """The columns of a convolution: scratch, and the lines that fill it or add it back."""
+def columns(body: KernelText, s: Shape, tiled: int | None) -> Ref:
+    """Scratch for the columns of a block. tiled: the tiled axis of the data."""
+    shape = (s.channels, *s.kernel, *s.block, s.n) if s.inner else (s.channels, *s.kernel, s.items, *s.block)
+    return body.scratch(shape, s.dtype, tiled=None if tiled is None or s.parted else s.item_axis)
 
-    def __init__(self, body: KernelText, s: Shape, tiled: int | None) -> None:
-        self.body, self.s, self.tiled = body, s, tiled
-        kernel, block = s.kernel, s.block
-        shape = (s.channels, *kernel, *block, s.n) if s.inner else (s.channels, *kernel, s.items, *block)
-        axis = None if tiled is None or s.parted else (len(shape) - 1 if s.inner else 1 + len(kernel))
-        self.full = body.scratch(shape, s.dtype, tiled=axis)
-        self.axis = axis
 
-    def matrix(self) -> str:
-        """The columns as (groups, depth, positions), or (depth, positions) of one group."""
-        s = self.s
-        lead = f"{s.groups}, {s.depth}" if s.groups > 1 else f"{s.depth}"
-        return f"{self.full.text}.reshape({lead}, -1)"
+def matrix(s: Shape, made: Ref) -> str:
+    """Columns as (groups, depth, positions), or (depth, positions) of one group."""
+    lead = f"{s.groups}, {s.depth}" if s.groups > 1 else f"{s.depth}"
+    return f"{made}.reshape({lead}, -1)"
 
 
 def as_matrix(body: KernelText, s: Shape, ref: Ref) -> Ref | None:
     """(N, O, *out) as (groups, O / groups, positions) in the order of the columns, if that is a view."""
     moved = s.order
-    shape, strides = [ref.shape[a] for a in moved], [ref.strides[a] for a in moved]
+    shape, strides = tuple(ref.shape[a] for a in moved), tuple(ref.strides[a] for a in moved)
     lead = (s.groups, s.outputs // s.groups) if s.groups > 1 else (s.outputs,)
     target = (*lead, math.prod(shape[1:]))
-    steps = reshaped(shape, strides, target)
-    if steps is not None and body.ragged and ref.tiled is not None:
-        at = moved.index(ref.tiled)
-        short = [n - 1 if i == at else n for i, n in enumerate(shape)]
-        if 0 in short or reshaped(short, strides, (*lead, math.prod(short[1:]))) is None:
-            steps = steps if 0 in short else None
+    tiled = None if ref.tiled is None else moved.index(ref.tiled)
+    steps = body.reshaped(shape, strides, target, tiled, len(lead))
     if steps is None or (steps[-1] != 1 and target[-1] > 1):
         return None
     dims = ", ".join(map(str, lead))
@@ -161,10 +171,15 @@ def as_matrix(body: KernelText, s: Shape, ref: Ref) -> Ref | None:
     return body.view(ref, text, target, steps, None)
 
 
-def rows_of(s: Shape, matrix: str) -> str:
+def as_input(body: KernelText, s: Shape, data: Ref) -> Ref | None:
+    """The data of a 1 x 1 convolution as a matrix like its result; None of any other, and where that is no view."""
+    return as_matrix(body, replace(s, outputs=s.channels), data) if s.plain else None
+
+
+def rows_of(s: Shape, matrix: Ref) -> str:
     """The part of a matrix of all positions that belongs to the block at item m and row r."""
-    if not (s.blocked or s.parted):
-        return matrix
+    if s.at_once:
+        return matrix.text
     row = math.prod(s.out[1:]) * (s.n if s.inner else 1)
     item = row * (s.out[0] if s.out else 1)
     start = " + ".join(([f"m * {item}"] if s.parted else []) + ([f"r * {row}"] if s.blocked else []))
@@ -175,7 +190,7 @@ def rows_of(s: Shape, matrix: str) -> str:
 def weights(body: KernelText, s: Shape, w: Ref, node: Node) -> Ref:
     """(O, C / groups, *kernel) as a matrix, or one a group."""
     w = full(body, w, node)
-    target = (s.groups, s.outputs // s.groups, s.depth) if s.groups > 1 else (s.outputs, s.depth)
+    target = s.matrix
     strides = reshaped(w.shape, w.strides, target)
     if strides is None or not is_matrix(target, strides):
         w = contiguous(body, w)
@@ -205,29 +220,26 @@ def interior(s: Shape, text: str) -> str:
 
 def covered(body: KernelText, s: Shape, ref: Ref) -> Ref:
     """(C, *kernel, positions) of data that is staged, as a view with overlapping strides."""
-    unit = SIZES[s.dtype]
     space = ref.strides[2:]
     windows = [(k, d * t) for k, d, t in zip(s.kernel, s.dilation, space, strict=True)]
     places = [(m, st * t) for m, st, t in zip(s.out, s.stride, space, strict=True)]
     item = (s.n, ref.strides[0])
     axes = [(s.channels, ref.strides[1]), *windows, *([*places, item] if s.inner else [item, *places])]
-    at = len(axes) - 1 if s.inner else 1 + len(windows)
-    tiled = None if ref.tiled is None else at
     shape, steps = tuple(n for n, _ in axes), tuple(t for _, t in axes)
-    text = f"as_strided({ref}, {body.dims(shape, tiled)}, {tuple(t * unit for t in steps)})"
-    return body.view(ref, text, shape, steps, tiled)
+    return strided(body, ref, shape, steps, None if ref.tiled is None else s.item_axis)
 
 
-def rows_index(s: Shape, text: str) -> str:
-    """The block at item m and row r of a view like the columns."""
-    if not (s.blocked or s.parted):
-        return text
+def gathered(body: KernelText, s: Shape, data: Ref, made: Ref) -> str:
+    """The line that fills the columns of the block at item m and row r."""
+    view = covered(body, s, data)
+    if s.at_once:
+        return f"np.copyto({made}, {view})"
     parts = [":"] * (1 + len(s.kernel))
     if not s.inner:
         parts.append(f"m:m + {s.items}" if s.parted else ":")
     if s.blocked:
         parts.append(f"r:r + {s.rows}")
-    return f"{text}[{', '.join(parts)}]"
+    return f"np.copyto({made}, {view}[{', '.join(parts)}])"
 
 
 def blocks(body: KernelText, s: Shape, lines: Sequence[str], tiled: int | None) -> None:
@@ -242,8 +254,3 @@ def blocks(body: KernelText, s: Shape, lines: Sequence[str], tiled: int | None) 
         lead += "    "
     for line in lines:
         body.put(lead + line, once=False)
-
-
-def as_input(s: Shape) -> Shape:
-    """The shape under which the data of a 1 x 1 convolution is a matrix like its result."""
-    return Shape(**{**s.__dict__, "outputs": s.channels})

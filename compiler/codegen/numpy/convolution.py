@@ -5,14 +5,14 @@ from __future__ import annotations
 from ...graph import Node
 from .body import KernelText, spells
 from .columns import (
-    Columns,
     Shape,
     as_input,
     as_matrix,
     blocks,
-    covered,
+    columns,
+    gathered,
     interior,
-    rows_index,
+    matrix,
     rows_of,
     shape_of,
     staged,
@@ -37,17 +37,14 @@ def conv(body: KernelText, node: Node) -> None:
     flat = as_matrix(body, s, target)
     assert flat is not None
     data = staged(body, s, ref)
-    plain = as_matrix(body, as_input(s), data) if s.plain else None
+    plain = as_input(body, s, data)
     if plain is not None:
         body.put(f"np.matmul({filters}, {plain}, out={flat})")
     else:
-        columns = Columns(body, s, data.tiled)
-        view = covered(body, s, data)
-        lines = [
-            f"np.copyto({columns.full.text}, {rows_index(s, view.text)})",
-            f"np.matmul({filters}, {columns.matrix()}, out={rows_of(s, flat.text)})",
-        ]
-        blocks(body, s, lines, data.tiled)
+        made = columns(body, s, data.tiled)
+        fill = gathered(body, s, data, made)
+        product = f"np.matmul({filters}, {matrix(s, made)}, out={rows_of(s, flat)})"
+        blocks(body, s, [fill, product], data.tiled)
     body.finish(node, target)
 
 
@@ -73,30 +70,24 @@ def conv_weight_grad(body: KernelText, node: Node) -> None:
     s = shape_of(body, node, n, x, (outputs, *node.shape[1:]), g.shape[2:], least=SUMMED)
     flat = _gradient(body, s, node, g)
     data = staged(body, s, full(body, operand(body, node, x), x))
-    plain = as_matrix(body, as_input(s), data) if s.plain else None
-    dims = (s.groups, s.outputs // s.groups, s.depth) if s.groups > 1 else (s.outputs, s.depth)
-    swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
-    once = not (s.blocked or s.parted) or plain is not None
+    plain = as_input(body, s, data)
 
     def write(out: Ref) -> None:
-        to = f"{out}.reshape{dims}"
+        to = f"{out}.reshape{s.matrix}"
         if plain is not None:
-            body.put(f"np.matmul({flat}, {plain}{swap}, out={to})")
+            body.put(f"np.matmul({flat}, {plain}{s.swap}, out={to})")
             return
-        columns = Columns(body, s, data.tiled)
-        view = covered(body, s, data)
-        lines = [f"np.copyto({columns.full.text}, {rows_index(s, view.text)})"]
-        product = f"np.matmul({rows_of(s, flat.text)}, {columns.matrix()}{swap}, out={{}})"
-        if once:
-            lines.append(product.format(to))
-            blocks(body, s, lines, data.tiled)
+        made = columns(body, s, data.tiled)
+        fill = gathered(body, s, data, made)
+        product = f"np.matmul({rows_of(s, flat)}, {matrix(s, made)}{s.swap}, out={{}})"
+        if s.at_once:
+            blocks(body, s, [fill, product.format(to)], data.tiled)
             return
-        part = body.scratch(dims, s.dtype)
+        part = body.scratch(s.matrix, s.dtype)
         body.put(f"{out}.fill(0)")
-        lines += [product.format(part.text), f"np.add({to}, {part}, out={to})"]
-        blocks(body, s, lines, data.tiled)
+        blocks(body, s, [fill, product.format(part), f"np.add({to}, {part}, out={to})"], data.tiled)
 
-    total(body, node, range(len(node.shape)), write, fits=lambda out: reshaped(out.shape, out.strides, dims))
+    total(body, node, range(len(node.shape)), write, fits=lambda out: reshaped(out.shape, out.strides, s.matrix))
 
 
 @spells("conv_data_grad")
@@ -105,35 +96,32 @@ def conv_data_grad(body: KernelText, node: Node) -> None:
     shape = body.tile_shape(node)
     s = shape_of(body, node, shape[0], None, w.shape, g.shape[2:])
     flat, filters = _gradient(body, s, node, g), weights(body, s, operand(body, node, w), w)
-    swap = ".transpose(0, 2, 1)" if s.groups > 1 else ".T"
     if s.plain:
-        like = as_input(s)
-        target = body.target(node, s.order, fits=lambda out: as_matrix(body, like, out))
-        to = as_matrix(body, like, target)
+        target = body.target(node, s.order, fits=lambda out: as_input(body, s, out))
+        to = as_input(body, s, target)
         assert to is not None
-        body.put(f"np.matmul({filters}{swap}, {flat}, out={to})")
+        body.put(f"np.matmul({filters}{s.swap}, {flat}, out={to})")
         body.finish(node, target)
         return
     made, padded = body.result(node, s.order), any(s.pad)
     if padded or made is None or body.overwrites(node):
         grown = (shape[0], shape[1], *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
         made = body.scratch(grown, s.dtype, s.order, tiled=body.tiled_axis(node))
-    columns = Columns(body, s, body.tiled_axis(node))
+    spread = columns(body, s, body.tiled_axis(node))
     body.put(f"{made}.fill(0)")
-    lines = [f"np.matmul({filters}{swap}, {rows_of(s, flat.text)}, out={columns.matrix()})"]
-    back = _scatter(body, s, made, columns)
-    blocks(body, s, [*lines, *back], made.tiled)
+    product = f"np.matmul({filters}{s.swap}, {rows_of(s, flat)}, out={matrix(s, spread)})"
+    blocks(body, s, [product, *_scatter(body, s, made, spread)], made.tiled)
     if padded:
         made = body.view(made, interior(s, made.text), shape, made.strides, made.tiled)
     body.finish(node, made)
 
 
-def _scatter(body: KernelText, s: Shape, target: Ref, columns: Columns) -> list[str]:
+def _scatter(body: KernelText, s: Shape, target: Ref, spread: Ref) -> list[str]:
     """Add each position of the kernel's share of the columns where it came from, in fixed order."""
     moved = s.order
     tiled = None if target.tiled is None else moved.index(target.tiled)
     shape, strides = [target.shape[a] for a in moved], [target.strides[a] for a in moved]
-    whole = body.view(target, f"{target}.transpose{moved}", shape, strides, tiled).text
+    whole = body.view(target, f"{target}.transpose{moved}", shape, strides, tiled)
     names = [f"k{i}" for i in range(len(s.kernel))]
     parts = []
     for axis, (k, d, m, st) in enumerate(zip(names, s.dilation, s.out, s.stride, strict=True)):
@@ -149,5 +137,5 @@ def _scatter(body: KernelText, s: Shape, target: Ref, columns: Columns) -> list[
     return [
         *lines,
         f"{lead}place = {whole}[{index}]",
-        f"{lead}np.add(place, {columns.full.text}[:, {', '.join(names)}], out=place)",
+        f"{lead}np.add(place, {spread}[:, {', '.join(names)}], out=place)",
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...graph import Graph
 from ...kernel import TOTAL, Schedule
 from ...plan import pack
-from . import convolution, movement, pointwise, positions, product, reduction  # noqa: F401  (they enter spellings)
+from . import convolution, movement, pointwise, positions, product, reduction, sources  # noqa: F401  (they enter spellings)
 from .body import KernelText, Slot
 from .ref import ArrayPlace
 
@@ -52,7 +52,7 @@ def write_kernel(
     text = _function(kind, body, slots)
     places = [place for place in body.places if place is not None]
     assert len(places) == len(graph.outputs)
-    totals = tuple(k for k, node in enumerate(graph.outputs.values()) if schedule.length and body.axes[node] == TOTAL)
+    totals = tuple(k for k, node in enumerate(graph.outputs.values()) if body.axes[node] == TOTAL)
     constants = tuple(sorted(body.constants.items()))
     # Scratch is an argument, so what it looks like is part of what the function is.
     layout = [(s.shape, s.order, s.dtype, s.offset) for s in slots]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ...graph import Node
 from .body import KernelText, spells
-from .ref import SIZES, Ints, Ref, number, order_of, reshaped, strides_of
+from .ref import SIZES, Ints, Ref, number, order_of, strides_of
 
 
 def full(body: KernelText, ref: Ref, node: Node) -> Ref:
@@ -58,12 +57,7 @@ def reshape(body: KernelText, node: Node) -> None:
     moved = ones_moved(tuple(x.shape), tuple(node.shape))
     if moved is None:
         ref = full(body, ref, x)
-        source, aim = ref.shape, tuple(target)
-        strides = reshaped(source, ref.strides, aim)
-        if strides is not None and body.ragged and ref.tiled is not None:
-            short = tuple(n - 1 if i == ref.tiled else n for i, n in enumerate(source))
-            aimed = tuple(n - 1 if i == body.axes[node] else n for i, n in enumerate(aim))
-            strides = strides if reshaped(short, ref.strides, aimed) is not None else None
+        aim, strides = target, body.reshaped(ref.shape, ref.strides, target, ref.tiled, body.axes[node])
         if strides is None:
             ref = contiguous(body, ref)
             strides = strides_of(aim)
@@ -90,7 +84,7 @@ def transpose(body: KernelText, node: Node) -> None:
     body.values[node] = body.view(ref, text, shape, tuple(ref.strides[p] for p in perm), tiled)
 
 
-@spells("broadcast")
+@spells("broadcast", "surrogate")
 def broadcast(body: KernelText, node: Node) -> None:
     # Ufuncs repeat axes of size 1 by themselves.
     body.values[node] = body.value(node.inputs[0])
@@ -158,19 +152,9 @@ def strided(body: KernelText, ref: Ref, shape: Sequence[int], strides: Sequence[
     return body.view(ref, text, shape, strides, tiled)
 
 
-@spells("iota")
-def iota(body: KernelText, node: Node) -> None:
-    axes, dtype = node.attrs["axes"], node.type.numpy_dtype.name
-    inner = tuple(int(n) if i in axes else 1 for i, n in enumerate(node.shape))
-    text = f"np.arange({math.prod(inner)}, dtype=np.{dtype}).reshape({inner})"
-    made = body.module_constant(text, inner, dtype)
-    body.values[node] = body.tile_of(made, body.axes[node], node.shape)
-
-
 @spells("concat")
 def concat(body: KernelText, node: Node) -> None:
-    shape = body.tile_shape(node)
-    made = body.scratch(shape, node.type.numpy_dtype.name, tiled=body.tiled_axis(node))
+    made = body.room(node, dtype=node.type.numpy_dtype.name)
     start = 0
     for x in node.inputs:
         stop = start + int(x.shape[node.attrs["axis"]])

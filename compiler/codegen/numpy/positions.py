@@ -69,8 +69,7 @@ def by_position(body: KernelText, node: Node) -> None:
             shape, order = body.tile_shape(node)[:-count], order_of(ref.shape, ref.strides)
             made = body.scratch(shape, stored_dtype(node), order, tiled=body.tiled_axis(node))
             if node.op is ops.argmax:
-                best = body.scratch(shape, ref.dtype, order, tiled=made.tiled)
-                better = body.scratch(shape, "bool", order, tiled=made.tiled)
+                best, better = body.like(made, ref.dtype), body.like(made, "bool")
                 body.put(f"{made}.fill(0)")
             target = best or made
             plain = node.op is ops.sum_ or not ref.dtype.startswith("float")

@@ -1,4 +1,4 @@
-"""Reductions over whole axes, random bits, and rows by number."""
+"""Reductions over whole axes, and rows by number."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def total(
     ahead: bool = False,
 ) -> None:
     """Write a sum; one over the tiled axis is added up over the tiles of a thread. fits, ahead: as of `body.target`."""
-    if body.axes[node] == TOTAL and body.tile:
+    if body.axes[node] == TOTAL:
         _accumulate(body, node, order, write)
         return
     target = body.target(node, order, fits=fits, ahead=ahead)
@@ -120,23 +120,12 @@ def _argmax(body: KernelText, node: Node, ref: Ref) -> None:
     body.finish(node, target)
 
 
-@spells("random")
-def random(body: KernelText, node: Node) -> None:
-    seed, step = (body.value(x) for x in node.inputs)
-    shape = body.tile_shape(node)
-    made = body.scratch(shape, "uint32", tiled=body.tiled_axis(node))
-    axis = body.tiled_axis(node)
-    first = f"i * {math.prod(map(int, node.shape[axis + 1 :]))}" if axis is not None else "0"
-    body.put(f"draw({seed}, {step}, {node.attrs['stream']}, {first}, {made}.reshape(-1))")
-    body.finish(node, made)
-
-
 @spells("gather")
 def gather(body: KernelText, node: Node) -> None:
     table, index = (full(body, body.value(x), x) for x in node.inputs)
     if table.strides != strides_of(table.shape):
         table = contiguous(body, table)
-    made = body.scratch(body.tile_shape(node), table.dtype, tiled=body.tiled_axis(node))
+    made = body.room(node)
     body.put(f'np.take({table}, {index}, axis=0, mode="clip", out={made})')
     body.finish(node, made)
 
