@@ -122,6 +122,13 @@ def narrow(node: Node) -> bool:
     return bool(math.prod(x.shape[a] for a in node.attrs["axes"]) <= 256)
 
 
+def made_in(item: Node) -> Node:
+    """The node of a kernel's body that an item of the kernel is."""
+    body: Graph = item.inputs[0].attrs["body"]
+    index: int = item.attrs["index"]
+    return list(body.outputs.values())[index]
+
+
 def kind_of(body: Graph) -> Kind:
     """The kind of a kernel, told by the heaviest op in it."""
     names = {n.op.name for n in body.order}

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from .. import ops
 from ..graph import Graph, Node
+from ..kernel import made_in
 
 
 class Names:
@@ -53,8 +54,7 @@ def kind_name(node: Node) -> str:
     """What a stored value is, after the op that makes it."""
     if node.op is ops.concat:
         return "joined"
-    outputs = list(node.inputs[0].attrs["body"].outputs.values())
-    return str(outputs[node.attrs["index"]].op.name)
+    return made_in(node).op.name
 
 
 def below_reshapes(operand: Node) -> Node:

@@ -96,17 +96,11 @@ class _Fusion(Generic[Form]):
 
     def _candidates(self) -> Iterator[Candidate]:
         """Producers and readers, and readers next to each other, by the bytes that joining saves."""
-        stores = self.stores
         found: list[tuple[int, int, int, Node, Node]] = []
-        readers: dict[Node, list[Node]] = {}
-        place = {node: i for i, node in enumerate(stores.graph.order)}
-        for node in place:
-            if stores.computed(node):
-                for x in stores.reads(node):
-                    readers.setdefault(x, []).append(node)
-        for x, users in readers.items():
+        place = {node: i for i, node in enumerate(self.stores.graph.order)}
+        for x, users in self.stores.readers.items():
             size = x.type.nbytes
-            if stores.computed(x):
+            if self.stores.computed(x):
                 saved = 2 * size if len(users) == 1 else size
                 found += [(-saved, place[x], place[user], x, user) for user in users]
             found += [(-size, place[a], place[b], a, b) for a, b in pairwise(users)]
@@ -118,14 +112,9 @@ class _Fusion(Generic[Form]):
 
         Where nothing waits for a sum in its kernel, the readers of a gradient are in turn sums and what waits for them.
         """
-        readers: dict[Node, list[Node]] = {}
         of = self.groups.of
-        for node in of:
-            if self.stores.computed(node):
-                for x in self.stores.reads(node):
-                    readers.setdefault(x, []).append(node)
         found = []
-        for x, users in readers.items():
+        for x, users in self.stores.readers.items():
             for i, a in enumerate(users):
                 found += [(x.type.nbytes, a, b) for b in users[i + 2 : i + MOST_APART] if of[a] != of[b]]
         return sorted(found, key=lambda candidate: -candidate[0])

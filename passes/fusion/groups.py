@@ -17,7 +17,7 @@ from ...compiler.graph import Graph, GraphError, Node
 from ...compiler.kernel import Blocks, Kind, Schedule
 from ..rules.rewrite import Refuse
 from .axes import Axis, Tiling
-from .materialize import Span, Stores, flat_view, state_span
+from .materialize import Stores, flat_view
 
 Form = TypeVar("Form")
 
@@ -76,18 +76,15 @@ class Groups(Generic[Form]):
             self.of[node] = i
             self.groups[i] = Group([node], legality.alone(node))
             self.next[i] = 0
-        readers: dict[str, list[tuple[Node, Span]]] = {}
         for node in nodes:
             for x in (*stores.reads(node), *stores.waits(node)):
                 of = flat_view(x)
                 made = x if x in self.of else of[0] if of else x
                 if made in self.of:
                     self.next[self.of[made]] |= 1 << self.of[node]
-                elif (span := state_span(x)) is not None:
-                    readers.setdefault(span.state, []).append((node, span))
         for node, span in stores.writes.items():
-            for reader, read in readers.get(span.state, ()):
-                if reader is not node and reader.op is not ops.concat and span.meets(read):
+            for reader, read in stores.state_readers.get(span.state, ()):
+                if reader is not node and span.meets(read):
                     self.next[self.of[reader]] |= 1 << self.of[node]
         self._close()
 

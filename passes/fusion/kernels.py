@@ -26,11 +26,8 @@ class _Outlining(Generic[Form]):
         self.groups = groups
         self.legality = legality
         self.stores = stores = groups.stores
-        self.wanted = {*stores.graph.outputs.values(), *stores.graph.updates.values()}
-        self.readers: dict[Node, set[int]] = {}
-        for node, i in groups.of.items():
-            for x in stores.reads(node):
-                self.readers.setdefault(x, set()).add(i)
+        concats = [node for node in groups.of if node.op is ops.concat]
+        self.wanted = {*stores.graph.roots, *(x for node in concats for x in stores.reads(node))}
         self.made: dict[Node, Node] = {}
         self.least: dict[int, Node] = {}  # the smallest result of each group
         self.refused: list[tuple[Node, str]] = []
@@ -41,7 +38,7 @@ class _Outlining(Generic[Form]):
             if group.nodes[0].op is ops.concat:
                 self.least[i] = self.outside(group.nodes[0])
                 continue
-            results = [n for n in group.nodes if n in self.wanted or self.readers.get(n, set()) - {i}]
+            results = [n for n in group.nodes if n in self.wanted or self._left(n, i)]
             try:
                 self.kernel(i, group, results)
             except ValueError as refused:
@@ -53,6 +50,10 @@ class _Outlining(Generic[Form]):
         graph = self.stores.graph
         outputs, updates = ({k: self.outside(v) for k, v in d.items()} for d in (graph.outputs, graph.updates))
         return Graph(outputs, updates), self.refused
+
+    def _left(self, node: Node, i: int) -> bool:
+        """Whether a node is read outside of group i."""
+        return any(self.groups.of[reader] != i for reader in self.stores.readers.get(node, ()))
 
     def outside(self, node: Node) -> Node:
         """A stored node, or what stands between stored nodes and a root or concat, in the new graph."""

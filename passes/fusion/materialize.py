@@ -20,6 +20,7 @@ from typing import TypeVar
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
 from ...compiler.kernel import read_in_windows, widens
+from ..prepared import Prepared
 
 SOURCES = frozenset({"input", "param"})
 INLINE = SOURCES | {"const", "iota", "surrogate", "after"}
@@ -80,6 +81,7 @@ class Stores:
         self.copies = {n for n in graph.order if is_copy(n) or (cuts_padding(n) and n.inputs[0] in self.recomputed)}
         self._inside = read_in_windows(graph.order)
         self._computed: dict[Node, bool] = {}
+        self._reads: dict[Node, list[Node]] = {}
 
     def computed(self, node: Node) -> bool:
         """Whether a kernel writes this node; else it is read through, or is an input, state or a concat."""
@@ -98,26 +100,33 @@ class Stores:
             if value.op is not ops.concat:
                 found[value] = Span(name, 0, value.type.count)
                 continue
-            start = 0
-            for x in value.inputs:
-                base = base_of(x)
-                if self.computed(base) or base.op is ops.concat:
-                    found[base] = Span(name, start, start + x.type.count)
-                start += x.type.count
+            bases = ((base_of(x), span) for x, span in parts(value, name))
+            found |= {base: span for base, span in bases if self.computed(base) or base.op is ops.concat}
+        return found
+
+    @cached_property
+    def readers(self) -> dict[Node, list[Node]]:
+        """For each stored node that is read, the computed nodes that read it."""
+        found: dict[Node, list[Node]] = {}
+        for node in filter(self.computed, self.graph.order):
+            for x in self.reads(node):
+                found.setdefault(x, []).append(node)
+        return found
+
+    @cached_property
+    def state_readers(self) -> dict[str, list[tuple[Node, Span]]]:
+        """For each state, the computed nodes that read it or wait for a reader of it, and which part of it."""
+        found: dict[str, list[tuple[Node, Span]]] = {}
+        for node in filter(self.computed, self.graph.order):
+            for x in (*self.reads(node), *self.waits(node)):
+                if (span := state_span(x)) is not None:
+                    found.setdefault(span.state, []).append((node, span))
         return found
 
     @cached_property
     def prepared(self) -> set[Node]:
         """The nodes that depend on state which the graph does not change, and on nothing else."""
-        found: set[Node] = set()
-        for node in self.graph.order:
-            if node.op is ops.param:
-                fixed = node.attrs["name"] not in self.graph.updates
-            else:
-                fixed = node.op.name not in ("input", "random") and all(x in found for x in node.inputs)
-            if fixed:
-                found.add(node)
-        return found
+        return set(filter(Prepared(self.graph.updates), self.graph.order))
 
     def stored(self, node: Node) -> bool:
         """Whether a node can be read from memory: computed, fed, state, a concat, or a plain part of the last two."""
@@ -135,8 +144,10 @@ class Stores:
 
     def reads(self, node: Node) -> list[Node]:
         """The stored nodes that computing `node` reads, through whatever is read through."""
-        found = self.reads_by(node, None, lambda x, _: (None,) * len(operands(x)))
-        return [] if found is None else [x for x, _ in found]
+        if node not in self._reads:
+            found = self.reads_by(node, None, lambda x, _: (None,) * len(operands(x)))
+            self._reads[node] = [x for x, _ in found or ()]
+        return self._reads[node]
 
     def waits(self, node: Node) -> list[Node]:
         """The stored nodes that must be computed before `node` is, though it does not read them."""
@@ -180,6 +191,14 @@ def base_of(operand: Node) -> Node:
     while operand.op is ops.reshape and flat_view(operand) is None:
         operand = operand.inputs[0]
     return operand
+
+
+def parts(concat: Node, state: str) -> Iterator[tuple[Node, Span]]:
+    """The operands of a flat concat, each with its elements of the state whose next value that is."""
+    start = 0
+    for x in concat.inputs:
+        yield x, Span(state, start, start + x.type.count)
+        start += x.type.count
 
 
 def copy_of(node: Node) -> Node:
@@ -252,13 +271,7 @@ class _InPlace:
     def __init__(self, graph: Graph) -> None:
         self.stores = Stores(graph)
         self.after: dict[Node, list[Node]] = {node: list(users) for node, users in graph.users.items()}
-        self.readers: dict[str, list[tuple[Node, Span]]] = {}
         self.taken: set[Node] = set()
-        for node in graph.order:
-            if self.stores.computed(node):
-                for x in self.stores.reads(node):
-                    if (span := state_span(x)) is not None:
-                        self.readers.setdefault(span.state, []).append((node, span))
 
     def accept(self, name: str, value: Node) -> bool:
         """Whether this update is written in place; later ones then wait for its readers."""
@@ -268,8 +281,8 @@ class _InPlace:
         waits = [
             (reader, writer)
             for writer, span in writers
-            for reader, read in self.readers.get(name, ())
-            if reader is not writer and read.start < span.stop and span.start < read.stop
+            for reader, read in self.stores.state_readers.get(name, ())
+            if reader is not writer and read.meets(span)
         ]
         for writer in {w for _, w in waits}:
             if self._reaches(writer, {r for r, w in waits if w is writer}):
@@ -294,8 +307,7 @@ class _InPlace:
             if writer.op.family == "pointwise" and state_span(same) == span:
                 continue
             for y in (x,) if self.stores.stored(x) else self.stores.reads(x):
-                read = state_span(y)
-                if read is not None and read.state == span.state and read.start < span.stop and span.start < read.stop:
+                if (read := state_span(y)) is not None and read.meets(span):
                     return True
         return False
 
@@ -305,10 +317,8 @@ class _InPlace:
             return [(value, Span(name, 0, value.type.count))] if self.stores.computed(value) else None
         if value.attrs["axis"] != 0 or len(value.shape) != 1:
             return None
-        found, start = [], 0
-        for x in value.inputs:
-            span = Span(name, start, start + x.type.count)
-            start += x.type.count
+        found = []
+        for x, span in parts(value, name):
             base = base_of(x)
             if self.stores.computed(base):
                 found.append((base, span))
@@ -339,14 +349,11 @@ def _copy_operands(graph: Graph, accepted: set[str]) -> Graph:
         if node.op is not ops.concat:
             return node.with_inputs(inputs)
         placed = list(inputs)
-        start = 0
         leading = math.prod(node.shape[: node.attrs["axis"]]) == 1
-        for i, x in enumerate(node.inputs):
+        for i, (x, span) in enumerate(parts(node, homes.get(node, ""))):
             base = base_of(x)
             plain = draft.computed(base) and base not in taken and (base is x or leading)
             taken.add(base)
-            span = Span(homes.get(node, ""), start, start + x.type.count)
-            start += x.type.count
             if not (plain or (leading and state_span(x) == span)):
                 placed[i] = copy_of(placed[i])
         return node.with_inputs(placed)

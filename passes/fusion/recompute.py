@@ -53,17 +53,12 @@ class _Cheap:
     def __init__(self, stores: Stores, nofuse: Collection[str]) -> None:
         self.stores = stores
         self.nofuse = nofuse
-        graph = stores.graph
-        self.readers: dict[Node, list[Node]] = {}
-        made = [n for n in graph.order if stores.computed(n)]
-        for node in made:
-            for x in dict.fromkeys(stores.reads(node)):
-                self.readers.setdefault(x, []).append(node)
+        graph, self.readers = stores.graph, stores.readers
         self.kept = kept(stores)
         self.changed = set(graph.updates) - self._counters()
         self.found: set[Node] = set()
         self.values: dict[Node, _Value] = {}
-        for node in made:
+        for node in filter(stores.computed, graph.order):
             if (node.op.family == "pointwise" and node not in self.kept and self._worth(node)) or self._cut(node):
                 self.found.add(node)
 
@@ -137,11 +132,10 @@ class _Known:
         self.read = read
         self.nofuse = nofuse
         self.kept = kept(groups.stores)
-        self.readers: dict[Node, dict[Node, None]] = {}
+        self.readers = groups.stores.readers
         self.reads: dict[int, set[Node]] = {i: set() for i in groups.groups}
         for node, found in read.items():
             for x, _ in found:
-                self.readers.setdefault(x, {})[node] = None
                 if groups.of.get(x) != groups.of[node]:
                     self.reads[groups.of[node]].add(x)
         self.found: set[Node] = set()

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node
-from ...compiler.kernel import narrow
+from ...compiler.kernel import made_in, narrow
 from ...compiler.plan import Home, Orders, Plan
 from ..fusion.materialize import Span, base_of, state_span
+from ..prepared import Prepared
 
 
 def plan(graph: Graph, *, threads: int, inner: bool, orders: Orders | None = None) -> Plan:
@@ -28,15 +29,9 @@ def plan(graph: Graph, *, threads: int, inner: bool, orders: Orders | None = Non
 
 def size_of(node: Node) -> int:
     """The bytes of a stored value."""
-    if node.op is ops.item and narrow(_result(node)):
+    if node.op is ops.item and narrow(made_in(node)):
         return node.type.count
     return node.type.numpy_dtype.itemsize * node.type.count
-
-
-def _result(item: Node) -> Node:
-    body: Graph = item.inputs[0].attrs["body"]
-    index: int = item.attrs["index"]
-    return [*body.outputs.values()][index]
 
 
 def homes_of(graph: Graph) -> dict[Node, Home]:
@@ -83,13 +78,10 @@ def _edges(graph: Graph, homes: dict[Node, Home]) -> dict[Node, dict[Node, None]
                 if below.op is ops.item:
                     before[kernel][below.inputs[0]] = None
     for node, home in homes.items():
-        if node.op is not ops.item:
-            continue
-        span = written_span(node, home, homes)
-        for reader, read in readers.get(span.state, ()) if span else ():
-            apart = span is not None and (read.stop <= span.start or span.stop <= read.start)
-            if reader is not node.inputs[0] and not apart:
-                before[node.inputs[0]][reader] = None
+        if node.op is ops.item and (span := written_span(node, home, homes)) is not None:
+            for reader, read in readers.get(span.state, ()):
+                if reader is not node.inputs[0] and read.meets(span):
+                    before[node.inputs[0]][reader] = None
     return before
 
 
@@ -106,23 +98,9 @@ def written_span(node: Node, home: Home, homes: dict[Node, Home]) -> Span | None
 
 def prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
     """The kernels that only unchanging state decides: they run when the state was set, not at each call."""
-    found: set[Node] = set()
     placed = {n.inputs[0] for n, home in homes.items() if n.op is ops.item and home.space != "arena"}
-    for node in graph.order:
-        if node.op is not ops.kernel:
-            continue
-        below = [b for x in node.inputs for b in stored_below(x)]
-        makers = [b.inputs[0] for b in below if b.op is ops.item]
-        states = [b for b in below if b.op is ops.param]
-        if (
-            node not in placed
-            and all(m in found for m in makers)
-            and all(b.op in (ops.param, ops.item) for b in below)
-            and not any(s.attrs["name"] in graph.updates for s in states)
-            and not any(n.op.name == "random" for n in node.attrs["body"].order)
-        ):
-            found.add(node)
-    return found
+    once = Prepared(graph.updates, placed)
+    return {node for node in graph.order if node.op is ops.kernel and once(node)}
 
 
 def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: set[Node]) -> list[Node]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from ...compiler import expr, ops
 from ...compiler.graph import Graph, Node, at
 from ...compiler.ops.source import splat
+from ..prepared import Prepared
 from .pattern import Pattern
 from .rewrite import SHARED, Ledger, Match, Refuse, Rule, of, var
 from .simplify import RULES, to_the_end
@@ -22,29 +23,6 @@ _CHEAP = "one number costs less beside a product than in its weights"
 _CONTRACT = (ops.conv, ops.conv_data_grad, ops.dot)
 
 X = var("x")
-
-
-class _Prepared:
-    """Whether a node depends on state and constants alone."""
-
-    def __init__(self) -> None:
-        self.known: dict[Node, bool] = {}
-
-    def __call__(self, node: Node) -> bool:
-        stack = [node]
-        while stack:
-            top = stack[-1]
-            if top in self.known:
-                stack.pop()
-                continue
-            waiting = [x for x in top.inputs if x not in self.known]
-            if waiting:
-                stack += waiting
-                continue
-            fed = top.op in (ops.input_, ops.random)
-            self.known[top] = not fed and all(self.known[x] for x in top.inputs)
-            stack.pop()
-        return self.known[node]
 
 
 def _core(factor: Node) -> Node | None:
@@ -74,7 +52,7 @@ def _scaled_conv(node: Node, scale: Node) -> Node | Refuse:
     return node.op(x, expr.mul(w, factor), **node.attrs)
 
 
-def _scaled_dot(node: Node, scale: Node, prepared: _Prepared) -> Node | Refuse:
+def _scaled_dot(node: Node, scale: Node, prepared: Prepared) -> Node | Refuse:
     a, b = node.inputs
     if scale.type.count == 1:
         return Refuse(_CHEAP)
@@ -87,7 +65,7 @@ def _scaled_dot(node: Node, scale: Node, prepared: _Prepared) -> Node | Refuse:
 
 def weight_rules() -> tuple[Rule, ...]:
     """The rules, for one graph: they remember which of its nodes depend on state and constants alone."""
-    prepared = _Prepared()
+    prepared = Prepared()
 
     def weighed(node: Node) -> bool:
         return any(prepared(x) for x in node.inputs) and not prepared(node)

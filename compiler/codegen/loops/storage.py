@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ... import ops
 from ...graph import Graph, Node
-from ...kernel import Blocks, narrow
+from ...kernel import Blocks, made_in, narrow
 from ...plan import Plan, pack
 from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ...types import SIZES, Literal, TensorType
@@ -150,7 +150,7 @@ class Storage:
             return self._state(node.type, home.name)
         if home.space == "part":
             return self._in_concat(node)
-        dtype = "u8" if node.op is ops.item and narrow(_result(node)) else node.dtype
+        dtype = "u8" if node.op is ops.item and narrow(made_in(node)) else node.dtype
         order = self.plan.orders.get(node, tuple(range(len(shape))))
         name = self._name_of(node, f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
         stored = dtype if dtype != node.dtype else ""
@@ -367,9 +367,3 @@ def _title(layers: Sequence[str], kind: str) -> str:
     if len(layers) > MOST_LAYERS:
         named += "_etc"
     return f"{named}_{kind}" if named else f"{kind}_kernel"
-
-
-def _result(item: Node) -> Node:
-    body: Graph = item.inputs[0].attrs["body"]
-    index: int = item.attrs["index"]
-    return list(body.outputs.values())[index]
