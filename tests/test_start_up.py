@@ -73,6 +73,11 @@ def test_what_checks_imports_nothing_that_compiles(arguments: list[str], tmp_pat
     assert those(found, (*HEAVY, *GPU, *BACK)) == []
 
 
+def test_names_of_netc_are_not_looked_for_in_packages(tmp_path: Path) -> None:
+    """Its layers, ops and fillers are all of netc: the metadata of what is installed is not read."""
+    assert "importlib.metadata" not in called(["check", str(ROOT / "examples" / "googlenet.net")], tmp_path)
+
+
 @pytest.mark.parametrize("arguments", [["train", "--folder", "run"], ["explain"], ["summary"]], ids=lambda a: a[0])
 def test_numpy_imports_nothing_of_gpus(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "tiny.net").write_text(NET, encoding="utf-8")
