@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from ..grammar.source import SourceError, SourceErrors, UserError
+from ..grammar.source import SourceError, SourceErrors, UserError, printable
 from .spec import Filler
 from .types import Literal as Constant
 from .types import TensorType
@@ -32,6 +32,7 @@ __all__ = [
     "TensorType",
     "UserError",
     "joined",
+    "printable",
 ]
 
 

@@ -51,6 +51,19 @@ def in_range(value: int, dtype: str) -> bool:
     return int(limits.min) <= value <= int(limits.max)
 
 
+def holds(dtype: str, value: float) -> bool:
+    """Whether an element type holds a number: floats one that does not become infinite, others the very number."""
+    if dtype in FLOATS:
+        return math.isinf(value) or abs(value) <= LARGEST[dtype]  # infinity is meant where it is written
+    return float(value).is_integer() and in_range(int(value), dtype)
+
+
+def single(value: float) -> float:
+    """A number as f32 has it: infinite where it is too large, 0 where it is too small."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
 def wide(dtype: str) -> str:
     """The type in which a type is calculated: half precision in single, and only what is stored is rounded."""
     return "f32" if dtype in ("f16", "bf16") else dtype

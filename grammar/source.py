@@ -168,6 +168,12 @@ class SourceErrors(Exception):
         return self.render()
 
 
+def printable(text: str, most: int | None = None) -> str:
+    """A text as a terminal may show it: no control characters, and not longer than `most`."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
+    return shown + (CUT if most is not None and len(text) > most else "")
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The candidate that a word may have been meant to be, or nothing where none is near."""
     return among(word, tuple(candidates))

@@ -1,7 +1,8 @@
 """The command line: `netc COMMAND`, or `python -m netc COMMAND`.
 
 Commands are imported when they are called, and each imports what it needs, so that `netc check` stays quick. A user's
-mistake ends here as a message and exit status 2; a traceback is always a fault of netc.
+mistake ends here as a message and exit status 2. Whatever else is raised is a fault of netc: it ends as a message too,
+with exit status 70, and a file that has the traceback.
 """
 
 from __future__ import annotations
@@ -90,12 +91,21 @@ class Netc(click.Group):
         except OSError as error:
             name = f"{os.fspath(error.filename)!s}: " if error.filename is not None else ""
             fail(ctx, f"{name}{error.strerror or error}")
+        except (click.ClickException, click.exceptions.Exit, click.Abort):  # click's own way out
+            raise
+        except Exception as error:
+            from .faults import EXIT, report
+            from .grammar.source import printable
+
+            click.echo(f"netc: fault: {printable(report(error))}", err=True)
+            ctx.exit(EXIT)
 
 
 def fail(ctx: click.Context, message: str) -> None:
     """One line to standard error, and exit status 2. A file's name may hold what would drive a terminal."""
-    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in message)
-    click.echo(f"netc: error: {shown}", err=True)
+    from .grammar.source import printable
+
+    click.echo(f"netc: error: {printable(message)}", err=True)
     ctx.exit(MISTAKE)
 
 

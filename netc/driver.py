@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -59,8 +60,7 @@ class Compilation:
     ) -> None:
         self.experiment = experiment
         self.request = request
-        named = experiment.net(request.net).definition.name.name if request.net is not None else None
-        self.spec = spec or _block_of(experiment, named)
+        self.spec = spec or experiment.block_of(request.net)
         self._layout = layout
         self._trial: dict[str, Blocks] = {}
         self._sizes: Sizes = {}
@@ -238,7 +238,7 @@ class Compilation:
     def passes(self) -> tuple[manager.Stage[Graph], ...]:
         """What each pass made, in order."""
         found: list[manager.Stage[Graph]] = []
-        manager.run(self.net.graph, self.pipeline, found.append)
+        self._run(self.net.graph, self.pipeline, found.append)
         return tuple(found)
 
     @property
@@ -250,7 +250,7 @@ class Compilation:
     def lowering(self) -> tuple[manager.Stage[Unit], ...]:
         """What each stage of lowering made, in order, for looking at; `fused` and `program` come by the same stages."""
         found: list[manager.Stage[Unit]] = []
-        manager.run(self.unit(self.alone().simplified), pipeline.LOWER[self.request.target], found.append)
+        self._run(self.unit(self.alone().simplified), pipeline.LOWER[self.request.target], found.append)
         return tuple(found)
 
     @property
@@ -265,7 +265,7 @@ class Compilation:
 
     def fuse(self, graph: Graph, observe: Callable[[manager.Stage[Unit]], None] | None = None) -> Unit:
         """A graph of primitives, this program's or another of the same net, as kernels for the target."""
-        return manager.run(self.unit(graph), pipeline.LOWER[self.request.target][:-1], observe)
+        return self._run(self.unit(graph), pipeline.LOWER[self.request.target][:-1], observe)
 
     def unit(self, graph: Graph) -> Unit:
         """A graph of primitives, before the stages of lowering."""
@@ -327,24 +327,31 @@ class Compilation:
             return None
         spec = self.training
         graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip, scaling=self.scaling)
-        return self.fuse(manager.run(graph, pipeline.apply()))
+        return self.fuse(self._run(graph, pipeline.apply()))
 
     def lower(self, unit: Unit) -> Program:
         """Kernels placed in memory, and written as text."""
         net, target = self.net, self.request.target
-        unit = manager.run(unit, pipeline.LOWER[target][-1:])
+        unit = self._run(unit, pipeline.LOWER[target][-1:])
         assert unit.plan is not None
         parts = {
             (i.buffer, i.offset * SIZES[i.type.dtype], i.type.nbytes): i.name for i in self.layout if i.buffer != i.name
         }
-        plan = replace(unit.plan, parts=parts)
-        of, dims = self.experiment.source.path, net.dims
-        with self.request.repeated(of, dims):
-            program = emit(unit.graph, plan, name=net.name, mode=net.mode, target=target, dims=dims, ledger=unit.ledger)
+        graph, plan = unit.graph, replace(unit.plan, parts=parts)
+        with self._repeated(), manager.guarded("code generation", unit):
+            program = emit(graph, plan, name=net.name, mode=net.mode, target=target, dims=net.dims, ledger=unit.ledger)
         of_all = [(one, self.whose(one.layers, one.places)) for one in program.launches]
         launches = tuple(replace(one, layers=layers, places=places) for one, (layers, places) in of_all)
         ledger = tuple(replace(one, layers=self.whose(one.layers, ())[0]) for one in program.ledger)
         return replace(program, launches=launches, ledger=ledger)
+
+    def _run(self, of: manager.Passed, passes: Any, observe: Any = None) -> manager.Passed:
+        with self._repeated():
+            return manager.run(of, passes, observe)
+
+    def _repeated(self) -> AbstractContextManager[None]:
+        """What fails inside is told with the command that repeats it."""
+        return self.request.repeated(self.experiment.source.path, self.net.dims)
 
     def whose(self, layers: tuple[str, ...], places: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The layers and places shown for a kernel; one of no layer, in a step that learns, is the solver's."""
@@ -388,13 +395,5 @@ def compilation(file: str | Path | Source, request: Request | None = None, **wan
     """
     want = request or Request(**wanted)
     source = file if isinstance(file, Source) else Path(file)
-    experiment = load(source, settings=want.settings, dims=want.dims, reading=want.reading)
-    made = Compilation(experiment, want)
-    return made if not want.auto or made.net.losses else Compilation(experiment, replace(want, mode="test"))
-
-
-def _block_of(experiment: Experiment, net: str | None) -> TrainSpec | None:
-    """The first `train` block of a net (without a name: of the file's own net)."""
-    if net is None and experiment.trains:
-        net = experiment.default_net()
-    return next((spec for spec in experiment.trains if spec.net == net), None)
+    made = Compilation(load(source, settings=want.settings, dims=want.dims, reading=want.reading), want)
+    return made if not want.auto or made.net.losses else Compilation(made.experiment, replace(want, mode="test"))

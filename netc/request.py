@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from .compiler.caffe.options import Reading
 from .compiler.codegen.target import that
-from .compiler.codegen.unproved import Unproved
+from .compiler.fault import Fault
 from .grammar.source import UserError
 from .numbers import GROWTH, Numbers, numbers
 from .record_shapes import RecordShapes
@@ -86,20 +86,37 @@ class Request:
 
     @contextmanager
     def repeated(self, file: str | Path, dims: Mapping[str, int]) -> Iterator[None]:
-        """What cannot be proved inside is told with the command that makes the same program of the file."""
+        """A fault inside is told with the command that makes the same program of the file."""
         try:
             yield
-        except Unproved as error:
-            # `verify` where it is for another architecture than this machine's.
-            how = ["verify", str(file)] if self.arch else ["show", str(file), "--stage", "source"]
-            words = ["netc", *how, "--mode", self.mode, "--target", self.target]
-            for name, size in dims.items():
-                words += ["--dim", f"{name}={int(size)}"]
-            precision = self.numbers.precision if self.numbers.precision != "f32" else ""
-            for flag, value in (("net", self.net), ("arch", self.arch), ("precision", precision)):
-                words += [f"--{flag}", value] if value else []
-            error.command = shlex.join([*words, *(["--tf32"] if self.numbers.tf32 else [])])
+        except Fault as error:
+            error.command = error.command or shlex.join(self._command(file, dims))
             raise
+
+    def _command(self, file: str | Path, dims: Mapping[str, int]) -> list[str]:
+        # `verify` where it is for another architecture than this machine's.
+        how = ["verify", str(file)] if self.arch else ["show", str(file), "--stage", "source"]
+        words = ["netc", *how, "--mode", self.mode, "--target", self.target]
+        for name, size in dims.items():
+            words += ["--dim", f"{name}={int(size)}"]
+        for name, value in self.settings.items():
+            words += ["--set", f"{name}={_spelled(value)}"]
+        if not self.arch:
+            words += [word for name in self.outputs or () for word in ("--output", name)]
+            words += [] if self.fused else ["--unfused"]
+        precision = self.numbers.precision if self.numbers.precision != "f32" else ""
+        threads = str(self.threads) if self.threads else ""
+        of = (("net", self.net), ("arch", self.arch), ("precision", precision), ("threads", threads))
+        words += [word for flag, value in of if value for word in (f"--{flag}", value)]
+        words += ["--tf32"] if self.numbers.tf32 else []
+        return words + (["--allow-python"] if self.python else [])
+
+
+def _spelled(value: Any) -> str:
+    """A setting as --set reads it."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_spelled, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -31,12 +31,10 @@ def opt(text: str, names: Iterable[str], *, target: str = "numpy", file: str = "
     for name in wanted:
         try:
             unit = manager.run(unit, [(name, stages[name])])
-        except UserError:
-            raise
+        except manager.PassFailed as error:  # stages may rely on what those before them do, and on what `build` makes
+            own = isinstance(error.__cause__, GraphError)  # which says in words what the stage wants
+            told = error.__cause__ if own else f"the stage {name} cannot take this graph: {error.told}"
+            raise UserError(f"{file}: {told}") from error
         except GraphError as error:
             raise UserError(f"{file}: {error}") from error
-        except Exception as error:  # stages may rely on what those before them do, and on what `build` makes
-            raise UserError(
-                f"{file}: the stage {name} cannot take this graph: {type(error).__name__}: {error}"
-            ) from error
     return unit

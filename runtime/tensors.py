@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.program import UserError
+from ..compiler.program import printable as shown
 from .atomic import replace_file
 from .data.files import check_regular
 
@@ -110,8 +111,7 @@ def file_hash(path: Path) -> str:
 
 def printable(name: str, most: int = 80) -> str:
     """A name out of a file as a terminal may show it: no control characters, not too long."""
-    shown = "".join(c if c.isprintable() else "�" for c in name[:most])
-    return shown + ("…" if len(name) > most else "")
+    return shown(name, most)
 
 
 def _check_header(path: Path) -> None:

@@ -14,7 +14,7 @@ from ..program import StateInfo
 from ..schema.schema import read_filler
 from ..schema.settings import UNKNOWN, describe, show_type
 from ..spec import Filler
-from ..types import TensorType
+from ..types import TensorType, holds, wide
 from . import calls, constants
 from .dims import read_type
 from .expressions import Results, evaluate, evaluate_all
@@ -293,8 +293,8 @@ def _shared_param(frame: Frame, key: tuple[str, int], type_: TensorType) -> Node
     return node if isinstance(node, Node) and node.type == type_ else None
 
 
-def settings(frame: Frame, title: str, args: Sequence[tree.Arg], found: dict[str, float]) -> None:
-    """Numbers in brackets after `param` and `loss`, written into `found`."""
+def settings(frame: Frame, title: str, args: Sequence[tree.Arg], found: dict[str, float], dtype: str = "f32") -> None:
+    """Numbers in brackets after `param` and `loss`, written into `found`; they must be numbers of `dtype`."""
     for arg in args:
         if arg.name is None:
             frame.report(
@@ -305,10 +305,12 @@ def settings(frame: Frame, title: str, args: Sequence[tree.Arg], found: dict[str
             frame.report(SourceError("E201", f"{title}: `{arg.name.name}` is not a setting", arg.name.span, hint))
         else:
             value = evaluate(frame, arg.value)
-            if constants.is_number(value):
+            number = constants.is_number(value)
+            if number and holds(dtype, float(value)):
                 found[arg.name.name] = float(value)
             elif value is not UNKNOWN:
-                message = f"{title}: `{arg.name.name}` takes a number, not {describe(value)}"
+                what = f", and {describe(value)} is too large for {dtype}" if number else f", not {describe(value)}"
+                message = f"{title}: `{arg.name.name}` takes a number{what}"
                 frame.report(SourceError("E207", message, arg.value.span))
 
 
@@ -317,13 +319,14 @@ def role(frame: Frame, statement: tree.Role) -> None:
     net, name, kind = frame.net, statement.name, statement.kind
     assert net is not None
     allowed = _only_in_net(frame, kind, statement.span)
+    value = evaluate(named(frame, name.name, statement.value), statement.value)
     weight = {"weight": 1.0}
     if kind == "loss":
-        settings(frame, "loss", statement.args, weight)
+        weighed = isinstance(value, Node) and value.type.is_float
+        settings(frame, "loss", statement.args, weight, wide(value.dtype) if weighed else "f32")
     elif statement.args:
         message = f"`{kind}` takes no settings"
         frame.report(SourceError("E201", message, statement.args[0].span, "only a loss has a weight"))
-    value = evaluate(named(frame, name.name, statement.value), statement.value)
     if name.name in net.roles:
         message = f"there is {_with_article(net.roles[name.name][0])} `{name.name}` already"
         notes = [f"the first is at {net.role_places[name.name]}"]

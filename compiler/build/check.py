@@ -25,13 +25,14 @@ class Trial:
     """A net as it came out: inputs that losses and metrics need, the names of its layers, uses of blocks and
     free parameters.
 
-    learns: it has a loss. ok: it had no errors.
+    learns: it has a loss. ok: it had no errors. decay: the largest by which a parameter multiplies the solver's.
     """
 
     inputs: Mapping[str, TensorType]
     names: tuple[str, ...]
     learns: bool
     ok: bool
+    decay: float
 
 
 class Trials:
@@ -70,7 +71,8 @@ class Trials:
                 self.problems.add(SourceError("W601", f"`{name.name}` is never used", name.span, hint))
         free = (info.name for info in state.state.values() if info.layer == info.name)
         learns = any(kind == "loss" for kind, _, _ in state.roles.values())
-        return Trial(_needed(state), (*state.layers, *state.uses, *free), learns, ok)
+        decay = max((info.decay for info in state.state.values()), default=0.0)
+        return Trial(_needed(state), (*state.layers, *state.uses, *free), learns, ok, decay)
 
 
 def _batch(experiment: Experiment, net: str) -> int | None:

@@ -77,6 +77,11 @@ class Experiment:
             raise UserError(f"{self.source.path} has no net")
         return names[-1]
 
+    def block_of(self, net: str | None) -> TrainSpec | None:
+        """The first `train` block of a net (without a name: of the file's own net); UserError for no net of a name."""
+        name = self.net(net).definition.name.name if net is not None else self.default_net() if self.trains else None
+        return next((spec for spec in self.trains if spec.net == name), None)
+
     def tested(self) -> DataSpec | None:
         """The data that the last `train` block tests on, or learns from."""
         if not self.trains:

@@ -17,9 +17,9 @@ from ..net import LayerInfo
 from ..ops.base import TypeRuleError
 from ..program import StateInfo
 from ..schema.schema import Argument, Bound, bind, public, read_word
-from ..schema.settings import UNKNOWN, describe, kind_of
+from ..schema.settings import UNKNOWN, describe, in_single, kind_of
 from ..spec import Filler
-from ..types import TensorType
+from ..types import TensorType, single
 from . import calls, constants
 from .chain import label_of
 from .expressions import Results, evaluate
@@ -283,6 +283,10 @@ def _multipliers(frame: Frame, layer: Layer, argument: Argument) -> tuple[float,
     if not all(constants.is_number(v) for v in values):
         message = f"{layer.name}: `{what}` takes numbers, not {describe(value)}"
         frame.report(SourceError("E218", message, argument.span, f"such as `{what}: 2` or `{what}: [1, 2]`"))
+        return None
+    if large := [v for v in values if math.isinf(single(v))]:
+        message = f"{layer.name}: `{what}` takes numbers, and {in_single(large[0])}"
+        frame.report(SourceError("E218", message, argument.span))
         return None
     if not 1 <= len(values) <= len(layer.params):
         message = f"{layer.name}: `{what}` has {len(values)} values for {', '.join(layer.params)}"

@@ -181,7 +181,7 @@ class Loader:
         signature = signature_of(schema)
         arguments = arguments_of(item.value.args)
         reader = calls.FrameReader(frame)
-        bound = bind(callee.name, signature, arguments, callee.span, reader, positional_settings=False)
+        bound = bind(callee.name, signature, arguments, callee.span, reader, positional_settings=False, f32=True)
         if not bound.ok:
             return None
         place = f"{item.name.span.file}:{item.name.span.line}"

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from ...grammar import tree
 from ...grammar.source import SourceError, SourceErrors, UserError, suggest
+from ..expr import cast
 from ..graph import Graph, Node, TooManyNodes, at, node_limit
 from ..host import Sizes
 from ..net import OBJECTIVE, Net, find_tensor
 from ..schema.settings import UNKNOWN
+from ..types import SIZES, wide
 from . import body
 from .dims import sizes_in, symbols
 from .experiment import Experiment
@@ -192,13 +194,19 @@ def _wanted(state: NetState, named: Mapping[str, Node], mode: Mode, outputs: Seq
 
 
 def _objective(state: NetState, wanted: Mapping[str, Node] | None) -> Node | None:
-    """The weighted sum of the losses (of those asked for); None without any."""
+    """The weighted sum of the losses (of those asked for), in the widest of their types; None without any."""
+    losses = [
+        (node, weight)
+        for key, (kind, node, weight) in state.roles.items()
+        if kind == "loss" and node is not None and (wanted is None or key in wanted)
+    ]
+    # Losses of half precision are weighed and added in single, as all calculations are.
+    types = {wide(node.dtype) if len(losses) > 1 or weight != 1.0 else node.dtype for node, weight in losses}
     total: Node | None = None
-    for key, (kind, node, weight) in state.roles.items():
-        if kind != "loss" or node is None or (wanted is not None and key not in wanted):
-            continue
+    for node, weight in losses:
         with at(node.span, OBJECTIVE):
-            term = node if weight == 1.0 else node * weight
+            term = cast(node, max(types, key=SIZES.__getitem__))
+            term = term if weight == 1.0 else term * weight
             total = term if total is None else total + term
     return total
 

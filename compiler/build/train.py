@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,10 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span, UserError, suggest
 from ..schema import synonyms as foreign
 from ..schema.schema import read_use
-from ..schema.settings import UNKNOWN, describe
+from ..schema.settings import UNKNOWN, describe, in_single
 from ..schema.solvers import SCHEDULES, SOLVERS
 from ..spec import DataSpec, TestSpec, TrainSpec, Use
+from ..types import single
 from . import calls, constants
 from .check import Trial, Trials
 from .columns import check_columns
@@ -57,6 +59,7 @@ class Found:
     weights: tuple[str, ...] | None = None
     fresh: list[tuple[str, Span]] = field(default_factory=list)
     rename: tuple[tuple[str, str], ...] = ()
+    solver_place: Span | None = None
     ok: bool = True
 
 
@@ -114,6 +117,7 @@ class Block:
             self.fail("E430", f"the net `{item.net.name}` has no loss to make small", item.net.span, hint)
         elif trial.ok:
             self._fresh(trial)
+            self._decay(trial)
             if self.found.data:  # else somebody feeds the net
                 check_columns(self.frame, trial.inputs, self.found.data, self.found.data_place or item.net.span)
             for test, span in self.found.tests:
@@ -271,6 +275,8 @@ class Block:
             self.found.ok = False
         else:
             self.found.uses[setting.key.name] = Use(*found)
+            if table is SOLVERS:
+                self.found.solver_place = value.span
 
     def _number(self, setting: tree.Setting) -> None:
         key, value = setting.key.name, setting.value
@@ -297,10 +303,12 @@ class Block:
 
     def _real(self, expr: tree.Expr, key: str) -> float | None:
         value = evaluate(self.frame, expr)
-        if constants.is_number(value) and value > 0:
+        number = constants.is_number(value) and value > 0
+        if number and 0 < single(value) < math.inf:
             return float(value)
         if value is not UNKNOWN:
-            self.fail("E423", f"train: `{key}` takes a number above 0, not {describe(value)}", expr.span)
+            what = in_single(value) if number else f"not {describe(value)}"
+            self.fail("E423", f"train: `{key}` takes a number above 0, {what}", expr.span)
         self.found.ok = False
         return None
 
@@ -343,6 +351,14 @@ class Block:
                 self.found.fresh.append((item.name if isinstance(item, tree.Name) else str(item), item.span))
             else:
                 self.fail("E423", "train: `fresh` takes names of layers", item.span, "such as `fresh: [fc8]`")
+
+    def _decay(self, trial: Trial) -> None:
+        """Whether the solver's decay, times a parameter's own, is a number of f32."""
+        decay = float(self.found.uses["solver"].get("weight_decay", 0.0)) * trial.decay
+        if math.isinf(single(decay)):
+            place = self.found.solver_place or self.item.net.span
+            message = f"train: `weight_decay` times a layer's `decay`, {trial.decay:g}, is too large for f32"
+            self.fail("E423", message, place)
 
     def _fresh(self, trial: Trial) -> None:
         """Whether the layers that may lack weights are layers of the net."""

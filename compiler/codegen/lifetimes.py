@@ -16,11 +16,11 @@ from functools import cached_property
 from typing import NoReturn
 
 from .. import ops
+from ..fault import Unproved
 from ..graph import Graph, Node
 from ..plan import Plan
 from .names import kind_name, origins
 from .strides import Ints, part_of, strides_of, viewed
-from .unproved import Unproved
 
 ARENA = "arena"
 

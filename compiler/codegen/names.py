@@ -30,11 +30,6 @@ class Names:
         return name
 
 
-def printable(text: str) -> str:
-    """What a comment may hold: a file's name may have a line end in it, and what follows that would be code."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def origins(body: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The layers and the places of a kernel's nodes, in the order of the text."""
     layers: dict[str, None] = {}

@@ -11,6 +11,7 @@ from .. import expr, ops
 from ..graph import Node
 from ..ops.base import TypeRuleError
 from ..schema.ranges import AtLeastOne
+from ..types import least
 from .axes import per_axis, refuse, sizes, spatial
 from .base import PerAxis, layer, random_bits, training
 from .shape import concat, flatten
@@ -104,7 +105,7 @@ def _last(windows: Node, rank: int) -> tuple[int, ...]:
 
 
 def _largest(x: Node, windows: _Windows) -> Node:
-    seen = windows.over(x, -math.inf)
+    seen = windows.over(x, least(x.dtype))
     return expr.max(seen, _last(seen, len(x.shape)))
 
 
@@ -129,7 +130,7 @@ def max_pool(
     windows = _Windows(x, kernel, stride, pad, round, global_)
     if not indices:
         return _largest(x, windows)
-    seen = windows.over(x, -math.inf)
+    seen = windows.over(x, least(x.dtype))
     last = _last(seen, len(x.shape))
     y = expr.max(seen, last)
     space = x.shape[2:]

@@ -5,11 +5,10 @@ The primitives themselves want equal shapes and element types.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from ..graph import OPERATORS, Node
-from ..types import LARGEST, Dim, in_range
+from ..types import Dim, holds
 from . import movement, pointwise
 from .base import TypeRuleError
 from .source import const
@@ -19,12 +18,7 @@ Operand = Node | float
 
 def constant(value: float, like: Node) -> Node:
     """A number in the shape and element type of a node; TypeRuleError where that type does not hold it."""
-    if like.type.is_float:
-        # Infinity is meant where it is written; any other number must not become it.
-        held = math.isinf(value) or abs(value) <= LARGEST[like.dtype]
-    else:
-        held = float(value).is_integer() and in_range(int(value), like.dtype)
-    if not held:
+    if not holds(like.dtype, value):
         advice = "it is too large for that type" if like.type.is_float else "cast to f32 first"
         raise TypeRuleError(f"{value} among {like.type}: {advice}")
     return const(value=value if like.type.is_float else int(value), shape=like.shape, dtype=like.dtype)

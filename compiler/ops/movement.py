@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import Node
-from ..types import TensorType
+from ..types import TensorType, holds
 from .base import OPS, Array, Op, Vjp, canonical_axes, check, no_flops, register
 from .rounding import Evaluation, Rounding, moved, overlapping
 
@@ -71,6 +71,7 @@ def _pad_type(
 ) -> TensorType:
     check(len(low) == len(high) == len(interior) == x.rank, f"padding is not given for {x.rank} axes")
     check(min((*low, *high, *interior), default=0) >= 0, "padding is negative")
+    check(holds(x.dtype, value), f"padding of {value} among {x}")
     return x.with_shape(
         tuple(
             _padded(n, a, b, i) if a or b or i else n for n, a, b, i in zip(x.shape, low, high, interior, strict=True)

@@ -8,6 +8,7 @@ what does not fit, with its place. A value that is already known to be wrong is 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,8 +19,9 @@ from ...grammar.source import SourceError, Span, suggest
 from ..graph import Node
 from ..packages import Registry
 from ..spec import ColumnTransform, Filler
+from ..types import single
 from . import synonyms as foreign
-from .settings import ANY, UNKNOWN, FillerKind, Kind, Mismatch, describe, kind_of
+from .settings import ANY, UNKNOWN, FillerKind, Kind, Mismatch, describe, in_single, kind_of
 
 
 class Knower(Protocol):
@@ -106,8 +108,17 @@ def unknown_setting(title: str, name: tree.Name, takes: Sequence[str]) -> Source
 class Binder:
     """The binding of one call."""
 
-    def __init__(self, title: str, signature: inspect.Signature, reader: Reader, *, others: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        title: str,
+        signature: inspect.Signature,
+        reader: Reader,
+        *,
+        others: Sequence[str] = (),
+        f32: bool = False,
+    ) -> None:
         self.title = title
+        self.f32 = f32
         self.table = slots(signature)
         self.by_name = {public(name): name for name in self.table}
         self.reader = reader
@@ -213,7 +224,10 @@ class Binder:
     def _convert(self, name: str, argument: Argument, value: Any) -> None:
         kind = self.table[name][1]
         try:
-            self._store(name, argument, kind.convert(value))
+            found = kind.convert(value)
+            if self.f32:
+                _check_single(kind, found)
+            self._store(name, argument, found)
         except Mismatch as mismatch:
             self.bound.places[name] = argument.span
             what = mismatch.text or f"not {describe(value)}"
@@ -248,6 +262,16 @@ def _accepts(kind: Kind, value: Any) -> bool:
     return True
 
 
+def _check_single(kind: Kind, value: Any) -> None:
+    """Mismatch where f32 makes a number infinite or 0, or moves it out of the range that it was in."""
+    items = value if isinstance(value, tuple) else (value,)
+    for number in items:
+        if isinstance(number, float) and number != 0:
+            rounded = single(number)
+            if rounded == 0 or math.isinf(rounded) or not (len(items) > 1 or _accepts(kind, rounded)):
+                raise Mismatch(in_single(number))
+
+
 def _is_operand(parameter: inspect.Parameter, name: str) -> bool:
     return parameter.kind is not parameter.KEYWORD_ONLY and kind_of(parameter.annotation).tensor
 
@@ -261,13 +285,15 @@ def bind(
     *,
     others: Sequence[str] = (),
     positional_settings: bool = True,
+    f32: bool = False,
 ) -> Bound:
     """Arguments bound to the parameters of a signature.
 
     title: the callee's name in messages. span: the place of what is missing. others: settings that the caller has
     taken out already, for the list of what is taken. Without positional_settings, keyword-only parameters are named.
+    f32: what the numbers are for is computed in that type.
     """
-    binder = Binder(title, signature, reader, others=others)
+    binder = Binder(title, signature, reader, others=others, f32=f32)
     return binder.run(arguments, span, positional_settings=positional_settings)
 
 
@@ -348,7 +374,7 @@ def read_use(
         reader.report(SourceError("E217", f"a {what} has no name", expr.label.span, "leave the `as` out"))
     signature = signature_of(table[callee.name])
     arguments = arguments_of(expr.args) if isinstance(expr, tree.Call) else []
-    bound = bind(callee.name, signature, arguments, callee.span, reader)
+    bound = bind(callee.name, signature, arguments, callee.span, reader, f32=True)
     return (callee.name, bound.settings(signature)) if bound.ok else None
 
 

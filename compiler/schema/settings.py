@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from ..graph import Node
 from ..spec import ColumnTransform, Filler
+from ..types import single
 from .ranges import Range
 from .sources import Name
 
@@ -55,6 +56,11 @@ def describe(value: Any) -> str:
     if isinstance(value, Filler):
         return f"the filler {value.name}"
     return f"{int(value)}" if isinstance(value, int) else f"{value:.10g}"
+
+
+def in_single(value: float) -> str:
+    """For an error message: what a number becomes in f32."""
+    return f"and {value!r} is {single(value):g} in f32"
 
 
 def show_type(node: Node) -> str:
@@ -380,4 +386,4 @@ def _ordered(kinds: list[Kind]) -> tuple[Kind, ...]:
     return tuple(sorted(kinds, key=lambda kind: (isinstance(kind, Nothing), isinstance(kind, ListOf))))
 
 
-__all__ = ["ANY", "UNKNOWN", "Kind", "Mismatch", "Unknown", "describe", "kind_of", "show_type"]
+__all__ = ["ANY", "UNKNOWN", "Kind", "Mismatch", "Unknown", "describe", "in_single", "kind_of", "show_type"]

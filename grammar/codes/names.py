@@ -68,7 +68,8 @@ NAMES: dict[str, Code] = {
         """
         A setting wants another kind of value than it is given: a whole number, a number, true or false, a text, one
         of a few words, a list, a filler, a tensor. A whole number may be computed, as long as it comes out whole. Of
-        some settings only a range of numbers makes sense, and the message names it.
+        some settings only a range of numbers makes sense, and the message names it. What is computed in f32, as all
+        of a solver is, must be a number in f32 too: neither infinite, nor 0 in the place of a very small one.
 
             y = linear(x, 30 / 4)      # wrong: 7.5
             y = linear(x, 32 / 4)

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from ..compiler import ops
 from ..compiler.codegen.names import origins
-from ..compiler.codegen.unproved import Unproved
+from ..compiler.fault import Unproved
 from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..driver import Compilation
 from ..grammar.source import SourceError, SourceErrors, UserError
+from ..passes.manager import PassFailed
 from ..passes.unit import Unit
 from .proved import ProofFault
 from .target import Array, execute, kernels_of
@@ -142,6 +143,7 @@ def _alone(kernels: Unit, feeds: Mapping[str, Array]) -> Iterator[tuple[Node, Un
 
 def _line(error: Exception) -> str:
     """An error in a line: its first, and where others follow, its last, which says what was raised inside."""
+    error = _raised(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     told = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
     return f"{type(error).__name__}: {told}"[:TOLD].rstrip(": ")
@@ -153,5 +155,12 @@ def _signature(error: Exception) -> tuple[Any, ...]:
     The last line says what was raised inside where the first one ends in a colon. Else it is whatever a process that
     ended has ever written, which may be a warning from long before.
     """
+    error = _raised(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     return type(error), lines[-1].partition(":")[0] if lines[0].endswith(":") else ""
+
+
+def _raised(error: Exception) -> Exception:
+    """What was raised in a pass, where that is known."""
+    cause = error.__cause__ if isinstance(error, PassFailed) else None
+    return cause if isinstance(cause, Exception) else error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..compiler.codegen.unproved import Unproved
+from ..compiler.fault import Unproved
 from ..compiler.program import Proofs
 from .target import Results
 

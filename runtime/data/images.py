@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from ...compiler.program import UserError
+from ...compiler.program import UserError, printable
 from .files import check_regular, explained, memory_limit
 from .opencv import pixels_of, resized
 from .source import Array, Column, Indices, Place, Source
@@ -152,7 +152,7 @@ def image_list(
         name, _, label = line.strip().rpartition(" ")
         if not name or not label.removeprefix("-").isdecimal() or len(label) > 11 or int(label) not in LABELS:
             raise UserError(
-                f"{listing}:{number}: expected `path label` with a whole number, found `{_shown(line.strip()[:80])}`"
+                f"{listing}:{number}: expected `path label` with a whole number, found `{printable(line.strip(), 80)}`"
             )
         files.append(os.path.join(folder, name.rstrip()))
         labels.append(int(label))
@@ -176,7 +176,7 @@ def _opened(file: Path) -> Image:
     """An image file whose header was read and whose size is one that can be decoded."""
     with explained(file):
         if not file.is_file():
-            raise UserError(f"{_shown(file)}: there is no such image")
+            raise UserError(f"{printable(str(file))}: there is no such image")
     return opened_image(file, file)
 
 
@@ -190,18 +190,12 @@ def opened_image(file: Path | BinaryIO, name: object) -> Image:
         raise unreadable(name, error) from None
     if image.width * image.height > MAX_PIXELS:
         image.close()
-        raise UserError(
-            f"{_shown(name)}: the image is {image.height} x {image.width}, at most {MAX_PIXELS:,} pixels are read"
-        )
+        size = f"{image.height} x {image.width}"
+        raise UserError(f"{printable(str(name))}: the image is {size}, at most {MAX_PIXELS:,} pixels are read")
     return image
-
-
-def _shown(name: object) -> str:
-    """A name that came from a list or a folder, without characters that would drive a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in str(name))
 
 
 def unreadable(file: object, error: Exception) -> UserError:
     """The error for a file that Pillow does not read: it raises many kinds on damaged files."""
     reason = str(error).split("\n")[0] or type(error).__name__
-    return UserError(f"{_shown(file)}: not an image that can be read ({reason})")
+    return UserError(f"{printable(str(file))}: not an image that can be read ({reason})")

@@ -11,7 +11,7 @@ import pytest
 from netc.compiler import ops
 from netc.compiler.codegen.lifetimes import ARENA, Region, lifetimes
 from netc.compiler.codegen.strides import strides_of
-from netc.compiler.codegen.unproved import Unproved
+from netc.compiler.fault import Unproved
 from netc.compiler.graph import Graph, Node
 from netc.compiler.plan import Home, Plan, pack
 from netc.compiler.types import SIZES

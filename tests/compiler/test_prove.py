@@ -16,7 +16,7 @@ from netc.compiler.codegen.loops.place import Condition, MemRef, Spread, Value
 from netc.compiler.codegen.triton import map as maps
 from netc.compiler.codegen.triton import product, rows
 from netc.compiler.codegen.triton.dialect import TRITON
-from netc.compiler.codegen.unproved import Unproved
+from netc.compiler.fault import Unproved
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.loops import contraction, view

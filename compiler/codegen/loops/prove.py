@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, NoReturn
 
+from ...fault import Unproved
 from ...graph import Graph
 from ...loops.index import Expr, Var
 from ...loops.intervals import count, distinct, inside, within
 from ...loops.view import Guard, Index
 from ..names import origins
-from ..unproved import Unproved
 from .place import Condition, LoopVariable, MemRef
 
 if TYPE_CHECKING:

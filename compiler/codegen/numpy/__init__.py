@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ....grammar.source import printable
 from ... import ops
 from ...graph import Graph, Node
 from ...kernel import Schedule, kind_of
 from ...plan import Plan, aligned, pack
 from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ..lifetimes import ARENA, Region, lifetimes
-from ..names import Names, below_reshapes, kind_name, origins, printable
+from ..names import Names, below_reshapes, kind_name, origins
 from ..strides import part_of, viewed
 from .kernel import SMALL, UNIT, WrittenKernel, write_kernel
 from .ref import SIZES, ArrayPlace, Ints, order_of, place_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ....grammar.source import printable
 from ...program import Program
-from ..names import printable
 
 if TYPE_CHECKING:
     from ..loops.storage import Storage
