@@ -31,6 +31,7 @@ __all__ = [
     "StateInfo",
     "TensorType",
     "UserError",
+    "ValueRange",
     "joined",
     "printable",
 ]
@@ -166,6 +167,18 @@ class HostCall:
     free: bool = True
 
 
+@dataclass(frozen=True)
+class ValueRange:
+    """The input `input` numbers `count` classes or rows (`what`) from 0, for the layer `reader`; `ignored` may stand
+    for none."""
+
+    input: str
+    count: int
+    ignored: int | None
+    what: str
+    reader: str
+
+
 BOUND = ".out."  # before the name of an output that is written into an array given at loading
 Sizes = Mapping[str, tuple[tuple[int, ...], ...]]  # what Python functions gave, by name
 
@@ -179,7 +192,7 @@ class Program:
     scratch of its threads, for which the program is made. constants: read-only arrays, by the name of their buffer.
     parts: where Python functions are called, the programs and calls of which it consists, in their order; the tables
     are those of all parts. resized: makes the program for other sizes of what these functions give.
-    bound: the outputs that are written into arrays given at loading.
+    bound: the outputs that are written into arrays given at loading. ranges: of the numbers that inputs may hold.
     """
 
     name: str
@@ -202,6 +215,7 @@ class Program:
     parts: tuple[Program | HostCall, ...] = ()
     resized: Callable[[Sizes], Program] | None = None
     bound: tuple[str, ...] = ()
+    ranges: tuple[ValueRange, ...] = ()
 
 
 def joined(

@@ -24,6 +24,7 @@ from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, Sizes, StateInfo, joined
 from .compiler.spec import TrainSpec
 from .compiler.types import SIZES
+from .compiler.value_ranges import value_ranges
 from .grammar.source import Source, UserError, suggest
 from .machine import cores
 from .passes import manager, pipeline
@@ -185,7 +186,6 @@ class Compilation:
         regions = self.recomputing(self.fit.regions).net.regions if self.fit is not None else self.net.regions
         if self.learns:
             spec = self.training
-            self._differentiable(())
             return pipeline.train(
                 graph,
                 spec.solver,
@@ -194,9 +194,10 @@ class Compilation:
                 batches=spec.accumulate,
                 types=self.types,
                 scaling=self.scaling,
+                shown=self._differentiable(wrt),
                 regions=regions,
             )
-        if self.request.mode == "train" and self.request.update is None and OBJECTIVE in graph.outputs:
+        if self.request.mode == "train" and self.request.update is None and not wrt and OBJECTIVE in graph.outputs:
             wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
         if not wrt:
             return pipeline.test(self.layout, types=self.types)
@@ -343,7 +344,7 @@ class Compilation:
         of_all = [(one, self.whose(one.layers, one.places)) for one in program.launches]
         launches = tuple(replace(one, layers=layers, places=places) for one, (layers, places) in of_all)
         ledger = tuple(replace(one, layers=self.whose(one.layers, ())[0]) for one in program.ledger)
-        return replace(program, launches=launches, ledger=ledger)
+        return replace(program, launches=launches, ledger=ledger, ranges=value_ranges(net))
 
     def _run(self, of: manager.Passed, passes: Any, observe: Any = None) -> manager.Passed:
         with self._repeated():

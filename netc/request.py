@@ -35,8 +35,8 @@ class Request:
     that of its last `train` block. dims: values of symbolic dimensions. settings: of the net, or of the `train` block.
     outputs: the values wanted; without it all losses, metrics and (to test) outputs, or, of a net that is `deployed`,
     what it calls outputs. gradients: inputs, parameters and any other values whose gradients become outputs
-    `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else its gradients
-    are all of it. fused: False keeps each op a kernel of its own. device: what runs it. threads: how many share the
+    `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else all
+    gradients, or those asked for, are all of it. fused: False keeps each op a kernel of its own. device: what runs it. threads: how many share the
     work; 0 is one for each core. arch: the GPU it is written for; without it the one it runs on. numbers: in which it
     computes. schedules: the files of measured blocks.
 

@@ -98,18 +98,22 @@ def train(
     batches: int = 1,
     types: Types | None = None,
     scaling: Scaling | None = None,
+    shown: Mapping[str, Node] | None = None,
     regions: Mapping[str, int] | None = None,
 ) -> Pipeline:
     """The passes that make a training step of a net built in training mode.
 
     batches: how many steps share one update; above 1 a step only accumulates, and `update.apply` makes the other graph.
-    types: those of the layers, where any is of 16 bits. scaling: of the loss, for f16. regions: layers that are
-    recomputed.
+    types: those of the layers, where any is of 16 bits. scaling: of the loss, for f16. shown: values by name whose
+    gradients are outputs as well. regions: layers that are recomputed.
     """
+    shown = shown or {}
     read = [info.name for info in learned(layout) if info.name in graph.params]
-    learn = update(solver, layout, clip=clip, scaling=scaling) if batches == 1 else accumulate(layout, scaling=scaling)
+    wrt = list(dict.fromkeys((*read, *shown)))
+    apart = accumulate(layout, scaling=scaling, shown=shown)
+    learn = update(solver, layout, clip=clip, scaling=scaling, shown=shown) if batches == 1 else apart
     return (
-        ("gradient", gradient(read, scale=scale_of if scaling else None, regions=regions)),
+        ("gradient", gradient(wrt, scale=scale_of if scaling else None, values=shown, regions=regions)),
         ("update" if batches == 1 else "accumulate", learn),
         ("flatten", flatten(layout)),
         ("simplify", simplify),

@@ -27,6 +27,7 @@ from .parts import PartsEngine, seconds_of_one
 from .pool import pool_of
 from .sharing import Turn
 from .state import State
+from .value_ranges import check_ranges
 
 Array = npt.NDArray[Any]
 Calls = Sequence[Callable[[], Any]]
@@ -275,7 +276,9 @@ class Executable:
             if not np.can_cast(array.dtype, type_.numpy_dtype, "same_kind"):
                 raise UserError(f"{name} holds {array.dtype}, the program takes {type_}")
             arrays[name] = array
-        return {**arrays, **given}
+        arrays = {**arrays, **given}
+        check_ranges(self.program.ranges, arrays, self.program.name)
+        return arrays
 
 
 def engine_of(program: Program, state: State, device: str) -> Engine:

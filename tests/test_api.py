@@ -94,6 +94,42 @@ def test_gradients_are_those_of_the_loss(tmp_path: Path) -> None:
     assert float(slope) == pytest.approx(float((found["x.grad"] * direction).sum()), rel=2e-2, abs=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["f32", "f16"])
+@pytest.mark.parametrize("extra", ["", "accumulate: 2", "clip: 0.01"])
+def test_gradients_beside_an_update_are_one_program(tmp_path: Path, precision: str, extra: str) -> None:
+    """They are those of the batch, whatever the step does with them, and learning is the same as without them."""
+    x, y = rows(8)
+    names = ["score.bias", "x", "enc"]
+    file = written(tmp_path, extra=extra)
+    step = netc.compile(file, mode="train", dims={"N": 8}, gradients=names, precision=precision)
+    plain = netc.compile(file, mode="train", dims={"N": 8}, precision=precision)
+    still = netc.compile(file, mode="train", dims={"N": 8}, gradients=names, precision=precision, update=False)
+    before = step.state["score.bias"].copy()
+    for _ in range(4):
+        for name in still.state:
+            still.state[name] = step.state[name]
+        expected, found = still(x=x, y=y), step(x=x, y=y)
+        assert set(found) == {*plain(x=x, y=y), *(f"{name}.grad" for name in names)}
+        for name in (f"{name}.grad" for name in names):
+            tolerance = 1e-5 if precision == "f32" else 2e-2
+            np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, atol=tolerance * 0.1)
+    assert not np.array_equal(step.state["score.bias"], before)
+    for name in step.state:
+        np.testing.assert_allclose(step.state[name], plain.state[name], rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_without_a_train_block_are_all_that_is_computed(tmp_path: Path) -> None:
+    file = tmp_path / "b.net"
+    file.write_text(TEXT.partition("data rows")[0])
+    x, y = rows(8)
+    with pytest.raises(netc.UserError, match="no `train` block"):
+        netc.compile(file, mode="train", dims={"N": 8})
+    with pytest.raises(netc.UserError, match="no `train` block"):
+        netc.compile(file, mode="train", dims={"N": 8}, gradients=["enc.weight"], update=True)
+    exe = netc.compile(file, mode="train", dims={"N": 8}, gradients=["enc.weight"])
+    assert set(exe(x=x, y=y)) == {"nll", "top1", "enc.weight.grad"}
+
+
 def test_a_step_follows_the_schedule(tmp_path: Path) -> None:
     """Without momentum an update is the rate times the gradient: it halves after two steps."""
     x, y = rows(8)

@@ -31,7 +31,8 @@ def linear(x: Node, *, out: AtLeastOne, bias: bool = True, axis: int = 1, transp
 def embed(x: Node, *, size: AtLeastOne, out: AtLeastOne, bias: bool = True) -> Node:
     """y[i] = W[x[i]] + b   (Caffe: Embed)
 
-    x holds whole numbers below `size`, the result has an axis of `out` more. weight is (size, out), bias (out).
+    x holds whole numbers below `size`, the result has an axis of `out` more. weight is (size, out), bias (out). Of an
+    input, other numbers are refused; for those that a net computes the nearest row is taken.
     """
     y = ops.gather(parameter("weight", (size, out), xavier()), expr.cast(x, "i32"))
     return y + parameter("bias", (out,), constant()) if bias else y

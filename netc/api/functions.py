@@ -37,7 +37,7 @@ def compile(
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     gradients: Sequence[str] = (),
-    update: bool = True,
+    update: bool | None = None,
     fused: bool = True,
     threads: int | None = None,
     seed: int | None = None,
@@ -51,15 +51,16 @@ def compile(
 
     mode: `test` for values, `train` for a training step (forward, backward and the solver's update in one program),
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
+    A file without a `train` block learns nothing, and is refused unless gradients are asked for.
     dims: values of symbolic dimensions, as `{"N": 64}`. settings: of the net, as `{"classes": 20}`. outputs: the values
-    wanted; what they do not need, inputs too, is left out. gradients: inputs, parameters, values whose gradients are
-    returned as `<name>.grad`. target, device: `numpy` on `cpu`, or `triton` on `cuda` (a GPU) or on `cpu` (an
-    interpreter: slow, to check kernels); one of them says the other, and without both it is numpy. precision: `f32`, or
-    `bf16` or `f16` for mixed precision; in f16 the scale of the loss doubles after `scale_growth` good steps. tf32:
-    products of f32 by TF32, on GPUs. schedules: a file of measured blocks for a GPU's kernels, as `netc tune` writes;
-    with `frozen` a kernel that is in no file is an error. state: of another executable, to be shared with it.
-    max_memory: bytes, or a text as `200M`, that all arrays of a step may take: a training step then computes again in
-    its backward pass what would be too much to keep.
+    wanted; what they do not need, inputs too, is left out. gradients: inputs, parameters, values whose gradients (of
+    the loss of the batch, before a step clips or decays them) are returned as `<name>.grad`. target, device: `numpy` on
+    `cpu`, or `triton` on `cuda` (a GPU) or on `cpu` (an interpreter: slow, to check kernels); one of them says the
+    other, and without both it is numpy. precision: `f32`, or `bf16` or `f16` for mixed precision; in f16 the scale of
+    the loss doubles after `scale_growth` good steps. tf32: products of f32 by TF32, on GPUs. schedules: a file of
+    measured blocks for a GPU's kernels, as `netc tune` writes; with `frozen` a kernel that is in no file is an error.
+    state: of another executable, to be shared with it. max_memory: bytes, or a text as `200M`, that all arrays of a
+    step may take: a training step then computes again in its backward pass what would be too much to keep.
     allow_python: whether modules that the file's `host` layers name are imported and run; what `host_layer` made in a
     module that is imported already may run in any case.
 
@@ -92,7 +93,7 @@ def compile(
         settings=settings,
         outputs=outputs,
         gradients=gradients,
-        update=update and not gradients,
+        update=True if update is None and not gradients else update,
         fused=fused,
         threads=threads,
         seed=seed,

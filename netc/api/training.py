@@ -16,6 +16,7 @@ from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
 from ..compiler.program import StateInfo
 from ..compiler.spec import DataSpec, TestSpec, TrainSpec
+from ..compiler.value_ranges import value_ranges
 from ..driver import Compilation
 from ..grammar.source import UserError
 from ..numbers import GROWTH
@@ -206,7 +207,6 @@ def open_stream(
 ) -> Stream:
     """The data of a program, only the columns that it reads; UserError where an input has no column."""
     from ..runtime.data import open_data
-    from .labels import label_ranges
 
     wanted = [name for name in made.net.inputs if not name.startswith(".")]
     stream = open_data(
@@ -216,7 +216,7 @@ def open_stream(
         data_dir=data_dir,
         only=wanted,
         batch=batch,
-        labels=label_ranges(made.net),
+        ranges=value_ranges(made.net),
     )
     for name in wanted:
         type_ = made.net.inputs[name]

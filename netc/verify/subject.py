@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..api.labels import label_ranges
 from ..compiler import ops
 from ..compiler.graph import Graph, Node
 from ..compiler.net import OBJECTIVE, RATE, SEED, STEP
 from ..compiler.program import StateInfo
+from ..compiler.value_ranges import value_ranges
 from ..driver import Compilation
 from ..grammar.source import UserError
 from ..passes import manager, pipeline
@@ -250,8 +250,8 @@ def _disturb(info: StateInfo, value: Array, rng: np.random.Generator) -> None:
 def _inputs(made: Compilation, rng: np.random.Generator) -> Arrays:
     """Floats are normal; whole numbers are labels within the classes of the layers that read them, else 0 or 1."""
     classes: dict[str, int] = {}
-    for one in label_ranges(made.net):
-        classes[one.column] = min(one.classes, classes.get(one.column, one.classes))
+    for one in value_ranges(made.net):
+        classes[one.input] = min(one.count, classes.get(one.input, one.count))
     found: Arrays = {}
     for name, type_ in made.net.inputs.items():
         shape, dtype = [int(n) for n in type_.shape], type_.numpy_dtype

@@ -7,7 +7,7 @@ number of accumulated batches, add the decay, apply the formula. All of it is el
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...compiler import expr, ops
@@ -27,18 +27,24 @@ GRADIENTS = ".gradients"
 
 
 def update(
-    solver: Use, layout: Sequence[StateInfo], *, clip: float | None = None, scaling: Scaling | None = None
+    solver: Use,
+    layout: Sequence[StateInfo],
+    *,
+    clip: float | None = None,
+    scaling: Scaling | None = None,
+    shown: Collection[str] = (),
 ) -> Pass:
     """A pass that turns the gradients of the learned parameters into the updates of a training step.
 
     It consumes the outputs `<parameter>.grad` (a parameter without one has the gradient 0) and adds the next values of
     `.parameters`, `.history0`, `.history1` and `.step`; the input `.rate` is the rate of this step. clip: the largest
-    global L2 norm of the gradient. scaling: the gradients are those of a scaled loss.
+    global L2 norm of the gradient. scaling: the gradients are those of a scaled loss. shown: names whose gradients stay
+    outputs, as they are of the loss.
     """
 
     def run(graph: Graph) -> Graph:
         """Add the solver's update."""
-        outputs, gradients = _collected(graph, layout)
+        outputs, gradients = _collected(graph, layout, shown, scale_of(graph) if scaling else None)
         step = _counter(graph)
         guard = OverflowGuard(gradients, scale_of(graph)) if scaling and gradients is not None else None
         state = _solve(solver, layout, gradients, clip=clip, batches=1, time=_real(step) + 1.0, guard=guard)
@@ -50,18 +56,18 @@ def update(
     return run
 
 
-def accumulate(layout: Sequence[StateInfo], *, scaling: Scaling | None = None) -> Pass:
+def accumulate(layout: Sequence[StateInfo], *, scaling: Scaling | None = None, shown: Collection[str] = ()) -> Pass:
     """A pass after which a program adds its gradients to `.gradients`, and counts its batch in `.step`.
 
     scaling: the gradients are those of a scaled loss. A batch whose gradients are not finite leaves running statistics
-    alone, but is counted and added, so that the update sees it.
+    alone, but is counted and added, so that the update sees it. shown: names whose gradients stay outputs.
     """
 
     def run(graph: Graph) -> Graph:
         """Add the gradients to those of the batches before."""
-        outputs, gradients = _collected(graph, layout)
+        outputs, gradients = _collected(graph, layout, shown, scale_of(graph) if scaling else None)
         if gradients is None:
-            return graph
+            return graph.with_roots(outputs)
         updates = graph.updates
         if scaling:
             scale = scale_of(graph)
@@ -129,12 +135,18 @@ def _flat(name: str, layout: Sequence[StateInfo]) -> Node:
     return ops.param(name=name, shape=(length(layout),), dtype="f32")
 
 
-def _collected(graph: Graph, layout: Sequence[StateInfo]) -> tuple[Mapping[str, Node], Node | None]:
-    """The outputs without the gradients of parameters, and these end to end in the order of the layout."""
-    outputs = dict(graph.outputs)
+def _collected(
+    graph: Graph, layout: Sequence[StateInfo], shown: Collection[str], scale: Node | None
+) -> tuple[Mapping[str, Node], Node | None]:
+    """The outputs with no gradients but those shown, divided by the scale; and those of parameters end to end."""
+    kept = {name + GRADIENT for name in shown}
+    names = {info.name + GRADIENT for info in learned(layout)}
+    outputs = {name: node for name, node in graph.outputs.items() if name in kept or name not in names}
+    if scale is not None:
+        outputs |= {name: outputs[name] * expr.cast(1.0 / scale, outputs[name].dtype) for name in kept}
     parts: list[Node] = []
     for info in learned(layout):
-        grad = outputs.pop(info.name + GRADIENT, None)
+        grad = graph.outputs.get(info.name + GRADIENT)
         grad = expr.zeros(info.type) if grad is None else grad
         parts.append(expr.reshape(grad, (info.type.count,)))
     if not parts:

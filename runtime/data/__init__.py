@@ -7,7 +7,6 @@ looked for.
 
 from .catalogue import cache_folder
 from .fetch import DatasetInfo, fetch, list_datasets
-from .labels import LabelRange
 from .opening import open_data
 from .source import Mode
 from .stream import Batch, Stream
@@ -15,7 +14,6 @@ from .stream import Batch, Stream
 __all__ = [
     "Batch",
     "DatasetInfo",
-    "LabelRange",
     "Mode",
     "Stream",
     "cache_folder",

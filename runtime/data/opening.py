@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.packages import Registry
-from ...compiler.program import UserError
+from ...compiler.program import UserError, ValueRange
 from ...compiler.spec import DataSpec
 from .arrays import npz
 from .caffe_sources import hdf5, leveldb, lmdb, windows
 from .cifar import cifar10
 from .idx import idx
 from .images import image_list, images
-from .labels import LabelRange
 from .mnist import fashion_mnist, mnist
 from .reader import Batching, Reader
 from .source import Mode, Place, Source
@@ -45,15 +44,15 @@ def open_data(
     only: Collection[str] | None = None,
     batch: int | None = None,
     prefetch: int = PREFETCH,
-    labels: Sequence[LabelRange] = (),
+    ranges: Sequence[ValueRange] = (),
     notify: Callable[[str], None] | None = None,
 ) -> Stream:
     """Open a data of a `.net` file, or several side by side; headers and lists are read now, values when wanted.
 
     mode: random crops, or centred ones. seed: of shuffling, crops and mirroring. data_dir: the folder of `--data`.
     only: the columns that are wanted; others are not read. batch: instead of the data's own. prefetch: batches to read
-    ahead. labels: what columns of labels may hold. notify: takes a remark for the user, such as that embedded digits
-    are used (else it goes to standard error, once).
+    ahead. ranges: of the numbers that columns may hold. notify: takes a remark for the user, such as that embedded
+    digits are used (else it goes to standard error, once).
     """
     specs = [spec] if isinstance(spec, DataSpec) else list(spec)
     readers = []
@@ -62,7 +61,7 @@ def open_data(
         readers.append(_reader(one, place, mode=mode, seed=seed, only=only, batch=batch))
         for note in place.notes:
             (notify or _say_once)(note)
-    return Stream(readers, prefetch=prefetch, labels=labels)
+    return Stream(readers, prefetch=prefetch, ranges=ranges)
 
 
 def _reader(

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ...compiler.program import UserError
-from .labels import LabelRange, check_labels
+from ...compiler.program import UserError, ValueRange
+from ..value_ranges import check_ranges
 from .prefetch import Prefetch
 from .reader import ColumnType, Reader
 from .source import Array
@@ -46,10 +46,10 @@ class Stream:
     """Batches of one data, or of several side by side; a context manager that ends its thread."""
 
     def __init__(
-        self, readers: Sequence[Reader], *, prefetch: int = PREFETCH, labels: Sequence[LabelRange] = ()
+        self, readers: Sequence[Reader], *, prefetch: int = PREFETCH, ranges: Sequence[ValueRange] = ()
     ) -> None:
         first = readers[0]
-        self._labels = tuple(labels)
+        self._ranges = tuple(ranges)
         self.batch: int = first.batching.batch
         self.records: int = first.records
         self.batches: int = first.batching.batches
@@ -150,13 +150,13 @@ class Stream:
             yield 0, 0
 
     def _fill_ahead(self, jobs: Iterator[Job]) -> Prefetch[Job, Slot]:
-        readers, labels = self._readers, self._labels
+        readers, ranges = self._readers, self._ranges
         names = ", ".join(reader.name for reader in readers)
 
         def fill(job: Job, slot: Slot) -> None:
             for reader, scratch in zip(readers, slot[1], strict=True):
                 reader.fill(*job, slot[0], scratch)
-            check_labels(labels, slot[0], names)
+            check_ranges(ranges, slot[0], names)
 
         scratch = [reader.scratch() for reader in readers]  # one thread fills, so one set
         slots: list[Slot] = []
