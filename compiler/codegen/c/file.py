@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ....grammar.source import printable
 from ...program import Buffer, Launch, Program
-from ..names import Names, printable
+from ..names import Names
 from .dialect import TYPES
 from .spelling import HELPERS, RENAMED, helpers
 
