@@ -36,9 +36,9 @@ class Request:
     outputs: the values wanted; without it all losses, metrics and (to test) outputs, or, of a net that is `deployed`,
     what it calls outputs. gradients: inputs, parameters and any other values whose gradients become outputs
     `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else all
-    gradients, or those asked for, are all of it. fused: False keeps each op a kernel of its own. device: what runs it. threads: how many share the
-    work; 0 is one for each core. arch: the GPU it is written for; without it the one it runs on. numbers: in which it
-    computes. schedules: the files of measured blocks.
+    gradients, or those asked for, are all of it. fused: False keeps each op a kernel of its own. device: what runs it.
+    threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
+    runs on. numbers: in which it computes. schedules: the files of measured blocks.
 
     max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.

@@ -46,7 +46,7 @@ def test_a_fault_is_told_with_what_repeats_it(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, doing: str
 ) -> None:
     monkeypatch.setattr(module, name, planted)
-    done = netc("show", LENET, "--stage", "source", "--batch", "3", "--set", "classes=7", "--threads", "1")
+    done = netc("show", LENET, "--mode", "train", "--stage", "source", "--batch", "3", "--set", "classes=7", "--threads", "1")
     assert f"netc: fault: {doing} failed: ValueError: planted; this is a fault of netc, not of the net" in done.stderr
     text = saved(done)
     assert "# ValueError: planted\n" in text
@@ -79,5 +79,5 @@ def test_a_user_s_mistake_in_a_pass_stays_one(monkeypatch: pytest.MonkeyPatch) -
         raise UserError("the file of schedules is broken")
 
     monkeypatch.setattr(update, "_solve", refused)
-    done = netc("show", LENET, "--stage", "source")
+    done = netc("show", LENET, "--mode", "train", "--stage", "source")
     assert (done.exit_code, done.stderr) == (2, "netc: error: the file of schedules is broken\n")
