@@ -46,7 +46,7 @@ def test_a_fault_is_told_with_what_repeats_it(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, doing: str
 ) -> None:
     monkeypatch.setattr(module, name, planted)
-    done = netc("show", LENET, "--mode", "train", "--stage", "source", "--batch", "3", "--set", "classes=7", "--threads", "1")
+    done = netc("show", LENET, "--mode", "train", "--stage", "source", "--batch", "3", "--set", "classes=7")
     assert f"netc: fault: {doing} failed: ValueError: planted; this is a fault of netc, not of the net" in done.stderr
     text = saved(done)
     assert "# ValueError: planted\n" in text
