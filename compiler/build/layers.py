@@ -285,7 +285,7 @@ def _multipliers(frame: Frame, layer: Layer, argument: Argument) -> tuple[float,
         frame.report(SourceError("E218", message, argument.span, f"such as `{what}: 2` or `{what}: [1, 2]`"))
         return None
     if large := [v for v in values if math.isinf(single(v))]:
-        message = f"{layer.name}: `{what}` takes numbers, and {in_single(large[0])}"
+        message = f"{layer.name}: `{what}` takes numbers, {in_single(large[0])}"
         frame.report(SourceError("E218", message, argument.span))
         return None
     if not 1 <= len(values) <= len(layer.params):
