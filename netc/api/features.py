@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,7 +107,12 @@ def _folder(
 
 
 def _run(
-    made: Compilation, spec: DataSpec, inputs: Mapping[str, TensorType], rows: int, weights: Weights, notify: Callable[[str], None]
+    made: Compilation,
+    spec: DataSpec,
+    inputs: Mapping[str, TensorType],
+    rows: int,
+    weights: Weights,
+    notify: Callable[[str], None],
 ) -> dict[str, Array]:
     """The outputs for all records, and the labels where the data have some that the net does not read."""
     wanted = {*inputs, LABEL}
