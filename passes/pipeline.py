@@ -38,11 +38,13 @@ LOWER: dict[str, Lowering] = {
         ("plan", stages.plan),
     ),
     "c": (
+        ("pack_weights", stages.copy_weights),
         ("join_ranges", stages.join_ranges),
         ("materialize", stages.materialize),
         ("recompute", stages.recompute),
         ("fuse", stages.fuse(NESTS)),
         ("layout", stages.layout),
+        ("weight_layout", stages.lay_weights),
         ("plan", stages.plan),
     ),
     "triton": (

@@ -32,6 +32,13 @@ def pack_weights(unit: Unit) -> Unit:
     return replace(unit, graph=packed_weights(unit.graph, unit.choices.precision))
 
 
+def copy_weights(unit: Unit) -> Unit:
+    """Copy weights that vectors are read of into values of their own."""
+    from .weight_lanes import with_lanes
+
+    return replace(unit, graph=with_lanes(unit.graph))
+
+
 def join_ranges(unit: Unit) -> Unit:
     """Turn work over the ranges of flat buffers into work over whole buffers."""
     from .join_ranges import whole_buffers
@@ -95,6 +102,13 @@ def layout(unit: Unit) -> Unit:
 
     told = decisions(unit.graph) if unit.choices.fused else ()
     return replace(unit, orders=orders(unit.graph), ledger=(*unit.ledger, *told))
+
+
+def lay_weights(unit: Unit) -> Unit:
+    """Choose the order of the axes of weights that vectors are read of."""
+    from .weight_lanes import lane_orders
+
+    return replace(unit, orders={**(unit.orders or {}), **lane_orders(unit.graph)})
 
 
 def schedule(unit: Unit) -> Unit:

@@ -84,7 +84,12 @@ class _C(Dialect):
         return f"{name} {sign}= {text};"
 
     def loop(self, name: str, count: int, *, unrolled: bool) -> tuple[str, str]:
-        return f"for ({self.whole} {name} = 0; {name} < {count}; {name}++) {{", "}"
+        unroll = f"#pragma GCC unroll {count}\n" if unrolled else ""
+        return f"{unroll}for ({self.whole} {name} = 0; {name} < {count}; {name}++) {{", "}"
+
+    def lanes(self, name: str, count: int) -> tuple[str, str]:
+        head, end = self.loop(name, count, unrolled=False)
+        return f"#pragma omp simd\n{head}", end
 
     def branch(self, condition: Value) -> tuple[str, str]:
         return f"if ({condition.text}) {{", "}"
@@ -112,3 +117,9 @@ def _whole(value: int, dtype: str) -> str:
 
 C: Dialect = _C()
 FAR: Dialect = _C(far=True)
+
+
+def type_of(body: Body, dtype: str) -> str:
+    """The type in which a body of C holds values of an element type; `i32` is for numbers of elements, too."""
+    assert isinstance(body.dialect, _C)
+    return body.dialect.type_of(dtype)

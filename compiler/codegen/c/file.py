@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ....grammar.source import printable
 from ...program import Buffer, Launch, Program
 from ..names import Names
+from . import vectors
 from .dialect import TYPES
 from .spelling import HELPERS, RENAMED, helpers
 
@@ -36,10 +37,12 @@ HEAD = """
 TICK = """
 /* The time now, behind launch k. */
 static void tick(double *seconds, int k) {
-    struct timespec now;
-    if (!seconds) return;
-    timespec_get(&now, TIME_UTC);
-    seconds[k] = now.tv_sec + 1e-9 * now.tv_nsec;
+    #pragma omp master
+    if (seconds) {
+        struct timespec now;
+        timespec_get(&now, TIME_UTC);
+        seconds[k] = now.tv_sec + 1e-9 * now.tv_nsec;
+    }
 }
 """
 
@@ -64,7 +67,8 @@ def file_text(storage: Storage, program: Program) -> str:
     head = _comment(title, counts)
     functions = [f"{_comment(*_notes(storage, f.name))}\n{f.source}" for f in program.functions]
     own = {name: text for _, one in storage.written.values() for name, text in one.helpers}
-    parts = [head + HEAD.rstrip("\n"), *helpers([*own.values(), *functions]), *own.values(), TICK, *functions]
+    parts = [head + HEAD.rstrip("\n"), *vectors.helpers("".join(functions)), *helpers([*own.values(), *functions])]
+    parts += [*own.values(), TICK, *functions]
     parts += [_phase(program, phase) for phase in ("prepare", "step")]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -93,9 +97,13 @@ def _phase(program: Program, phase: str) -> str:
         if buffer.name in used:
             local[buffer.name] = names.fresh(buffer.name)
             lines.append(_pointer(buffer, local[buffer.name], order))
-    lines += ["tick(seconds, 0);"] if launches else []
+    calls = ["tick(seconds, 0);"] if launches else []
     for k, launch in enumerate(launches):
-        lines += [f"{_call(launch, local)}", f"tick(seconds, {k + 1});"]
+        calls += [_call(launch, local), f"tick(seconds, {k + 1});"]
+    if program.threads > 1 and calls:
+        # One team for all kernels: each shares out its loop, and ends when all threads have done their part.
+        calls = [f"#pragma omp parallel num_threads({program.threads})", "{", *(f"    {line}" for line in calls), "}"]
+    lines += calls
     what = "what depends on the state alone" if phase == "prepare" else "a step"
     told = _comment(f"Compute {what}. seconds: if given, the time before the first launch and behind each.")
     body = "\n".join(f"    {line}" for line in lines)

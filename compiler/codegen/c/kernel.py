@@ -1,4 +1,4 @@
-"""A kernel as a function of C: loop nests over the shared evaluator, and the function's head."""
+"""A kernel as a function of C: in register tiles where it is a product, its rows side by side, or plain loops."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from collections.abc import Sequence
 
 from ...graph import Graph
 from ...kernel import Blocks
-from ...loops.domain import domain_of
+from ...loops.domain import Domain, domain_of
 from ..loops import nests
 from ..loops.body import Body
 from ..loops.place import MemRef
-from ..loops.written import Written, pointers, written
-from .dialect import FAR, TYPES, C
+from ..loops.written import Written, written
+from . import inner, reduce, tile
+from .dialect import FAR, C
+from .function import function
 
 
 def write_kernel(graph: Graph, kind: str, _: Blocks, operands: Sequence[MemRef], results: Sequence[MemRef]) -> Written:
-    """The function of a kernel: plain loops, one element at a time."""
-    far = any(place.far for place in (*operands, *results))
+    """The function of a kernel."""
+    far, domain = any(place.far for place in (*operands, *results)), domain_of(graph)
     body = Body(graph, operands, results, FAR if far else C)
-    nests.write(domain_of(graph), body)
-    return written(body, kind, text_of(body))
+    return written(body, kind, _text(domain, body))
 
 
-def text_of(body: Body) -> str:
-    """A function whose statements a body has. Pointers to memory that no other one reaches say so."""
-    places = pointers(body)
-    arguments = ", ".join(_argument(body, place, places) for place in places)
-    return "\n".join([f"static void NAME({arguments}) {{", *(f"    {line}" for line in body.lines), "}"]) + "\n"
+def _text(domain: Domain, body: Body) -> str:
+    if domain.product and (tiled := tile.tile_of(domain, body)) is not None:
+        return tile.write(domain, body, tiled)
+    if domain.product and (dots := inner.tile_of(domain, body)) is not None:
+        return inner.write(domain, body, dots)
+    if reduce.fits(domain, body):
+        reduce.write(domain, body)
+        return function(body, shared=True)
+    nests.write(domain, body)
+    return function(body, shared=domain.kind != "reduce" or _by_rows(domain))
 
 
-def _argument(body: Body, place: MemRef, places: Sequence[MemRef]) -> str:
-    const = "" if body.used[place] else "const "
-    apart = bool(place.memory) and all(_whole(place) != _whole(other) for other in places if other is not place)
-    return f"{const}{TYPES[place.dtype]} *{'restrict ' if apart else ''}{place.name}"
-
-
-def _whole(place: MemRef) -> str:
-    """The memory of which a place may be a part."""
-    return place.memory.partition("+")[0]
+def _by_rows(domain: Domain) -> bool:
+    """Whether each row is reduced by itself, and there are several."""
+    return domain.rows > 1 and "scalar" not in domain.granularity.values()

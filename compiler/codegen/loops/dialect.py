@@ -79,6 +79,10 @@ class Dialect(Protocol):
         """The head of a loop over 0 <= name < count, and what ends it: "" where indentation does."""
         ...
 
+    def lanes(self, name: str, count: int) -> tuple[str, str]:
+        """The same for an innermost loop whose turns do not need each other."""
+        return self.loop(name, count, unrolled=False)
+
     def branch(self, condition: Value) -> tuple[str, str]:
         """The head and the end of what is done only where a condition holds, one that is not a block of them."""
         ...

@@ -50,46 +50,46 @@ def overwrites(place: MemRef, operands: Sequence[MemRef]) -> bool:
     return bool(place.memory) and place.memory in {x.memory for x in operands}
 
 
-def _axes(sizes: Sequence[int]) -> list[Var]:
+def axes_of(sizes: Sequence[int]) -> list[Var]:
     return [Var(f"i{a}", int(n)) for a, n in enumerate(sizes)]
 
 
 def _map(domain: Domain, body: Body) -> None:
     sizes, order = shape(domain.outputs[0]), body.results[0].order
-    axes = _axes(sizes)
-    with body.loops([axes[a] for a in order]) as found:
+    axes = axes_of(sizes)
+    with body.loops([axes[a] for a in order], apart=True) as found:
         at = dict(zip(order, found, strict=True))
         index = tuple(at[a] for a in range(len(axes)))
-        body.store_all((place, reindex(index, sizes, node.shape), node) for node, place in _results(domain, body))
+        body.store_all((place, reindex(index, sizes, node.shape), node) for node, place in results_of(domain, body))
 
 
-def _results(domain: Domain, body: Body) -> list[tuple[Node, MemRef]]:
+def results_of(domain: Domain, body: Body) -> list[tuple[Node, MemRef]]:
     return list(zip(domain.outputs, body.results, strict=True))
 
 
 def _reduce(domain: Domain, body: Body) -> None:
     """A loop over rows, in it one over their elements for each pass; then what needs all rows."""
     order = axes_in_order(domain, (*body.operands, *body.results))
-    axes = _axes(domain.space)
+    axes = axes_of(domain.space)
     kept, inner = ([a for a in order if a in of] for of in (domain.kept, domain.reduced))
-    outputs = _results(domain, body)
+    outputs = results_of(domain, body)
     totals = started(body, domain.reductions("scalar"))
     with body.loops([axes[a] for a in kept]) as found:
         row = dict(zip(kept, found, strict=True))
-        first = _index({**row, **dict.fromkeys(inner, Expr.of(0))})
+        first = index_of({**row, **dict.fromkeys(inner, Expr.of(0))})
         for now in range(max(domain.passes, 1 + domain.waiting)):
             running = started(body, [n for n in domain.reductions("row") if domain.phase(n) == now])
             with body.loops([axes[a] for a in inner]) as found:
-                index = _index({**row, **dict(zip(inner, found, strict=True))})
-                accumulate(body, running, partial(_at, domain, index))
+                index = index_of({**row, **dict(zip(inner, found, strict=True))})
+                accumulate(body, running, partial(element, domain, index))
                 body.store_all(
-                    (place, _at(domain, index, node), node)
+                    (place, element(domain, index, node), node)
                     for node, place in outputs
                     if domain.granularity[node] == "element"
                     and domain.written(node, over=overwrites(place, body.operands)) == now
                 )
             for acc in running:
-                index = reduced(acc.node, _at(domain, first, acc.node.inputs[0]))
+                index = reduced(acc.node, element(domain, first, acc.node.inputs[0]))
                 body.preset(acc.node, index, Value(acc.name, acc.dtype, level=body.level))
         accumulate(body, totals, lambda x: domain.row_index(first, x))
         body.store_all(
@@ -104,12 +104,12 @@ def _reduce(domain: Domain, body: Body) -> None:
     )
 
 
-def _at(domain: Domain, index: Index, node: Node) -> Index:
+def element(domain: Domain, index: Index, node: Node) -> Index:
     """The element of a node that has as many as the space."""
     return reindex(index, domain.space, node.shape)
 
 
-def _index(at: Mapping[int, Expr]) -> Index:
+def index_of(at: Mapping[int, Expr]) -> Index:
     return tuple(at[a] for a in range(len(at)))
 
 
@@ -127,14 +127,14 @@ def _product(domain: Domain, body: Body) -> None:
             sides = [replaced(side, at) for side in (product.left, product.right)]
             a, b = (body.floating(body.masked(side.node, side.index, 0, side.guards)) for side in sides)
             body.put(body.dialect.update(total, f"{a.within(PRODUCT)} * {b.within(UNARY)}", "+"))
-        _finish(domain, body, tile.result, total)
+        finish(domain, body, tile.result, total)
 
 
 def _scatter(domain: Domain, body: Body) -> None:
     """A loop over the table, in it one over all numbers of rows: those that name the row are added, in their order."""
     root = domain.root
     numbers, source = root.inputs
-    with body.loops(_axes(root.shape)) as index:
+    with body.loops(axes_of(root.shape)) as index:
         total = body.variable("total", Value("0", wide(root.dtype), number=0), frozenset())
         with body.loops([Var("k", numbers.type.count)]) as (k,):
             element = unflat(k, numbers.shape)
@@ -143,10 +143,10 @@ def _scatter(domain: Domain, body: Body) -> None:
             with body.loop(*body.dialect.branch(mine)):
                 value = body.floating(body.at(source, (*element, *index[1:])))
                 body.put(body.dialect.update(total, value.text, "+"))
-        _finish(domain, body, index, total)
+        finish(domain, body, index, total)
 
 
-def _finish(domain: Domain, body: Body, index: Index, total: str) -> None:
+def finish(domain: Domain, body: Body, index: Index, total: str) -> None:
     """Write what follows on a sum that is there, at its index."""
     body.preset(domain.root, index, Value(total, wide(domain.root.dtype), level=body.level))
     _, indices = followed(body.graph, domain.root, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...loops.view import Expr, Floor, Index, Mod, Var
 from ...types import wide
@@ -58,17 +59,22 @@ class Statements:
         self.scopes.append(Nesting())
         yield
         inner = self.scopes.pop()
-        self.lines.extend([head, *(f"    {line}" for line in inner.lines), *([end] if end else [])])
+        self.lines.extend([*head.split("\n"), *(f"    {line}" for line in inner.lines), *([end] if end else [])])
 
     @contextmanager
-    def loops(self, variables: Sequence[Var], *, unrolled: bool = False) -> Iterator[Index]:
-        """Loops over variables, the outermost first, each as its number in them; one of size 1 is 0 and takes none."""
+    def loops(self, variables: Sequence[Var], *, unrolled: bool = False, apart: bool = False) -> Iterator[Index]:
+        """Loops over variables, the outermost first, each as its number in them; one of size 1 is 0 and takes none.
+
+        apart: the turns of the innermost do not need each other.
+        """
+        last = next((var for var in reversed(variables) if var.size != 1), None) if apart else None
         found, before = [], self.open
         with ExitStack() as stack:
             for var in variables:
                 name = var.name if var.size == 1 else self.name(var.name)
                 if var.size != 1:
-                    stack.enter_context(self.loop(*self.dialect.loop(name, var.size, unrolled=unrolled)))
+                    spelled = self.dialect.lanes if var is last else partial(self.dialect.loop, unrolled=unrolled)
+                    stack.enter_context(self.loop(*spelled(name, var.size)))
                     self.open += (Var(name, var.size),)
                 found.append(self.bind(Var(name, var.size), name))
             yield tuple(found)

@@ -325,7 +325,7 @@ class Storage:
             Function(
                 name,
                 one.kind,
-                with_names(one.text.replace("NAME", name, 1), self.pointers[name]),
+                with_names(one.text.replace("NAME", name), self.pointers[name]),
                 key,
                 tuple(replace(a, name=self.pointers[name][a.name]) for a in one.arguments),
                 one.constants,

@@ -1,0 +1,100 @@
+"""Loop tiling of products over threads: a function that computes one tile, and the kernel, which shares the tiles out.
+
+A task is a tile of rows on a chunk of columns, at one value of all other variables of the result. Tasks follow in a
+fixed order, all rows of a chunk in turn so that what the chunk reads stays in the cache; each sum is one thread's, so
+the number of threads changes no bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from ...loops.contraction import guards_that_tell
+from ...loops.view import Expr, Var
+from ..loops.body import Body
+from ..loops.place import PRODUCT
+from ..loops.written import pointers
+from .dialect import type_of
+from .function import argument
+from .operand import Operand
+
+# Names of a task's own numbers.
+COUNTED = ("task", "tile", "tiles", "rest", "chunk", "chunks", "left", "first_row", "total", "r", "j")
+
+
+class Tasks:
+    """The variables of a product's result as a tile's function sees them.
+
+    tiled: the variables along which there are tiles, each with the name of the number at which a tile begins. at: the
+    expression of each variable there.
+    """
+
+    def __init__(self, body: Body, every: Sequence[Var], tiled: Mapping[Var, str]) -> None:
+        self.body = body
+        self.whole = type_of(body, "i32")
+        self.every = tuple(every)
+        self.tiled = dict(tiled)
+        self.at: dict[Var, Expr] = {}
+        for var in every:
+            name = tiled.get(var) or body.name(var.name)
+            self.at[var] = body.bind(Var(name, var.size), name) if var.size > 1 else Expr.of(0)
+        self.outer = tuple(var for var in every if var not in tiled and var.size > 1)
+
+    def element(self, stack: ExitStack, var: Var, first: str, counter: str, head: str) -> Expr:
+        """Open a loop over the elements of a tile along a variable; the variable there."""
+        body, name = self.body, self.body.name(var.name)
+        stack.enter_context(body.loop(head, "}"))
+        body.put(f"const {self.whole} {name} = {first} + {counter};")
+        body.open = (*body.open, Var(name, var.size))
+        return body.bind(Var(name, var.size), name)
+
+    def text(self, parameters: Sequence[str], constants: Sequence[str], setting: Sequence[str]) -> str:
+        """Both functions. parameters: how many rows and columns a tile has, and further ones, in order.
+
+        constants: what says how many `tiles` and `chunks` there are, with `rows`, `rest` and the like. setting: the
+        statements that set the parameters of a task but the first two.
+        """
+        body, places = self.body, pointers(self.body)
+        typed, named = [argument(body, place, places) for place in places], [place.name for place in places]
+        names = [body.expr(self.at[var]).text for var in self.outer]
+        sizes, whole = [var.size for var in self.outer], self.whole
+        scalars = [f"{whole} {name}" for name in (*parameters[2:], *names)]
+        counts = [f"int {name}" for name in parameters[:2]]
+        lines = [f"INLINE void NAME_tile({', '.join([*counts, *scalars, *typed])}) {{"]
+        lines += [*(f"    {line}" for line in body.lines), "}", "", f"static void NAME({', '.join(typed)}) {{"]
+        lines += [f"    enum {{ {line} }};" for line in constants]
+        step = math.prod(sizes)
+        lines += [
+            "    #pragma omp for schedule(static)",
+            f"    for ({whole} task = 0; task < chunks * {step} * tiles; task++) {{",
+            f"        const {whole} tile = task % tiles, chunk = task / ({step} * tiles);",
+        ]
+        for name, size in zip(names, sizes, strict=True):
+            step //= size
+            number = f"task / ({step} * tiles)" if step > 1 else "task / tiles"
+            lines.append(f"        const {whole} {name} = {number} % {size};")
+        lines += [f"        {line}" for line in setting]
+        passed = ", ".join([*parameters[2:], *names, *named])
+        rows, columns = parameters[:2]
+        lines += [
+            f"        if (tile < tiles - 1 && chunk < chunks - 1) NAME_tile({rows}, {columns}, {passed});",
+            f"        else if (tile < tiles - 1) NAME_tile({rows}, left, {passed});",
+            f"        else if (chunk < chunks - 1) NAME_tile(rest, {columns}, {passed});",
+            f"        else NAME_tile(rest, left, {passed});",
+            "    }",
+            "}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def pointer(body: Body, operand: Operand, at: Mapping[Var, Expr], ranges: Mapping[Var, Expr] | None = None) -> str:
+    """The pointer to an operand's element. ranges: variables of which the elements behind it are read too."""
+    place = operand.place
+    index, whole = ([i.replace(values) for i in operand.index] for values in (at, {**at, **(ranges or {})}))
+    body.used.setdefault(place, False)
+    guards = guards_that_tell(g.replace(at) for g in operand.guards)
+    body.proof.load(place, tuple(whole), place.address(tuple(whole)), guards)
+    address = place.address(tuple(index))
+    return place.name if address.constant == 0 else f"{place.name} + {body.expr(address).within(PRODUCT)}"

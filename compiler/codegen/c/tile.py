@@ -1,0 +1,225 @@
+"""Register tiling of products: some rows by one or two vectors of columns are summed in registers.
+
+One factor is read as vectors along an axis on which it lies side by side, the other one number at a time. A task is a
+tile's rows on one chunk of columns; tasks follow in a fixed order and each sum is one thread's, so the number of
+threads changes no bit. What follows on the sums is the evaluator's, as in any nest. How wide a vector is and how many
+rows a tile has are constants of the text's head, so that the same text serves every processor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from ...loops.contraction import Contraction, contraction, guards_that_tell
+from ...loops.domain import Domain
+from ...loops.view import Expr, Guard, Pulled, Var, flat
+from ..loops import nests
+from ..loops.body import Body
+from ..loops.place import PRODUCT
+from .dialect import type_of
+from .function import SIMD
+from .operand import Operand, affine, bounds, limits, operand_of
+from .tasks import COUNTED, Tasks, pointer
+
+MOST = 14  # rows of a tile at most, on any processor
+HELD = 1 << 16  # elements of a factor that a task may copy for itself
+FEW = 4  # rows that are worth a tile
+WORDS = (*COUNTED, "rows", "vectors", "first_lane", "skipped", "sums", "copy", "first", "most", "width")
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A part of a factor that a tile copies for itself, with zeros where it has no elements.
+
+    source: the factor. index: of an element of the copy in it, over `axes` and the variables outside of the tile.
+    address: where in the copy an element of the tile's first row lies. step: from there to the next row's.
+    """
+
+    source: Pulled
+    axes: tuple[Var, ...]
+    index: tuple[Expr, ...]
+    guards: tuple[Guard, ...]
+    address: Expr
+    step: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(var.size for var in self.axes)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a product is tiled. vectors: the factor that is read as vectors along `lane`; numbers: the other one.
+
+    row: the variable that numbers a tile's rows. outer: the other variables of the result.
+    """
+
+    product: Contraction
+    vectors: Operand
+    numbers: Operand | Copied
+    lane: Var
+    row: Var
+    outer: tuple[Var, ...]
+    reduced: tuple[Var, ...]
+
+    @property
+    def every(self) -> tuple[Var, ...]:
+        """The variables of the result."""
+        return (*self.product.batch, *self.product.rows, *self.product.columns)
+
+    @property
+    def width(self) -> int:
+        """Elements of a vector at most: narrow where there are few columns."""
+        return 16 if self.lane.size >= 16 else 8 if self.lane.size >= 8 else 4
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        own = self.numbers.guards if isinstance(self.numbers, Operand) else ()
+        return (*self.vectors.guards, *own)
+
+
+def tile_of(domain: Domain, body: Body) -> Tile | None:
+    """How a product can be tiled, None if it cannot."""
+    if domain.root.dtype != "f32":
+        return None
+    product = contraction(domain.root)
+    for wide, narrow, columns, rows in (
+        (product.right, product.left, product.columns, product.rows),
+        (product.left, product.right, product.rows, product.columns),
+    ):
+        vectors = operand_of(body, wide)
+        lane = next((v for v in columns if vectors and vectors.stride(v) == 1 and not vectors.guarded(v)), None)
+        if vectors is None or lane is None or lane.size < 4:
+            continue
+        for row in _rows(rows):
+            inner = {*product.reduced, lane, row}
+            numbers = _numbers(body, narrow, product.reduced, row)
+            if numbers is None or not affine(vectors.address, inner) or not limits(vectors.guards, product.reduced):
+                continue
+            if any(row in guard.expr.vars for guard in vectors.guards):
+                continue
+            every = (*product.batch, *rows, *columns)
+            outer = tuple(v for v in every if v not in (lane, row) and v.size > 1)
+            reduced = sorted(product.reduced, key=lambda v: -abs(vectors.stride(v)))
+            return Tile(product, vectors, numbers, lane, row, outer, tuple(reduced))
+    return None
+
+
+def _rows(variables: Sequence[Var]) -> list[Var]:
+    """The variables that could number a tile's rows, the best first: the innermost with several values."""
+    several = [v for v in reversed(variables) if v.size >= FEW]
+    return [*several, *sorted((v for v in variables if v.size < FEW), key=lambda v: -v.size), Var("single", 1)]
+
+
+def _numbers(body: Body, side: Pulled, reduced: Sequence[Var], row: Var) -> Operand | Copied | None:
+    """The factor that is read one number at a time: where it lies, or a copy of the part that a tile reads."""
+    direct = operand_of(body, side)
+    inner = {*reduced, row}
+    if direct and affine(direct.address, inner) and limits(direct.guards, reduced) and not direct.guarded(row):
+        return direct
+    # An element is left out where it is none of the factor's.
+    if not all((g.expr, g.low, g.high, g.step) in _ends(side) for g in side.guards):
+        return None
+    if not all(affine(e, inner) for e in side.index):
+        return None
+    found: dict[int, tuple[Var, Expr]] = {}
+    address, stride, step = Expr.of(0), 1, 0
+    order = direct.place.order if direct and len(direct.place.shape) == len(side.index) else range(len(side.index))
+    for a in reversed(order):
+        inside, outside = side.index[a].parts(inner)
+        by_row, along = inside.parts((row,))
+        factor = by_row.terms[0][0] if by_row.terms else 0
+        if factor < 0:
+            return None
+        low, high = along.bounds
+        var = Var(f"q{a}", high - low + 1 + factor * (min(MOST, row.size) - 1))
+        found[a] = (var, outside + by_row + low + Expr.of(var))
+        address += (along - low) * stride
+        step += factor * stride
+        stride *= var.size
+    if stride > HELD:
+        return None
+    axes, index = [found[a][0] for a in order], [found[a][1] for a in range(len(side.index))]
+    guards = [Guard(e, 0, n) for e, n in zip(index, side.node.shape, strict=True)]
+    return Copied(side, tuple(axes), tuple(index), tuple(guards), address, step)
+
+
+def _ends(side: Pulled) -> set[tuple[Expr, int, int, int]]:
+    return {(e, 0, int(n), 1) for e, n in zip(side.index, side.node.shape, strict=True)}
+
+
+def write(domain: Domain, body: Body, tile: Tile) -> str:
+    """The text of the two functions of a tiled product: one for a tile, and the kernel, which shares the tiles out."""
+    row, lane, width = tile.row, tile.lane, tile.width
+    for word in WORDS:
+        body.name(word)
+    tasks = Tasks(body, tile.every, {row: "first_row", lane: "first_lane"})
+    at = dict(tasks.at)
+    if isinstance(tile.numbers, Copied):
+        _copy(body, tile.numbers, at)
+    body.put(f"vec_{width} sums[MOST_ROWS][2];")
+    body.put(f"clear_{width}(rows, vectors, sums);")
+    with _loops(body, tile.reduced, tile.guards, at) as inside:
+        w = pointer(body, tile.vectors, inside)
+        if isinstance(tile.numbers, Copied):
+            x, step = f"copy + {body.expr(tile.numbers.address.replace(inside)).within(PRODUCT)}", tile.numbers.step
+        else:
+            x, step = pointer(body, tile.numbers, inside), tile.numbers.stride(row)
+        body.put(f"multiply_{width}(rows, vectors, sums, {x}, {step}, {w});")
+    body.put(f"float total[MOST_ROWS][2 * LANES_{width}];")
+    body.put(f"spread_{width}(rows, vectors, sums, total);")
+    with ExitStack() as stack:
+        at[row] = tasks.element(stack, row, "first_row", "r", "for (int r = 0; r < rows; r++) {")
+        head = f"{SIMD}\nfor (int j = skipped; j < vectors * LANES_{width}; j++) {{"
+        at[lane] = tasks.element(stack, lane, "first_lane", "j", head)
+        result = tile.product.substitute(at)
+        stack.enter_context(body.branch(result.guards))
+        body.open = tuple(v for var in tile.every for v in at[var].vars)
+        nests.finish(domain, body, result.result, "total[r][j]")
+    rows, columns, lanes = row.size, lane.size, f"LANES_{width}"
+    constants = (
+        f"rows = EVEN({rows}, MOST_ROWS), tiles = ({rows} + rows - 1) / rows, rest = {rows} - (tiles - 1) * rows",
+        f"vectors = {columns} < 2 * {lanes} ? 1 : 2, width = vectors * {lanes}",
+        f"chunks = ({columns} + width - 1) / width, left = ({columns} - (chunks - 1) * width + {lanes} - 1) / {lanes}",
+    )
+    # The last vector begins early enough to end with the last column; what it computes again is not stored again.
+    setting = (
+        f"const {tasks.whole} first = chunk * width;",
+        f"const {tasks.whole} most = {columns} - (chunk < chunks - 1 ? vectors : left) * {lanes};",
+        f"const {tasks.whole} first_row = tile * rows, first_lane = first < most ? first : most;",
+        f"const {tasks.whole} skipped = first - first_lane;",
+    )
+    return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting)
+
+
+def _copy(body: Body, copied: Copied, at: dict[Var, Expr]) -> None:
+    """Statements that copy what a tile reads of a factor."""
+    body.put(f"float copy[{copied.count}];")
+    with body.loops(copied.axes) as found:
+        values = {**at, **dict(zip(copied.axes, found, strict=True))}
+        index = tuple(e.replace(values) for e in copied.index)
+        guards = [g.replace(values) for g in copied.guards]
+        value = body.floating(body.masked(copied.source.node, index, 0, guards_that_tell(guards)))
+        place = body.expr(flat(found, [axis.size for axis in copied.axes]))
+        body.put(f"copy[{place.text}] = {value.text};")
+
+
+@contextmanager
+def _loops(
+    body: Body, variables: Sequence[Var], guards: Sequence[Guard], at: Mapping[Var, Expr]
+) -> Iterator[dict[Var, Expr]]:
+    """Loops over what is summed, each from the first value for which there are elements to the last."""
+    found, whole = dict(at), type_of(body, "i32")
+    with ExitStack() as stack:
+        for var in variables:
+            if var.size == 1:
+                found[var] = Expr.of(0)
+                continue
+            name = body.name(var.name)
+            first, end = bounds(body, var, [g.replace(found) for g in guards if var in g.expr.vars])
+            stack.enter_context(body.loop(f"for ({whole} {name} = {first}; {name} < {end}; {name}++) {{", "}"))
+            found[var] = body.bind(Var(name, var.size), name)
+        yield found
