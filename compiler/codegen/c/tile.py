@@ -212,12 +212,13 @@ def _loops(
     body: Body, variables: Sequence[Var], guards: Sequence[Guard], at: Mapping[Var, Expr]
 ) -> Iterator[dict[Var, Expr]]:
     """Loops over what is summed, each from the first value for which there are elements to the last."""
-    found, whole = dict(at), type_of(body, "i32")
+    found, whole = {**at, **{var: Expr.of(0) for var in variables if var.size == 1}}, type_of(body, "i32")
+    several = [var for var in variables if var.size > 1]
     with ExitStack() as stack:
-        for var in variables:
-            if var.size == 1:
-                found[var] = Expr.of(0)
-                continue
+        # What no loop decides is asked before them.
+        known = [g.replace(found) for g in guards if g.expr.vars.isdisjoint(several)]
+        stack.enter_context(body.branch(guards_that_tell(known)))
+        for var in several:
             name = body.name(var.name)
             first, end = bounds(body, var, [g.replace(found) for g in guards if var in g.expr.vars])
             stack.enter_context(body.loop(f"for ({whole} {name} = {first}; {name} < {end}; {name}++) {{", "}"))

@@ -1,0 +1,89 @@
+"""Register tiles of the C target: convolutions with their gradients, and matrix products, of random ragged sizes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from netc.compiler import expr, ops
+from netc.compiler.graph import Graph, Node
+from netc.driver import compilation
+from support.c_program import assert_like_oracle, needs_compiler, run
+from support.example_nets import EXAMPLES
+from support.lowered import lower
+from support.numpy_program import made_up
+from support.short_nodes import fed
+
+
+def convolutions(random: Random) -> Graph:
+    """A convolution and both of its gradients, in sizes that tiles and vectors do not divide."""
+    groups = random.choice([1, 1, 1, 2])
+    channels, features = groups * random.choice([1, 3, 5, 16, 20]), groups * random.choice([4, 10, 16, 20, 37])
+    kernel = [random.randint(1, 3), random.choice([1, 2, 5])]
+    stride, dilation = [random.randint(1, 3), random.randint(1, 2)], [random.choice([1, 1, 2]), 1]
+    pad = [random.randint(0, k) for k in kernel]
+    size = [random.randint(6, 9), random.randint(6, 33)]
+    lies = {"stride": tuple(stride), "pad": tuple(pad), "dilation": tuple(dilation), "groups": groups}
+    n = random.randint(1, 3)
+    x, w = fed("x", n, channels, *size), fed("w", features, channels // groups, *kernel)
+    y = ops.conv(x, w, **lies)
+    dy = fed("dy", *y.shape)
+    return Graph(
+        {
+            "y": expr.maximum(0.0, y + fed("b", 1, features, 1, 1)),
+            "dx": ops.conv_data_grad(dy, w, size=tuple(size), **lies),
+            "dw": ops.conv_weight_grad(x, dy, kernel=tuple(kernel), **lies) * 0.5,
+        }
+    )
+
+
+def products(random: Random) -> Graph:
+    """A matrix product in all orders in which its factors can lie."""
+    n, m, k = (random.choice([1, 2, 7, 16, 31, 50]) for _ in range(3))
+    outputs: dict[str, Node] = {}
+    for i, turned in enumerate([(False, False), (False, True), (True, False), (True, True)]):
+        a = fed(f"a{i}", k, n) if turned[0] else fed(f"a{i}", n, k)
+        b = fed(f"b{i}", m, k) if turned[1] else fed(f"b{i}", k, m)
+        a, b = (ops.transpose(x, perm=(1, 0)) if t else x for x, t in zip((a, b), turned, strict=True))
+        outputs[f"y{i}"] = ops.dot(a, b) + fed(f"c{i}", 1, m)
+    return Graph(outputs)
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(12))
+def test_convolutions(seed: int) -> None:
+    assert_like_oracle(convolutions(Random(seed)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(4))
+def test_products(seed: int) -> None:
+    assert_like_oracle(products(Random(seed)))
+
+
+def test_large_products_are_tiled() -> None:
+    """Every convolution and every product of these nets is summed in registers."""
+    for net in ("lenet", "cifar10_full"):
+        program = compilation(EXAMPLES / f"{net}.net", mode="train", dims={"N": 4}, target="c").program
+        kinds = {function.name: function.source for function in program.functions if function.kind in ("conv", "dot")}
+        scalar = [name for name, text in kinds.items() if "multiply_" not in text and "add_dots(" not in text]
+        assert not scalar
+        assert len(kinds) > 8
+
+
+def test_a_convolution_with_nothing_to_add_is_proved() -> None:
+    """Padding as wide as the kernel: some taps of some rows meet no element at all, and loops are empty there."""
+    x, w = fed("x", 1, 16, 3, 20), fed("w", 16, 16, 3, 3)
+    y = ops.conv(x, w, stride=(1, 1), pad=(3, 3), dilation=(1, 1), groups=1)
+    program = lower(Graph({"y": y}), target="c", arch="cpu")
+    assert program.proved.loads > 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(2))
+def test_the_number_of_threads_changes_no_bit(seed: int) -> None:
+    graph = convolutions(Random(seed))
+    feeds = made_up(graph)
+    one, three = (run(graph, feeds, threads=threads)[0] for threads in (1, 3))
+    assert all(one[name].tobytes() == three[name].tobytes() for name in one)
