@@ -36,7 +36,7 @@ TYPES = {
 class _C(Dialect):
     """See `Dialect`. far: numbers of elements do not fit 32 bits."""
 
-    quotient, conjunction = "/", " && "
+    quotient, conjunction = "/", " & "
     renamed: Mapping[str, str] = RENAMED
 
     def __init__(self, far: bool = False) -> None:

@@ -57,13 +57,13 @@ def write(domain: Domain, body: Body) -> None:
                 var, before = Var(name, size), body.open
                 with body.loop(f"#pragma omp simd\nfor ({whole} j = 0; j < rows; j++) {{", "}"):
                     body.put(f"const {whole} {name} = first + j;")
-                    body.open = (*before, var)
+                    body.open, body.lane = (*before, var), var
                     index = nests.index_of({**row, **at, lane: body.bind(var, name)})
                     for acc in done:
                         of = reduced(acc.node, nests.element(domain, _first(domain, index), acc.node.inputs[0]))
                         body.preset(acc.node, of, Value(acc.name, acc.dtype, level=body.level))
                     yield index
-                body.open = before
+                body.open, body.lane = before, None
 
             for now in range(max(domain.passes, 1 + domain.waiting)):
                 running = [

@@ -27,20 +27,20 @@ COUNTED = ("task", "tile", "tiles", "rest", "chunk", "chunks", "left", "first_ro
 class Tasks:
     """The variables of a product's result as a tile's function sees them.
 
-    tiled: the variables along which there are tiles, each with the name of the number at which a tile begins. at: the
-    expression of each variable there.
+    tiled: the variables along which there are tiles, each with the name of the number at which a tile begins. inside:
+    variables over which a tile loops itself. at: the expression of each of the others there.
     """
 
-    def __init__(self, body: Body, every: Sequence[Var], tiled: Mapping[Var, str]) -> None:
+    def __init__(self, body: Body, every: Sequence[Var], tiled: Mapping[Var, str], inside: Sequence[Var] = ()) -> None:
         self.body = body
         self.whole = type_of(body, "i32")
         self.every = tuple(every)
         self.tiled = dict(tiled)
         self.at: dict[Var, Expr] = {}
-        for var in every:
+        for var in (v for v in every if v not in inside):
             name = tiled.get(var) or body.name(var.name)
             self.at[var] = body.bind(Var(name, var.size), name) if var.size > 1 else Expr.of(0)
-        self.outer = tuple(var for var in every if var not in tiled and var.size > 1)
+        self.outer = tuple(var for var in self.at if var not in tiled and var.size > 1)
 
     def element(self, stack: ExitStack, var: Var, first: str, counter: str, head: str) -> Expr:
         """Open a loop over the elements of a tile along a variable; the variable there."""
@@ -78,10 +78,12 @@ class Tasks:
         lines += [f"        {line}" for line in setting]
         passed = ", ".join([*parameters[2:], *names, *named])
         rows, columns = parameters[:2]
+        # Where all tiles are alike these are numbers, and the compiler sees one call.
+        inner, whole_chunk = "(rest == rows || tile < tiles - 1)", f"(left == {columns} || chunk < chunks - 1)"
         lines += [
-            f"        if (tile < tiles - 1 && chunk < chunks - 1) NAME_tile({rows}, {columns}, {passed});",
-            f"        else if (tile < tiles - 1) NAME_tile({rows}, left, {passed});",
-            f"        else if (chunk < chunks - 1) NAME_tile(rest, {columns}, {passed});",
+            f"        if ({inner} && {whole_chunk}) NAME_tile({rows}, {columns}, {passed});",
+            f"        else if ({inner}) NAME_tile({rows}, left, {passed});",
+            f"        else if ({whole_chunk}) NAME_tile(rest, {columns}, {passed});",
             f"        else NAME_tile(rest, left, {passed});",
             "    }",
             "}",

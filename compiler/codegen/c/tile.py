@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from ... import ops
 from ...loops.contraction import Contraction, contraction, guards_that_tell
 from ...loops.domain import Domain
 from ...loops.view import Expr, Guard, Pulled, Var, flat
@@ -25,8 +26,9 @@ from .operand import Operand, affine, bounds, limits, operand_of
 from .tasks import COUNTED, Tasks, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
+MOST_TAPS = 64  # whose sums a tile holds in the cache
+PAGE = 1024  # elements of a page: rows that lie on different ones
 HELD = 1 << 16  # elements of a factor that a task may copy for itself
-FEW = 4  # rows that are worth a tile
 WORDS = (*COUNTED, "rows", "vectors", "first_lane", "skipped", "sums", "copy", "first", "most", "width")
 
 
@@ -71,9 +73,33 @@ class Tile:
         return (*self.product.batch, *self.product.rows, *self.product.columns)
 
     @property
+    def inside(self) -> tuple[Var, ...]:
+        """The taps of a weight's gradient: a tile holds the sums of all of them."""
+        taps = tuple(v for v in self.outer if v not in self.product.batch)
+        whole = self.product.root.op is ops.conv_weight_grad and not isinstance(self.numbers, Copied)
+        return taps if whole and taps and math.prod(v.size for v in taps) <= MOST_TAPS else ()
+
+    @property
     def width(self) -> int:
         """Elements of a vector at most: narrow where there are few columns."""
         return 16 if self.lane.size >= 16 else 8 if self.lane.size >= 8 else 4
+
+    @property
+    def worth(self) -> float:
+        """How much of what a processor can do a tile does, about: by lanes, by rows, and less where it copies."""
+        columns, rows = self.lane.size, self.row.size
+        lanes = columns / (-(-columns // self.width) * self.width) * self.width / 16
+        single = 1.0 if columns >= 2 * self.width else 0.7
+        tiles = -(-rows // MOST)
+        copied = isinstance(self.numbers, Copied)
+        near = isinstance(self.numbers, Copied) or abs(self.numbers.stride(self.row)) < PAGE or self._run >= 16
+        return lanes * single * min(1.0, rows / tiles / 8) * (0.6 if copied else 1.0 if near else 0.5)
+
+    @property
+    def _run(self) -> int:
+        """How many numbers of a row lie side by side."""
+        assert isinstance(self.numbers, Operand)
+        return max((var.size for var in self.reduced if self.numbers.stride(var) == 1), default=1)
 
     @property
     def guards(self) -> tuple[Guard, ...]:
@@ -86,6 +112,11 @@ def tile_of(domain: Domain, body: Body) -> Tile | None:
     if domain.root.dtype != "f32":
         return None
     product = contraction(domain.root)
+    return max(_candidates(body, product), key=lambda tile: tile.worth, default=None)
+
+
+def _candidates(body: Body, product: Contraction) -> Iterator[Tile]:
+    """The ways in which a product can be tiled: either factor as vectors, with several axes for the rows."""
     for wide, narrow, columns, rows in (
         (product.right, product.left, product.columns, product.rows),
         (product.left, product.right, product.rows, product.columns),
@@ -104,14 +135,12 @@ def tile_of(domain: Domain, body: Body) -> Tile | None:
             every = (*product.batch, *rows, *columns)
             outer = tuple(v for v in every if v not in (lane, row) and v.size > 1)
             reduced = sorted(product.reduced, key=lambda v: -abs(vectors.stride(v)))
-            return Tile(product, vectors, numbers, lane, row, outer, tuple(reduced))
-    return None
+            yield Tile(product, vectors, numbers, lane, row, outer, tuple(reduced))
 
 
 def _rows(variables: Sequence[Var]) -> list[Var]:
-    """The variables that could number a tile's rows, the best first: the innermost with several values."""
-    several = [v for v in reversed(variables) if v.size >= FEW]
-    return [*several, *sorted((v for v in variables if v.size < FEW), key=lambda v: -v.size), Var("single", 1)]
+    """The variables that could number a tile's rows."""
+    return [*(v for v in reversed(variables) if v.size > 1), Var("single", 1)]
 
 
 def _numbers(body: Body, side: Pulled, reduced: Sequence[Var], row: Var) -> Operand | Copied | None:
@@ -156,29 +185,28 @@ def write(domain: Domain, body: Body, tile: Tile) -> str:
     row, lane, width = tile.row, tile.lane, tile.width
     for word in WORDS:
         body.name(word)
-    tasks = Tasks(body, tile.every, {row: "first_row", lane: "first_lane"})
+    tasks = Tasks(body, tile.every, {row: "first_row", lane: "first_lane"}, tile.inside)
     at = dict(tasks.at)
-    if isinstance(tile.numbers, Copied):
-        _copy(body, tile.numbers, at)
     body.put(f"vec_{width} sums[MOST_ROWS][2];")
-    body.put(f"clear_{width}(rows, vectors, sums);")
-    with _loops(body, tile.reduced, tile.guards, at) as inside:
-        w = pointer(body, tile.vectors, inside)
-        if isinstance(tile.numbers, Copied):
-            x, step = f"copy + {body.expr(tile.numbers.address.replace(inside)).within(PRODUCT)}", tile.numbers.step
-        else:
-            x, step = pointer(body, tile.numbers, inside), tile.numbers.stride(row)
-        body.put(f"multiply_{width}(rows, vectors, sums, {x}, {step}, {w});")
-    body.put(f"float total[MOST_ROWS][2 * LANES_{width}];")
-    body.put(f"spread_{width}(rows, vectors, sums, total);")
+    total = "total"
+    if tile.inside:
+        _sum_in_turns(body, tile, at)
+    else:
+        body.put(f"clear_{width}(rows, vectors, sums);")
+        _sum(body, tile, tile.reduced, at)
+        body.put(f"float total[MOST_ROWS][2 * LANES_{width}];")
+        body.put(f"spread_{width}(rows, vectors, sums, total);")
     with ExitStack() as stack:
+        at |= zip(tile.inside, stack.enter_context(body.loops(tile.inside)), strict=True)
+        if tile.inside:
+            total = f"total[{body.expr(flat(tuple(at[v] for v in tile.inside), [v.size for v in tile.inside])).text}]"
         at[row] = tasks.element(stack, row, "first_row", "r", "for (int r = 0; r < rows; r++) {")
         head = f"{SIMD}\nfor (int j = skipped; j < vectors * LANES_{width}; j++) {{"
         at[lane] = tasks.element(stack, lane, "first_lane", "j", head)
         result = tile.product.substitute(at)
         stack.enter_context(body.branch(result.guards))
         body.open = tuple(v for var in tile.every for v in at[var].vars)
-        nests.finish(domain, body, result.result, "total[r][j]")
+        nests.finish(domain, body, result.result, f"{total}[r][j]")
     rows, columns, lanes = row.size, lane.size, f"LANES_{width}"
     constants = (
         f"rows = EVEN({rows}, MOST_ROWS), tiles = ({rows} + rows - 1) / rows, rest = {rows} - (tiles - 1) * rows",
@@ -193,6 +221,33 @@ def write(domain: Domain, body: Body, tile: Tile) -> str:
         f"const {tasks.whole} skipped = first - first_lane;",
     )
     return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting)
+
+
+def _sum(body: Body, tile: Tile, reduced: Sequence[Var], at: dict[Var, Expr]) -> None:
+    """Loops that add all products of a tile to its sums."""
+    numbers = tile.numbers
+    if isinstance(numbers, Copied):
+        _copy(body, numbers, at)
+    with _loops(body, reduced, tile.guards, at) as inside:
+        w = pointer(body, tile.vectors, inside)
+        if isinstance(numbers, Copied):
+            x, step = f"copy + {body.expr(numbers.address.replace(inside)).within(PRODUCT)}", numbers.step
+        else:
+            x, step = pointer(body, numbers, inside), numbers.stride(tile.row)
+        body.put(f"multiply_{tile.width}(rows, vectors, sums, {x}, {step}, {w});")
+
+
+def _sum_in_turns(body: Body, tile: Tile, at: dict[Var, Expr]) -> None:
+    """The sums of all taps, one image after the other: what a tap reads of it, the others find in the cache."""
+    first, *rest = tile.reduced
+    count, width = math.prod(var.size for var in tile.inside), tile.width
+    body.put(f"float total[{count}][MOST_ROWS][2 * LANES_{width}] = {{0}};")
+    with body.loops([first]) as (image,), body.loops(tile.inside) as taps:
+        inside = {**at, first: image, **dict(zip(tile.inside, taps, strict=True))}
+        tap = body.expr(flat(taps, [var.size for var in tile.inside])).text
+        body.put(f"gather_{width}(rows, vectors, sums, total[{tap}]);")
+        _sum(body, tile, rest, inside)
+        body.put(f"spread_{width}(rows, vectors, sums, total[{tap}]);")
 
 
 def _copy(body: Body, copied: Copied, at: dict[Var, Expr]) -> None:

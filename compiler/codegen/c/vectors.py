@@ -65,6 +65,15 @@ INLINE void multiply_{width}(
         for (int v = 0; v < vectors; v++) sums[r][v] += numbers[r * step] * w[v];
 }}
 
+INLINE void gather_{width}(
+    int rows, int vectors, vec_{width} sums[MOST_ROWS][2], float total[MOST_ROWS][2 * LANES_{width}]
+) {{
+    _Pragma("GCC unroll 14")
+    for (int r = 0; r < rows; r++)
+        _Pragma("GCC unroll 2")
+        for (int v = 0; v < vectors; v++) sums[r][v] = *(vec_{width} *)&total[r][v * LANES_{width}];
+}}
+
 INLINE void spread_{width}(
     int rows, int vectors, vec_{width} sums[MOST_ROWS][2], float total[MOST_ROWS][2 * LANES_{width}]
 ) {{

@@ -16,7 +16,7 @@ from ...graph import Graph, Node
 from ...loops.view import Expr, Guard, Index, Var, flat, pull, pull_concat
 from ...types import Literal
 from .dialect import Dialect
-from .place import Condition, LoopVariable, MemRef, Number, Spread, Value
+from .place import ATOM, PRODUCT, SUM, Condition, LoopVariable, MemRef, Number, Spread, Value
 from .prove import Proof
 from .statements import Statements
 
@@ -276,12 +276,30 @@ class Body(Statements):
         mask = self.mask([*own, *covered])
         other = "" if fill is None else self.dialect.number(fill, place.dtype)
         dtype = dtype or place.dtype
-        text = self.dialect.load(place, self.short(address), mask, other, dtype, again=place.name in self.again)
+        if mask is not None and self.lane in e.vars and not any(self.lane in _variables(c) for c in (*own, *covered)):
+            text = self._steered(place, e, mask, other, dtype)
+        else:
+            text = self.dialect.load(place, self.short(address), mask, other, dtype, again=place.name in self.again)
         name = self.name(LOADED.sub(lambda found: "c" if found[1] == "const" else "x", place.name))
         axes, level = address.axes, address.level
         self.put(self.dialect.define(name, Value(text, dtype, axes, level)), level)
         filled = frozenset((*own, *covered)) if fill is not None and mask is not None else frozenset[Condition]()
         return self.remember(key, Value(name, dtype, axes, level, filled=filled, fill=fill, hint=name))
+
+    def _steered(self, place: MemRef, e: Expr, mask: Value, other: str, dtype: str) -> str:
+        """A masked element that all turns of the innermost loop have or have not: each reads one, and then chooses.
+
+        So that loop has no branch. Where the mask does not hold, other elements of the place are read.
+        """
+        assert self.lane is not None
+        along, rest = e.parts((self.lane,))
+        first = self.dialect.select(mask, self.expr(rest), Value("0", "i32"))
+        level = max(mask.level, self.expr(rest).level)
+        start = self.settle(Value(first, "i64", level=level, tight=ATOM), "from")
+        address = Value(f"{start.text} + {self.expr(along).within(PRODUCT)}", "i32", level=self.level, tight=SUM)
+        read = Value(self.dialect.load(place, address, None, "", dtype, again=False), dtype, level=self.level)
+        found = self.settle(read, "read")
+        return self.dialect.select(mask, found, Value(other or self.dialect.number(0, place.dtype), dtype))
 
     def short(self, address: Value) -> Value:
         """The number of an element, under a name if it is long."""
@@ -301,3 +319,7 @@ class Body(Statements):
         values = [(place, index, self.narrow(self.at(x, index, conditions), x.dtype)) for place, index, x in results]
         for place, index, value in values:
             self.store(place, index, value)
+
+
+def _variables(condition: Condition) -> frozenset[Var]:
+    return frozenset((condition,)) if isinstance(condition, Var) else condition.expr.vars

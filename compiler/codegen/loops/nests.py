@@ -21,6 +21,8 @@ from .body import Body
 from .place import OTHER, PRODUCT, UNARY, MemRef, Value
 from .reductions import accumulate, reduced, started
 
+SMALL = 16  # elements of an axis that is read in few cache lines
+
 
 def write(domain: Domain, body: Body) -> None:
     """Write the statements of a kernel into its body."""
@@ -55,12 +57,36 @@ def axes_of(sizes: Sequence[int]) -> list[Var]:
 
 
 def _map(domain: Domain, body: Body) -> None:
-    sizes, order = shape(domain.outputs[0]), body.results[0].order
+    sizes, (order, taps) = shape(domain.outputs[0]), loop_order(body)
     axes = axes_of(sizes)
-    with body.loops([axes[a] for a in order], apart=True) as found:
-        at = dict(zip(order, found, strict=True))
+    first, block = order[:1], 1
+    if taps and order and sizes[order[0]] % SMALL == 0:
+        block = SMALL  # as many of the outermost axis stay inside, where both sides lie in few lines
+    with (
+        body.loops([Var(axes[a].name, sizes[a] // block) for a in first]) as blocks,
+        body.loops([axes[a] for a in order[1:]], apart=not taps) as found,
+        body.loops([Var("j", block)]) as (j,),
+        body.loops([axes[a] for a in taps], unrolled=True) as inner,
+    ):
+        outer = [b * block + j for b in blocks]
+        at = dict(zip((*order, *taps), (*outer, *found, *inner), strict=True))
         index = tuple(at[a] for a in range(len(axes)))
         body.store_all((place, reindex(index, sizes, node.shape), node) for node, place in results_of(domain, body))
+
+
+def loop_order(body: Body) -> tuple[Ints, Ints]:
+    """The axes of the first result, the outermost loop first: as they lie there, but for a transposition.
+
+    Where an operand of the same shape has small axes innermost that are outermost in the result, as the taps of a
+    weight, they come last, apart from the others: what lies in one cache line is then read while that is there.
+    """
+    order = body.results[0].order
+    for place in body.operands:
+        if place.shape == body.results[0].shape and place.strides and place.order != order:
+            inside = tuple(a for a in order if 1 < place.shape[a] <= SMALL and place.strides[a] < SMALL**2)
+            if inside and inside == order[: len(inside)]:
+                return order[len(inside) :], inside
+    return order, ()
 
 
 def results_of(domain: Domain, body: Body) -> list[tuple[Node, MemRef]]:

@@ -32,6 +32,8 @@ class Statements:
         # The variables of the loops that are open, and the conditions of the branches.
         self.open: tuple[Var, ...] = ()
         self.asked: tuple[Condition, ...] = ()
+        # The variable of the innermost loop, where its turns do not need each other.
+        self.lane: Var | None = None
         self.helpers: dict[str, str] = {}
         # What numbers are called, where a nest knows more of them than that they are digits, or are compared.
         self.hints: dict[object, str] = {}
@@ -76,9 +78,11 @@ class Statements:
                     spelled = self.dialect.lanes if var is last else partial(self.dialect.loop, unrolled=unrolled)
                     stack.enter_context(self.loop(*spelled(name, var.size)))
                     self.open += (Var(name, var.size),)
+                    self.lane = Var(name, var.size) if var is last else self.lane
                 found.append(self.bind(Var(name, var.size), name))
             yield tuple(found)
             self.open = before
+            self.lane = None if last is not None else self.lane
 
     @contextmanager
     def branch(self, conditions: Sequence[Condition]) -> Iterator[None]:
