@@ -1,6 +1,6 @@
-"""netc's numpy target beside PyTorch eager on the CPU: the same nets, batch and threads, in processes of their own.
+"""A target of netc beside PyTorch eager on the CPU: the same nets, batch and threads, in processes of their own.
 
-    python benchmarks/peers.py [--threads 2] [--rounds 12] [--only lenet-train] [--save results/peers.json]
+    python benchmarks/peers.py [--target numpy] [--threads 2] [--rounds 12] [--only lenet-train] [--save results/peers.json]
 
 Each peer is a process that stays warm and times some steps when told to; rounds alternate between the peers, so that
 other work on the machine meets both. Reported: the median and the least time of each, and the median of the ratios of
@@ -33,7 +33,7 @@ CASES = {
 ROUND = 0.35
 
 
-def netc_step(net: str, mode: str, threads: int, fused: bool = True) -> Callable[[], Any]:
+def netc_step(net: str, mode: str, threads: int, fused: bool = True, target: str = "numpy") -> Callable[[], Any]:
     """A call that runs one step of an example."""
     import numpy as np
 
@@ -42,9 +42,8 @@ def netc_step(net: str, mode: str, threads: int, fused: bool = True) -> Callable
     from netc.runtime.state import State
 
     outputs = ["prob"] if mode == "test" else None
-    made = compilation(
-        ROOT / "examples" / f"{net}.net", mode=mode, dims={"N": BATCH}, threads=threads, outputs=outputs, fused=fused
-    )
+    how = {"threads": threads, "outputs": outputs, "fused": fused, "target": target}
+    made = compilation(ROOT / "examples" / f"{net}.net", mode=mode, dims={"N": BATCH}, **how)
     state = State(made.state)
     state.fill(0)
     step = made.executables(state)[-1]
@@ -129,9 +128,9 @@ def _Within(size: int, alpha: float, beta: float) -> Any:
     return Within()
 
 
-def worker(peer: str, net: str, mode: str, threads: int) -> None:
+def worker(peer: str, net: str, mode: str, threads: int, target: str) -> None:
     """Answer each line on stdin with the milliseconds of the steps of one round."""
-    step = netc_step(net, mode, threads) if peer == "netc" else torch_step(net, mode, threads)
+    step = netc_step(net, mode, threads, target=target) if peer == "netc" else torch_step(net, mode, threads)
     for _ in range(3):
         step()
     print("ready", flush=True)
@@ -145,13 +144,13 @@ def worker(peer: str, net: str, mode: str, threads: int) -> None:
         print(json.dumps(times), flush=True)
 
 
-def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
+def compare(name: str, threads: int, rounds: int, asked: str) -> dict[str, Any]:
     """One case: both peers in turns."""
     net, mode, target = CASES[name]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     peers = {}
     for peer in ("netc", "torch"):
-        command = [sys.executable, __file__, "--worker", peer, net, mode, "--threads", str(threads)]
+        command = [sys.executable, __file__, "--worker", peer, net, mode, "--threads", str(threads), "--target", asked]
         peers[peer] = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )
@@ -174,6 +173,7 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
     return {
         "case": name,
         "threads": threads,
+        "of": asked,
         "netc_ms": statistics.median(medians["netc"]),
         "netc_least_ms": min(min(r) for r in times["netc"]),
         "torch_ms": statistics.median(medians["torch"]),
@@ -186,6 +186,7 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", default="numpy")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--only", choices=[*CASES], action="append")
@@ -193,11 +194,11 @@ def main() -> None:
     parser.add_argument("--worker", nargs=3, metavar=("PEER", "NET", "MODE"))
     given = parser.parse_args()
     if given.worker:
-        worker(*given.worker, threads=given.threads)
+        worker(*given.worker, threads=given.threads, target=given.target)
         return
     found = []
     for name in given.only or CASES:
-        result = compare(name, given.threads, given.rounds)
+        result = compare(name, given.threads, given.rounds, given.target)
         found.append(result)
         print(
             f"{name:20s} netc {result['netc_ms']:7.2f} ({result['netc_least_ms']:.2f}) ms   "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.driver import compilation
+from netc.runtime.c import compiling
 from support.c_program import assert_like_oracle, needs_compiler, run
 from support.example_nets import EXAMPLES
 from support.lowered import lower
@@ -54,6 +57,19 @@ def products(random: Random) -> Graph:
 @pytest.mark.parametrize("seed", range(12))
 def test_convolutions(seed: int) -> None:
     assert_like_oracle(convolutions(Random(seed)))
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are processors of another kind")
+@pytest.mark.parametrize("processor", ["x86-64", "haswell"])
+def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors of 128 bits, and of 256 where this machine has them."""
+    if processor == "haswell" and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this machine has no AVX2")
+    flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in compiling.FLAGS]
+    monkeypatch.setattr(compiling, "FLAGS", tuple(flags))
+    assert_like_oracle(convolutions(Random(5)))
+    assert_like_oracle(products(Random(5)))
 
 
 @needs_compiler

@@ -19,8 +19,9 @@ def function(body: Body, *, shared: bool) -> str:
     if shared and len(loops) == 1:
         # Each thread takes a part of the turns, always the same one.
         (k,) = loops
-        simd = k > 0 and lines[k - 1] == SIMD
-        lines[k - simd : k] = [f"#pragma omp for{' simd' * simd} schedule(static)"]
+        before = lines[k - 1] if k else ""
+        simd, told = before == SIMD, before.startswith("#pragma")
+        lines[k - told : k] = [f"#pragma omp for{' simd' * simd} schedule(static)"]
     else:
         lines = ["#pragma omp single", "{", *(f"    {line}" for line in lines), "}"]
     arguments = ", ".join(argument(body, place, places) for place in places)

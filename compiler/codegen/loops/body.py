@@ -295,7 +295,7 @@ class Body(Statements):
         along, rest = e.parts((self.lane,))
         first = self.dialect.select(mask, self.expr(rest), Value("0", "i32"))
         level = max(mask.level, self.expr(rest).level)
-        start = self.settle(Value(first, "i64", level=level, tight=ATOM), "from")
+        start = self.settle(Value(first, "i64", level=level, tight=ATOM), "start")
         address = Value(f"{start.text} + {self.expr(along).within(PRODUCT)}", "i32", level=self.level, tight=SUM)
         read = Value(self.dialect.load(place, address, None, "", dtype, again=False), dtype, level=self.level)
         found = self.settle(read, "read")
