@@ -1,6 +1,6 @@
 """A target of netc beside PyTorch eager on the CPU: the same nets, batch and threads, in processes of their own.
 
-    python benchmarks/peers.py [--target numpy] [--threads 2] [--rounds 12] [--only lenet-train] [--save results/peers.json]
+    python benchmarks/peers.py [--target c] [--threads 2] [--rounds 12] [--only lenet-train] [--save results/peers.json]
 
 Each peer is a process that stays warm and times some steps when told to; rounds alternate between the peers, so that
 other work on the machine meets both. Reported: the median and the least time of each, and the median of the ratios of

@@ -53,7 +53,7 @@ class Copied:
 
 
 @dataclass(frozen=True)
-class Tile:
+class RegisterTile:
     """How a product is tiled. vectors: the factor that is read as vectors along `lane`; numbers: the other one.
 
     row: the variable that numbers a tile's rows. outer: the other variables of the result.
@@ -107,7 +107,7 @@ class Tile:
         return (*self.vectors.guards, *own)
 
 
-def tile_of(domain: Domain, body: Body) -> Tile | None:
+def tile_of(domain: Domain, body: Body) -> RegisterTile | None:
     """How a product can be tiled, None if it cannot."""
     if domain.root.dtype != "f32":
         return None
@@ -115,7 +115,7 @@ def tile_of(domain: Domain, body: Body) -> Tile | None:
     return max(_candidates(body, product), key=lambda tile: tile.worth, default=None)
 
 
-def _candidates(body: Body, product: Contraction) -> Iterator[Tile]:
+def _candidates(body: Body, product: Contraction) -> Iterator[RegisterTile]:
     """The ways in which a product can be tiled: either factor as vectors, with several axes for the rows."""
     for wide, narrow, columns, rows in (
         (product.right, product.left, product.columns, product.rows),
@@ -135,7 +135,7 @@ def _candidates(body: Body, product: Contraction) -> Iterator[Tile]:
             every = (*product.batch, *rows, *columns)
             outer = tuple(v for v in every if v not in (lane, row) and v.size > 1)
             reduced = sorted(product.reduced, key=lambda v: -abs(vectors.stride(v)))
-            yield Tile(product, vectors, numbers, lane, row, outer, tuple(reduced))
+            yield RegisterTile(product, vectors, numbers, lane, row, outer, tuple(reduced))
 
 
 def _rows(variables: Sequence[Var]) -> list[Var]:
@@ -180,7 +180,7 @@ def _ends(side: Pulled) -> set[tuple[Expr, int, int, int]]:
     return {(e, 0, int(n), 1) for e, n in zip(side.index, side.node.shape, strict=True)}
 
 
-def write(domain: Domain, body: Body, tile: Tile) -> str:
+def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     """The text of the two functions of a tiled product: one for a tile, and the kernel, which shares the tiles out."""
     row, lane, width = tile.row, tile.lane, tile.width
     for word in WORDS:
@@ -223,7 +223,7 @@ def write(domain: Domain, body: Body, tile: Tile) -> str:
     return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting)
 
 
-def _sum(body: Body, tile: Tile, reduced: Sequence[Var], at: dict[Var, Expr]) -> None:
+def _sum(body: Body, tile: RegisterTile, reduced: Sequence[Var], at: dict[Var, Expr]) -> None:
     """Loops that add all products of a tile to its sums."""
     numbers = tile.numbers
     if isinstance(numbers, Copied):
@@ -237,7 +237,7 @@ def _sum(body: Body, tile: Tile, reduced: Sequence[Var], at: dict[Var, Expr]) ->
         body.put(f"multiply_{tile.width}(rows, vectors, sums, {x}, {step}, {w});")
 
 
-def _sum_in_turns(body: Body, tile: Tile, at: dict[Var, Expr]) -> None:
+def _sum_in_turns(body: Body, tile: RegisterTile, at: dict[Var, Expr]) -> None:
     """The sums of all taps, one image after the other: what a tap reads of it, the others find in the cache."""
     first, *rest = tile.reduced
     count, width = math.prod(var.size for var in tile.inside), tile.width
