@@ -111,7 +111,15 @@ def feed(layer: Layer, folder: Path) -> Feed | None:
 def _database(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("data_param")
     callee = "lmdb" if given.get("backend") == "LMDB" else "leveldb"
-    return _source(layer, folder, callee, given, [])
+    transform, more = layer.message.sub("transform_param"), []
+    for message, field, colors in (
+        (given, "force_encoded_color", "color"),
+        (transform, "force_color", "color"),
+        (transform, "force_gray", "gray"),
+    ):
+        if message.get(field) and not more:
+            more.append(layer.arg("colors", message, field, colors))
+    return _source(layer, folder, callee, given, more)
 
 
 def _hdf5(layer: Layer, folder: Path) -> tree.Call:
@@ -137,6 +145,8 @@ def _windows(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("window_data_param")
     more = [writer.arg("order", "bgr", given.span)]
     fields = {"fg_threshold": "foreground", "bg_threshold": "background", "fg_fraction": "fraction"}
+    if given.get("root_folder"):
+        more.append(layer.arg("root", given, "root_folder", _path(given, "root_folder", folder)))
     for caffe, ours in {**fields, "context_pad": "context", "crop_mode": "mode"}.items():
         if given.has(caffe):
             more.append(layer.arg(ours, given, caffe))

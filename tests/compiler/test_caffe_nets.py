@@ -173,6 +173,7 @@ def test_data_layers_are_sources_of_data(tmp_path: Path) -> None:
         "mirror": True,
     }
     (test,) = spec.tests
+    assert (test.data.get("colors"), data.get("colors")) == ("color", "stored")
     assert (test.every, test.start, test.net, test.data.source, test.data.get("batches")) == (500, 0, "", "leveldb", 10)
     assert str(spec.solver) == "nesterov(lr: 0.01, momentum: 0.9, weight_decay: 0.0005, decay: l1)"
     assert str(spec.schedule).startswith("multistep(gamma: 0.1, at: (100, 200)")
