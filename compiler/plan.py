@@ -24,6 +24,8 @@ class Home:
 
 # Of each value the order of its axes in memory, outermost first.
 Orders = Mapping[Node, tuple[int, ...]]
+# Of a value whose innermost rows lie further apart than they are long: the elements of a row, and from one to the next.
+Pitches = Mapping[Node, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Plan:
     lives: dict[Node, tuple[int, int]]
     threads: int
     inner: bool
+    pitches: Pitches = field(default_factory=dict)
     parts: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
 
 

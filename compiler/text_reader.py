@@ -18,6 +18,7 @@ from .graph import Graph, GraphError, Node
 from .kernel import Blocks, Schedule
 from .ops import OPS
 from .ops.base import TypeRuleError
+from .ops.partial import Parts
 from .types import SIZES, Dim, Literal, TensorType, TupleType
 
 MAX_SIZE = 32_000_000  # characters: the kernels of a training step of a thousand layers are a few millions
@@ -317,4 +318,5 @@ _RECORDS: dict[str, Callable[..., Any]] = {
     "TensorType": _type,
     "Schedule": _schedule(Schedule),
     "Blocks": _schedule(Blocks),
+    "Parts": Parts,
 }

@@ -56,6 +56,7 @@ LOWER: dict[str, Lowering] = {
         ("fuse", stages.fuse(NESTS)),
         ("layout", stages.layout),
         ("schedule", stages.schedule),
+        ("split", stages.split),
         ("plan", stages.plan),
     ),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..compiler.graph import Graph, GraphError, Node
 from ..compiler.ops import kernel
-from ..compiler.plan import Orders, Plan
+from ..compiler.plan import Orders, Pitches, Plan
 from ..compiler.program import Decision
 from ..compiler.text import print_graph
 
@@ -40,7 +40,8 @@ class Unit:
 
     graph: of primitives until `fuse`, then of kernels. ledger: what was fused and what not, and why. recomputed: nodes
     that each reader computes for itself. inner: whether the batch is the innermost axis of activations. orders: of the
-    axes of stored values; None where kernels choose them as they are written. plan: where values lie, once it is made.
+    axes of stored values; None where kernels choose them as they are written. pitches: of those whose rows lie apart.
+    plan: where values lie, once it is made.
     """
 
     graph: Graph
@@ -49,6 +50,7 @@ class Unit:
     recomputed: frozenset[Node] = frozenset()
     inner: bool = False
     orders: Orders | None = None
+    pitches: Pitches = field(default_factory=dict)
     plan: Plan | None = None
 
     def verify(self, known: set[Node] | None = None) -> Unit:
@@ -58,6 +60,7 @@ class Unit:
         tables = {
             "recomputed": self.recomputed,
             "orders": self.orders or {},
+            "pitches": self.pitches,
             "plan": self.plan.homes if self.plan else {},
         }
         for name, nodes in tables.items():
@@ -88,6 +91,8 @@ class Unit:
         order = self.orders.get(node, ()) if self.orders is not None else ()
         if order != tuple(sorted(order)):
             yield f"axes {', '.join(map(str, order))}"
+        if node in self.pitches:
+            yield "rows of {} elements, {} apart".format(*self.pitches[node])
         if self.plan is None:
             return
         if node.op is kernel:

@@ -49,7 +49,9 @@ def kind_name(node: Node) -> str:
     """What a stored value is, after the op that makes it."""
     if node.op is ops.concat:
         return "joined"
-    return made_in(node).op.name
+    made = made_in(node)
+    # What was added from parts has only been given its shape since.
+    return str((below_reshapes(made) if node.inputs[0].attrs["kind"] == "finish" else made).op.name)
 
 
 def below_reshapes(operand: Node) -> Node:

@@ -18,10 +18,12 @@ from weakref import WeakKeyDictionary
 from .. import ops
 from ..graph import Graph, Node
 from ..kernel import HEAVY, Kind, read_in_windows, window_axes
+from ..ops.partial import Parts, undivided
 from ..types import wide
 from .access import projection
 from .deviations import deviations
-from .view import Index, push, reindex
+from .intervals import digit
+from .view import Expr, Index, Var, flat, push, reindex
 
 Granularity = Literal["element", "row", "scalar"]
 Shape = tuple[int, ...]
@@ -69,6 +71,25 @@ class Domain:
     def row_index(self, index: Index, node: Node) -> Index:
         """The index, in a node with one element a row, of the row in which an element of the space is."""
         return reindex(tuple(index[a] for a in self.kept), [self.space[a] for a in self.kept], node.shape)
+
+    def parts_of(self, node: Node, order: Shape, share: int) -> Parts:
+        """A reduction in parts, of `share` elements of each row or, of a total, of so many rows.
+
+        order: in which the axes of the space are counted, the outermost first.
+        """
+        of_rows = self.granularity[node] == "scalar"
+        counted, axes = (self.kept, self.kept) if of_rows else (self.reduced, range(len(self.space)))
+        mine = node.inputs[0].shape
+        element = tuple(Expr.of(Var(str(a), n)) for a, n in enumerate(mine))
+        at = dict(zip(axes, reindex(element, mine, [self.space[a] for a in axes]), strict=True))
+        own = [a for a in order if a in counted]
+        number = flat(tuple(at[a] for a in own), [self.space[a] for a in own])
+        digits = []
+        for _, term in number.terms:
+            var, low, high = digit(term)
+            assert var is not None
+            digits.append((int(var.name), low, -(-high // low)))
+        return Parts(-(-math.prod(self.space[a] for a in own) // share), share, 0, tuple(digits))
 
     def reductions(self, granularity: Granularity) -> list[Node]:
         """The reductions with a result for each row ("row"), and those of all rows ("scalar")."""
@@ -124,10 +145,13 @@ _KNOWN: WeakKeyDictionary[Graph, Domain] = WeakKeyDictionary()
 
 
 def domain_of(body: Graph) -> Domain:
-    """The domain of a kernel's body; ValueError, with the reason, for a body that is no single kernel."""
+    """The domain of a kernel's body; ValueError, with the reason, for a body that is no single kernel.
+
+    What is summed in parts is in it as a whole.
+    """
     found = _KNOWN.get(body)
     if found is None:
-        found = _KNOWN[body] = _domain(body)
+        found = _KNOWN[body] = _domain(undivided(body)[0])
     return found
 
 

@@ -126,7 +126,7 @@ def _digits_of(found: Iterable[Expr]) -> dict[Var, Expr]:
         term = stack.pop()
         if isinstance(term, Var):
             continue
-        var, low, high = _digit(term)
+        var, low, high = digit(term)
         if var is None and len(term.of.terms) == 1 and isinstance(term.of.terms[0][1], Var):
             var, low, high = term.of.terms[0][1], term.divisor, term.divisor  # of a variable and a constant
         if var is None:
@@ -160,7 +160,7 @@ def _of_variables(terms: Iterable[Term]) -> dict[Var, list[tuple[int, int]]]:
     """The digits (v % high) // low among some terms, as (low, high) by their variables."""
     parts: dict[Var, list[tuple[int, int]]] = defaultdict(list)
     for term in terms:
-        var, low, high = _digit(term)
+        var, low, high = digit(term)
         if var is not None:
             parts[var].append((low, high))
     return parts
@@ -177,7 +177,7 @@ def _radix(e: Expr) -> bool:
     return True
 
 
-def _digit(term: Term) -> tuple[Var | None, int, int]:
+def digit(term: Term) -> tuple[Var | None, int, int]:
     """The variable of which a term is (v % high) // low; None if it is no digit of one."""
     low, high = 1, 0
     if isinstance(term, Mod):

@@ -22,6 +22,7 @@ from .movement import slice_ as slice_
 from .movement import transpose as transpose
 from .movement import unwindow as unwindow
 from .movement import window as window
+from .partial import partial as partial
 from .pointwise import abs_ as abs_
 from .pointwise import add as add
 from .pointwise import cast as cast

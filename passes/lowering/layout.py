@@ -6,11 +6,14 @@ convolutions): then that reader's runs are whole rows, and the writer's are one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ...compiler import ops
-from ...compiler.graph import Graph, Node
+from ...compiler.codegen.loops.place import MemRef
+from ...compiler.codegen.strides import part_of, strides_of, viewed
+from ...compiler.graph import Graph, GraphError, Node
 from ...compiler.kernel import HEAVY
+from ...compiler.plan import Home, Orders
 from ...compiler.program import Decision
 from .memory import flattened, homes_of
 
@@ -35,6 +38,22 @@ def orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
         if parent is not None and len(node.shape) == len(parent.shape):
             found[node] = found[parent]
     return found
+
+
+def place_of(node: Node, orders: Orders, homes: Mapping[Node, Home]) -> MemRef:
+    """Where a stored value or a view of one lies in its memory, as far as strides tell."""
+    shape = tuple(map(int, node.shape))
+    home = homes.get(node)
+    if home is not None and home.parent is not None:
+        found = part_of(node, home, place_of(home.parent, orders, homes).strides)
+    elif home is None and node.inputs:
+        below = place_of(node.inputs[0], orders, homes)
+        found = viewed(node, below.shape, below.strides)
+    else:
+        found = strides_of(shape, orders.get(node, range(len(shape)))), 0
+    if found is None:
+        raise GraphError(f"{node} does not lie in one piece in what it is a part or a view of")
+    return MemRef("", shape, found[0], node.dtype)
 
 
 def decisions(graph: Graph) -> Iterator[Decision]:

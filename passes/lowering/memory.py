@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node
 from ...compiler.kernel import made_in, narrow
-from ...compiler.plan import Home, Orders, Plan
+from ...compiler.plan import Home, Orders, Pitches, Plan
 from ..fusion.materialize import Span, base_of, state_span
 from ..prepared import Prepared
 
 
-def plan(graph: Graph, *, threads: int, inner: bool, orders: Orders | None = None) -> Plan:
+def plan(
+    graph: Graph, *, threads: int, inner: bool, orders: Orders | None = None, pitches: Pitches | None = None
+) -> Plan:
     """The plan of a graph of kernels (see `fuse`). orders: as `layout` chose them; without, some axes are free."""
     homes = homes_of(graph)
     edges = _edges(graph, homes)
@@ -24,7 +26,7 @@ def plan(graph: Graph, *, threads: int, inner: bool, orders: Orders | None = Non
     kernels = _launch_order(graph, edges, prepare)
     orders = orders if orders is not None else _orders(graph, homes, inner)
     lives = _lives(graph, homes, kernels, prepare)
-    return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner)
+    return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner, pitches or {})
 
 
 def size_of(node: Node) -> int:

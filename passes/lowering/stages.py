@@ -121,7 +121,15 @@ def schedule(unit: Unit) -> Unit:
     return unit.rescheduled(scheduled(unit.graph, unit.orders or {}, how.arch, how.precision, measured))
 
 
+def split(unit: Unit) -> Unit:
+    """Take sums in parts where schedules say so, each with a kernel of its own that adds the parts."""
+    from .split import splits
+
+    return splits(unit)
+
+
 def plan(unit: Unit) -> Unit:
     """Order the launches, and give each value its memory and its life."""
-    placed = memory.plan(unit.graph, threads=unit.choices.threads, inner=unit.inner, orders=unit.orders)
+    how = unit.choices
+    placed = memory.plan(unit.graph, threads=how.threads, inner=unit.inner, orders=unit.orders, pitches=unit.pitches)
     return replace(unit, plan=placed)

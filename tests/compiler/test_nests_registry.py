@@ -17,7 +17,7 @@ from netc.compiler.types import FLOATS, NUMPY_DTYPES, TensorType
 from support import c_program, triton_program
 from support.op_samples import SAMPLES, Sample
 
-GROUPS = {"kernel", "item", "host"}
+GROUPS = {"kernel", "item", "host", "partial"}
 CASES = [
     pytest.param(sample, id=f"{name}-{i}")
     for name, samples in SAMPLES.items()

@@ -13,9 +13,10 @@ from netc.compiler.types import TensorType
 from support.numpy_program import assert_like_oracle, small_tiles
 from support.op_samples import SAMPLES, Sample
 
-# What is no computation in a kernel: operands, numbers, what is only read through; and ops that hold graphs.
+# What is no computation in a kernel: operands, numbers, what is only read through; and ops that hold graphs, or that
+# stages of other targets make.
 READ_THROUGH = {"input", "param", "const", "surrogate", "after"}
-GROUPS = {"kernel", "item", "host"}
+GROUPS = {"kernel", "item", "host", "partial"}
 CASES = [
     pytest.param(sample, id=f"{name}-{i}")
     for name, samples in SAMPLES.items()

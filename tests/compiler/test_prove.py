@@ -12,9 +12,9 @@ import pytest
 
 from netc.compiler import ops
 from netc.compiler.codegen.loops.body import Body
-from netc.compiler.codegen.loops.place import Condition, MemRef, Spread, Value
+from netc.compiler.codegen.loops.place import MemRef, Spread, Value
 from netc.compiler.codegen.triton import map as maps
-from netc.compiler.codegen.triton import product, rows
+from netc.compiler.codegen.triton import product, reduce, rows
 from netc.compiler.codegen.triton.dialect import TRITON
 from netc.compiler.fault import Unproved
 from netc.compiler.graph import Graph, Node
@@ -324,15 +324,9 @@ def halved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product._ProductKernel, "_number", number)
 
 
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of partial sums only the first is stored."""
-    own = Body.store
-
-    def store(body: Body, place: MemRef, index: Index, value: Value, conditions: Sequence[Condition] = ()) -> None:
-        if place.name != "partial" or index[0].constant in (None, 0):
-            own(body, place, index, value, conditions)
-
-    monkeypatch.setattr(Body, "store", store)
+def together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All programs store their part of a sum in one place."""
+    monkeypatch.setattr(reduce._ReduceKernel, "_part", lambda *_: Expr.of(0))
 
 
 FAULTS: dict[Callable[[pytest.MonkeyPatch], None], str] = {
@@ -341,7 +335,7 @@ FAULTS: dict[Callable[[pytest.MonkeyPatch], None], str] = {
     fewer: "complete",
     endless: "bounds",
     halved: "race",
-    forgotten: "complete",
+    together: "race",
 }
 
 

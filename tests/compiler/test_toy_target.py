@@ -21,7 +21,7 @@ from support.op_samples import SAMPLES, Sample
 from support.random_steps import training_step
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
-GROUPS = ("kernel", "item", "host")
+GROUPS = ("kernel", "item", "host", "partial")
 SAMPLED = [pytest.param(s, id=name) for name, found in SAMPLES.items() if name not in GROUPS for s in found]
 
 
@@ -31,7 +31,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     way = Way("cpu", "loops of plain Python", slow=True, arch="interpreter")
     engine = "netc.runtime.executable:ArrayEngine"
     monkeypatch.setitem(TARGETS, "toy", Target("toy", f"{toy_target.__name__}:emit", engine, (way,)))
-    monkeypatch.setitem(LOWER, "toy", LOWER["triton"])
+    monkeypatch.setitem(LOWER, "toy", tuple(stage for stage in LOWER["triton"] if stage[0] != "split"))
 
 
 def test_it_is_small() -> None:

@@ -65,9 +65,9 @@ def net(tmp_path: Path) -> Path:
 
 
 def norms_of(kernel: Node) -> set[str]:
-    """The batch norms of which a kernel reduces or writes whole arrays."""
+    """The batch norms of which a kernel reduces or writes whole arrays, or adds what was summed in parts."""
     body: Graph = kernel.attrs["body"]
-    if len(domain_of(body).space) != 4:
+    if len(domain_of(body).space) != 4 and kernel.attrs["kind"] != "finish":
         return set()
     computed = [node for node in body.order if node.op.family not in ("source", "movement")]
     return {origin.scope for node in computed for origin in body.origins(node) if origin.scope in NORMS}
@@ -78,7 +78,9 @@ def is_sum(kernel: Node) -> bool:
 
 
 def kernels(program: Compilation) -> list[Node]:
-    return [node for node in program.fused.graph.order if node.op is ops.kernel and norms_of(node)]
+    """Those before sums are split."""
+    (unit,) = (stage.after for stage in program.lowering if stage.name == "schedule")
+    return [node for node in unit.graph.order if node.op is ops.kernel and norms_of(node)]
 
 
 def test_each_way_through_the_elements_is_a_kernel(net: Path) -> None:
@@ -113,7 +115,8 @@ def run_norms(net: Path, precision: Precision) -> list[Ran]:
 @pytest.mark.parametrize("precision", ["f32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_kernels_of_norms(net: Path, precision: Precision) -> None:
     ran = run_norms(net, precision)
-    assert sum(len(one.functions) > 1 for one in ran) == 3, "each kind of sums has a finishing launch"
+    kinds = [one.kernel.attrs["kind"] for one in ran]
+    assert kinds.count("finish") == 3, "each kind of sums is added up by another kernel"
 
 
 SPREAD = """
@@ -169,10 +172,12 @@ def test_a_variance_is_found_with_its_mean(
     # Rows drift, so that parts have means of their own.
     drift = np.linspace(0, 3, math.prod(shape)).reshape(shape)
     feeds = {"x": (mean + rng.normal(size=shape) + drift).astype(x.type.numpy_dtype)}
-    (ran,) = run_each(fused, feeds, Arithmetic())
-    assert ran.kernel.attrs["schedule"].split > 1
-    assert len(ran.functions) == 2
-    assert ran.ok, str(ran)
+    parts, whole = run_each(fused, feeds, Arithmetic())
+    assert parts.kernel.attrs["schedule"].split > 1
+    assert [node.attrs["of"] for node in parts.kernel.attrs["body"].outputs.values()] == ["sum", "deviations"]
+    assert whole.kernel.attrs["kind"] == "finish"
+    assert parts.ok, str(parts)
+    assert whole.ok, str(whole)
 
 
 def test_other_squares_wait_for_what_they_deviate_from() -> None:

@@ -13,7 +13,7 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph
 from netc.compiler.kernel import Blocks
 from netc.compiler.types import Literal
-from support.lone_products import LAST, Sizes, biased, check, convolutions, leaf, relu
+from support.lone_products import LAST, Sizes, biased, check, convolutions, leaf, lone, relu
 
 
 @pytest.mark.parametrize("which", range(3))
@@ -141,7 +141,8 @@ def test_many_tiles() -> None:
 
 def test_parts_of_which_fewer_do_and_a_single_column() -> None:
     """13 steps in parts of 2 are 7 parts, not the 8 asked for; a sum of one column takes no more room than itself."""
-    kernel = check(Graph({"out0": ops.dot(leaf(0, (20, 208)), leaf(1, (208, 1)))}), Blocks(16, 16, 16, 8))
-    assert kernel.grid[-1] == 7
-    assert kernel.scratch is not None
-    assert kernel.scratch.count == 7 * 20
+    blocks = Blocks(16, 16, 16, 8)
+    for columns, pitches in ((1, []), (10, [(10, 16)])):
+        body = Graph({"out0": ops.dot(leaf(0, (20, 208)), leaf(1, (208, columns)))})
+        assert check(body, blocks).grid[-1] == 7
+        assert [*lone(body, blocks, {}).pitches.values()] == pitches

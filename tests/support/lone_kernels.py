@@ -21,16 +21,15 @@ from netc.compiler.codegen.triton.templates import write_kernel
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.ops.rounding import Arithmetic, Bounded
-from netc.compiler.plan import aligned
 from netc.compiler.program import Function, Launch, Program
 from netc.compiler.types import TensorType
 from netc.passes import manager
-from netc.passes.pipeline import LOWER
 from netc.passes.unit import Unit
 from netc.runtime.stored import STORED, packed, size_of, unpacked
 from netc.verify.budget import analyse
 from netc.verify.compare import Compared, compare
 from support.interpreted import run_interpreted
+from support.lowered import placing
 
 Array = np.ndarray[Any, Any]
 POISON = 0xFF
@@ -38,10 +37,10 @@ POISON = 0xFF
 
 @dataclass(frozen=True)
 class Ran:
-    """A kernel that was run: its functions (the second and later ones finish it), results, and seconds."""
+    """A kernel that was run: its function, results, and seconds."""
 
     kernel: Node
-    functions: tuple[str, ...]
+    function: str
     results: tuple[Compared, ...]
     seconds: float
 
@@ -56,7 +55,7 @@ class Ran:
 
     def __str__(self) -> str:
         kind, wrong = self.kernel.attrs["kind"], [one for one in self.results if not one.ok]
-        return f"{kind} {' '.join(self.functions)} {self.kernel.attrs['schedule']}: {'; '.join(map(str, wrong))}"
+        return f"{kind} {self.function} {self.kernel.attrs['schedule']}: {'; '.join(map(str, wrong))}"
 
 
 def run_each(
@@ -65,35 +64,35 @@ def run_each(
     arithmetic: Arithmetic,
     chosen: Callable[[Node], bool] = lambda kernel: True,
 ) -> Iterator[Ran]:
-    """Each kernel that was made for a GPU, once where several are the same function.
+    """Each kernel that was made for a GPU, and those that add its sums; once where several are the same function.
 
     feeds: for inputs and state by name. chosen: which kernels are run; for the others the oracle stands in.
     """
-    graph, placed = kernels.graph, manager.run(kernels, LOWER["triton"][-1:]).plan
+    unit = manager.run(kernels, placing("triton"))
+    graph, placed = unit.graph, unit.plan
     assert placed is not None
     storage = Storage(graph, placed, write_kernel)
     values = _Values(graph, feeds)
-    seen: set[tuple[str, ...]] = set()
+    seen: set[str] = set()
     for kernel in placed.kernels:
-        first = len(storage.launches)
+        before = len(storage.launches)
         storage.kernel(kernel)
-        launches = storage.launches[first:]
-        functions = tuple(launch.function for launch in launches)
-        if not launches or functions in seen or not chosen(kernel):
+        launch = storage.launches[-1]
+        if len(storage.launches) == before or launch.function in seen or not chosen(kernel):
             values.skip(kernel)
             continue
-        seen.add(functions)
+        seen.add(launch.function)
         wanted = values.judge(kernel, arithmetic)
         items = values.items(kernel)
         began = time.perf_counter()
-        got = _Alone(storage, kernel, launches, values).run(list(items.values()))
+        got = _Alone(storage, kernel, launch, values).run(list(items.values()))
         seconds = time.perf_counter() - began
         results = [
             compare(node, wanted[k], got[items[k]], arithmetic, name=node.op.name, layer=node.scope, kind="kernel")
             for k, node in enumerate(kernel.attrs["body"].outputs.values())
             if k in items
         ]
-        yield Ran(kernel, functions, tuple(results), seconds)
+        yield Ran(kernel, launch.function, tuple(results), seconds)
 
 
 class _Values:
@@ -147,10 +146,10 @@ def rounded(array: Array, dtype: str) -> Array:
 
 
 class _Alone:
-    """The launches of one kernel, with memories that hold its operands and nothing else."""
+    """The launch of one kernel, with memories that hold its operands and nothing else."""
 
-    def __init__(self, storage: Storage, kernel: Node, launches: Sequence[Launch], values: _Values) -> None:
-        self.storage, self.kernel, self.launches, self.values = storage, kernel, launches, values
+    def __init__(self, storage: Storage, kernel: Node, launch: Launch, values: _Values) -> None:
+        self.storage, self.kernel, self.launch, self.values = storage, kernel, launch, values
         self.images: dict[str, Array] = {}
         self.written: set[str] = set()
 
@@ -176,12 +175,12 @@ class _Alone:
             mine = self.elements(stored, state)
             bytes_ = mine.copy(order="C").reshape(-1).view(np.uint8)
             found[item] = unpacked(bytes_, stored.place.dtype).reshape(item.shape)
-        for stored in places.values():  # what is left differs only where nothing may be written
+        for item, stored in places.items():  # what is left differs only where nothing may be written
+            if item in self.storage.plan.pitches:  # but between rows
+                state[self.memory(stored)][...] = self.image(stored)
             self.elements(stored, state)[...] = self.elements(stored)
         for name in self.written:
-            assert np.array_equal(state[name], self.images[name]), (
-                f"{self.launches[0].function} wrote beside its results"
-            )
+            assert np.array_equal(state[name], self.images[name]), f"{self.launch.function} wrote beside its results"
         return found
 
     def memory(self, stored: Stored) -> str:
@@ -211,37 +210,20 @@ class _Alone:
         return np.lib.stride_tricks.as_strided(flat, place.shape, [t * size for t in place.strides])
 
     def program(self) -> Program:
-        """The launches as a program: what it writes is state, what it only reads are inputs, bytes all of them."""
-        written = dict(self.storage.written.values())
-        used = {launch.function: written[launch.function] for launch in self.launches}
-        functions = tuple(
-            Function(
-                name,
-                one.kind,
-                one.text.replace("NAME", name, 1),
-                one.key,
-                one.arguments,
-                one.constants,
-                one.warps,
-                one.stages,
-            )
-            for name, one in used.items()
-        )
-        helpers = {name: text for one in used.values() for name, text in one.helpers}
-        texts = ["import triton\nimport triton.language as tl\n", *helpers.values(), *(f.source for f in functions)]
+        """The launch as a program: what it writes is state, what it only reads are inputs, bytes all of them."""
+        name, one = self.launch.function, dict(self.storage.written.values())[self.launch.function]
+        source = one.text.replace("NAME", name, 1)
+        function = Function(name, one.kind, source, one.key, one.arguments, one.constants, one.warps, one.stages)
+        texts = ["import triton\nimport triton.language as tl\n", *dict(one.helpers).values(), source]
         types = {name: TensorType((len(image),), "u8") for name, image in self.images.items()}
-        buffers, end = [], 0
-        for name in dict.fromkeys(name for launch in self.launches for name in launch.arguments):
-            stored = self.storage.stored[name]
+        buffers = []
+        for argument in dict.fromkeys(self.launch.arguments):
+            stored = self.storage.stored[argument]
             memory = self.memory(stored)
-            if memory in self.images:
-                space: Literal["state", "input"] = "state" if memory in self.written else "input"
-                buffers.append(replace(stored.buffer, space=space, offset=stored.start, base=memory))
-            else:  # partial sums
-                buffers.append(replace(stored.buffer, offset=end))
-                end = aligned(end + stored.place.count * size_of(stored.place.dtype))
+            space: Literal["state", "input"] = "state" if memory in self.written else "input"
+            buffers.append(replace(stored.buffer, space=space, offset=stored.start, base=memory))
         return Program(
-            name=self.launches[0].function,
+            name=name,
             mode="test",
             target="triton",
             dims={},
@@ -249,9 +231,9 @@ class _Alone:
             outputs={},
             state={name: types[name] for name in sorted(self.written)},
             updates=tuple(sorted(self.written)),
-            functions=functions,
-            launches=tuple(replace(launch, phase="step") for launch in self.launches),
+            functions=(function,),
+            launches=(replace(self.launch, phase="step"),),
             buffers=tuple(buffers),
-            arena_bytes=end,
+            arena_bytes=0,
             source="\n\n".join(texts),
         )

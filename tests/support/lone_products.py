@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.compiler import ops
-from netc.compiler.codegen.loops.place import MemRef
+from netc.compiler.codegen.loops.storage import Storage
 from netc.compiler.codegen.loops.written import Written
-from netc.compiler.codegen.strides import strides_of
 from netc.compiler.codegen.triton.templates import write_kernel
 from netc.compiler.graph import Graph, Node
 from netc.compiler.kernel import Blocks
 from netc.compiler.loops.domain import domain_of
 from netc.compiler.ops.rounding import Arithmetic
+from netc.passes import manager
+from netc.passes.lowering.stages import split
 from netc.passes.unit import Choices, Unit
 from support.lone_kernels import run_each
+from support.lowered import placing
 from support.numpy_program import made_up
 
 Sizes = tuple[int, ...]
@@ -27,22 +29,18 @@ def leaf(i: int, shape: Sizes, dtype: str = "f32") -> Node:
     return ops.input_(name=f"in{i}", shape=shape, dtype=dtype)
 
 
-def place(name: str, node: Node, order: Sequence[int] | None) -> MemRef:
-    shape = tuple(map(int, node.shape))
-    return MemRef(name, shape, strides_of(shape, order or range(len(shape))), node.dtype, count=node.type.count)
-
-
 def written(graph: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Written:
-    """orders: how operands and results lie in memory, where that is not row-major."""
-    inputs = {int(name[2:]): node for name, node in graph.inputs.items()}
-    unread = leaf(0, ())
-    operands = [place(f"in{i}", inputs.get(i, unread), orders.get(f"in{i}")) for i in range(max(inputs) + 1)]
-    results = [place(name, node, orders.get(name)) for name, node in graph.outputs.items()]
-    return write_kernel(graph, domain_of(graph).kind, blocks, operands, results)
+    """The first function of a kernel. orders: how operands and results lie in memory, where that is not row-major."""
+    placed = manager.run(lone(graph, blocks, orders), placing("triton"))
+    assert placed.plan is not None
+    storage = Storage(placed.graph, placed.plan, write_kernel)
+    storage.kernel(placed.plan.kernels[0])
+    ((_, found),) = storage.written.values()
+    return found
 
 
 def lone(body: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Unit:
-    """The graph of that one kernel. An operand in another order is a view of an input that lies so."""
+    """The graph of that one kernel, or the two that it becomes. An operand in another order is a view of an input."""
     operands = []
     for i in range(max(int(name[2:]) for name in body.inputs) + 1):
         node = body.inputs.get(f"in{i}", leaf(i, ()))
@@ -52,14 +50,15 @@ def lone(body: Graph, blocks: Blocks, orders: Mapping[str, Sequence[int]]) -> Un
     kernel = ops.kernel(*operands, kind=domain_of(body).kind, body=body, schedule=blocks)
     items = {name: ops.item(kernel, index=k) for k, name in enumerate(body.outputs)}
     chosen = {items[name]: tuple(orders.get(name, range(len(node.shape)))) for name, node in body.outputs.items()}
-    return Unit(Graph(items), Choices(arch="interpreter"), orders=chosen)
+    unit = Unit(Graph(items), Choices(arch="interpreter"), orders=chosen)
+    return manager.run(unit, [("split", split)])
 
 
 def check(body: Graph, blocks: Blocks = SMALL, **orders: Sequence[int]) -> Written:
     """Run a body's kernel, and what finishes it where it is split, and hold all results to their budget."""
     unit = lone(body, blocks, orders)
-    (ran,) = run_each(unit, made_up(unit.graph), Arithmetic())
-    assert ran.ok, str(ran)
+    for ran in run_each(unit, made_up(unit.graph), Arithmetic()):
+        assert ran.ok, str(ran)
     return written(body, blocks, orders)
 
 

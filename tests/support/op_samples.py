@@ -12,6 +12,7 @@ import numpy as np
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.host import HostFunction, find_layer
+from netc.compiler.ops.partial import Parts
 from netc.compiler.types import Literal, TensorType
 
 Array = np.ndarray[Any, Any]
@@ -69,6 +70,10 @@ def _host(a: Node, b: Node) -> Node:
     return ops.host(a, b, function=function, results=(TensorType((2, 3)), TensorType((4, 3))))
 
 
+def _parts(count: int, share: int, operand: int, *digits: tuple[int, int, int]) -> Parts:
+    return Parts(count, share, operand, digits)
+
+
 def _one(operand: str, call: Callable[..., Node], *, positive: bool = False) -> list[Sample]:
     return [Sample((operand,), call, positive)]
 
@@ -79,6 +84,7 @@ def _two(call: Callable[..., Node], *, positive: bool = False) -> list[Sample]:
 
 _1D = {"stride": (2,), "pad": (1,), "dilation": (1,), "groups": 1}
 _2D = {"stride": (2, 1), "pad": (1, 0), "dilation": (1, 2), "groups": 2}
+_LAST, _OUT = ((2, 1, 5), (0, 1, 3)), ((0, 1, 2), (2, 1, 3), (3, 1, 5))
 _WINDOW = {"axes": (1, 2), "sizes": (3, 2), "strides": (2, 1), "dilations": (1, 2)}
 
 SAMPLES: dict[str, list[Sample]] = {
@@ -134,6 +140,16 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "conv_weight_grad": [
         Sample(("f32[2,4,6,7]", "f32[2,6,3,5]"), lambda x, g: ops.conv_weight_grad(x, g, kernel=(3, 2), **_2D)),
+    ],
+    "partial": [
+        *_one("f32[3,4,5]", lambda x: ops.partial(x, of="sum", parts=_parts(3, 6, 0, *_LAST), axes=(0, 2))),
+        *_one("f32[6,4]", lambda x: ops.partial(x, of="max_reduce", parts=_parts(2, 2, 0, (0, 2, 3)), axes=(0,))),
+        *_one("f32[3,4,5]", lambda x: ops.partial(x, of="deviations", parts=_parts(2, 9, 0, *_LAST), axes=(0, 2))),
+        Sample(("f32[4,3]", "f32[3,5]"), lambda a, b: ops.partial(a, b, of="dot", parts=_parts(2, 2, 1, (0, 1, 3)))),
+        Sample(
+            ("f32[2,4,6,7]", "f32[2,6,3,5]"),
+            lambda x, g: ops.partial(x, g, of="conv_weight_grad", parts=_parts(4, 8, 1, *_OUT), kernel=(3, 2), **_2D),
+        ),
     ],
     "gather": [Sample(("f32[5,3]", "i32[2,4]"), ops.gather)],
     "scatter_add": [Sample(("i32[2,4]", "f32[2,4,3]"), lambda i, rows: ops.scatter_add(i, rows, size=5))],

@@ -55,7 +55,6 @@ class Storage:
     stored: dict[str, Stored] = field(default_factory=dict)
     constants: dict[str, Literal] = field(default_factory=dict)
     blocks: list[tuple[int, int, int]] = field(default_factory=list)
-    scratch: dict[Node, list[Stored]] = field(default_factory=dict)
     loads: int = 0
     stores: int = 0
     outputs: dict[Node, str] = field(default_factory=dict)
@@ -152,10 +151,17 @@ class Storage:
             return self._in_concat(node)
         dtype = "u8" if node.op is ops.item and narrow(made_in(node)) else node.dtype
         order = self.plan.orders.get(node, tuple(range(len(shape))))
-        name = self._name_of(node, f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node))
-        stored = dtype if dtype != node.dtype else ""
-        buffer = Buffer(name, node.type, "arena", 0, tuple(order), "", stored)
-        place = MemRef(name, shape, strides_of(shape, order), dtype, True, node.type.count, f"arena:{name}")
+        what = f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node)
+        if node in self.plan.pitches:
+            # Kernels may write between the rows, so what they are given is all of it; see `tables` for outputs.
+            run, pitch = self.plan.pitches[node]
+            name, count = self.names.fresh(what), node.type.count // run * pitch
+            strides = tuple(s if s < run else s // run * pitch for s in strides_of(shape, order))
+            buffer = Buffer(name, TensorType((count,), dtype), "arena", 0, (0,))
+        else:
+            name, count, strides = self._name_of(node, what), node.type.count, strides_of(shape, order)
+            buffer = Buffer(name, node.type, "arena", 0, tuple(order), "", dtype if dtype != node.dtype else "")
+        place = MemRef(name, shape, strides, dtype, True, count, f"arena:{name}")
         return self.enter(Stored(buffer, place, self._block(place, *self.plan.lives[node]), 0))
 
     def _block(self, place: MemRef, first: int, last: int) -> int:
@@ -185,8 +191,9 @@ class Storage:
     # Kernels.
 
     def kernel(self, kernel: Node) -> None:
-        """Write a kernel, its launch, and the launch that finishes a split one."""
+        """Write a kernel's function, unless one like it is there, and its launch."""
         body: Graph = kernel.attrs["body"]
+        kind, blocks = kernel.attrs["kind"], kernel.attrs["schedule"]
         operands = [self.value(x) for x in kernel.inputs]
         items = {n.attrs["index"]: n for n in self.graph.users[kernel]}
         results = []
@@ -198,32 +205,18 @@ class Storage:
             results.append(self.values[items[k]])
         if not any(node.type.count for node in body.outputs.values()):
             return
-        written = self._launch(kernel, body, operands, results, kernel.attrs["kind"])
-        of = dict(zip(body.outputs, results, strict=True))
-        while written.finish is not None and written.scratch is not None:
-            operands = [*operands, self.stored[self.launches[-1].arguments[written.places.index(written.scratch)]]]
-            left = [of[name] for name in written.finish.outputs]
-            written = self._launch(kernel, written.finish, operands, left, "finish")
-
-    def _launch(
-        self, kernel: Node, body: Graph, operands: Sequence[Stored], results: Sequence[Stored], kind: str
-    ) -> Written:
-        """Write a function, unless one like it is there, and its launch."""
-        whole: Graph = kernel.attrs["body"]
-        blocks: Blocks = kernel.attrs["schedule"]
         read = [replace(x.place, name=f"in{i}") for i, x in enumerate(operands)]
         made = [replace(x.place, name=f"out{i}") for i, x in enumerate(results)]
         written = self.write_kernel(body, kind, blocks, read, made)
         stored = {argument.name for argument in written.arguments if argument.written}
         for (name, node), place in zip(body.outputs.items(), made, strict=True):
-            later = written.finish is not None and name in written.finish.outputs
-            if node.type.count and place.name not in stored and not later:
+            if node.type.count and place.name not in stored:
                 raise AssertionError(f"a {kind} kernel of {node.scope} stores no {name}")
-        layers, places = origins(whole)
+        layers, places = origins(body)
         note = ", ".join(layers) or written.kind
         note += f"  ({', '.join(places)})" if places else ""
         if written.key not in self.written:
-            named = computing(whole) or layers
+            named = computing(body) or layers
             if not named and all(x.buffer.space == "state" for x in results):
                 named = ("update",)
             self.written[written.key] = (self.names.fresh(_title(named, kind)), written)
@@ -236,36 +229,22 @@ class Storage:
         bound = zip((*read, *made), (*operands, *results), strict=True)
         pointers = {place.name: x.buffer.name for place, x in bound}
         pointers |= {place: self.constant(literal).buffer.name for place, literal in written.literals}
-        if written.scratch is not None:
-            pointers[written.scratch.name] = self._scratch(kernel, written.scratch, name)
         if name not in self.pointers:
             self.pointers[name] = pointer_names([(place.name, pointers[place.name]) for place in written.places])
-        moved = sum(n.type.nbytes for n in (*whole.outputs.values(), *kernel.inputs))
-        counts = kind != "finish"
+        moved = sum(n.type.nbytes for n in (*body.outputs.values(), *kernel.inputs))
         self.launches.append(
             Launch(
                 name,
                 tuple(pointers[place.name] for place in written.places),
                 layers,
                 places,
-                kernel.op.flops(kernel.result, **kernel.attrs) if counts else 0,
-                moved if counts else 0,
+                kernel.op.flops(kernel.result, **kernel.attrs),
+                moved,
                 "prepare" if kernel in self.plan.prepare else "step",
                 written.grid,
                 blocks.key,
             )
         )
-        return written
-
-    def _scratch(self, kernel: Node, place: MemRef, function: str) -> str:
-        name = self.names.fresh(f"{function}_partial")
-        count = max(place.count, math.prod(place.shape))
-        buffer = Buffer(name, TensorType((count,), place.dtype), "arena", 0, (0,))
-        now = self.plan.kernels.index(kernel)
-        held = replace(place, name=name, count=count, memory=f"arena:{name}")
-        stored = self.enter(Stored(buffer, held, self._block(held, now, now), 0))
-        self.scratch.setdefault(kernel, []).append(stored)
-        return name
 
     # The program.
 
@@ -309,8 +288,7 @@ class Storage:
             return Region(memory, start, SIZES[place.dtype], place.shape, place.strides)
 
         regions = {node: region(stored) for node, stored in self.values.items()}
-        scratch = {kernel: [region(one) for one in found] for kernel, found in self.scratch.items()}
-        proved = Proofs(lifetimes(self.graph, self.plan, regions, scratch, size), self.loads, self.stores)
+        proved = Proofs(lifetimes(self.graph, self.plan, regions, {}, size), self.loads, self.stores)
         buffers = []
         for stored in self.stored.values():
             offset = stored.start + (offsets[stored.block] if stored.block is not None else 0)
@@ -320,6 +298,8 @@ class Storage:
             if name not in found:
                 there = found[self.values[node].buffer.name]
                 base = there.base or (there.name if there.space in ("input", "state") else "")
+                if node in self.plan.pitches:
+                    there = replace(there, type=node.type, strides=self.values[node].place.strides)
                 buffers.append(replace(there, name=name, base=base))
         functions = tuple(
             Function(

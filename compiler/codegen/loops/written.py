@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from ...graph import Graph
 from ...program import Argument
 from ...types import Literal
 from .body import Body
@@ -16,9 +15,8 @@ from .place import MemRef
 class Written:
     """A function: its text with NAME for its name, the functions that it calls, and how it is launched.
 
-    places: what its pointers point to, in order. literals: the arrays behind those places that are constants. scratch:
-    memory for partial sums; finish: the body that adds them and computes the other results, which reads that memory as
-    its last operand. constants, grid, warps, stages: of a GPU's kernel. loads, stores: how many were proved.
+    places: what its pointers point to, in order. literals: the arrays behind those places that are constants.
+    constants, grid, warps, stages: of a GPU's kernel. loads, stores: how many were proved.
     """
 
     kind: str
@@ -31,8 +29,6 @@ class Written:
     grid: tuple[int, ...] = ()
     warps: int = 0
     stages: int = 0
-    scratch: MemRef | None = None
-    finish: Graph | None = None
     loads: int = 0
     stores: int = 0
 
@@ -43,17 +39,17 @@ class Written:
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def pointers(body: Body, scratch: MemRef | None = None) -> tuple[MemRef, ...]:
+def pointers(body: Body) -> tuple[MemRef, ...]:
     """The places that a body's statements use, in the order of its function's arguments."""
-    order = [*body.operands, *body.constants.values(), *body.results, *((scratch,) if scratch else ())]
+    order = [*body.operands, *body.constants.values(), *body.results]
     return tuple(place for place in dict.fromkeys(order) if place in body.used)
 
 
-def written(body: Body, kind: str, text: str, scratch: MemRef | None = None) -> Written:
+def written(body: Body, kind: str, text: str) -> Written:
     """The function whose statements a body has; its text takes `pointers` as arguments."""
     literals = {place: literal for literal, place in body.constants.items()}
     body.proof.finish()
-    places = pointers(body, scratch)
+    places = pointers(body)
     return Written(
         kind,
         text,
@@ -61,7 +57,6 @@ def written(body: Body, kind: str, text: str, scratch: MemRef | None = None) -> 
         places,
         tuple(Argument(p.name, p.dtype, p.aligned, body.used[p]) for p in places),
         tuple((place.name, literals[place]) for place in places if place in literals),
-        scratch=scratch,
         loads=body.proof.loads,
         stores=body.proof.stores,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from ...graph import Graph
+from ...graph import Graph, Node
 from ...kernel import Blocks
 from ...loops.domain import Domain, domain_of
+from ...ops.partial import Parts
 from ..loops.body import Body
 from ..loops.place import MemRef
 from ..loops.written import Written, pointers, written
@@ -16,13 +17,17 @@ from .dialect import TRITON
 
 @dataclass(frozen=True)
 class Kernel:
-    """A body with its schedule, and where its operands and its results are. kind: how it is called."""
+    """A body with its schedule, and where its operands and its results are.
+
+    kind: how it is called. parts: of what is summed in parts; the results of these have an axis for them in front.
+    """
 
     graph: Graph
     kind: str
     blocks: Blocks
     operands: Sequence[MemRef]
     results: Sequence[MemRef]
+    parts: Mapping[Node, Parts] = field(default_factory=dict)
 
     @property
     def domain(self) -> Domain:
@@ -59,8 +64,6 @@ def function(
     grid: Sequence[int],
     constants: Sequence[tuple[str, int]],
     note: str = "",
-    scratch: MemRef | None = None,
-    finish: Graph | None = None,
 ) -> Written:
     """The function whose statements a body has written.
 
@@ -74,13 +77,12 @@ def function(
     names |= dict.fromkeys(n.op.name for n in order if n.op.name in ("random", "unwindow"))
     names |= dict.fromkeys(n.op.name for n in order if n.op.family == "contract")
     title = f"{kernel.kind}: {', '.join(names)}" if names else kernel.kind
-    header = ", ".join([*(p.name for p in pointers(body, scratch)), *(f"{name}: tl.constexpr" for name, _ in kept)])
+    header = ", ".join([*(p.name for p in pointers(body)), *(f"{name}: tl.constexpr" for name, _ in kept)])
     lines = ["@triton.jit", f"def NAME({header}):", f'    """{title}{note}."""', text]
     return replace(
-        written(body, kernel.kind, "\n".join(lines) + "\n", scratch),
+        written(body, kernel.kind, "\n".join(lines) + "\n"),
         constants=kept,
         grid=tuple(grid),
         warps=kernel.blocks.warps,
         stages=kernel.blocks.stages,
-        finish=finish,
     )

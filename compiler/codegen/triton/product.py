@@ -2,7 +2,7 @@
 
 A program computes a tile of ROWS by COLUMNS of the result (of one batch or group) and walks along the reduced axes in
 steps of DEPTH. Both operands, what is computed on them as they are read, and what follows on the tile are written by
-the evaluator; here is decided how the axes are numbered, so that loads run along memory and little is divided.
+the evaluator, the steps are those of `Steps`; here is decided how tiles are numbered, and where each is stored.
 """
 
 from __future__ import annotations
@@ -11,23 +11,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ... import ops
-from ...graph import Graph, Node
-from ...loops.contraction import Axes, Contraction, contraction, replaced, size_of
+from ...graph import Graph
+from ...loops.contraction import Axes, contraction, replaced, size_of
 from ...loops.domain import followed
-from ...loops.view import Expr, Guard, Index, Var, pull, unflat
-from ...types import SIZES
+from ...loops.steps import LEAST, Steps
+from ...loops.view import Expr, Guard, Index, Var, unflat
+from ...types import wide
 from ..loops.place import LoopVariable, MemRef, Spread, Value
 from ..loops.written import Written
-from ..strides import strides_of
 from .dialect import TYPES, pointer, stored
 from .kernel import Kernel, function
 
-# tl.dot takes no smaller sides.
-LEAST = 16
 # Programs along the second and third axis of a grid.
 MOST = 65535
-# Reduced axes are numbered one by one, not as one, where that adds at most so much to the steps.
-WASTE = 1.1
 # Rows of tiles that are computed together, where so many divide them.
 GROUPS = (8, 7, 9, 6, 5, 4, 3, 2)
 ROW, COLUMN = 0, 1
@@ -50,11 +46,13 @@ class _ProductKernel:
         self.rows, self.columns, self.depth = (max(LEAST, n) for n in (blocks.rows, blocks.columns, blocks.depth))
         self.body = kernel.body("ROWS", "COLUMNS")
         self.axes = contraction(self.root)
-        self.order = self._order()
-        # Parts have as many steps each, so that fewer than were asked for may do.
-        steps = self._steps()
-        self.split = math.ceil(steps / math.ceil(steps / min(blocks.split, steps)))
-        self.dtype = "f64" if self.root.dtype == "f64" else "f32"
+        self.parts = kernel.parts.get(self.root)
+        if self.parts is None:
+            addresses = [place.address for place in self.operands]
+            self.steps = Steps.along_memory(self.axes, self.rows, self.columns, self.depth, addresses)
+        else:
+            self.steps = Steps.of_parts(self.axes, self.parts, self.depth)
+        self.dtype = wide(self.root.dtype)
         self.body.again = self._read_by_taps()
 
     def _read_by_taps(self) -> frozenset[str]:
@@ -63,64 +61,10 @@ class _ProductKernel:
         read = Graph({"read": self.root.inputs[0]}).inputs if taps else {}
         return frozenset(self.operands[int(name[2:])].name for name in read)
 
-    # The order of the reduced axes.
-
-    def _address(self, source: Node, index: Index) -> Expr | None:
-        """Where in memory an element of an operand is, behind views and what is computed of one element."""
-        while source.op is not ops.input_:
-            if source.op.family == "pointwise":
-                source = max(source.inputs, key=_weight)
-            elif source.op.family == "movement" and len(source.inputs) == 1:
-                pulled = pull(source, index)
-                source, index = pulled.node, pulled.index
-            else:
-                return None
-        return self.operands[int(source.attrs["name"][2:])].address(index)
-
-    def _order(self) -> Axes:
-        """The reduced axes from the outermost to the innermost: so that the larger tile is read along memory."""
-        axes = tuple(v for v in self.axes.reduced if v.size > 1)
-        tiles = [
-            (self._strides(self._address(side.node, side.index)), size, 16 // SIZES[side.node.dtype])
-            for side, size in ((self.axes.left, self.rows), (self.axes.right, self.columns))
-        ]
-        best, most = axes, -1.0
-        for strides, _, _ in tiles:
-            if strides:
-                order = tuple(sorted(axes, key=lambda v: -strides.get(v, 0)))
-                gain = sum(size * (1 - 1 / _run(order, of, widest)) for of, size, widest in tiles)
-                if gain > most:
-                    best, most = order, gain
-        return best
-
-    @staticmethod
-    def _strides(address: Expr | None) -> dict[Var, int]:
-        """How far in memory a step of each variable leads, of those where it is always the same."""
-        terms = address.terms if address is not None else ()
-        return {term: abs(factor) for factor, term in terms if isinstance(term, Var)}
-
-    # Steps.
-
-    @property
-    def inner(self) -> int:
-        return self.order[-1].size if self.order else 1
-
-    @property
-    def separate(self) -> bool:
-        """Whether only the innermost axis runs along the tiles, and the others are one number a step each."""
-        if len(self.order) < 2 or self.inner < LEAST:
-            return False
-        return math.ceil(self.inner / self.depth) * self.depth <= WASTE * self.inner
-
-    def _steps(self) -> int:
-        if self.separate:
-            return size_of(self.order[:-1]) * math.ceil(self.inner / self.depth)
-        return math.ceil(size_of(self.order) / self.depth)
-
     # Text.
 
     def write(self) -> Written:
-        body, steps = self.body, self._steps()
+        body, steps = self.body, self.steps.count
         grid = self._tile()
         total, precision = body.name("total"), f'input_precision="{self.blocks.precision}"'
         if steps == 1:
@@ -128,7 +72,7 @@ class _ProductKernel:
             body.put(f"{total} = tl.dot({left}, {right}, {precision})")
         else:
             body.put(f"{total} = tl.zeros((ROWS, COLUMNS), {TYPES[self.dtype]})")
-            step = body.name("step" if self.separate else "start")
+            step = body.name("step" if self.steps.separate else "start")
             with body.loop(f"for {step} in range({self._range(steps)}):"):
                 left, right = self._factors(step)
                 body.put(f"{total} = tl.dot({left}, {right}, {total}, {precision})")
@@ -139,22 +83,23 @@ class _ProductKernel:
             for name, axes in (("m", self.axes.rows), ("n", self.axes.columns))
             if len(axes) > 1
         )
-        if self.split == 1:
+        if self.parts is None:
             self._epilogue(value)
-            return function(self.kernel, body, grid=grid, constants=sizes, note=note)
-        scratch, room = _partial_sums(self.axes, self.split, self.columns, self.dtype)
-        self._store(scratch, (Expr.of(self.part), *self.tiled.result), value, self.tile[1:] if room else ())
-        finish = self._finish(scratch)
-        return function(self.kernel, body, grid=grid, constants=sizes, note=note, scratch=scratch, finish=finish)
+        else:
+            (place,) = self.kernel.results
+            # A store under a mask takes more registers than there are to a large tile.
+            room = self.tile[1:] if place.count > math.prod(place.shape) else ()
+            self._store(place, (Expr.of(self.part), *self.tiled.result), value, room)
+        return function(self.kernel, body, grid=grid, constants=sizes, note=note)
 
     def _range(self, steps: int) -> str:
         """The steps of a program: all, or those of its part."""
-        end, unit, by = (steps, 1, "") if self.separate else (size_of(self.order), self.depth, ", DEPTH")
-        if self.split == 1:
+        end, by = (steps, "") if self.steps.separate else (size_of(self.steps.order), ", DEPTH")
+        if self.parts is None:
             return f"0, {end}{by}"
-        share = math.ceil(steps / self.split) * unit
+        share = self.parts.share
         last = f"part * {share} + {share}"
-        return f"part * {share}, {last if share * self.split == end else f'tl.minimum({last}, {end})'}{by}"
+        return f"part * {share}, {last if share * self.parts.count == end else f'tl.minimum({last}, {end})'}{by}"
 
     def _tile(self) -> tuple[int, ...]:
         """Write which tile a program computes, and put its numbers in place of the axes of the contraction."""
@@ -162,7 +107,8 @@ class _ProductKernel:
         m, n = Var("m", size_of(form.rows)), Var("n", size_of(form.columns))
         down, across = math.ceil(m.size / self.rows), math.ceil(n.size / self.columns)
         batch = size_of(form.batch)
-        grid = [down * across, batch, self.split]
+        split = self.parts.count if self.parts is not None else 1
+        grid = [down * across, batch, split]
         tiles, batches = ("0", "1") if batch <= MOST else ("1", "0")
         if batches == "0":
             grid[:2] = batch, down * across
@@ -186,10 +132,10 @@ class _ProductKernel:
             self.values |= (
                 self._scalars(form.batch, digits, programs=True) if len(form.batch) > 1 else {form.batch[0]: number}
             )
-        self.part = Var(body.name("part"), self.split)
-        if self.split > 1:
+        self.part = Var(body.name("part"), split)
+        if split > 1:
             body.put(f"{self.part.name} = {self._wide('tl.program_id(2)')}")
-            body.bind(self.part, self.part.name, spread=Spread("parts", self.split, 1))
+            body.bind(self.part, self.part.name, spread=Spread("parts", split, 1))
         self.tile = (m, n)
         self.tiled = form.substitute(self.values)
         self._name_guards(form.guards, self.values)
@@ -228,13 +174,12 @@ class _ProductKernel:
     def _factors(self, step: str) -> tuple[str, str]:
         """Write the tiles of both operands at a step ("": the only one), and return their names."""
         body = self.body
-        inner = self.order[-1:] if self.separate else self.order
+        inner = self.steps.order[-1:] if self.steps.separate else self.steps.order
         name = inner[0].name if len(inner) == 1 else "k"
         size, start = size_of(inner), step
         outer: dict[Var, Expr] = {}
-        if self.separate:
-            chunks = math.ceil(size / self.depth)
-            outer, start = self._outer(step, chunks)
+        if self.steps.separate:
+            outer, start = self._outer(step)
         k = body.name(name)
         level = body.level if start else 0
         body.put(f"{k} = {self._wide(f'{start} + tl.arange(0, DEPTH)' if start else 'tl.arange(0, DEPTH)')}", level)
@@ -258,14 +203,11 @@ class _ProductKernel:
             axis = min((v.name for v in guard.expr.vars), key=lambda name: (name.startswith("phase"), len(name)))
             self.body.hints[guard.expr.replace(numbers)] = f"at_{axis}"
 
-    def _outer(self, step: str, chunks: int) -> tuple[dict[Var, Expr], str]:
-        """Write the numbers of the outer axes at a step; and where the innermost axis starts, "" for 0.
-
-        All taps of some channels come before the next channels: what one tap read, the next finds in the cache.
-        """
-        body = self.body
-        axes = self.order[:-1]
-        turns, taps_first = size_of(axes), all(v.name.startswith("tap_") for v in axes)
+    def _outer(self, step: str) -> tuple[dict[Var, Expr], str]:
+        """Write the numbers of the outer axes at a step; and where the innermost axis starts, "" for 0."""
+        body, chunks, taps_first = self.body, self.steps.chunks, self.steps.taps_first
+        axes = self.steps.order[:-1]
+        turns = size_of(axes)
         number = body.bind(Var(step, turns * chunks), step)
         values = self._scalars(axes, unflat(number % turns if taps_first else number // chunks, [v.size for v in axes]))
         chunk = f"{step} // {turns}" if taps_first else f"{step} % {chunks}"
@@ -327,56 +269,3 @@ class _ProductKernel:
             where += " + tl.zeros((ROWS, COLUMNS), tl.int32)"
         mask = body.mask([*overhang, *self.tiled.guards])
         body.put(stored(where, value, mask))
-
-    def _finish(self, scratch: MemRef) -> Graph:
-        """The body of a kernel that adds the partial sums in order and computes the results."""
-        partial = ops.input_(name=f"in{len(self.operands)}", shape=scratch.shape, dtype=scratch.dtype)
-        total = ops.reshape(ops.sum_(partial, axes=(0,)), shape=self.root.shape)
-        if self.root.dtype != scratch.dtype:
-            total = ops.cast(total, dtype=self.root.dtype)
-        return self.kernel.graph.rebuild({self.root: total})
-
-
-def _weight(node: Node) -> int:
-    """How many elements are stored of what a value is read from, behind views: the most decides how to read."""
-    while node.op.family == "movement":
-        node = node.inputs[0]
-    return 0 if node.op is ops.const else int(node.type.count)
-
-
-def _run(order: Axes, strides: Mapping[Var, int], widest: int) -> int:
-    """How many elements one load may take, where neighbours along the reduced axes are neighbours in memory."""
-    run = 1
-    for v in reversed(order):
-        if strides.get(v) != run:
-            break
-        run *= v.size
-    return math.gcd(run, widest)
-
-
-def _partial_sums(form: Contraction, split: int, width: int, dtype: str) -> tuple[MemRef, bool]:
-    """A place for each part of a result, and whether a tile that hangs over the columns has room there.
-
-    Sums lie as tiles of `width` columns are written, so that neighbours lie together. A store of f32 under a mask takes
-    more registers than there are to a large tile: rows get as many columns as the tiles have, where the columns are
-    axes of the result for themselves.
-    """
-    shape = (split, *map(int, form.root.shape))
-    strides = strides_of(shape, [0, *(1 + a for a in _columns_last(form))])
-    columns, axes = size_of(form.columns), frozenset(form.columns)
-    inner = [not i.vars.isdisjoint(axes) for i in (Expr.of(0), *form.result)]
-    alone = all(i.vars <= axes for i, found in zip(form.result, inner[1:], strict=True) if found)
-    room = columns > 1 and alone and math.prod(n for n, found in zip(shape, inner, strict=True) if found) == columns
-    count = math.prod(shape)
-    if room:
-        padded = math.ceil(columns / width) * width
-        strides = tuple(s if found else s // columns * padded for s, found in zip(strides, inner, strict=True))
-        count = count // columns * padded
-    return MemRef("partial", shape, strides, dtype, count=count, memory="partial"), room
-
-
-def _columns_last(form: Contraction) -> list[int]:
-    """The axes of the result so that those of the columns are innermost."""
-    position = {v: i for i, v in enumerate((*form.batch, *form.rows, *form.columns))}
-    last = [max((position.get(v, -1) for v in i.vars), default=-1) for i in form.result]
-    return sorted(range(len(last)), key=lambda a: last[a])

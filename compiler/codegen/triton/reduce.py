@@ -1,26 +1,22 @@
 """Row reductions, once or several times over the same axes: softmax, normalization, losses.
 
 One program takes some rows, and passes over their elements once for each phase: a phase has the reductions that need
-only results of earlier ones. Where a whole row fits a block every element is read once. What needs all rows, and split
-reductions, end in a launch of final reductions, which add in a fixed order.
+only results of earlier ones. Where a whole row fits a block every element is read once. What is summed in parts (rows
+that are cut, and totals of several programs) is stored part by part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from ... import ops
-from ...graph import Graph, Node
-from ...kernel import Blocks
-from ...loops.domain import Domain
+from ...graph import Node
 from ...loops.view import Expr, Index, Var, flat
 from ...types import FLOATS, least, wide
 from ..loops.nests import overwrites
-from ..loops.place import MemRef, Spread, Value
+from ..loops.place import Spread, Value
 from ..loops.reductions import Accumulator, position, reduced, started, update
 from ..loops.written import Written
-from .finish import Cut, final_reduction
 from .kernel import Kernel, function
 from .rows import Rows
 from .squares import Squares
@@ -31,19 +27,7 @@ Output = tuple[int, Index, Value]
 
 def write_reduce(kernel: Kernel) -> Written:
     """The function of a body of reductions; see `Domain` for rows and scalars."""
-    if kernel.kind == "finish":
-        kernel = replace(kernel, blocks=final_blocks(kernel.domain, kernel.blocks))
     return _ReduceKernel(kernel).write()
-
-
-def final_blocks(domain: Domain, blocks: Blocks) -> Blocks:
-    """The tile sizes of a final reduction: few parts of each row, and mostly few rows."""
-    depth = min(1024, _power(domain.length))
-    return replace(blocks, rows=max(1, min(_power(domain.rows), 1024 // depth)), depth=depth, split=1, warps=4)
-
-
-def _power(n: int) -> int:
-    return 1 << max(0, n - 1).bit_length()
 
 
 class _ReduceKernel(Rows):
@@ -51,20 +35,16 @@ class _ReduceKernel(Rows):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
-        if self.split > 1:
-            if not self.domain.splits:
-                raise ValueError(f"{self.domain.root.op.name} cannot be reduced in parts")
+        if self.parts is not None:
             self.domain = self.domain.beside
         self.reductions, self.totals = self.domain.reductions("row"), self.domain.reductions("scalar")
         self.outputs, self.results = self.domain.outputs, kernel.results
         # Squares that are found beside their total, where rows are cut in parts.
-        self.squares = kernel.domain.squares if self.split > 1 else {}
+        self.squares = kernel.domain.squares if self.parts is not None else {}
         self.fenced = False  # whether all threads wait for each other before what is one for a row is stored
 
     def write(self) -> Written:
         self.bind_rows()
-        if self.split > 1:
-            return self._partial()
         for phase in range(self.domain.passes):
             self._reduce(phase)
         if self.one_pass or self.domain.passes in map(self._when, self._of("element")):
@@ -72,13 +52,13 @@ class _ReduceKernel(Rows):
                 self._store_elements(self.domain.passes)
         # Totals read rows, and a row or a total may be written over what it was.
         rows = self._values(self._of("row"), self.row_index)
-        scratch, finish = self._store_totals()
+        for node in self.totals:
+            self.body.preset(node, zero(node), self._total(node))
+        self._store(self._values(self._of("scalar"), zero))
         self._store(rows)
-        return self._function((self.programs,), scratch, finish)
-
-    def _function(self, grid: tuple[int, ...], scratch: MemRef | None, finish: Graph | None) -> Written:
         constants = [("ROWS", self.blocks.rows), ("DEPTH", self.blocks.depth)]
-        return function(self.kernel, self.body, grid=grid, constants=constants, scratch=scratch, finish=finish)
+        grid = (self.programs,) if self.parts is None else (self.programs, self.parts.count)
+        return function(self.kernel, self.body, grid=grid, constants=constants)
 
     # Reductions.
 
@@ -119,9 +99,11 @@ class _ReduceKernel(Rows):
 
     def _squares(self, squares: Squares, acc: Accumulator, total: Accumulator) -> None:
         """The squared deviations of a part from its own mean."""
-        left, lanes = str(self.share), str(self.share // self.blocks.depth)
-        if self.split * self.share != self.length:
-            left = f"tl.minimum(part + {self.share}, {self.length}) - part"
+        assert self.parts is not None
+        share, depth = self.parts.share, self.blocks.depth
+        left, lanes = str(share), str(share // depth)
+        if self.parts.count * share != self.length:
+            left = f"tl.minimum(part + {share}, {self.length}) - part"
             lane = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
             lanes = f"({left} + DEPTH - 1 - {lane}) // DEPTH"
         whole = self.body.at(total.node, self._result_index(total.node))
@@ -232,30 +214,22 @@ class _ReduceKernel(Rows):
             self.body.proof.barrier()
             self.fenced = True
         for k, index, value in outputs:
-            self.body.store(self.results[k], index, self.body.narrow(value, self.outputs[k].dtype))
+            node, dtype = self.outputs[k], self.outputs[k].dtype
+            if node in self.kernel.parts:
+                index, dtype = (self._part(node), *index), wide(dtype)
+            self.body.store(self.results[k], index, self.body.narrow(value, dtype))
 
-    def _store_totals(self) -> tuple[MemRef | None, Graph | None]:
-        """What needs all rows: here if this is the only program, else by a final reduction."""
-        body = self.body
-        if not self.totals:
-            return None, None
-        partial = MemRef("partial", (len(self.totals), self.programs), (self.programs, 1), wide(self.totals[0].dtype))
-        program = Var("program", self.programs)
-        for t, node in enumerate(self.totals):
-            if self.programs > 1 and (node.op is ops.argmax or wide(node.dtype) != partial.dtype):
-                raise ValueError(f"{node.op.name} over all rows is not added up from parts")
-            value = self._total(node)
-            if self.programs == 1:
-                body.preset(node, zero(node), value)
-                continue
-            body.bounds.pop(program, None)
-            body.bind(program, "tl.program_id(0)", spread=Spread("rows", self.programs, 1))
-            body.store(partial, (Expr.of(t), Expr.of(program)), value)
-        if self.programs == 1:
-            self._store(self._values(self._of("scalar"), zero))
-            return None, None
-        outputs = [self.outputs[k] for k in self._of("scalar")]
-        return partial, final_reduction(self.kernel, self.totals, partial, outputs)
+    def _part(self, node: Node) -> Expr:
+        """The number of the part of a sum that this program has."""
+        own, part = self.kernel.parts[node], self.part
+        share = self.blocks.rows if self.parts is None else self.parts.share
+        if own != self.domain.parts_of(node, self.order, share):
+            raise AssertionError(f"the parts of {node} are others than those that programs compute: {own}")
+        if self.parts is None:
+            part = Var("program", self.programs)
+            self.body.bounds.pop(part, None)
+            self.body.bind(part, "tl.program_id(0)", spread=Spread("rows", self.programs, 1))
+        return Expr.of(part)
 
     def _total(self, node: Node) -> Value:
         """A reduction over the rows of this program."""
@@ -272,24 +246,6 @@ class _ReduceKernel(Rows):
             e = body.expr(flat(tuple(self.row_index(x)), tuple(map(int, x.shape)))).text
             whole, name = f"tl.where({whole} == {best}, {e}, {2**31 - 1})", "min"
         return body.settle(Value(f"tl.{name}({whole})", wide(node.dtype), level=body.level), "total")
-
-    def _partial(self) -> Written:
-        """Reductions of one part of the rows' elements, to be combined by a final reduction."""
-        body = self.body
-        body.put(f"part = tl.program_id(1) * {self.share}")
-        shape = (len(self.reductions), self.split, self.rows)
-        partial = MemRef("partial", shape, (self.split * self.rows, self.rows, 1), wide(self.reductions[0].dtype))
-        part = Var("program", self.split)
-        body.bind(part, "tl.program_id(1)", spread=Spread("parts", self.split, 1))
-        self._reduce(0)
-        row = Expr.of(self.row) if self.rows > 1 else Expr.of(0)
-        for t, node in enumerate(self.reductions):
-            value = body.at(node, self._result_index(node))
-            body.store(partial, (Expr.of(t), Expr.of(part), row), value)
-        outputs = [self.outputs[k] for k in (*self._of("row"), *self._of("scalar"))]
-        cut = Cut(self.squares, self.length, self.share)
-        finish = final_reduction(self.kernel, self.reductions, partial, outputs, cut)
-        return self._function((self.programs, self.split), partial, finish)
 
 
 def zero(node: Node) -> Index:

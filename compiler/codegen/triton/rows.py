@@ -15,23 +15,23 @@ from .kernel import Kernel, overhang
 class Rows:
     """Rows of a space and the elements of each; a program takes `blocks.rows` of them.
 
-    flat: one row at a time, so that a block has one dimension. split: into how many parts of `share` elements the rows
-    are cut. one_pass: whether a block holds whole rows.
+    flat: one row at a time, so that a block has one dimension. parts: into which the rows are cut, if they are.
+    one_pass: whether a block holds whole rows.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.domain, self.blocks = kernel, kernel.domain, kernel.blocks
         self.rows, self.length = self.domain.rows, self.domain.length
         blocks = self.blocks
-        steps = -(-self.length // blocks.depth)
-        self.share = max(1, -(-steps // blocks.split)) * blocks.depth
-        self.split = max(1, -(-self.length // self.share))
-        self.one_pass = self.split == 1 and blocks.depth >= self.length
+        self.parts = next((kernel.parts[n] for n in self.domain.reductions("row") if n in kernel.parts), None)
+        self.part = Var("program", self.parts.count if self.parts is not None else 1)
+        self.one_pass = self.parts is None and blocks.depth >= self.length
         self.flat = blocks.rows == 1 or self.rows == 1
         self.body = kernel.body(*("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
         for name in ("row", "k", "k_inside", "part", "start"):
             self.body.name(name)
         self.programs = -(-self.rows // blocks.rows)
+        self.order = axes_in_order(self.domain, (*kernel.operands, *kernel.results))
         self.row = Var("row", self.rows)
         self.k = Var("k", self.length)
 
@@ -44,6 +44,9 @@ class Rows:
             body.put(f"row = {self.kernel.program} * ROWS + tl.arange(0, ROWS)[:, None]")
             inside = overhang(body, "row", "row_inside", self.rows, size)
             body.bind(self.row, "row", 0, inside, Spread("rows", self.programs, size))
+        if self.parts is not None:
+            body.put(f"part = tl.program_id(1) * {self.parts.share}")
+            body.bind(self.part, "tl.program_id(1)", spread=Spread("parts", self.parts.count, 1))
 
     @contextmanager
     def elements(self) -> Iterator[None]:
@@ -59,11 +62,11 @@ class Rows:
             yield
         else:
             first, end, block = "0", str(self.length), -(-self.length // depth) * depth
-            if self.split > 1:
-                first, end, block = "part", f"part + {self.share}", self.share
+            if self.parts is not None:
+                first, end, block = "part", f"part + {self.parts.share}", self.parts.share
             with body.loop(f"for start in range({first}, {end}, DEPTH):"):
                 body.put(f"k = start + {steps}")
-                self._bind_k(self.length % depth != 0 or self.split * self.share != self.length, block)
+                self._bind_k(self.part.size * block != self.length, block)
                 yield
 
     def _bind_k(self, overhangs: bool, block: int) -> None:
@@ -71,14 +74,13 @@ class Rows:
         inside = "k_inside" if overhangs else ""
         if inside:
             self.body.put(f"{inside} = k < {self.length}")
-        self.body.bind(self.k, "k", 0 if self.flat else 1, inside, Spread("parts", self.split, block))
+        self.body.bind(self.k, "k", 0 if self.flat else 1, inside, Spread("parts", self.part.size, block))
 
     def index(self) -> Index:
         """The element of the space at which a program is; rows and elements are counted as they lie in memory."""
-        order = axes_in_order(self.domain, (*self.kernel.operands, *self.kernel.results))
         found: dict[int, Expr] = {}
         for var, axes in ((self.row, self.domain.kept), (self.k, self.domain.reduced)):
-            own = [a for a in order if a in axes]
+            own = [a for a in self.order if a in axes]
             found |= zip(own, unflat(Expr.of(var), [self.domain.space[a] for a in own]), strict=True)
         return tuple(found[a] for a in range(len(self.domain.space)))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ... import ops
 from ...graph import Graph
 from ...kernel import Blocks
+from ...ops.partial import undivided
 from ..loops.place import MemRef
 from ..loops.written import Written
 from .kernel import Kernel
@@ -20,7 +21,10 @@ def write_kernel(
     graph: Graph, kind: str, blocks: Blocks, operands: Sequence[MemRef], results: Sequence[MemRef]
 ) -> Written:
     """The function of a kernel's body. kind: how the kernel is called."""
-    kernel = Kernel(graph, kind, blocks, operands, results)
+    whole, parts = undivided(graph)
+    if blocks.split > 1 and not parts:
+        raise ValueError(f"a {kind} kernel is to be summed in {blocks.split} parts, which its body does not have")
+    kernel = Kernel(whole, kind, blocks, operands, results, parts)
     if kernel.domain.product:
         return write_product(kernel)
     if kernel.domain.kind == "reduce":
