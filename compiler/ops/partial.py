@@ -69,7 +69,7 @@ def _type(*types: TensorType, of: str, parts: Parts, **attrs: Any) -> TensorType
     shape = types[parts.operand].shape
     check(all(0 <= a < len(shape) and low > 0 < size for a, low, size in parts.digits), "a digit is of no axis")
     terms = math.prod(size for _, _, size in parts.digits)
-    check(0 <= terms - (parts.count - 1) * parts.share <= parts.share, f"{terms} terms are not {parts.count} shares")
+    check(0 < terms - (parts.count - 1) * parts.share <= parts.share, f"{terms} terms are not {parts.count} shares")
     return TensorType((parts.count, *whole.shape), wide(whole.dtype))
 
 

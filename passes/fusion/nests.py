@@ -18,6 +18,7 @@ from ...compiler.loops.access import access, identity, projection
 from ...compiler.loops.deviations import deviations
 from ...compiler.loops.domain import Granularity, domain_of, is_anchor, shape, window
 from ...compiler.loops.index import Expr
+from ...compiler.ops.partial import divides
 from ..lowering.cost.reductions import Waiting, rows_of, waiting
 from ..lowering.machines import Device
 from ..rules.rewrite import Refuse
@@ -235,7 +236,9 @@ def _level(node: Node, extent: Extent) -> Granularity | Refuse:
         x = node.inputs[0]
         if x.type.count == extent.elements and projection(shape(x), node.attrs["axes"]) == extent.row:
             return "row"
-        return "scalar" if x.type.count == extent.rows and size == 1 else Refuse("they sum over different axes")
+        if x.type.count != extent.rows or size != 1:
+            return Refuse("they sum over different axes")
+        return "scalar" if divides(node.op) else Refuse("a choice among all rows is made by one program")
     if size == extent.elements:
         return "element"
     if extent.row is not None and size in (extent.rows, 1):

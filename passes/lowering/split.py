@@ -49,7 +49,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Stored:
+class Placed:
     """A value of the graph that is made, and where it lies."""
 
     node: Node
@@ -80,15 +80,15 @@ class _Splitting:
         self.pitches |= {made[node]: pitch for node, pitch in unit.pitches.items()}
         return replace(unit, graph=Graph(outputs, updates), orders=self.orders, pitches=self.pitches)
 
-    def _stored(self, node: Node, now: Node) -> Stored:
-        return Stored(now, place_of(node, self.unit.orders or {}, self.homes))
+    def _placed(self, node: Node, now: Node) -> Placed:
+        return Placed(now, place_of(node, self.unit.orders or {}, self.homes))
 
     def _kernel(self, kernel: Node) -> None:
         """Make a kernel, or those that it becomes, with its items."""
         body: Graph = kernel.attrs["body"]
-        operands = [self._stored(x, self.made[x]) for x in kernel.inputs]
+        operands = [self._placed(x, self.made[x]) for x in kernel.inputs]
         items = sorted(self.graph.users[kernel], key=lambda item: int(item.attrs["index"]))
-        results = [self._stored(item, item) for item in items]
+        results = [self._placed(item, item) for item in items]
         if len(items) == len(body.outputs):
             found = self._launch(kernel, kernel.attrs["kind"], body, kernel.attrs["schedule"], operands, results)
             self.made.update(zip(items, found, strict=True))
@@ -101,8 +101,8 @@ class _Splitting:
         kind: str,
         body: Graph,
         blocks: Blocks,
-        operands: Sequence[Stored],
-        results: Sequence[Stored],
+        operands: Sequence[Placed],
+        results: Sequence[Placed],
     ) -> list[Node]:
         """The results of a body as items of a kernel, or of two. results: the items of the kernel that it was."""
         found = cut(body, blocks, [x.place for x in operands], [x.place for x in results])
@@ -125,7 +125,7 @@ class _Splitting:
             self.orders[item] = order = found.orders[node]
             if found.pitch is not None:
                 self.pitches[item] = found.pitch
-            partial.append(Stored(item, MemRef("", _shape(item), strides_of(_shape(item), order), item.dtype)))
+            partial.append(Placed(item, MemRef("", _shape(item), strides_of(_shape(item), order), item.dtype)))
         whole = final(body, found, len(operands))
         last, read = _alone(whole, [*operands, *partial])
         late = [likes[name] for name in found.late]
@@ -139,7 +139,7 @@ class _Splitting:
         kind: str,
         body: Graph,
         blocks: Blocks,
-        operands: Sequence[Stored],
+        operands: Sequence[Placed],
         likes: Sequence[Node],
     ) -> list[Node]:
         """A kernel and its items. likes: what has their origins."""
@@ -171,7 +171,7 @@ def _origins(body: Graph, found: Cut) -> dict[Node, Any]:
     return {**body.merged_origins, **{part: of for part, of in places.items() if len(of) > 1}}
 
 
-def _alone(body: Graph, operands: Sequence[Stored]) -> tuple[Graph, list[Stored]]:
+def _alone(body: Graph, operands: Sequence[Placed]) -> tuple[Graph, list[Placed]]:
     """A body that numbers its results, and of the operands those that it reads; and these."""
     used = [i for i in range(len(operands)) if f"in{i}" in body.inputs]
     renamed: dict[Node, Node] = {}

@@ -24,7 +24,7 @@ from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.compiling import compile_jobs
 from netc.runtime.triton.compile.options import SPARE
 from support.lone_kernels import Ran, run_each
-from support.lowered import kernels_of
+from support.lowered import kernels_of, scheduled
 from support.triton_folders import kernel_cache, needs_triton
 from support.triton_nets import GPU, check_step, made, run_all
 
@@ -79,8 +79,7 @@ def is_sum(kernel: Node) -> bool:
 
 def kernels(program: Compilation) -> list[Node]:
     """Those before sums are split."""
-    (unit,) = (stage.after for stage in program.lowering if stage.name == "schedule")
-    return [node for node in unit.graph.order if node.op is ops.kernel and norms_of(node)]
+    return [node for node in scheduled(program).graph.order if node.op is ops.kernel and norms_of(node)]
 
 
 def test_each_way_through_the_elements_is_a_kernel(net: Path) -> None:

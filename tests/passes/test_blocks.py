@@ -17,6 +17,7 @@ from netc.passes.rules.simplify import simplify
 from netc.passes.training.gradient import erase_surrogate, gradient
 from netc.passes.unit import Unit
 from support import graph_cases
+from support.lowered import scheduled
 from support.short_nodes import fed
 from support.triton_program import nests
 
@@ -41,7 +42,7 @@ def layers_of(kernel: Node) -> set[str]:
 @cache
 def step(name: str, batch: int) -> Unit:
     file = EXAMPLES / f"{name}.net"
-    return compilation(file, mode="train", target="triton", dims={"N": batch}, arch="cuda:90").fused
+    return scheduled(compilation(file, mode="train", target="triton", dims={"N": batch}, arch="cuda:90"))
 
 
 def shown(graph: Graph) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from netc.compiler.codegen import emit
 from netc.compiler.graph import Graph
 from netc.compiler.program import Program
+from netc.driver import Compilation
 from netc.passes import manager
 from netc.passes.manager import Lowering
 from netc.passes.pipeline import LOWER
@@ -22,6 +23,12 @@ def kernels_of(graph: Graph, target: str, **choices: Any) -> Unit:
 def placing(target: str) -> Lowering:
     """The stages that put kernels with their schedules into memory."""
     return tuple(stage for stage in LOWER[target] if stage[0] in ("split", "plan"))
+
+
+def scheduled(program: Compilation) -> Unit:
+    """The kernels of a net's program before sums are split."""
+    (found,) = (stage.after for stage in program.lowering if stage.name == "schedule")
+    return found
 
 
 def program_of(unit: Unit, target: str, *, name: str = "test", dims: Mapping[str, int] | None = None) -> Program:
