@@ -20,10 +20,9 @@ from ..graph import Graph, Node
 from ..kernel import HEAVY, Kind, read_in_windows, window_axes
 from ..ops.partial import Parts, undivided
 from ..types import wide
-from .access import projection
 from .deviations import deviations
 from .intervals import digit
-from .view import Expr, Index, Var, flat, push, reindex
+from .view import Expr, Index, Var, flat, projection, push, reindex
 
 Granularity = Literal["element", "row", "scalar"]
 Shape = tuple[int, ...]

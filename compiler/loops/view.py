@@ -1,14 +1,16 @@
-"""Which element of an operand a movement op's result is, at an index: reads go through views, and nothing is moved.
+"""Access maps: which element of an operand a node reads, at an index; reads go through views, and nothing is moved.
 
 `pull` goes from an element of a result to that of the operand; `push` goes from the operand to the result, where each
 element is moved to one place. Where a result has elements that no operand has (padding), a guard says which they are.
-Indices are canonical (`compiler.index`), so that a way there and back is no way at all.
+Indices are canonical (`compiler.loops.index`), so that a way there and back is no way at all, and equal maps are equal:
+as functions from number to number, both row-major, `access` composes them along a chain of nodes. Who reads an array
+element by element does so by `identity`, who reads its row by `projection`, whatever stands between.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +28,10 @@ __all__ = [
     "Pulled",
     "Term",
     "Var",
+    "access",
     "flat",
+    "identity",
+    "projection",
     "pull",
     "pull_concat",
     "push",
@@ -203,3 +208,27 @@ def push(node: Node, index: Index) -> Index:
     if node.op.family == "pointwise":
         return index
     raise ValueError(f"{node.op.name} does not keep each element of its operand at one place")
+
+
+def identity(count: int) -> Expr:
+    """Every element by its own number."""
+    return Expr.of(Var("n", count))
+
+
+def projection(shape: Sequence[int], axes: Iterable[int]) -> Expr:
+    """From an element of `shape` to its row, when `axes` are reduced and rows are numbered by the axes that stay."""
+    gone = frozenset(axes)
+    index, stay = unflat(identity(math.prod(shape)), shape), [a for a in range(len(shape)) if a not in gone]
+    return flat(tuple(index[a] for a in stay), [shape[a] for a in stay])
+
+
+def access(node: Node, by: Expr) -> Expr | None:
+    """The map by which a node's operands are read where it is itself read by one; None where there is no such map.
+
+    Maps are total: through padding, slices, windows and concats not every element is read, or under a guard.
+    """
+    if node.op.family == "pointwise" or node.op in (ops.after, ops.reshape):
+        return by
+    if node.op in (ops.transpose, ops.broadcast):
+        return flat(pull(node, unflat(by, node.shape)).index, node.inputs[0].shape)
+    return None

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import HEAVY, Blocks, Kind, window_axes
-from ...compiler.loops.access import access, identity, projection
 from ...compiler.loops.deviations import deviations
 from ...compiler.loops.domain import Granularity, domain_of, is_anchor, shape, window
 from ...compiler.loops.index import Expr
+from ...compiler.loops.view import access, identity, projection
 from ...compiler.ops.partial import divides
 from ..lowering.cost.reductions import Waiting, rows_of, waiting
 from ..lowering.machines import Device

@@ -111,8 +111,11 @@ class _Splitting:
             return self._items(kernel, kind, body, blocks, operands, [x.node for x in results])
         likes = dict(zip(body.outputs, results, strict=True))
         early = [name for name in body.outputs if name not in found.late]
-        parts = body.with_roots({name: body.outputs[name] for name in early} | _numbered("part", found.partial), {})
-        parts = Graph(parts.outputs, origins=_origins(body, found))
+        made_of = {part: body.origins(node) for node, part in found.partial.items()}
+        parts = Graph(
+            {name: body.outputs[name] for name in early} | {f"part{k}": part for k, part in enumerate(made_of)},
+            origins={**body.merged_origins, **{part: of for part, of in made_of.items() if len(of) > 1}},
+        )
         also = [x for i, x in enumerate(operands) if f"in{i}" not in body.inputs]  # what has only to be waited for
         own, read = _alone(parts, operands)
         blocks = replace(blocks, split=found.split)
@@ -125,7 +128,8 @@ class _Splitting:
             self.orders[item] = order = found.orders[node]
             if found.pitch is not None:
                 self.pitches[item] = found.pitch
-            partial.append(Placed(item, MemRef("", _shape(item), strides_of(_shape(item), order), item.dtype)))
+            shape = tuple(map(int, item.shape))
+            partial.append(Placed(item, MemRef("", shape, strides_of(shape, order), item.dtype)))
         whole = final(body, found, len(operands))
         last, read = _alone(whole, [*operands, *partial])
         late = [likes[name] for name in found.late]
@@ -155,20 +159,6 @@ class _Splitting:
 
 def _divided(body: Graph) -> bool:
     return any(node.op is ops.partial for node in body.outputs.values())
-
-
-def _numbered(word: str, nodes: Mapping[Node, Node]) -> dict[str, Node]:
-    return {f"{word}{i}": node for i, node in enumerate(nodes.values())}
-
-
-def _shape(node: Node) -> Ints:
-    return tuple(map(int, node.shape))
-
-
-def _origins(body: Graph, found: Cut) -> dict[Node, Any]:
-    """The places of a body's nodes, and of the parts of some."""
-    places = {part: body.origins(node) for node, part in found.partial.items()}
-    return {**body.merged_origins, **{part: of for part, of in places.items() if len(of) > 1}}
 
 
 def _alone(body: Graph, operands: Sequence[Placed]) -> tuple[Graph, list[Placed]]:

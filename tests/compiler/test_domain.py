@@ -16,9 +16,9 @@ from netc.compiler.codegen.loops.place import MemRef
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.kernel import Blocks
-from netc.compiler.loops.access import access, identity, projection
 from netc.compiler.loops.domain import Domain, domain_of
 from netc.compiler.loops.index import Expr
+from netc.compiler.loops.view import access, identity, projection
 from support import toy_target
 from support.short_nodes import fed
 

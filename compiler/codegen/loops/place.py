@@ -52,11 +52,6 @@ class MemRef:
         return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True) if n)
 
     @property
-    def dense(self) -> bool:
-        """Whether its elements fill the memory that they span."""
-        return self.reach == math.prod(self.shape)
-
-    @property
     def order(self) -> Ints:
         """The axes from the outermost to the innermost; those of size 1 stay in front of what they stood before."""
         return order_of(self.shape, self.strides)
