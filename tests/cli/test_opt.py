@@ -87,7 +87,7 @@ def test_every_stage_is_listed_and_shown(target: str) -> None:
     listed = netc(*asked, "--stages").stdout
     names = re.findall(r"^  (\S+) .*\d(?:\.\d)?$", listed, re.M)
     assert names[:4] == ["build", "gradient", "update", "flatten"]
-    assert names[-3:] == (["layout", "schedule", "plan"] if target == "triton" else ["fuse", "schedule", "plan"])
+    assert names[-3:] == (["schedule", "split", "plan"] if target == "triton" else ["fuse", "schedule", "plan"])
     for name in names:
         assert re.search("^graph {$", netc(*asked, "--stage", name).stdout, re.M)
     shown = netc(*asked, "--stage", "fuse").stdout
