@@ -9,7 +9,7 @@ Numerators are kept from being negative: there C's division (and Triton's) agree
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Union
@@ -181,6 +181,13 @@ class Expr:
                 part = part // term.divisor if isinstance(term, Floor) else part % term.divisor
             total = total + factor * part
         return total
+
+    def parts(self, variables: Iterable[Var]) -> tuple[Expr, Expr]:
+        """(the terms that depend on one of these variables, the rest with the constant); they add up to it."""
+        chosen = frozenset(variables)
+        inside = tuple(pair for pair in self.terms if not chosen.isdisjoint(_vars(pair[1])))
+        outside = tuple(pair for pair in self.terms if chosen.isdisjoint(_vars(pair[1])))
+        return Expr(inside, 0), Expr(outside, self.offset)
 
     def __str__(self) -> str:
         text = ""

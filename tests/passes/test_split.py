@@ -125,7 +125,7 @@ def test_a_schedule_whose_parts_the_body_does_not_have_is_refused() -> None:
 def test_what_cannot_be_taken_in_parts() -> None:
     x = leaf(0, (4, 64))
     mean = ops.broadcast(ops.sum_(x, axes=(1,)), shape=x.shape)
-    with pytest.raises(ValueError, match="cannot be reduced in parts"):
+    with pytest.raises(manager.PassFailed, match="cannot be reduced in parts"):
         lone(Graph({"out0": ops.exp(mean)}), Blocks(rows=1, depth=16, split=2), {})
 
 
