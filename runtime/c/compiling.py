@@ -30,6 +30,10 @@ FLAGS = ("-std=gnu11", "-O2", "-march=native", "-fno-math-errno", "-fno-trapping
 THREADS = "-fopenmp"
 REMEDY = "install gcc or clang, or name a C compiler by $CC, or pip install 'netc[c]'"
 Ended = subprocess.CompletedProcess[str]
+# A thread that waits for the others looks so often before it sleeps, about 20 us: gcc's runtime would look for
+# milliseconds, and where other work is on the cores the one that it waits for cannot run meanwhile.
+WAITING = "GOMP_SPINCOUNT"
+LOOKS = "10000"
 SHOWN = 3  # lines of a compiler's message
 
 
@@ -58,6 +62,8 @@ def compiler() -> Compiler:
 def library(source: str) -> ctypes.CDLL:
     """A program's text as a loaded library: compiled now, or found in the cache. UserError where it is refused."""
     by = compiler()
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault(WAITING, LOOKS)  # read when the first library of the process is loaded
     flags = (*FLAGS, THREADS) if by.threads else FLAGS
     told = repr((source, by, flags, _processor()))
     name = f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.so"

@@ -7,6 +7,7 @@ before a step, and unpacked after it.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -22,6 +23,8 @@ from .compiling import compiler, library
 
 Array = npt.NDArray[Any]
 LINE = 64  # bytes of a cache line, at which the arena begins
+_teams = False  # whether this process has run several threads of OpenMP
+_forked = False  # whether it is the child of one that had: its threads are not here, and OpenMP would wait for them
 POISON = 0xFF  # as a float of any size NaN, as a whole number -1
 
 
@@ -70,7 +73,7 @@ class CEngine(ArrayEngine):
     def _call(self, phase: str) -> None:
         timed = self._seconds is not None and phase == "step"
         seconds = self._seconds.ctypes.data_as(ctypes.c_void_p) if self._seconds is not None and timed else None
-        self._library[phase](self._table, seconds)
+        self._library[phase](self._table, seconds, _team(self._program.threads))
 
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
         """A step: the seconds of each launch."""
@@ -84,6 +87,24 @@ class CEngine(ArrayEngine):
         """Fill what the program computes into with NaN, so that what a step reads or returns unwritten shows."""
         self._arena[:] = POISON
         super().spoil()
+
+
+def _team(threads: int) -> int:
+    """How many threads a call may have."""
+    global _teams
+    if _forked:
+        return 1
+    _teams = _teams or threads > 1
+    return threads
+
+
+def _in_child() -> None:
+    global _forked
+    _forked = _teams
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _view(memory: Array, of: Result) -> Array:

@@ -1,7 +1,7 @@
 """The translation unit of a program: head, helpers, kernels, and the step that calls them in order.
 
-The runtime knows two functions, `prepare` and `step`. Both take a table of pointers: the arena, then inputs, state and
-constants in the program's order.
+The runtime knows two functions, `prepare` and `step`. Both take a table of pointers (the arena, then inputs, state and
+constants in the program's order) and a number of threads.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ static void tick(double *seconds, int k) {
 
 def reserved() -> tuple[str, ...]:
     """Names that the text uses itself."""
-    return (*KEYWORDS.split(), *HELPERS, *RENAMED, "prepare", "step", "tick", "memory", "seconds", "arena")
+    return (*KEYWORDS.split(), *HELPERS, *RENAMED, "prepare", "step", "tick", "memory", "seconds", "threads", "arena")
 
 
 def memories(program: Program) -> list[tuple[str, str]]:
@@ -100,14 +100,16 @@ def _phase(program: Program, phase: str) -> str:
     calls = ["tick(seconds, 0);"] if launches else []
     for k, launch in enumerate(launches):
         calls += [_call(launch, local), f"tick(seconds, {k + 1});"]
-    if program.threads > 1 and calls:
+    if calls:
         # One team for all kernels: each shares out its loop, and ends when all threads have done their part.
-        calls = [f"#pragma omp parallel num_threads({program.threads})", "{", *(f"    {line}" for line in calls), "}"]
-    lines += calls
+        lines += ["#pragma omp parallel num_threads(threads)", "{", *(f"    {line}" for line in calls), "}"]
     what = "what depends on the state alone" if phase == "prepare" else "a step"
-    told = _comment(f"Compute {what}. seconds: if given, the time before the first launch and behind each.")
+    told = _comment(
+        f"Compute {what} on so many threads, which changes no bit.",
+        "seconds: if given, the time before the first launch and behind each.",
+    )
     body = "\n".join(f"    {line}" for line in lines)
-    return f"{told}\nvoid {phase}(void *const *memory, double *seconds) {{\n{body}\n}}"
+    return f"{told}\nvoid {phase}(void *const *memory, double *seconds, int threads) {{\n{body}\n}}"
 
 
 def _pointer(buffer: Buffer, name: str, order: dict[tuple[str, str], int]) -> str:

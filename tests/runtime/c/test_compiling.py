@@ -72,6 +72,21 @@ def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @needs_compiler
+def test_threads_wait_asleep_unless_the_user_says_how(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.delenv(compiling.WAITING, raising=False)
+    compiling.library(TEXT)
+    assert compiling.WAITING not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv(compiling.WAITING, "7")
+    compiling.library(TEXT)
+    assert os.environ[compiling.WAITING] == "7"
+    monkeypatch.delenv(compiling.WAITING)
+    compiling.library(TEXT)
+    assert os.environ[compiling.WAITING] == compiling.LOOKS
+
+
+@needs_compiler
 def test_a_library_that_was_cut_short_is_made_again(cache: Path) -> None:
     # In a process of its own: a loaded library stays loaded.
     code = "from netc.runtime.c import compiling; print(compiling.library({!r}).answer())"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from random import Random
 
 import numpy as np
+import pytest
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph
@@ -65,3 +69,29 @@ def test_nothing_is_read_before_it_was_written() -> None:
     exe = loaded(graph, **{name: values[name] for name in graph.params})
     _, differing = exe.twice({name: values[name] for name in graph.inputs})
     assert not differing
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_child_runs_alone_what_its_parent_ran_on_threads() -> None:
+    """In a process of its own, which has other threads in no way."""
+    code = """
+import os
+import numpy as np
+from netc.compiler.graph import Graph
+from support.numpy_program import program_of, state_of
+from support.short_nodes import fed
+from netc.runtime.executable import Executable
+
+program = program_of(Graph({"y": fed("x", 64, 64) * 2.0}), target="c", arch="cpu", threads=2)
+exe, x = Executable(program, state_of(program, {})), np.ones((64, 64), np.float32)
+assert exe.run({"x": x})["y"].sum() == 2 * x.size
+child = os.fork()
+if not child:
+    os._exit(int(exe.run({"x": x})["y"].sum() != 2 * x.size))
+print(os.waitpid(child, 0)[1], exe.run({"x": x})["y"].sum())
+"""
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=where, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout == "0 8192.0\n"
