@@ -147,7 +147,8 @@ class SourceError(Exception):
         caret = f"{gutter}| {' ' * before}{'^' * width} {self.hint}".rstrip()
         head = f"{self.span}: {self.severity}[{self.code}]: {self.message}"
         text = f" {number} | {shown}".rstrip()
-        return "\n".join([head, text, caret, *(f"{gutter}= {note}" for note in self.notes)])
+        # Names of files are in it, and they may hold what would drive a terminal.
+        return printable_lines("\n".join([head, text, caret, *(f"{gutter}= {note}" for note in self.notes)]))
 
     def __str__(self) -> str:
         return self.render()
@@ -170,8 +171,15 @@ class SourceErrors(Exception):
 
 def printable(text: str, most: int | None = None) -> str:
     """A text as a terminal may show it: no control characters, and not longer than `most`."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
+    shown = text[:most]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return shown + (CUT if most is not None and len(text) > most else "")
+
+
+def printable_lines(text: str) -> str:
+    """The same of a text of several lines, which may have tabs."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

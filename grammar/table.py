@@ -66,6 +66,8 @@ def _cache_folder() -> Path | None:
 
 def _read(path: Path, actions: object) -> lark.Lark | None:
     """The parser kept in a file, or None where the file does not hold one."""
+    if not path.is_file():  # a pipe under that name would be waited for
+        return None
     try:
         digest, _, payload = path.read_text(encoding="utf-8").partition("\n")
         if hashlib.sha256(payload.encode()).hexdigest() != digest:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from ..compiler.program import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -105,7 +107,7 @@ class Lines(Silent):
     def note(self, text: str) -> None:
         if self._file is not None:
             try:
-                print(text, file=self._file, flush=True)
+                print(printable(text), file=self._file, flush=True)
             except (OSError, ValueError):  # gone, or closed
                 self._file = None
 
@@ -149,7 +151,7 @@ class Bar(Silent):
         self.note(test_line(done, data, values))
 
     def note(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
+        self._console.print(printable(text), soft_wrap=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -367,8 +367,9 @@ class _Run:
         """Draw the curves; a picture that cannot be written must not hide how the run ended."""
         try:
             write_curves(path, self.history)
-        except UserError as error:
-            self.progress.note(f"warning: {error}")
+        except Exception as error:  # the library may lack memory, or fail in ways of its own
+            why = f"{path}: cannot be drawn: {type(error).__name__}: {error}".rstrip(": ")
+            self.progress.note(f"warning: {error if isinstance(error, UserError) else why}")
 
     def _stop(self, interruption: Interruption) -> NoReturn:
         if self.saved is None:

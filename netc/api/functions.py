@@ -142,6 +142,7 @@ def export(
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     archs: Sequence[str] = (),
+    untrained: bool = False,
     update: bool = False,
     seed: int | None = None,
     schedules: str | Path | None = None,
@@ -152,7 +153,7 @@ def export(
 ) -> list[Path]:
     """Compile a net into a folder that runs with numpy alone: `<net>.py`, `<net>.safetensors`, `manifest.json`.
 
-    weights: files, else those that the net's last run ended with; where there is none, first values from `seed`.
+    weights: files, else those that the net's last run ended with; with `untrained` first values from `seed`.
     outputs: without them those that the net calls outputs. notify: told what was chosen.
 
     With the target `triton` the folder holds kernels compiled for GPUs (archs, as `["cuda:90"]`; without any for all
@@ -181,7 +182,8 @@ def export(
     )
     files = Weights(tuple(Path(file) for file in weights or ()))
     names = (archs,) if isinstance(archs, str) else archs
-    return export(path, want, Path(folder), files, archs=names, told=told, notify=notify or (lambda text: None))
+    say = notify or (lambda text: None)
+    return export(path, want, Path(folder), files, archs=names, untrained=untrained, told=told, notify=say)
 
 
 def train(

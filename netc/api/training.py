@@ -18,7 +18,7 @@ from ..compiler.program import StateInfo
 from ..compiler.spec import DataSpec, TestSpec, TrainSpec
 from ..compiler.value_ranges import value_ranges
 from ..driver import Compilation
-from ..grammar.source import UserError
+from ..grammar.source import UserError, printable
 from ..numbers import GROWTH
 from ..passes.training.flatten import flat_layout
 from ..request import Mode, Request
@@ -154,7 +154,7 @@ class Run:
     def _note(self, line: str) -> None:
         import sys
 
-        print(f"netc: {line}", file=sys.stderr)
+        print(f"netc: {printable(line)}", file=sys.stderr)
 
     def train(self, folder: Path | None, *, resume: bool, progress: Progress | None) -> History:
         """The loop, to its end."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import as_json, print_json, program
+from .options import as_json, print_json, program, say
 
 
 @click.command("check", short_help="Report all mistakes of .net files.")
@@ -38,10 +38,10 @@ def command(files: tuple[Path, ...], request: Request, json_: bool) -> None:
         print_json([problem.as_dict() for problem in problems])
     else:
         for problem in problems:
-            click.echo(problem.text, err=problem.severity == "error")
+            say(problem.text, err=problem.severity == "error")
         if not failed:
             warned = sum(problem.severity == "warning" for problem in problems)
             note = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
-            click.echo(f"{', '.join(map(str, files))}: no errors{note}")
+            say(f"{', '.join(map(str, files))}: no errors{note}")
     if failed:
         click.get_current_context().exit(2)

@@ -10,7 +10,7 @@ import click
 from ..grammar.source import UserError
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, arch_names, net_file, program, tell, weights_files
+from .options import MACHINE, NUMBERS, SCHEDULES, arch_names, net_file, program, say, tell, weights_files
 
 ARCH_HELP = "GPUs, as cuda:90,hip:gfx942; else all that are known."
 
@@ -35,28 +35,41 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @weights_files()
 @click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
+@click.option("--untrained", is_flag=True, help="First values: the net is not trained.")
 @program("outputs", *MACHINE, "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="test", ahead=True)
-def command(file: Path, out: Path, weights: Weights, arch: tuple[str, ...], update: bool, request: Request) -> None:
+def command(
+    file: Path,
+    out: Path,
+    weights: Weights,
+    arch: tuple[str, ...],
+    update: bool,
+    untrained: bool,
+    request: Request,
+) -> None:
     """Compile a net ahead of time: module, weights and manifest in a folder, which needs numpy and nothing of netc.
 
     Run it there with `python NET.py INPUT.npz`. Without --output all outputs of the net are compiled in, and nothing
-    that only a loss needs.
+    that only a loss needs. The weights are those of the net's last run, unless --weights names some; without any,
+    --untrained has to say that first values are meant.
 
     With --target triton the folder holds kernels for each --arch, compiled on any machine, and launchers in Python
     (`netc_program.py`) and C (`main.c`), which need the GPU's driver; its README.md says how they are used.
     """
     from ..deployment.exporting import export, kernel_progress
 
+    if weights and untrained:
+        raise UserError("--weights and --untrained contradict each other")
     if request.mode == "train" and not update:
         note = "--mode train alone is the net as it is in training, dropout included; a step that learns is --train"
         tell(f"{note} (target triton)")
     with kernel_progress() as told:
-        found = export(file, replace(request, update=update), out, weights, archs=arch, told=told, notify=tell)
+        want = replace(request, update=update)
+        found = export(file, want, out, weights, archs=arch, untrained=untrained, told=told, notify=tell)
     below: dict[Path, list[int]] = {}
     for path in found:
         if path.parent == out:
-            click.echo(f"{path} ({path.stat().st_size:,} bytes)")
+            say(f"{path} ({path.stat().st_size:,} bytes)")
         else:
             below.setdefault(path.parent, []).append(path.stat().st_size)
     for folder, sizes in below.items():
-        click.echo(f"{folder} ({len(sizes)} files, {sum(sizes):,} bytes)")
+        say(f"{folder} ({len(sizes)} files, {sum(sizes):,} bytes)")

@@ -27,7 +27,7 @@ def command(file: Path, target: Path | None, keep_names: bool, request: Request)
     for note in found.notes:
         tell(note)
     if target is None:
-        click.echo(found.text, nl=False)
+        say(found.text, nl=False)
         return
     write_text(target, found.text)
-    click.echo(f"{target} ({len(found.text.splitlines()):,} lines for {len(file.read_text().splitlines()):,})")
+    say(f"{target} ({len(found.text.splitlines()):,} lines for {len(file.read_text().splitlines()):,})")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from .options import as_json, data_folder, print_json
+from .options import as_json, data_folder, print_json, say
 
 
 @click.group("data", short_help="List, fetch and make data sets.")
@@ -40,8 +40,8 @@ def fetch(name: str) -> None:
     """Get a data set into the user's cache, checked against its published SHA-256."""
     from ..runtime.data import fetch as fetch_data
 
-    folder = fetch_data(name, notify=lambda text: click.echo(text, err=True))
-    click.echo(str(folder))
+    folder = fetch_data(name, notify=lambda text: say(text, err=True))
+    say(str(folder))
 
 
 @command.command("convert", short_help="Make a database of Caffe's from a list of images.")
@@ -74,7 +74,7 @@ def convert(
 
     how = Images(height or 0, width or 0, gray, encoding or "", shuffle, seed, check_size)
     count = make_database(listing, listing.parent if root is None else root, out, backend, how)
-    click.echo(f"{out}: {count:,} records")
+    say(f"{out}: {count:,} records")
 
 
 @command.command("mean", short_help="Compute the mean image of a database of Caffe's.")
@@ -85,4 +85,4 @@ def mean(database: Path, out: Path) -> None:
     from ..runtime.caffe.making import mean_of
 
     for channel, value in enumerate(mean_of(database, out)):
-        click.echo(f"channel {channel}: {value:.6g}")
+        say(f"channel {channel}: {value:.6g}")

@@ -11,7 +11,18 @@ import click
 
 from ..grammar.source import UserError, suggest
 from ..request import Request
-from .options import MACHINE, NUMBERS, as_json, choice_of_arch, looked_at, nothing_beside, print_json, program, settled
+from .options import (
+    MACHINE,
+    NUMBERS,
+    as_json,
+    choice_of_arch,
+    looked_at,
+    nothing_beside,
+    print_json,
+    program,
+    say,
+    settled,
+)
 
 if TYPE_CHECKING:
     from ..compiler.program import Decision
@@ -94,7 +105,7 @@ def _code(text: str, json_: bool) -> None:
     if json_:
         print_json({"code": code, "title": title, "text": words})
     else:
-        click.echo(f"{code}: {title}\n\n{words}")
+        say(f"{code}: {title}\n\n{words}")
 
 
 def _named(name: str, json_: bool) -> None:
@@ -113,4 +124,4 @@ def _named(name: str, json_: bool) -> None:
         return
     for entry in found:
         of = f" of the package {entry.package}" if entry.package else ""
-        click.echo(f"{entry.name}: {entry.what}{of}\n\n{entry.call}\n\n{entry.text}")
+        say(f"{entry.name}: {entry.what}{of}\n\n{entry.call}\n\n{entry.text}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .options import say
+
 
 @click.command("fmt", short_help="Put .net files in canonical form.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
@@ -24,12 +26,12 @@ def command(files: tuple[Path, ...], check_: bool, diff: bool) -> None:
             continue
         differs = True
         if diff:
-            click.echo(_diff(source.text, text, str(file)), nl=False)
+            say(_diff(source.text, text, str(file)), nl=False)
         elif check_:
-            click.echo(f"{file}: not in canonical form")
+            say(f"{file}: not in canonical form")
         else:
             _replace(file, text)
-            click.echo(f"{file}: formatted")
+            say(f"{file}: formatted")
     if differs and (check_ or diff):
         click.get_current_context().exit(1)
 

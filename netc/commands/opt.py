@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import arch_names
+from .options import arch_names, say
 
 
 def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -64,6 +64,6 @@ def command(
     how = {"fused": not unfused, "threads": threads, "arch": arch, "precision": precision}
     unit = opt(given, names, target=check_target(target), file=named, **how)
     if out is None:
-        click.echo(unit.text(), nl=False)
+        say(unit.text(), nl=False)
     else:
         write_text(out, unit.text())

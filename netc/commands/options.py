@@ -20,7 +20,7 @@ import click
 from click.core import ParameterSource
 
 from ..compiler.codegen.target import TARGETS, that
-from ..grammar.source import UserError
+from ..grammar.source import UserError, printable, printable_lines
 from ..numbers import GROWTH, PRECISIONS
 from ..request import AnyMode, Request, request
 from ..targets import AUTO, check_device, check_target, devices
@@ -240,7 +240,12 @@ def ready(want: Request) -> None:
 
 def tell(text: str) -> None:
     """A line to standard error."""
-    click.echo(f"netc: {text}", err=True)
+    say(f"netc: {text}", err=True)
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print for people: a file's name may hold what would drive a terminal."""
+    click.echo(printable_lines(text), err=err, nl=nl)
 
 
 def pairs(flag: str, given: Sequence[str], names: str = r"[A-Za-z_]\w*") -> dict[str, str]:
@@ -249,7 +254,7 @@ def pairs(flag: str, given: Sequence[str], names: str = r"[A-Za-z_]\w*") -> dict
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not re.fullmatch(names, name) or not value:
-            raise UserError(f"--{flag} wants NAME=VALUE, not `{text}`")
+            raise UserError(f"--{flag} wants NAME=VALUE, not `{printable(text, 100)}`")
         if name in found:
             raise UserError(f"--{flag} {name} is given twice")
         found[name] = value
@@ -290,6 +295,8 @@ def _value(text: str) -> Value:
         return text == "true"
     if text.startswith("[") and text.endswith("]"):
         inner = text[1:-1].strip().rstrip(",")
+        if "[" in inner:
+            raise UserError(f"--set: a list holds numbers and texts, no lists: `{printable(text, 100)}`")
         return tuple(_value(item) for item in inner.split(",")) if inner else ()
     if text.startswith('"') and text.endswith('"') and len(text) > 1:
         return text[1:-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, settled, svg_file
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, say, settled, svg_file
 
 
 @click.command("profile", short_help="Time fused against unfused.")
@@ -47,6 +47,6 @@ def command(
         held.table().show()
         held.owners_table().show()
     report.totals().show()
-    click.echo(report.verdict())
+    say(report.verdict())
     if report.fit is not None:
-        click.echo(report.fit)
+        say(str(report.fit))

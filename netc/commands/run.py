@@ -9,7 +9,7 @@ import click
 from ..grammar.source import UserError
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, tell, weights_files
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, say, tell, weights_files
 
 
 @click.command("run", short_help="Run a trained net on arrays or images.")
@@ -57,7 +57,7 @@ def command(
     found = made.arrays
     if out is not None:
         write_features(out, made)
-        click.echo(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")
+        say(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")
         return
     classes = read_labels(labels)
     if json_:
@@ -66,9 +66,9 @@ def command(
     files = [f"record {name}" if name.isdigit() else name for name in made.records]
     for name, array in found.items():
         if array.ndim != 2 or array.dtype.kind != "f":
-            click.echo(f"{name}: {array.dtype}{list(array.shape)}, from {array.min():.4g} to {array.max():.4g}")
+            say(f"{name}: {array.dtype}{list(array.shape)}, from {array.min():.4g} to {array.max():.4g}")
             continue
         for label, row in zip(files, array, strict=True):
             shown = [f"{which} {value:.4f}" for which, value in ranked(row, top, classes)]
             best = ", ".join(shown) if row.size > 1 else f"{row[0]:.4f}"
-            click.echo(f"{label}: {name}: {best}")
+            say(f"{label}: {name}: {best}")

@@ -8,7 +8,18 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, choice_of_arch, looked_at, net_file, nothing_beside, program, settled, svg_file
+from .options import (
+    MACHINE,
+    NUMBERS,
+    choice_of_arch,
+    looked_at,
+    net_file,
+    nothing_beside,
+    program,
+    say,
+    settled,
+    svg_file,
+)
 
 
 def _completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -59,7 +70,7 @@ def command(
         from ..report.show import ast
 
         nothing_beside("--stage ast", "file", "stage", "settings", "shapes", "lenient")
-        click.echo(ast(file, request.settings, request.reading), nl=False)
+        say(ast(file, request.settings, request.reading), nl=False)
         return
     from ..driver import compilation
     from ..report.show import difference, picture, stages_table, text
@@ -69,7 +80,7 @@ def command(
         if stage != "graph" or svg is not None or arch or (listed and pair):
             raise UserError("--stages and --diff are asked for alone, without --stage, --svg, --arch or each other")
         if pair:
-            click.echo(difference(made, *pair) or f"{pair[0]} and {pair[1]} leave the same graph")
+            say(difference(made, *pair) or f"{pair[0]} and {pair[1]} leave the same graph")
         else:
             stages_table(made).show()
         return
@@ -86,6 +97,6 @@ def command(
         from ..runtime.atomic import write_text
 
         write_text(svg, picture(made, stage))
-        click.echo(f"{svg}: {stage} of {made.net.name}", err=True)
+        say(f"{svg}: {stage} of {made.net.name}", err=True)
     else:
-        click.echo(text(made, stage).rstrip("\n"))
+        say(text(made, stage).rstrip("\n"))

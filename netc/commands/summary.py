@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, as_json, net_file, print_json, program
+from .options import MACHINE, as_json, net_file, print_json, program, say
 
 
 @click.command("summary", short_help="Layers, shapes, parameters, operations.")
@@ -29,4 +29,4 @@ def command(file: Path, request: Request, json_: bool) -> None:
         print_json(found.as_dict())
         return
     found.table().show()
-    click.echo(found.text())
+    say(found.text())

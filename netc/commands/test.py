@@ -8,7 +8,7 @@ import click
 
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, tell, weights_files
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, say, tell, weights_files
 
 
 @click.command("test", short_help="Means of losses and metrics on test data.")
@@ -27,5 +27,5 @@ def command(file: Path, weights: Weights, request: Request, json_: bool) -> None
         return
     for name, (values, records) in tested.results.items():
         means = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-        click.echo(f"{name}: {means} ({records:,} records)")
-    click.echo(f"weights: {', '.join(map(str, tested.weights))}")
+        say(f"{name}: {means} ({records:,} records)")
+    say(f"weights: {', '.join(map(str, tested.weights))}")

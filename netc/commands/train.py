@@ -10,7 +10,7 @@ import click
 from ..grammar.source import UserError
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, weights_files
+from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, say, weights_files
 
 
 @click.command("train", short_help="Train as the file says, or go on.")
@@ -46,7 +46,7 @@ def command(
     try:
         training.train(folder, resume=resume)
     except Interrupted as stop:
-        click.echo(f"netc: {stop}", err=True)
+        say(f"netc: {stop}", err=True)
         click.get_current_context().exit(stop.exit_code)
     finally:
         if made is not None:

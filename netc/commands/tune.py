@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, tell
+from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, say, tell
 
 
 @click.command("tune", short_help="Measure kernels' blocks on the GPU.")
@@ -33,11 +33,11 @@ def command(file: Path, out: Path | None, request: Request, seconds: float, top:
 
     found = frozen_or_tuned(file, request, out, seconds=seconds, tell=tell)
     if found is None:
-        click.echo("every kernel has a schedule")
+        say("every kernel has a schedule")
         return
     if json_:
         print_json(found.as_dict())
         return
     found.shown(top or None).show()
     before, now = found.totals()
-    click.echo(f"{before:.0f} us in kernels before, {now:.0f} us now")
+    say(f"{before:.0f} us in kernels before, {now:.0f} us now")

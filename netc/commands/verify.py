@@ -10,7 +10,7 @@ import click
 
 from ..grammar.source import UserError
 from ..request import Request
-from .options import MACHINE, NUMBERS, arch_names, as_json, net_file, print_json, program, ready
+from .options import MACHINE, NUMBERS, arch_names, as_json, net_file, print_json, program, ready, say
 
 if TYPE_CHECKING:
     from ..verify.verdict import Verdict
@@ -87,7 +87,7 @@ def command(
     if json_:
         print_json(verdict.as_dict())
     else:
-        verdict.show(click.echo)
+        verdict.show(say)
         _smaller(verdict, smaller)
     if not verdict.ok:
         sys.exit(MISMATCH)
@@ -97,9 +97,9 @@ def _smaller(verdict: Verdict, file: Path | None) -> None:
     if verdict.reduced is None:
         return
     if file is not None:
-        click.echo(f"{file}: a smaller net that still fails")
+        say(f"{file}: a smaller net that still fails")
     else:
-        click.echo(f"a smaller net that still fails:\n\n{verdict.reduced}", nl=False)
+        say(f"a smaller net that still fails:\n\n{verdict.reduced}", nl=False)
 
 
 class _Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,13 +38,15 @@ def export(
     weights: Weights = NONE,
     *,
     archs: Sequence[str] = (),
+    untrained: bool = False,
     told: Told | None = None,
     notify: Notify = lambda text: None,
 ) -> list[Path]:
     """Compile a program of a file into a folder, which the target's own module writes (`Target.folder`).
 
-    weights: files; without any those of the net's last run, or first values. archs: without any, all that are known.
-    told: see `compile_jobs`. A program that does not learn is the net as it is deployed.
+    weights: files; without any those of the net's last run. untrained: where there are none, or a step that learns has
+    none, first values do; else that is a UserError. archs: without any, all that are known. told: see `compile_jobs`. A
+    program that does not learn is the net as it is deployed.
     """
     row = want.choice.row
     if (archs or want.update) and not row.archs:
@@ -58,26 +60,33 @@ def export(
     where = {"device": row.ways[0].device, "arch": next(iter(row.archs), ""), "threads": int(row.threads)}
     made = compilation(file, replace(want, **learning, **where)).alone()  # type: ignore[arg-type]
     write = imported(f"{row.folder}:export")
-    found: list[Path] = write(made, partial(weighted, weights=weights, notify=notify), folder, archs, told)
+    state = partial(weighted, weights=weights, untrained=untrained, notify=notify)
+    found: list[Path] = write(made, state, folder, archs, told)
     return found
 
 
-def weighted(made: Compilation, *, weights: Weights, notify: Notify) -> State:
-    """State with the weights that were asked for; a training step begins with first values where none were."""
+def weighted(made: Compilation, *, weights: Weights, untrained: bool, notify: Notify) -> State:
+    """State with the weights that were asked for; a training step begins with first values where none were.
+
+    UserError for a net that needs weights and has none, unless it is to be untrained.
+    """
     state = made.new_state()
     if made.fit is not None:
         notify(str(made.fit))
-    if not weights and not made.learns:
-        with suppress(UserError):
+    if not weights and not made.learns and not untrained and len(state):
+        try:
             weights = weights.or_last(made.net.name)
+        except UserError as error:
+            raise UserError(f"{error}, or --untrained for a folder with first values") from None
     if weights:
         lines = weights.load(state)
         notify(f"weights: {', '.join(map(str, weights.files))}")
         for line in lines:
             notify(line)
     else:
-        said = "a training step begins with" if made.learns else "there are no weights: the folder has"
-        notify(f"{said} first values (--weights names others)")
+        said = "a training step begins with" if made.learns else "the net is untrained: the folder has"
+        if len(state):
+            notify(f"{said} first values (--weights names others)")
     return state
 
 

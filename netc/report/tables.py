@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from ..grammar.source import printable
+
 
 @dataclass(frozen=True)
 class Table:
@@ -50,7 +52,7 @@ class Table:
                 heading.removeprefix(">"), below, justify="right" if right else "left", no_wrap=right, overflow="fold"
             )
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))  # with names of files in it
         return table
 
     def html(self) -> str:

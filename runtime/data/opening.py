@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.packages import Registry
-from ...compiler.program import UserError, ValueRange
+from ...compiler.program import UserError, ValueRange, printable
 from ...compiler.spec import DataSpec
 from .arrays import npz
 from .caffe_sources import hdf5, leveldb, lmdb, windows
@@ -91,4 +91,4 @@ def _take(settings: dict[str, Any], group: type[Batching] | type[Pixels]) -> dic
 def _say_once(note: str) -> None:
     if note not in _said:
         _said.add(note)
-        print(f"netc: {note}", file=sys.stderr)
+        print(f"netc: {printable(note)}", file=sys.stderr)

@@ -42,7 +42,7 @@ CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "train": (("tiny.net", "--folder", "run"), [STEP, ("test", 2)]),
     "test": (("tiny.net", "--weights", "tiny.safetensors"), [STEP, ("test", 2)]),
     "run": (("tiny.net", "in.npz", "--weights", "tiny.safetensors"), [("test", 3)]),
-    "compile": (("tiny.net", "-o", "out"), [TEST]),
+    "compile": (("tiny.net", "--untrained", "-o", "out"), [TEST]),
     "profile": (("tiny.net", "--seconds", "0.01"), [STEP]),
     "tune": (("tiny.net",), []),  # without a GPU
     "opt": (("graph.txt", "--stage", "simplify"), []),

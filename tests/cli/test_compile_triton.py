@@ -39,7 +39,8 @@ def netc(*arguments: object) -> Result:
 
 
 def compiled(folder: Path, *arguments: object) -> Any:
-    done = netc("compile", LENET, "--target", "triton", "--batch", 2, "-o", folder, *arguments)
+    meant = ["--untrained"] if "--weights" not in arguments else []
+    done = netc("compile", LENET, "--target", "triton", "--batch", 2, "-o", folder, *meant, *arguments)
     assert done.exit_code == 0, done.output
     return json.loads((folder / "manifest.json").read_text())
 

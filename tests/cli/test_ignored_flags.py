@@ -109,13 +109,14 @@ def test_the_seed_of_a_run_is_that_of_dropout() -> None:
 
 
 def test_compiling_in_train_mode_says_what_learns() -> None:
-    done = netc("compile", "tiny.net", "-o", "out", "--mode", "train", "--output", "scores", "--batch", "2")
+    one = ("compile", "tiny.net", "--untrained", "--batch", "2")
+    done = netc(*one, "-o", "out", "--mode", "train", "--output", "scores")
     assert done.exit_code == 0
     assert "a step that learns is --train (target triton)" in done.output
-    without = netc("compile", "tiny.net", "-o", "more", "--mode", "train", "--batch", "2")
+    without = netc("compile", "tiny.net", "--untrained", "-o", "more", "--mode", "train", "--batch", "2")
     assert without.exit_code == MISTAKE
     assert "`output`s are of test mode; name a value with --output" in without.output
-    assert "--train" not in netc("compile", "tiny.net", "-o", "out", "--batch", "2").output
+    assert "--train" not in netc("compile", "tiny.net", "--untrained", "-o", "out", "--batch", "2").output
 
 
 @pytest.mark.parametrize("command", ["show", "explain"])
@@ -149,16 +150,16 @@ def test_a_damaged_file_of_ones_own_says_the_remedy() -> None:
 @needs_triton
 def test_a_folder_of_the_other_target_is_replaced(folder: Path) -> None:
     gpu = ("--target", "triton", "--arch", "cuda:90")
-    assert netc("compile", "tiny.net", "-o", "net", "--batch", "2").exit_code == 0
+    assert netc("compile", "tiny.net", "--untrained", "-o", "net", "--batch", "2").exit_code == 0
     numpy_files = {path.name for path in (folder / "net").iterdir()}
     for flags in (gpu, ()):
-        done = netc("compile", "tiny.net", "-o", "net", "--batch", "2", *flags)
+        done = netc("compile", "tiny.net", "--untrained", "-o", "net", "--batch", "2", *flags)
         assert done.exit_code == 0, done.output
         assert (folder / "net" / "cuda_90").exists() == bool(flags)
     assert {path.name for path in (folder / "net").iterdir()} == numpy_files
-    assert netc("compile", "tiny.net", "-o", "net", "--batch", "2", *gpu).exit_code == 0
+    assert netc("compile", "tiny.net", "--untrained", "-o", "net", "--batch", "2", *gpu).exit_code == 0
     (folder / "net" / "cuda_90" / "notes.txt").write_text("mine")
-    done = netc("compile", "tiny.net", "-o", "net", "--batch", "2")
+    done = netc("compile", "tiny.net", "--untrained", "-o", "net", "--batch", "2")
     assert done.exit_code == MISTAKE
     assert "holds other files" in done.output
     assert (folder / "net" / "cuda_90" / "notes.txt").read_text() == "mine"

@@ -88,7 +88,7 @@ def test_mistakes_end_as_messages(error: BaseException, code: int, said: str) ->
     assert "Traceback" not in result.output
 
 
-def test_a_fault_of_netc_keeps_its_traceback() -> None:
+def test_a_fault_of_netc_keeps_its_traceback_in_a_file() -> None:
     @click.command("fails")
     def fails() -> None:
         raise ZeroDivisionError
@@ -99,7 +99,12 @@ def test_a_fault_of_netc_keeps_its_traceback() -> None:
         ) -> tuple[str | None, click.Command | None, list[str]]:
             return "fails", fails, args[1:]
 
-    assert isinstance(CliRunner().invoke(One("netc"), ["fails"]).exception, ZeroDivisionError)
+    done = CliRunner().invoke(One("netc"), ["fails"])
+    assert done.exit_code == 70
+    assert "Traceback" not in done.output
+    file = Path(done.stderr.rpartition(": ")[2].strip())
+    assert "# ZeroDivisionError" in file.read_text(encoding="utf-8")
+    file.unlink()
 
 
 def test_closed_pipe_is_quiet() -> None:

@@ -97,7 +97,8 @@ def test_a_folder_in_bf16_runs_with_numpy_alone(tiny: Path) -> None:
 
     import netc as package
 
-    result = netc("compile", tiny, "-o", "folder", "--precision", "bf16", "--batch", "2", "--target", "numpy")
+    how = ("--precision", "bf16", "--batch", "2", "--target", "numpy")
+    result = netc("compile", tiny, "--untrained", "-o", "folder", *how)
     assert result.exit_code == 0, result.output
     assert "def round_bf16(" in Path("folder/tiny.py").read_text()
     x = np.random.default_rng(0).standard_normal((2, 1, 6, 6)).astype(np.float32)

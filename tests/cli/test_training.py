@@ -123,7 +123,7 @@ def test_the_compiled_program_tells_how_it_is_called_and_what_it_cannot_read() -
     x = np.ones((5000, 3), np.float32)
     np.savez("in.npz", x=x)
     np.save("in.npy", x)
-    assert run("compile", "line.net", "-o", "out", "--batch", "100")[0] == 0
+    assert run("compile", "line.net", "--untrained", "-o", "out", "--batch", "100")[0] == 0
     call = [sys.executable, "out/line.py"]
     done = subprocess.run([*call, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: python line.py INPUT.npz")
@@ -147,17 +147,23 @@ def test_the_compiled_program_tells_how_it_is_called_and_what_it_cannot_read() -
 
 def test_compile_replaces_only_what_it_wrote() -> None:
     file = written(10)
-    assert run("compile", file, "-o", "net")[0] == 0
     code, _, err = run("compile", file, "-o", "net")
+    assert code == 2
+    assert "train it here first, or use --weights, or --untrained for a folder with first values" in err
+    assert not Path("net").exists()
+    assert run("compile", file, "--untrained", "-o", "net")[0] == 0
+    code, _, err = run("compile", file, "--untrained", "-o", "net")
     assert code == 0
-    assert "first values" in err
+    assert "the net is untrained: the folder has first values" in err
+    code, _, err = run("compile", file, "--untrained", "--weights", "net/small.safetensors", "-o", "net")
+    assert (code, err) == (2, "netc: error: --weights and --untrained contradict each other\n")
     Path("net/mine.txt").write_text("mine")
-    code, _, err = run("compile", file, "-o", "net")
+    code, _, err = run("compile", file, "--untrained", "-o", "net")
     assert code == 2
     assert "holds other files" in err
     assert Path("net/mine.txt").read_text() == "mine"
     Path("file").write_text("x")
-    assert run("compile", file, "-o", "file")[0] == 2
+    assert run("compile", file, "--untrained", "-o", "file")[0] == 2
     assert not [path for path in Path().iterdir() if path.name.startswith(".")]
 
 

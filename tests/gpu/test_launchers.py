@@ -48,7 +48,7 @@ def arch() -> str:
 
 def test_classify_in_python_and_in_c(arch: str, tmp_path: Path) -> None:
     folder = tmp_path / "net"
-    netc.export(LENET, folder, target="triton", archs=[arch], dims={"N": 2}, seed=3)
+    netc.export(LENET, folder, target="triton", archs=[arch], dims={"N": 2}, seed=3, untrained=True)
     raw = np.random.default_rng(0).integers(0, 256, (1, 28, 28)).astype(np.uint8)
     image = np.zeros((2, 1, 28, 28), np.float32)
     image[0] = raw / np.float32(256)

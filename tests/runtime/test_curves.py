@@ -153,3 +153,16 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_that_fails_is_a_warning_of_a_run_that_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("netc.runtime.train.write_curves", full)
+    out = io.StringIO()
+    made, _ = run(tmp_path, 2, progress=Lines(out))
+    assert made.weights == tmp_path / "tiny.safetensors"
+    assert f"warning: {tmp_path}/curves.png: cannot be drawn: MemoryError\n" in out.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ....grammar.source import printable
+from ....grammar.source import printable, printable_lines
 from ...program import Program
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ def module_text(storage: Storage, program: Program) -> str:
         parts.append("\n".join(lines) + "\n" + function.source)
     parts.append(_launches(program))
     return "\n\n".join(part.rstrip("\n") + "\n" for part in parts)
-
-
-def printable_lines(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def _launches(program: Program) -> str:
