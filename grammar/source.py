@@ -7,11 +7,13 @@ A mistake in a file is a `SourceError`, several at once are `SourceErrors`; one 
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
@@ -175,6 +177,13 @@ def printable(text: str, most: int | None = None) -> str:
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return shown + (CUT if most is not None and len(text) > most else "")
+
+
+def path_of(name: str, value: object) -> Path:
+    """A path that a caller gives as the argument `name`; UserError for what cannot be one."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str) or "\0" in text:
+        raise UserError(f"`{name}` takes the path of a file, not {printable(repr(value), 60)}")
+    return Path(text)
 
 
 def printable_lines(text: str) -> str:

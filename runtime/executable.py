@@ -270,7 +270,10 @@ class Executable:
             raise UserError(f"{self.program.name} is fed {wanted} ({'; '.join(told)})")
         arrays = {}
         for name, type_ in inputs.items():
-            array = np.asarray(feeds[name])
+            try:
+                array = np.asarray(feeds[name])
+            except ValueError:
+                raise UserError(f"{name} is given as lists of several lengths, the program takes {type_}") from None
             if array.shape != tuple(type_.shape):
                 raise UserError(f"{name} has the shape {_shape(array.shape)}, the program takes {type_}")
             if not np.can_cast(array.dtype, type_.numpy_dtype, "same_kind"):

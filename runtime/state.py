@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.program import StateInfo, UserError
+from ..compiler.program import StateInfo, UserError, path_of
 from .fillers import fill
 from .loading import Loaded, Matching, listed, match, shown_shape
 from .sharing import ReadersWriter
@@ -246,7 +246,7 @@ class State(MutableMapping[str, Array]):
         """
         from .weight_files import write_weights
 
-        write_weights(Path(path), [(self.infos[name], self._fresh(name)) for name in self])
+        write_weights(path_of("path", path), [(self.infos[name], self._fresh(name)) for name in self])
 
     def load(
         self,
@@ -263,10 +263,11 @@ class State(MutableMapping[str, Array]):
         those that files of Caffe's lack, which is reported, or with `strict` an error. renamed: layers (or blocks) of
         the files by their names in the net.
         """
-        paths = [path] if isinstance(path, str | Path) else list(path)
+        several = path if isinstance(path, Sequence) and not isinstance(path, str | bytes) else [path]
+        paths = [path_of("path", one) for one in several]
         self.refresh()
         how = Matching(fresh, renamed or {}, strict)
-        matched = match([Path(one) for one in paths], [self.infos[name] for name in self], how)
+        matched = match(paths, [self.infos[name] for name in self], how)
         self.writing()
         for name, array in matched.arrays.items():
             with np.errstate(over="ignore"):

@@ -182,7 +182,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         {"mode": "deploy"},
         {"net": "b"},
         {"outputs": ["probb"]},
-        {"target": "c"},
+        {"target": "cc"},
         {"device": "tpu"},
         {"target": "numpy", "device": "cuda"},
         {"dims": {"M": 3}},

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..grammar.source import Severity, SourceError, SourceErrors
+from ..arguments import checked
+from ..grammar.source import Severity, SourceError, SourceErrors, path_of
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,11 @@ def check(
     from ..compiler.build import build, load
     from ..compiler.caffe.options import Reading
 
+    given = checked({"net": net, "dims": dims, "settings": settings})
+    net, dims, settings = given["net"], given["dims"], given["settings"]
     try:
         reading = Reading({name: tuple(shape) for name, shape in (shapes or {}).items()}, lenient)
-        experiment = load(Path(path), settings=settings or {}, dims=dims, reading=reading)
+        experiment = load(path_of("path", path), settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.
         for name in [net] if net is not None else [experiment.default_net()] if dims else []:

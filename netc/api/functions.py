@@ -5,11 +5,13 @@ Everything a file says wrong is raised as `SourceErrors`, every other mistake of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..request import AnyMode, Mode, request
+from ..arguments import checked, truth, words
+from ..grammar.source import UserError, path_of
+from ..request import AnyMode, Mode, Request, request
 from .checking import Problem, check
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
     from .compiled import Compiled
 
 __all__ = ["Problem", "check", "compile", "export", "host_layer", "profile", "summary", "test", "train"]
+
+
+def _request(**given: Any) -> Request:
+    """The request of arguments, each of its kind."""
+    return request(**checked(given))
+
+
+def _paths(name: str, given: Any) -> list[Path]:
+    """One path or several."""
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    return [path_of(name, one) for one in (given if several else (given,))]
 
 
 def compile(
@@ -81,7 +94,7 @@ def compile(
     from .binding import on_state
     from .compiled import Compiled, Step
 
-    want = request(
+    want = _request(
         mode=mode,
         net=net,
         target=target,
@@ -102,7 +115,7 @@ def compile(
         max_memory=max_memory,
         python=allow_python,
     )
-    made = compilation(path, want)
+    made = compilation(path_of("path", path), want)
     if state is not None:
         made = on_state(made, state)
     else:
@@ -164,7 +177,7 @@ def export(
     from ..deployment.exporting import export
     from ..weights import Weights
 
-    want = request(
+    want = _request(
         mode=mode,
         net=net,
         target=target,
@@ -180,10 +193,11 @@ def export(
         python=allow_python,
         ahead=True,
     )
-    files = Weights(tuple(Path(file) for file in weights or ()))
-    names = (archs,) if isinstance(archs, str) else archs
+    files = Weights(tuple(_paths("weights", weights or ())))
+    names = words("archs", archs)
     say = notify or (lambda text: None)
-    return export(path, want, Path(folder), files, archs=names, untrained=untrained, told=told, notify=say)
+    file, place = path_of("path", path), path_of("folder", folder)
+    return export(file, want, place, files, archs=names, untrained=untrained, told=told, notify=say)
 
 
 def train(
@@ -226,7 +240,7 @@ def train(
     from ..runtime.progress import Silent
     from .training import Training
 
-    want = request(
+    want = _request(
         net=net,
         steps=steps,
         seed=seed,
@@ -245,8 +259,10 @@ def train(
         max_memory=max_memory,
         python=allow_python,
     )
-    place = Path(folder) if folder is not None else None
-    return Training(path, want).train(place, resume=resume, progress=Silent() if quiet else None)
+    place = path_of("folder", folder) if folder is not None else None
+    if truth("resume", resume) and place is None:
+        raise UserError("`resume` goes on with the run in a folder: name it with `folder`")
+    return Training(path_of("path", path), want).train(place, resume=resume, progress=Silent() if quiet else None)
 
 
 def test(
@@ -269,7 +285,7 @@ def test(
     from ..weights import Weights
     from .training import test_file
 
-    want = request(
+    want = _request(
         net=net,
         settings=settings,
         threads=threads,
@@ -282,8 +298,8 @@ def test(
         frozen=frozen,
         python=allow_python,
     )
-    files = [weights] if isinstance(weights, str | Path) else list(weights)
-    found = test_file(path, want, Weights(tuple(map(Path, files))), notify=lambda text: None)
+    files = Weights(tuple(_paths("weights", weights)))
+    found = test_file(path_of("path", path), want, files, notify=lambda text: None)
     return {name: means for name, (means, _) in found.results.items()}
 
 
@@ -319,7 +335,7 @@ def profile(
     from ..driver import compilation
     from ..report.profiling import profiled
 
-    want = request(
+    want = _request(
         mode=mode,
         net=net,
         target=target,
@@ -337,7 +353,7 @@ def profile(
         max_memory=max_memory,
         python=allow_python,
     )
-    return profiled(compilation(path, want), seconds)
+    return profiled(compilation(path_of("path", path), want), seconds)
 
 
 def summary(
@@ -359,6 +375,6 @@ def summary(
     from ..driver import compilation
     from ..report.overview import summarize
 
-    want = request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=allow_python)
-    made = compilation(path, want)
+    want = _request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=allow_python)
+    made = compilation(path_of("path", path), want)
     return summarize(made.net, made.program)

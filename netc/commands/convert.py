@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..request import Request
-from .options import program, tell
+from .options import program, say, tell
 
 
 @click.command("convert", short_help="Write a prototxt as a .net.")

@@ -9,7 +9,19 @@ import click
 from ..grammar.source import UserError
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, say, tell, weights_files
+from .options import (
+    MACHINE,
+    NUMBERS,
+    SCHEDULES,
+    as_json,
+    net_file,
+    print_json,
+    program,
+    ready,
+    say,
+    tell,
+    weights_files,
+)
 
 
 @click.command("run", short_help="Run a trained net on arrays or images.")

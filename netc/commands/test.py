@@ -8,7 +8,19 @@ import click
 
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, ready, say, tell, weights_files
+from .options import (
+    MACHINE,
+    NUMBERS,
+    SCHEDULES,
+    as_json,
+    net_file,
+    print_json,
+    program,
+    ready,
+    say,
+    tell,
+    weights_files,
+)
 
 
 @click.command("test", short_help="Means of losses and metrics on test data.")

@@ -1,0 +1,133 @@
+"""Argument validation: what a caller of the Python API gives, as plain values of the right kind.
+
+Whole numbers and truth values of numpy count as Python's; anything of another kind is a UserError of a line.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .grammar.source import UserError, path_of, printable
+
+MAX_SEED = 2**63 - 1
+MAX_COUNT = 2**31 - 1
+MAX_DEPTH = 8  # of lists in lists
+
+
+def refuse(name: str, takes: str, value: object) -> UserError:
+    """The error for an argument of another kind."""
+    return UserError(f"`{name}` takes {takes}, not {printable(repr(value), 60)}")
+
+
+def whole(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int:
+    """A whole number from `least` to `most`."""
+    takes = f"a whole number from {least} to {most:,}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise refuse(name, takes, value) from None
+    if isinstance(value, bool | np.bool_) or not least <= number <= most:
+        raise refuse(name, takes, value)
+    return number
+
+
+def truth(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise refuse(name, "True or False", value)
+    return bool(value)
+
+
+def word(name: str, value: Any) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise refuse(name, "a text", value)
+    return value
+
+
+def words(name: str, value: Any) -> tuple[str, ...]:
+    """A text or several."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence | set | frozenset) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    raise refuse(name, "a name or a list of them", value)
+
+
+def table(name: str, value: Any) -> dict[str, Any]:
+    """A dictionary whose keys are names."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise refuse(name, "a dictionary with names as keys", value)
+    return dict(value)
+
+
+def sizes(name: str, value: Any) -> dict[str, int]:
+    """Values of symbolic dimensions; how large they may be, the net says."""
+    return {key: whole(f"{name}['{printable(key, 40)}']", size, 1) for key, size in table(name, value).items()}
+
+
+def constants(name: str, value: Any) -> dict[str, Any]:
+    """Settings: numbers, texts, truth values, None, and lists of them."""
+    return {key: _constant(f"{name}['{printable(key, 40)}']", one, 0) for key, one in table(name, value).items()}
+
+
+def _constant(name: str, value: Any, depth: int) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple) and depth < MAX_DEPTH:
+        return tuple(_constant(name, item, depth + 1) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise refuse(name, "a number, a text, True or False, or a list of them", value)
+
+
+def folder_of_data(name: str, value: Any) -> Path:
+    """A folder that is there."""
+    path = path_of(name, value)
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder, which `{name}` names")
+    return path
+
+
+def _memory(name: str, value: Any) -> int | str:
+    return value if isinstance(value, str) else whole(name, value, 1, MAX_SEED)
+
+
+# By the names that arguments have where a request is made; None is the absence of each.
+KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "dims": sizes,
+    "settings": constants,
+    "outputs": words,
+    "gradients": words,
+    "net": word,
+    "mode": word,
+    "target": word,
+    "device": word,
+    "precision": word,
+    "threads": lambda name, value: whole(name, value, 0, 1024),
+    "seed": lambda name, value: whole(name, value, 0, MAX_SEED),
+    "steps": lambda name, value: whole(name, value, 1, MAX_SEED),
+    "batch": lambda name, value: whole(name, value, 1),
+    "scale_growth": lambda name, value: whole(name, value, 1),
+    "max_memory": _memory,
+    "data": folder_of_data,
+    "schedules": path_of,
+    **dict.fromkeys(("tf32", "fused", "update", "frozen", "python"), truth),
+}
+WANTED = ("target", "device", "precision", "scale_growth", "mode", "tf32", "fused", "frozen", "python")
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by name, each of its kind; UserError for the first that is not."""
+    found = dict(given)
+    for name, value in given.items():
+        if name in KINDS and (value is not None or name in WANTED):
+            found[name] = KINDS[name]("allow_python" if name == "python" else name, value)
+    return found
