@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,39 @@ def figure(history: History) -> Figure:
     for axis in axes:
         axis.grid(alpha=0.3)
     return made
+
+
+def comparison(runs: Mapping[str, History]) -> Figure:
+    """Several runs in one picture: the running mean of each loss, and a panel for each value that tests report."""
+    from matplotlib.figure import Figure
+
+    reported = dict.fromkeys(
+        (data, name) for history in runs.values() for data, curve in history.tests.items() for name in curve
+    )
+    panels = 1 + len(reported)
+    made = Figure(figsize=(8.0, 2.6 * panels), layout="constrained")
+    axes: list[Any] = list(np.atleast_1d(made.subplots(panels, 1, sharex=True)))
+    for label, history in runs.items():
+        steps, losses = np.asarray(history.steps, np.float64), _smoothed(history.losses)
+        (line,) = axes[0].plot(_thinned(steps), _thinned(losses), label=label, linewidth=1.3)
+        for axis, (data, name) in zip(axes[1:], reported, strict=True):
+            curve = history.tests.get(data)
+            if curve is not None and name in curve:
+                axis.plot(curve.steps, curve[name], marker="o", markersize=3, label=label, color=line.get_color())
+    axes[0].set_ylabel("loss, running mean")
+    for axis, (data, name) in zip(axes[1:], reported, strict=True):
+        axis.set_ylabel(f"{name}, {data}")
+    axes[-1].set_xlabel("step")
+    axes[0].legend(fontsize="small")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    return made
+
+
+def write_comparison(path: Path, runs: Mapping[str, History]) -> None:
+    """Write that picture as PNG, whole or not at all."""
+    made = comparison(runs)
+    replace_file(path, lambda part: made.savefig(part, format="png", dpi=110))
 
 
 def write_curves(path: Path, history: History) -> None:

@@ -14,13 +14,12 @@ from typing import Any, NoReturn
 
 from ...grammar import tree
 from ...grammar.parse import parse, read_source
-from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError, suggest
+from ...grammar.source import Source, SourceError, SourceErrors, Span, UserError
 from ..caffe.options import Reading
 from ..caffe.reading import tree_of
 from ..layers import LAYERS
 from ..schema import synonyms as foreign
 from ..schema.schema import arguments_of, bind, signature_of
-from ..schema.solvers import SOLVERS
 from ..schema.sources import SOURCES
 from ..spec import DataSpec
 from . import calls
@@ -31,6 +30,7 @@ from .frame import Frame
 from .limits import MAX_IMPORT_CHARACTERS, MAX_IMPORT_DEPTH, MAX_IMPORTS, Stop, deep_recursion, limit
 from .module import Entry, Function, Module, NetEntry
 from .names import Counts
+from .overrides import check_overrides, constant, data_of
 from .problems import Problems
 from .static import check_names
 from .train import NUMBERS, read_trains
@@ -47,8 +47,8 @@ def load(
 ) -> Experiment:
     """The experiment of a file (a path, or a source at hand: then its path says where imports are).
 
-    settings: values for the parameters of nets and the numbers of `train` blocks, over what the file says. dims: sizes
-    of symbols to check the nets with, where a net has them. reading: how texts of Caffe's are read. Raises SourceErrors
+    settings: over what the file says, of nets, constants, data and `train` blocks (see overrides.py). dims: sizes of
+    symbols to check the nets with, where a net has them. reading: how texts of Caffe's are read. Raises SourceErrors
     with all errors of the file, UserError for a file that cannot be read or a setting nobody has.
     """
     if not isinstance(source, Source):
@@ -56,14 +56,14 @@ def load(
             source = read_source(source)
         except SourceError as error:
             raise SourceErrors([error]) from None
-    loader = Loader(Problems(), Counts())
+    loader = Loader(Problems(), Counts(), settings or {})
     module = loader.main(source, settings or {}, reading or Reading())
     problems = loader.problems
     data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
     if reading and reading.records and any(note.code == "W606" for note in problems.warnings):
         found = reading.records(tuple(data.values()))
         return load(source, settings=settings, dims=dims, reading=replace(reading, records=None, found=found))
-    _check_settings(module, settings or {})
+    check_overrides(module, settings or {}, NUMBERS)
     experiment = Experiment(module, data, (), settings=dict(settings or {}), counts=loader.counts)
     experiment.records = reading.records if reading else None
     try:
@@ -82,25 +82,13 @@ def load(
     return experiment
 
 
-def _check_settings(module: Module, settings: Mapping[str, Any]) -> None:
-    """UserError for a setting that no net and no `train` block of a file has."""
-    known = {name for entry in module.nets.values() for name in entry.value.formals}
-    trains = any(isinstance(item, tree.TrainDef) for item in module.file.definitions)
-    names = [*sorted(known), *(NUMBERS if trains else ())]
-    for key in settings:
-        if key not in names:
-            near = suggest(key, names) or (f"there are {', '.join(names)}" if names else "there are none")
-            if trains and key in {name for solver in SOLVERS.own.values() for name in signature_of(solver).parameters}:
-                near = f"{near}; those of the solver are set in the file"
-            raise UserError(f"{module.source.path} has no setting `{key}`; {near}")
-
-
 class Loader:
-    """Reads a file and what it imports, each file once."""
+    """Reads a file and what it imports, each file once. settings: what is set over what they say."""
 
-    def __init__(self, problems: Problems, counts: Counts) -> None:
+    def __init__(self, problems: Problems, counts: Counts, settings: Mapping[str, Any]) -> None:
         self.problems = problems
         self.counts = counts
+        self.settings = settings
         self.modules: dict[str, Module | None] = {}
         self.waiting: list[str] = []  # the files that are being read, each imported by the one before
         self.characters = 0
@@ -135,7 +123,7 @@ class Loader:
         frame = Frame(self.problems, module, "file", position)
         match item:
             case tree.Const():
-                value = evaluate(frame, item.value)
+                value = constant(self.settings, item.name.name, evaluate(frame, item.value))
                 self._own(module, "consts", item.name, value, position)
             case tree.OpDef() | tree.BlockDef():
                 self._formals(item.formals)
@@ -185,7 +173,8 @@ class Loader:
         if not bound.ok:
             return None
         place = f"{item.name.span.file}:{item.name.span.line}"
-        return DataSpec(item.name.name, callee.name, bound.settings(signature), frame.module.folder, place)
+        spec = DataSpec(item.name.name, callee.name, bound.settings(signature), frame.module.folder, place)
+        return data_of(self.settings, spec)
 
     def _import(self, module: Module, item: tree.Import, position: int) -> None:
         """What another file defines itself, into this one's tables."""

@@ -25,6 +25,7 @@ from .limits import MAX_WHOLE
 from .module import NetEntry
 from .names import canonical
 from .nets import plain
+from .overrides import use_of
 
 KEYS = (
     "from",
@@ -44,6 +45,7 @@ KEYS = (
 )
 # Keys that are one number, with the least it may be: `--set steps=100` replaces them too.
 NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0, "average": 0}
+FIXED = Use("fixed", (("warmup", 0), ("warmup_from", 0.0)))
 DEFAULTS: dict[str, Any] = {"display": 100, "snapshot": 0, "clip": None, "accumulate": 1, "seed": 0, "average": 0}
 
 
@@ -135,8 +137,8 @@ class Block:
             settings=settings,
             data=found.data,
             tests=tuple(test for test, _ in found.tests),
-            solver=found.uses["solver"],
-            schedule=found.uses.get("schedule") or Use("fixed", (("warmup", 0), ("warmup_from", 0.0))),
+            solver=self._set("solver", found.uses["solver"]),
+            schedule=self._set("schedule", found.uses.get("schedule", FIXED)),
             steps=int(numbers["steps"]),
             display=int(numbers["display"]),
             snapshot=int(numbers["snapshot"]),
@@ -150,6 +152,12 @@ class Block:
             place=f"{item.span.file}:{item.span.line}",
             average=int(numbers["average"]),
         )
+
+    def _set(self, what: str, use: Use) -> Use:
+        """A solver or schedule with what is set from outside."""
+        module = self.experiment.module
+        formals = (name for entry in module.nets.values() for name in entry.value.formals)
+        return use_of(self.experiment.settings, what, use, {*formals, *module.consts, *NUMBERS})
 
     def _net_settings(self, entry: NetEntry) -> dict[str, Any]:
         """`train NET(classes: 20)`, and what the command line sets over it."""

@@ -37,17 +37,23 @@ class Training:
     """The `train` blocks of a file that are asked for (those of one net, if it is named), with their steps.
 
     weights: to begin with, instead of what the first block says. solver_state: of Caffe's, where that block goes on,
-    with the weights that it names unless others are given. The file is read and checked; UserError where it learns
-    nothing, or computes nothing that was asked about.
+    with the weights that it names unless others are given. display: in the place of the blocks'. The file is read and
+    checked; UserError where it learns nothing, or computes nothing that was asked about.
     """
 
     def __init__(
-        self, file: str | Path, want: Request, weights: Weights = NONE, solver_state: Path | None = None
+        self,
+        file: str | Path,
+        want: Request,
+        weights: Weights = NONE,
+        solver_state: Path | None = None,
+        display: int | None = None,
     ) -> None:
         self.want, self.weights = want, weights
         self.began = Began(solver_state) if solver_state is not None else None
         self.experiment = load(Path(file), settings=want.settings, dims=want.dims, reading=want.reading)
-        own = {name: value for name, value in (("steps", want.steps), ("seed", want.seed)) if value is not None}
+        asked = {"steps": want.steps, "seed": want.seed, "display": display}
+        own = {name: value for name, value in asked.items() if value is not None}
         trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
         if not trains:
             named = f" for the net `{want.net}`" if want.net else ""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..driver import Compilation
 
 F = TypeVar("F", bound=Callable[..., Any])
+DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?"  # names of settings: `lr`, `solver.lr`
 Value = int | float | bool | str | tuple[Any, ...]
 
 
@@ -123,7 +124,9 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "net": click.option("--net", metavar="NAME", help="The net, where the file has several."),
     "batch": click.option("--batch", type=_COUNT, metavar="N", help="The value of the dimension N."),
     "dims": click.option("--dim", "dims", multiple=True, metavar="NAME=N", help="The value of a symbolic dimension."),
-    "settings": click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the net."),
+    "settings": click.option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Over the file's: depth=3, lr=0.1, data.batch=8."
+    ),
     "outputs": click.option("--output", "outputs", multiple=True, metavar="NAME", help="Only what this value needs."),
     "target": _named("--target", [*TARGETS, AUTO], AUTO, "What the net becomes.", check_target),
     "device": _named("--device", [*devices(), AUTO], AUTO, "What runs it.", check_device),
@@ -284,9 +287,23 @@ def shapes_of(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def swept_of(given: Sequence[str]) -> dict[str, tuple[Value, ...]]:
+    """The values of --sweep: `lr=0.1,0.01`, or whole numbers from one to another, `seed=1..3`."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for name, text in pairs("sweep", given, DOTTED).items():
+        ends = re.fullmatch(r"(-?\d{1,9})\.\.(-?\d{1,9})", text, re.ASCII)
+        if ends is not None:
+            found[name] = tuple(range(int(ends[1]), min(int(ends[2]), int(ends[1]) + 10_000) + 1))
+        else:
+            found[name] = tuple(_value(one) for one in re.split(r",(?![^\[]*\])", text))
+        if not found[name] or "" in found[name]:
+            raise UserError(f"--sweep {name} wants values as 0.1,0.01 or 1..3, not `{text}`")
+    return found
+
+
 def settings_of(given: Sequence[str]) -> dict[str, Value]:
     """The settings of --set: numbers, `true`, `false`, lists in brackets; anything else is text."""
-    return {name: _value(text) for name, text in pairs("set", given).items()}
+    return {name: _value(text) for name, text in pairs("set", given, DOTTED).items()}
 
 
 def _value(text: str) -> Value:

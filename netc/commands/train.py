@@ -1,4 +1,4 @@
-"""`netc train`: train as the file's `train` blocks say."""
+"""`netc train`: train as the file's `train` blocks say, once or for each of several settings."""
 
 from __future__ import annotations
 
@@ -10,23 +10,35 @@ import click
 from ..grammar.source import UserError
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, say, weights_files
+from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, say, swept_of, tell, weights_files
 
 
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
 @program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps", records=True)
+@click.option("--display", type=click.IntRange(min=0), metavar="N", help="A line every N steps, not as the block says.")
 @weights_files("To begin with, rather than those of the file.")
 @click.option("--solverstate", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Caffe stopped.")
+@click.option("--sweep", multiple=True, metavar="NAME=A,B|A..B", help="A run for each value, and each combination.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
 def command(
-    file: Path, request: Request, weights: Weights, solverstate: Path | None, folder: Path | None, resume: bool
+    file: Path,
+    request: Request,
+    display: int | None,
+    weights: Weights,
+    solverstate: Path | None,
+    sweep: tuple[str, ...],
+    folder: Path | None,
+    resume: bool,
 ) -> None:
     """Train a net. Log, curves, snapshots and weights go to a folder of their own.
 
     Ctrl-C finishes the step and saves; --resume goes on from there, to the same bits as without the stop. --solverstate
     takes weights, histories and the number of steps of a run of Caffe's.
+
+    With --sweep, once or more, there is a run for each combination of values, in folders below runs/NET/sweep-NUMBER,
+    with a table and one picture of all; --resume goes on with those that have not ended.
     """
     from ..api.training import Training
     from ..runtime.folder import last_run, new_run
@@ -34,16 +46,21 @@ def command(
 
     if resume and (weights or solverstate is not None):
         raise UserError("--resume goes on with the run's own weights: leave out --weights and --solverstate")
-    ready(request)
-    training = Training(file, request, weights, solverstate)
-    made = None
-    if folder is None:
-        name = training.blocks[-1].net
-        folder = last_run(name) if resume else new_run(name)
-        made = None if resume else folder
-    elif resume and not folder.is_dir():
+    if resume and folder is not None and not folder.is_dir():
         raise UserError(f"{folder}: there is no run to go on with")
+    if sweep and solverstate is not None:
+        raise UserError("--solverstate is of one run: leave out --sweep")
+    ready(request)
+    made = None
     try:
+        if sweep:
+            _sweep(file, request, sweep, folder, resume, display, weights)
+            return
+        training = Training(file, request, weights, solverstate, display)
+        if folder is None:
+            name = training.blocks[-1].net
+            folder = last_run(name) if resume else new_run(name)
+            made = None if resume else folder
         training.train(folder, resume=resume)
     except Interrupted as stop:
         say(f"netc: {stop}", err=True)
@@ -52,3 +69,22 @@ def command(
         if made is not None:
             with suppress(OSError):  # something is in it: the run began
                 made.rmdir()
+
+
+def _sweep(
+    file: Path,
+    request: Request,
+    swept: tuple[str, ...],
+    folder: Path | None,
+    resume: bool,
+    display: int | None,
+    weights: Weights,
+) -> None:
+    from ..api.sweeps import TABLE, sweep, table
+    from ..runtime.folder import CURVES
+
+    place, runs = sweep(
+        file, request, swept_of(swept), folder, resume=resume, tell=tell, weights=weights, display=display
+    )
+    table(runs).show()
+    say(f"{place / TABLE}, {place / CURVES}")

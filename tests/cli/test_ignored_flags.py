@@ -176,11 +176,17 @@ def test_a_run_that_never_began_leaves_no_folder() -> None:
     assert [path.name for path in Path("runs/tiny").iterdir()] == ["1"]
 
 
-def test_settings_of_the_solver_are_in_the_file() -> None:
-    done = netc("train", "tiny.net", "--set", "lr=0.1")
-    assert done.exit_code == MISTAKE
-    assert "those of the solver are set in the file" in done.output
-    assert "those of the solver" not in netc("train", "tiny.net", "--set", "stepz=1").output
+def test_a_setting_that_nothing_takes_is_a_mistake() -> None:
+    for setting, said in (
+        ("stepz=1", "did you mean `steps`?"),
+        ("solver.lrr=1", "did you mean `solver.lr`?"),
+        ("batch=8", "say which: data.batch or made.batch"),
+        ("solver.lr=x", 'sgd: `lr` takes a number from 0 up, not "x"'),
+        ("data.batch=0", "made: `batch` takes a whole number from 1 up, not 0"),
+    ):
+        done = netc("train", "tiny.net", "--set", setting)
+        assert done.exit_code == MISTAKE
+        assert said in done.output
 
 
 def test_the_same_from_python() -> None:
