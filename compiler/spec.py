@@ -71,11 +71,34 @@ class TestSpec:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """What tests are compared by: a loss or metric, of one data or (where that is "") of the first that has it.
+
+    larger: whether more of it is better.
+    """
+
+    name: str
+    larger: bool
+    data: str = ""
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether a value is better than the best so far (None: there is none); what is no number never is."""
+        if value != value:
+            return False
+        return than is None or (value > than if self.larger else value < than)
+
+    def __str__(self) -> str:
+        return f"{self.data}.{self.name}" if self.data else self.name
+
+
+@dataclass(frozen=True)
 class TrainSpec:
     """A `train NET(…) { … }` block, checked. weights are paths; fresh are layer names that may lack weights.
 
     rename: layers of these files, each with its name in the net. average: the loss that is shown is the mean of so many
     steps; 0 is all since it was shown last.
+    keep: snapshots left on disk, 0 for all, None as ever. best: by what the best weights are kept. stop: by what a run
+    is ended, after so many tests that found nothing better.
     """
 
     net: str
@@ -96,3 +119,6 @@ class TrainSpec:
     place: str = ""
     average: int = 0
     rename: tuple[tuple[str, str], ...] = ()
+    keep: int | None = None
+    best: Watched | None = None
+    stop: tuple[Watched, int] | None = None

@@ -92,7 +92,7 @@ class Actions:
         return tree.Formal(self._span(children), self._declared(children[0]), default)
 
     def setting(self, children: Children) -> tree.Setting:
-        value = cast("tree.Expr | tree.Every", children[2])
+        value = cast("tree.Expr | tree.Every | tree.Patience", children[2])
         return tree.Setting(self._span(children), cast(tree.Name, children[0]), value)
 
     def every(self, children: Children) -> tree.Every:
@@ -102,6 +102,11 @@ class Actions:
         net = cast(tree.Name, children[at - 1]) if "WITH" in kinds else None
         start = _expr(children[-1]) if "FROM" in kinds else None
         return tree.Every(self._span(children), value, _expr(children[at + 1]), net, start)
+
+    def patience(self, children: Children) -> tree.Patience:
+        no, better, value, _, count, tests = children
+        words = tuple(cast(tree.Name, word) for word in (no, better, tests))
+        return tree.Patience(self._span(children), words, _expr(value), _expr(count))
 
     # What stands in brackets
 

@@ -322,11 +322,20 @@ class Every(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Patience(Node):
+    """`no better top1 for 5 tests`: only as the value of a setting. words: the three that are always such."""
+
+    words: tuple[Name, ...]
+    value: Expr
+    count: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Setting(Node):
     """`steps: 10000`."""
 
     key: Name
-    value: Expr | Every
+    value: Expr | Every | Patience
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,10 @@ def _formals(formals: Sequence[tree.Formal], *, always: bool) -> str:
     return f"({', '.join(parts)})" if parts or always else ""
 
 
-def _setting(value: tree.Expr | tree.Every) -> str:
+def _setting(value: tree.Expr | tree.Every | tree.Patience) -> str:
+    if isinstance(value, tree.Patience):
+        no, better, tests = (word(one.name) for one in value.words)
+        return f"{no} {better} {expression(value.value)} for {expression(value.count)} {tests}"
     if not isinstance(value, tree.Every):
         return expression(value)
     first = f"{expression(value.value)} " if value.value is not None else ""

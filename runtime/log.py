@@ -1,6 +1,7 @@
 """The log of a run as JSON lines: one record a line, appended as it happens, read again for plots and by `--resume`.
 
-Kinds: `run` (header), `resume`, `step`, `test`, `snapshot`, `stop` (interrupted, or a loss that is no number), `end`.
+Kinds: `run` (header), `resume`, `step`, `test`, `best` (of the tests so far), `snapshot`, `stop` (interrupted, or a
+loss that is no number), `end`.
 A process that is killed leaves at most one line that is not whole, at the end: it does not count, and resuming cuts it
 off. What a resumed run does again stands twice; the later line counts. Numbers that JSON lacks are the strings "nan",
 "inf" and "-inf".

@@ -25,6 +25,7 @@ from .curves import write_curves
 from .evaluate import Array, Batch, PassData, Runnable, evaluate, feeds, numbers
 from .folder import CURVES, LOG, SNAPSHOTS, locked
 from .history import History
+from .improvement import tests_of, unimproved
 from .interruption import Interruption
 from .learning_rate import rate
 from .log import Log, mend, records
@@ -145,7 +146,8 @@ class _Run:
         if (accumulate is not None) != (spec.accumulate > 1):
             raise ValueError("a program that accumulates gradients goes with spec.accumulate > 1")
         self.step, self.stream, self.spec, self.tests = step, stream, spec, tests
-        self.accumulate, self.folder, self.keep, self.diagnose = accumulate, folder, keep, diagnose
+        self.accumulate, self.folder, self.diagnose = accumulate, folder, diagnose
+        self.keep = keep if spec.keep is None else spec.keep
         self.losses = dict(losses)
         self.names = [*losses, *(name for name in metrics if name not in losses)]
         self.state = step.state
@@ -236,12 +238,13 @@ class _Run:
             stop = self._signalled(interruption)
             if not self.tested and self._test(self._due_tests(), stop):
                 self.tested = True
+                self._compare()
             due = self.spec.snapshot and self.done > first and self.done % self.spec.snapshot == 0
             if due and self.tested and self.saved is None:
                 self._snapshot()
             if stop():
                 self._stop(interruption)
-            if self.done >= self.spec.steps:
+            if self.done >= self.spec.steps or (self.tested and self._waited()):
                 break
             self._one_step(due=self.done == first)
         if self.saved is None:
@@ -335,6 +338,27 @@ class _Run:
             seconds = round(time.perf_counter() - begin, 6)
             self.log.write("test", step=self.done, data=spec.data.name, values=values, records=count, seconds=seconds)
             self.progress.test(self.done, spec.data.name, values)
+        return True
+
+    def _compare(self) -> None:
+        """Keep the weights of a test that is the best so far."""
+        watched = self.spec.best
+        if watched is None or self.folder is None:
+            return
+        seen = tests_of(self.history, watched)
+        if len(seen) and seen[-1][0] == self.done and not unimproved(seen, watched):
+            self.state.save(self.folder / f"{self.spec.net}.best.safetensors")
+            self.log.write("best", step=self.done, name=str(watched), value=seen[-1][1])
+            self.progress.note(f"step {self.done:,}: the best {watched} so far, {seen[-1][1]:.5g}")
+
+    def _waited(self) -> bool:
+        """Whether so many tests found nothing better that the run ends."""
+        if self.spec.stop is None:
+            return False
+        watched, count = self.spec.stop
+        if unimproved(tests_of(self.history, watched), watched) < count:
+            return False
+        self.progress.note(f"step {self.done:,}: no better {watched} for {count} tests; the run ends")
         return True
 
     def _snapshot(self) -> None:

@@ -25,7 +25,8 @@ class Trial:
     """A net as it came out: inputs that losses and metrics need, the names of its layers, uses of blocks and
     free parameters.
 
-    learns: it has a loss. ok: it had no errors. decay: the largest by which a parameter multiplies the solver's.
+    learns: it has a loss. ok: it had no errors. decay: the largest by which a parameter multiplies the solver's. roles:
+    its losses and metrics, each with which it is.
     """
 
     inputs: Mapping[str, TensorType]
@@ -33,6 +34,7 @@ class Trial:
     learns: bool
     ok: bool
     decay: float
+    roles: Mapping[str, str]
 
 
 class Trials:
@@ -70,9 +72,10 @@ class Trials:
                 hint = "nobody reads this value; a name that begins with `_` is not asked about"
                 self.problems.add(SourceError("W601", f"`{name.name}` is never used", name.span, hint))
         free = (info.name for info in state.state.values() if info.layer == info.name)
-        learns = any(kind == "loss" for kind, _, _ in state.roles.values())
         decay = max((info.decay for info in state.state.values()), default=0.0)
-        return Trial(_needed(state), (*state.layers, *state.uses, *free), learns, ok, decay)
+        roles = {name: kind for name, (kind, _, _) in state.roles.items() if kind != "output"}
+        learns = "loss" in roles.values()
+        return Trial(_needed(state), (*state.layers, *state.uses, *free), learns, ok, decay, roles)
 
 
 def _batch(experiment: Experiment, net: str) -> int | None:

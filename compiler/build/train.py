@@ -26,6 +26,7 @@ from .module import NetEntry
 from .names import canonical
 from .nets import plain
 from .overrides import use_of
+from .watching import Watching
 
 KEYS = (
     "from",
@@ -42,6 +43,8 @@ KEYS = (
     "fresh",
     "average",
     "rename",
+    "keep",
+    "stop",
 )
 # Keys that are one number, with the least it may be: `--set steps=100` replaces them too.
 NUMBERS = {"steps": 1, "display": 0, "snapshot": 0, "clip": 0, "accumulate": 1, "seed": 0, "average": 0}
@@ -97,6 +100,7 @@ class Block:
         self.frame = Frame(problems, experiment.module, "file")
         self.reader = calls.FrameReader(self.frame)
         self.found = Found()
+        self.watching = Watching(self.fail, self._whole)
 
     def fail(self, code: str, message: str, span: Span, hint: str = "") -> None:
         self.found.ok = False
@@ -125,6 +129,7 @@ class Block:
             for test, span in self.found.tests:
                 other = self.trials.get(test.net, {}) if test.net else trial
                 check_columns(self.frame, other.inputs, (test.data,), span)
+            self.watching.settle(trial.roles, [test for test, _ in self.found.tests])
         return self._spec(settings)
 
     def _spec(self, settings: dict[str, Any]) -> TrainSpec:
@@ -151,6 +156,9 @@ class Block:
             folder=self.experiment.module.folder,
             place=f"{item.span.file}:{item.span.line}",
             average=int(numbers["average"]),
+            keep=self.watching.snapshots,
+            best=self.watching.told.get("keep"),
+            stop=(watched, self.watching.count) if (watched := self.watching.told.get("stop")) else None,
         )
 
     def _set(self, what: str, use: Use) -> Use:
@@ -191,6 +199,8 @@ class Block:
             "weights": self._weights,
             "fresh": self._fresh_names,
             "rename": self._renamed,
+            "keep": self.watching.keep,
+            "stop": self.watching.stops,
             **dict.fromkeys(NUMBERS, self._number),
         }
         seen: set[str] = set()
@@ -219,8 +229,9 @@ class Block:
 
     def _plain_value(self, setting: tree.Setting) -> tree.Expr | None:
         """The value of a key that has no period; None (reported) where it has one."""
-        if isinstance(setting.value, tree.Every):
-            self.fail("E423", f"train: `{setting.key.name}` has no `every`", setting.value.span)
+        if isinstance(setting.value, tree.Every | tree.Patience):
+            what = "`every`" if isinstance(setting.value, tree.Every) else "`for`"
+            self.fail("E423", f"train: `{setting.key.name}` has no {what}", setting.value.span)
             return None
         return setting.value
 
@@ -253,6 +264,9 @@ class Block:
 
     def _test(self, setting: tree.Setting) -> None:
         value, every, start, net = setting.value, 0, 1, ""
+        if isinstance(value, tree.Patience):
+            self.fail("E423", "train: `test` names data", value.span, "such as `test: heldout every 500`")
+            return
         if isinstance(value, tree.Every):
             count = self._whole(value.count, setting.key.name, 1)
             first = self._whole(value.start, setting.key.name, 0) if value.start is not None else 1
@@ -294,6 +308,8 @@ class Block:
             if value.net is not None or value.start is not None:
                 return self.fail("E423", f"train: `{key}` has neither `with` nor `from`", value.span)
             value = value.count
+        if isinstance(value, tree.Patience):
+            return self.fail("E423", f"train: `{key}` takes a number", value.span)
         number = self._real(value, key) if key == "clip" else self._whole(value, key, NUMBERS[key])
         if number is not None:
             self.found.numbers[key] = number

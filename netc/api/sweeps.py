@@ -115,8 +115,8 @@ def sweep(
 
 def _asked(want: Request, settings: Mapping[str, Any]) -> Request:
     """The request of one run; `steps` and `seed`, which have flags of their own, give way to what is swept."""
-    given = {key: None for key in ("steps", "seed") if key in settings}
-    return replace(want, settings={**want.settings, **settings}, **given)
+    steps, seed = (None if key in settings else getattr(want, key) for key in ("steps", "seed"))
+    return replace(want, settings={**want.settings, **settings}, steps=steps, seed=seed)
 
 
 def _run(training: Training, settings: Mapping[str, Any], folder: Path, *, resume: bool) -> SweepRun:
