@@ -19,6 +19,7 @@ from .dialect import Dialect
 from .place import ATOM, PRODUCT, SUM, Condition, LoopVariable, MemRef, Number, Spread, Value
 from .prove import Proof
 from .statements import Statements
+from .traffic import values_of
 
 # Longer expressions get a name.
 LONGEST = 90
@@ -245,6 +246,7 @@ class Body(Statements):
         row = self.settle(value.but(text=self.dialect.clip(value, size)), "row")
         var = Var(row.text, size)
         self.bounds[var] = LoopVariable(row.text, row.axes, "", row.level)
+        self.proof.chosen[var] = values_of(index, node.shape)
         return Expr.of(var)
 
     # Memory.

@@ -28,6 +28,7 @@ from ...loops.intervals import count, distinct, inside, within
 from ...loops.view import Guard, Index
 from ..names import origins
 from .place import Condition, LoopVariable, MemRef
+from .traffic import traffic
 
 if TYPE_CHECKING:
     from .statements import Statements
@@ -60,6 +61,13 @@ class Proof:
         self._barriers: list[int] = []
         self._axes: dict[str, int] = {}
         self._last = 0
+        # Variables whose values data give, and how often they are asked for.
+        self.chosen: dict[Var, int] = {}
+
+    @property
+    def traffic(self) -> int:
+        """The bytes that are read and written."""
+        return traffic(self._loads, self._stores, self.chosen)
 
     @property
     def loads(self) -> int:

@@ -231,7 +231,6 @@ class Storage:
         pointers |= {place: self.constant(literal).buffer.name for place, literal in written.literals}
         if name not in self.pointers:
             self.pointers[name] = pointer_names([(place.name, pointers[place.name]) for place in written.places])
-        moved = sum(n.type.nbytes for n in (*body.outputs.values(), *kernel.inputs))
         self.launches.append(
             Launch(
                 name,
@@ -239,7 +238,7 @@ class Storage:
                 layers,
                 places,
                 kernel.op.flops(kernel.result, **kernel.attrs),
-                moved,
+                written.traffic,
                 "prepare" if kernel in self.plan.prepare else "step",
                 written.grid,
                 blocks.key,

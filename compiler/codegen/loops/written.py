@@ -16,7 +16,8 @@ class Written:
     """A function: its text with NAME for its name, the functions that it calls, and how it is launched.
 
     places: what its pointers point to, in order. literals: the arrays behind those places that are constants.
-    constants, grid, warps, stages: of a GPU's kernel. loads, stores: how many were proved.
+    constants, grid, warps, stages: of a GPU's kernel. loads, stores: how many were proved. traffic: the bytes
+    that they touch.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Written:
     stages: int = 0
     loads: int = 0
     stores: int = 0
+    traffic: int = 0
 
     @property
     def key(self) -> str:
@@ -59,4 +61,5 @@ def written(body: Body, kind: str, text: str) -> Written:
         tuple((place.name, literals[place]) for place in places if place in literals),
         loads=body.proof.loads,
         stores=body.proof.stores,
+        traffic=body.proof.traffic,
     )

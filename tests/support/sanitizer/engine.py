@@ -44,9 +44,11 @@ class SanitizedEngine(DeviceEngine):
         phases = {phase: [[astuple(s) for s in call] for call in spans_of(program, phase)] for phase in PHASES}
         device.ask({"do": "sanitize", "program": self._number, "phases": phases})
         self.accesses = 0
+        self.traffic: dict[tuple[str, int], int] = {}  # bytes touched by each launch, by phase and number
 
     def faults(self) -> list[AccessFault]:
         """What was wrong with accesses since the last call; `accesses`: how many elements were read and written."""
         answer = self._process.ask({"do": "findings", "program": self._number})[0]
         self.accesses = answer["accesses"]
+        self.traffic = {(phase, call): count for phase, call, count in answer["traffic"]}
         return faults_of(self.program, answer["found"])

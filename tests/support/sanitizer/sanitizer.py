@@ -72,6 +72,22 @@ class Sanitizer:
         self._running: _Running | None = None
         self._found: dict[tuple[Any, ...], SeenFault] = {}
         self.accesses = 0
+        # Of each launch, by argument and whether it reads: which elements were touched.
+        self.touched: dict[tuple[str, int], dict[tuple[int, bool], Array]] = {}
+
+    def traffic(self) -> list[tuple[str, int, int]]:
+        """Of each launch, by phase and number, the bytes of the elements that it has touched."""
+        found = []
+        for (phase, call), of in self.touched.items():
+            spans = self._phases[phase][call]
+            found.append((phase, call, sum(int(np.count_nonzero(seen)) * spans[a].item for (a, _), seen in of.items())))
+        return found
+
+    def _touch(self, access: SeenAccess, item: int, reads: bool) -> None:
+        here = self._now
+        of = self.touched.setdefault((here.phase, here.call), {})
+        seen = of.setdefault((access.argument, reads), np.zeros(here.spans[access.argument].reach, np.bool_))
+        seen[access.offsets // item] = True
 
     def taken(self) -> list[dict[str, Any]]:
         """What was found since the last call."""
@@ -130,6 +146,7 @@ class Sanitizer:
         here = self._now
         real, mask, accesses = self._resolved(addresses, mask, item, "reads")
         for access in accesses:
+            self._touch(access, item, True)
             for shadow in here.of[access.argument]:
                 self._shadowed(shadow, access, item, shadow.read)
         return real, mask
@@ -144,6 +161,7 @@ class Sanitizer:
         for access in accesses:
             if not here.spans[access.argument].written:
                 self._fault("bounds", "only read", access.argument, access.offsets // item)
+            self._touch(access, item, False)
             bits = given.reshape(-1)[access.lanes].view(f"u{item}")
             for shadow in here.of[access.argument]:
                 self._check_lanes(shadow, access, item, bits)

@@ -43,7 +43,7 @@ class SanitizingWorker(Worker):
 
     def do_findings(self, program: int) -> Answer:
         sanitizer = self.sanitizers[program]
-        return {"found": sanitizer.taken(), "accesses": sanitizer.accesses}, []
+        return {"found": sanitizer.taken(), "accesses": sanitizer.accesses, "traffic": sanitizer.traffic()}, []
 
     def do_drop(self, program: int) -> None:
         super().do_drop(program)
