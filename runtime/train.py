@@ -342,8 +342,7 @@ class _Run:
 
     def _compare(self) -> None:
         """Keep the weights of a test that is the best so far."""
-        watched = self.spec.best
-        if watched is None or self.folder is None:
+        if (watched := self.spec.best) is None or self.folder is None:
             return
         seen = tests_of(self.history, watched)
         if len(seen) and seen[-1][0] == self.done and not unimproved(seen, watched):
@@ -356,10 +355,10 @@ class _Run:
         if self.spec.stop is None:
             return False
         watched, count = self.spec.stop
-        if unimproved(tests_of(self.history, watched), watched) < count:
-            return False
-        self.progress.note(f"step {self.done:,}: no better {watched} for {count} tests; the run ends")
-        return True
+        over = unimproved(tests_of(self.history, watched), watched) >= count
+        if over:
+            self.progress.note(f"step {self.done:,}: no better {watched} for {count} tests; the run ends")
+        return over
 
     def _snapshot(self) -> None:
         if self.folder is None:
@@ -398,6 +397,5 @@ class _Run:
     def _stop(self, interruption: Interruption) -> NoReturn:
         if self.saved is None:
             self._snapshot()
-        number = interruption.signal or 0
-        self.log.write("stop", step=self.done, reason=f"signal {number}")
-        raise Interrupted(number, self.done, self.saved, self.history)
+        self.log.write("stop", step=self.done, reason=f"signal {interruption.signal or 0}")
+        raise Interrupted(interruption.signal or 0, self.done, self.saved, self.history)
