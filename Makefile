@@ -11,12 +11,13 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=40 --du
 # `make gpu` installs nothing: it takes a Python that has torch for the GPU and triton.
 GPU_PYTHON ?= python3
 
-.PHONY: help demo test test-all lint format bench gpu clean
+.PHONY: help demo test test-all attack lint format bench gpu clean
 
 help:
 	@echo "make demo      train LeNet on the digits that come with netc, and compare fused with unfused"
 	@echo "make test      ruff, mypy --strict, and every test that takes under ten seconds"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make attack    hostile files, random nets and faults of the machine, for SECONDS=600 (docs/reliability.md)"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    put the Python files in form"
 	@echo "make bench     netc beside PyTorch, and fused beside unfused (benchmarks/)"
@@ -30,6 +31,11 @@ test: lint
 
 test-all: lint
 	$(PYTEST) $(COVERAGE)
+
+# A fault that is found is made small, and kept in tests/attack/corpus.
+SECONDS ?= 600
+attack: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m attack --seconds $(SECONDS) $(ARGS)
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -97,7 +97,8 @@ class _Line:
         return _Token(kind, found[kind], found.start(kind), found.end(kind))
 
     def span(self, token: _Token) -> Span:
-        return self.source.span(self.start + token.start, self.start + max(token.end, token.start + 1))
+        end = self.start + max(token.end, token.start + 1)
+        return self.source.span(self.start + token.start, min(end, len(self.source.text)))
 
     def wrong(self, message: str, token: _Token | None = None, hint: str = "", code: str = UNREADABLE) -> SourceError:
         return SourceError(code, message, self.span(token or self.token), hint)

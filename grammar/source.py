@@ -106,7 +106,13 @@ class Span:
 
 
 class UserError(Exception):
-    """A mistake in a flag, a file name or a file that is no `.net`: one line, no place in a source."""
+    """A mistake in a flag, a file name or a file that is no `.net`: one line, no place in a source.
+
+    A file's name, and what a message quotes of a file, may hold what would drive a terminal: it is shown as a mark.
+    """
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in super().__str__())
 
 
 class SourceError(Exception):

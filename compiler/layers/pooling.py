@@ -46,6 +46,8 @@ class _Windows:
         )
         self.out = tuple(self._count(i, round) for i in range(rank))
         self._check()
+        # What a window has beyond the padded input counts for nothing, so none is larger than that.
+        self.kernel = tuple(min(k, int(n) + 2 * p) for k, n, p in zip(self.kernel, self.space, self.pad, strict=True))
 
     def _count(self, i: int, round: Round) -> int:
         n, k, s, p = int(self.space[i]), self.kernel[i], self.stride[i], self.pad[i]

@@ -312,7 +312,7 @@ def _value(text: str) -> Value:
         return text == "true"
     if text.startswith("[") and text.endswith("]"):
         inner = text[1:-1].strip().rstrip(",")
-        if "[" in inner:
+        if "[" in inner or "]" in inner:
             raise UserError(f"--set: a list holds numbers and texts, no lists: `{printable(text, 100)}`")
         return tuple(_value(item) for item in inner.split(",")) if inner else ()
     if text.startswith('"') and text.endswith('"') and len(text) > 1:

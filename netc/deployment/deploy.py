@@ -108,6 +108,17 @@ def rows(net, arrays):
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
+def parsed(what, read):
+    """What numpy reads of a file; its parser raises many kinds of errors on a damaged header."""
+    try:
+        return read()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{what} cannot be read ({reason})") from None
+
+
 def read_inputs(path):
     """The arrays of a .npz for the inputs; ValueError with what is wrong with them."""
     if not os.path.isfile(path):
@@ -115,12 +126,11 @@ def read_inputs(path):
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("this is no .npz; save the inputs by name with np.savez")
-    given = np.load(path, allow_pickle=False)
-    with given:
+    with parsed("it", lambda: np.load(path, allow_pickle=False)) as given:
         for name in INPUTS:
             if name not in given.files:
                 raise ValueError(f"there is no array {name}; it holds {', '.join(given.files) or 'nothing'}")
-        arrays = {name: given[name] for name in INPUTS}
+        arrays = {name: parsed(name, lambda: given[name]) for name in INPUTS}
     for name, (dtype, shape) in INPUTS.items():
         array = arrays[name]
         if not array.ndim or array.shape[1:] != shape[1:] or not len(array):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ DTYPES = {
 Table = dict[str, Any]  # of JSON
 
 
+def refused(reason: str) -> ValueError:
+    """The error for what a manifest says; what it quotes may hold characters that would drive a terminal."""
+    return ValueError("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason))
+
+
 def span(entry: Table) -> int:
     """Elements from the first to the last, both included."""
     if 0 in entry["shape"]:
@@ -37,17 +43,17 @@ def read_manifest(folder: str) -> Table:
     """The manifest, with what does not depend on the architecture checked."""
     path = os.path.join(folder, "manifest.json")
     if not os.path.isfile(path):
-        raise ValueError("there is no manifest.json")
+        raise refused("there is no manifest.json")
     if os.path.getsize(path) > LARGEST_MANIFEST:
-        raise ValueError("the manifest is too large")
+        raise refused("the manifest is too large")
     with open(path, "rb") as file:
         try:
             manifest = json.loads(file.read(LARGEST_MANIFEST))
         except (ValueError, RecursionError):
-            raise ValueError("the manifest is not JSON") from None
+            raise refused("the manifest is not JSON") from None
     _table(manifest, "the manifest")
     if manifest.get("format") != 1 or manifest.get("target") != TARGET:
-        raise ValueError("the manifest is not one of a net compiled for a GPU by this version of netc")
+        raise refused("the manifest is not one of a net compiled for a GPU by this version of netc")
     for key in ("archs", "files", "weights"):
         _table(manifest.get(key), key)
     _whole(manifest["weights"].get("bytes"), "bytes of weights", MOST_BYTES)
@@ -68,24 +74,24 @@ def check_architecture(arch: Any, weights: int) -> Table:
         _whole(_table(entry, "a kernel").get("threads"), "threads", 1024, least=1)
         _whole(entry.get("shared"), "shared memory", 1 << 20)
         if not isinstance(entry.get("symbol"), str):
-            raise ValueError("the manifest has a kernel without a symbol")
+            raise refused("the manifest has a kernel without a symbol")
     if not isinstance(arch.get("launches"), list):
-        raise ValueError("the manifest has no launches")
+        raise refused("the manifest has no launches")
     for launch in arch["launches"]:
-        if _table(launch, "a launch").get("kernel") not in arch["kernels"] or launch.get("phase") not in (
-            "prepare",
-            "step",
-        ):
-            raise ValueError("the manifest has a launch of no kernel")
+        kernel = _table(launch, "a launch").get("kernel")
+        if not _named(kernel, arch["kernels"]) or not _named(launch.get("phase"), ("prepare", "step")):
+            raise refused("the manifest has a launch of no kernel")
         if not isinstance(launch.get("grid"), list) or len(launch["grid"]) != 3:
-            raise ValueError("the manifest has a launch without a grid")
+            raise refused("the manifest has a launch without a grid")
         for count in launch["grid"]:
             _whole(count, "a grid", (1 << 31) - 1, least=1)
-        for argument in launch.get("arguments") or ():
-            base = memory["bases"].get(_table(argument, "an argument").get("base"))
-            if base is None:
-                raise ValueError("the manifest has an argument without a base")
-            _whole(argument.get("offset"), "an argument", base["bytes"])
+        if not isinstance(launch.get("arguments", []), list):
+            raise refused("the manifest has a launch without arguments")
+        for argument in launch.get("arguments", []):
+            base = _table(argument, "an argument").get("base")
+            if not _named(base, memory["bases"]):
+                raise refused("the manifest has an argument without a base")
+            _whole(argument.get("offset"), "an argument", memory["bases"][base]["bytes"])
     for kind in ("inputs", "outputs", "state"):
         for name, entry in arch[kind].items():
             _check_value(name, _table(entry, name), size)
@@ -93,11 +99,11 @@ def check_architecture(arch: Any, weights: int) -> Table:
 
 
 def _check_value(name: str, entry: Table, memory: int) -> None:
-    if entry.get("dtype") not in DTYPES or entry.get("stored") not in DTYPES:
-        raise ValueError(f"the manifest gives {name} no element type")
+    if not _named(entry.get("dtype"), DTYPES) or not _named(entry.get("stored"), DTYPES):
+        raise refused(f"the manifest gives {name} no element type")
     shape, strides = entry.get("shape"), entry.get("strides")
     if not isinstance(shape, list) or not isinstance(strides, list) or len(shape) != len(strides) or len(shape) > 32:
-        raise ValueError(f"the manifest gives {name} no shape")
+        raise refused(f"the manifest gives {name} no shape")
     count = 1
     for number, stride in zip(shape, strides, strict=True):
         count *= _whole(number, name, memory)
@@ -107,30 +113,35 @@ def _check_value(name: str, entry: Table, memory: int) -> None:
     _whole(span(entry) * np.dtype(DTYPES[entry["stored"]]).itemsize, name, memory - start)
 
 
+def _named(value: Any, known: Collection[str]) -> bool:
+    """Whether a value of JSON, which may be a list, is one of these names."""
+    return isinstance(value, str) and value in known
+
+
 def _table(value: Any, about: str) -> Table:
     if not isinstance(value, dict):
-        raise ValueError(f"the manifest has no table for {about}")
+        raise refused(f"the manifest has no table for {about}")
     return value
 
 
 def _whole(value: Any, about: str, most: int, *, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"the manifest gives {about} as {str(value)[:40]}, outside of {least} to {most}")
+        raise refused(f"the manifest gives {about} as {str(value)[:40]}, outside of {least} to {most}")
     return value
 
 
 def read_file(folder: str, manifest: Table, name: Any) -> bytes:
     """A file of the folder, if its size and SHA-256 are those of the manifest."""
     if not isinstance(name, str) or not re.fullmatch(r"(\w+/)?\w[\w.-]*", name):
-        raise ValueError(f"the manifest names a file `{str(name)[:40]}`, outside of the folder")
+        raise refused(f"the manifest names a file `{str(name)[:40]}`, outside of the folder")
     entry = _table(manifest["files"].get(name), name)
     path = os.path.join(folder, *name.split("/"))
     if not os.path.isfile(path):
-        raise ValueError(f"{name} is missing")
+        raise refused(f"{name} is missing")
     if os.path.getsize(path) != entry.get("bytes"):
-        raise ValueError(f"{name} has {os.path.getsize(path)} bytes, not those that were written")
+        raise refused(f"{name} has {os.path.getsize(path)} bytes, not those that were written")
     with open(path, "rb") as file:
         data = file.read()
     if hashlib.sha256(data).hexdigest() != entry.get("sha256"):
-        raise ValueError(f"{name} is not the file that was written: its SHA-256 is another")
+        raise refused(f"{name} is not the file that was written: its SHA-256 is another")
     return data

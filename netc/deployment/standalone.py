@@ -17,6 +17,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -297,6 +298,17 @@ def write_npz(path: str, arrays: dict[str, Any]) -> None:
             os.remove(part)
 
 
+def _parsed(what: str, read: Callable[[], Any]) -> Any:
+    """What numpy reads of a file; its parser raises many kinds of errors on a damaged header."""
+    try:
+        return read()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{what} cannot be read ({reason})") from None
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
         print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=sys.stderr)
@@ -307,8 +319,8 @@ def main(arguments: list[str]) -> int:
             about = arguments[0]
             if not zipfile.is_zipfile(about):
                 raise ValueError("is no .npz; save the inputs by name with np.savez")
-            with np.load(about, allow_pickle=False) as given:
-                found = net(**{name: given[name] for name in given.files})
+            with _parsed("it", partial(np.load, about, allow_pickle=False)) as given:
+                found = net(**{name: _parsed(name, partial(given.__getitem__, name)) for name in given.files})
         if len(arguments) == 3:
             about = arguments[2]
             write_npz(about, found)

@@ -50,7 +50,7 @@ def conv(body: KernelText, node: Node) -> None:
 
 def _gradient(body: KernelText, s: Shape, node: Node, g: Node) -> Ref:
     """The gradient of the result as a matrix in the order of the columns."""
-    key = ("gradient", g)
+    key = ("gradient", g, s.groups)  # a value may be read by convolutions of several numbers of groups
     if key in body.memo:
         return body.memo[key]
     ref = full(body, operand(body, node, g), g)

@@ -288,5 +288,5 @@ def unpacked(data: bytes) -> Binary:
             resources=Resources(**{**found, "matrix": tuple(found["matrix"])}),
             options=tuple((name, value) for name, value in head["options"]),
         )
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"no packed binary: {error}") from None

@@ -1,0 +1,1 @@
+"""The rows of the table of readers, by what they read: texts, data, and artifacts of netc itself."""
