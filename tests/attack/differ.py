@@ -58,7 +58,7 @@ class How:
         mode = "train" if random.random() < 0.8 else "test"
         threads = random.choice((1, 1, 2, 3))  # which share the work of numpy's kernels only
         fused, learns = random.random() < 0.75, random.random() < 0.6
-        return How(target, mode, fused, threads if target == "numpy" else 0, learns)
+        return How(target, mode, fused, 0 if target == "triton" else threads, learns)
 
 
 @dataclass(frozen=True)

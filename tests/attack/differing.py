@@ -79,6 +79,7 @@ def _torch(case: Case) -> Difference | None:
 KINDS: dict[str, NetKind] = {
     "numpy": NetKind("numpy", _values, share=3.0),
     "torch": NetKind("numpy", _torch),
+    "c": NetKind("c", _values, most=8),
     "triton": NetKind("triton", _written),
     "triton-interpreted": NetKind("triton", _values, most=3, share=0.5),
 }

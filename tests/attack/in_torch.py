@@ -361,7 +361,7 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "elu": lambda m, x, alpha=1.0: torch.where(x > 0, x, alpha * (torch.exp(x.clamp_max(0)) - 1)),
     "sigmoid": lambda m, x: torch.sigmoid(x),
     "tanh": lambda m, x: torch.tanh(x),
-    "softplus": lambda m, x: f.softplus(x, threshold=1e9),
+    "softplus": lambda m, x: x.clamp_min(0) + torch.log1p(torch.exp(-x.abs())),
     "swish": lambda m, x: x * torch.sigmoid(x),
     "clip": lambda m, x, min, max: x.clamp(min, max),
     "abs": lambda m, x: x.abs(),

@@ -13,7 +13,7 @@ from netc.compiler.graph import Graph, Node
 from netc.passes.fusion import materialize
 from support.triton_folders import needs_triton
 
-QUICK = {"numpy": 12, "torch": 16, "triton": 4, "triton-interpreted": 1}
+QUICK = {"numpy": 12, "torch": 16, "c": 3, "triton": 4, "triton-interpreted": 1}
 SEED = 1
 
 
