@@ -22,7 +22,8 @@ PARTIAL = ".partial-"
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Give `path` the content that `write` puts into the empty file whose path it gets.
 
-    A `UserError` if that fails (no space, no right, no folder); `path` is then as it was before.
+    A `UserError` if that fails (no space, no right, no folder); `path` is then as it was before, or, where only its
+    folder could not be flushed, as it was to be.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

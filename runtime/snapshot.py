@@ -128,13 +128,18 @@ def save(folder: Path, snapshot: Snapshot, state: State, *, keep: int = KEEP) ->
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from None
-    write_tensors(tensors, state.logical())
-    known = asdict(snapshot) | {"tensors": tensors.name, "sha256": file_hash(tensors), "format": FORMAT}
-    del known["path"]
     path = folder / f"{name}.json"
-    text = json.dumps(known, indent=1) + "\n"
-    _fields(path, text.encode())
-    write_text(path, text)
+    try:
+        write_tensors(tensors, state.logical())
+        known = asdict(snapshot) | {"tensors": tensors.name, "sha256": file_hash(tensors), "format": FORMAT}
+        del known["path"]
+        text = json.dumps(known, indent=1) + "\n"
+        _fields(path, text.encode())
+        write_text(path, text)
+    except UserError:
+        if not path.exists():  # the disk may be full of what no snapshot names
+            tensors.unlink(missing_ok=True)
+        raise
     if keep > 0:
         prune(folder, keep, path)
     return Snapshot(**known | {"path": path})

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attack.differing import KINDS, attack_nets
+from attack.machine import rows
 from attack.readers import readers
 from attack.reading import Pool, attack_reader
 from attack.report import Count
@@ -24,7 +25,11 @@ SHRINK = 30.0  # seconds for a smaller case of a fault
 def main() -> int:
     """Attack; print a line for each kind, write JSON where that is asked for."""
     table = readers()
-    shares = {**{name: row.share for name, row in table.items()}, **{name: row.share for name, row in KINDS.items()}}
+    shares = {
+        "machine": 0.0,
+        **{name: row.share for name, row in table.items()},
+        **{name: row.share for name, row in KINDS.items()},
+    }
     parser = argparse.ArgumentParser(prog="attack", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="of all kinds together")
     parser.add_argument("--cases", type=int, default=0, help="of each kind, however long it takes")
@@ -35,6 +40,11 @@ def main() -> int:
     asked = parser.parse_args()
     print(f"seed {asked.seed}", flush=True)
     counts: list[Count] = []
+    faults: list[dict[str, object]] = []
+    if "machine" in asked.only:
+        faults = rows() or []
+        for row in faults:
+            print(f"{row['scenario']}, {row['kind']}: {row}", flush=True)
     total = sum(shares[name] for name in asked.only)
 
     def goes_on(name: str) -> Callable[[int], bool]:
@@ -43,6 +53,8 @@ def main() -> int:
 
     with Pool() as pool:
         for name in asked.only:
+            if name == "machine":
+                continue
             if name in table:
                 made = attack_reader(pool, table[name], asked.seed, goes_on(name), asked.first, shrink=SHRINK)
             else:
@@ -50,9 +62,11 @@ def main() -> int:
             counts.append(made)
             print(made.line(), flush=True)
             if asked.json:
-                text = json.dumps({"seed": asked.seed, "kinds": [count.as_dict() for count in counts]}, indent=1)
+                text = json.dumps(
+                    {"seed": asked.seed, "kinds": [count.as_dict() for count in counts], "machine": faults}, indent=1
+                )
                 asked.json.write_text(text + "\n", encoding="utf-8")
-    return int(any(count.faults for count in counts))
+    return int(any(count.faults for count in counts) or any(row["wrong"] for row in faults))
 
 
 if __name__ == "__main__":
