@@ -112,7 +112,7 @@ class UserError(Exception):
     """
 
     def __str__(self) -> str:
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in super().__str__())
+        return printable(super().__str__())
 
 
 class SourceError(Exception):

@@ -157,7 +157,8 @@ def main(arguments):
         if len(arguments) == 3:
             write_npz(about, found)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        print(f"{about}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        said = f"{about}: {getattr(error, 'strerror', None) or error}"
+        print("".join(c if c.isprintable() else "?" for c in said), file=sys.stderr)  # names come from the file
         return 2
     except MemoryError:
         print(f"{about}: there is not enough memory", file=sys.stderr)

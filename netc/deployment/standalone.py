@@ -325,7 +325,8 @@ def main(arguments: list[str]) -> int:
             about = arguments[2]
             write_npz(about, found)
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
-        print(f"{about}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        said = f"{about}: {getattr(error, 'strerror', None) or error}"
+        print("".join(c if c.isprintable() else "?" for c in said), file=sys.stderr)  # names come from the file
         return 2
     for name, value in found.items():
         print(f"{name}: {value.dtype}{list(value.shape)}")

@@ -5,6 +5,7 @@ compare         a value against its budget
 subject         a program of a net, with numbers and with taps
 target          how a target is asked for results: the one module that knows
 check           passes, kernels, memory, layers
+derivatives     gradients beside differences of the loss
 crash           which kernel it is that the target cannot make or run
 bisect          which layer, which law
 edits, reduce   a smaller net that still fails

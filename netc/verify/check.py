@@ -30,6 +30,7 @@ from ..passes.unit import Unit
 from .budget import analyse, measured
 from .compare import Compared, compare, differing
 from .crash import Crash, guarded
+from .derivatives import SlopeFault
 from .proved import ProofFault, ReplayFault
 from .subject import Subject
 from .target import Arrays, Results, execute, kernels_of, opened
@@ -84,7 +85,7 @@ class MemoryFault:
         return f"the memory plan, {self.program}, spoils {self.name}: kept apart it differs by {self.error:.2g}"
 
 
-Fault = PassFault | KernelFault | MemoryFault | Crash | ProofFault | ReplayFault
+Fault = PassFault | KernelFault | MemoryFault | Crash | ProofFault | ReplayFault | SlopeFault
 
 
 def pass_faults(stations: Mapping[str, Graph], feeds: Arrays) -> Iterator[PassFault]:

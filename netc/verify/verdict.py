@@ -11,6 +11,7 @@ from ..report.tables import Table
 from .check import UNFUSED, Fault, KernelFault, PassFault
 from .compare import PASS_TOLERANCE, Compared
 from .crash import Crash
+from .derivatives import SlopeFault, Slopes
 from .proved import ProofFault, Proved, ReplayFault
 
 
@@ -35,6 +36,7 @@ class Verified:
     proved: tuple[Proved, ...]
     layers: tuple[Compared, ...]
     faults: tuple[Fault, ...]
+    slopes: Slopes | None = None
 
     @property
     def moved(self) -> list[Compared]:
@@ -65,6 +67,8 @@ class Verified:
             share = f"the worst at {_share(one.worst)} of its budget{flips}"
             yield f"kernels, {one.program}: {one.results} results, {share}"
         yield from map(str, self.proved)
+        if self.slopes is not None:
+            yield str(self.slopes)
         for moved in self.moved:
             yield f"note: {moved.name} of {moved.layer} is beyond its budget, yet every pass and kernel is right:"
             yield "    a law of algebra moved a rounding across the layer's border"
@@ -161,7 +165,7 @@ def fault_dict(fault: Fault) -> dict[str, Any]:
     elif isinstance(fault, KernelFault):
         found |= {"station": "kernel", "name": fault.function, "kind": fault.kind, "layers": list(fault.layers)}
         found |= {"program": fault.program, "worst": fault.worst.as_dict()}
-    elif isinstance(fault, ProofFault | ReplayFault | Crash):
+    elif isinstance(fault, ProofFault | ReplayFault | Crash | SlopeFault):
         found |= fault.as_dict()
     else:
         found |= {"station": "memory", "name": fault.name, "layers": [], "program": fault.program}

@@ -33,6 +33,7 @@ from .check import (
 )
 from .compare import Compared
 from .crash import Crash, Crashed
+from .derivatives import SlopeFault, slopes
 from .proved import ProofFault, Proved, ReplayFault, replay_faults
 from .reduce import reduced
 from .subject import Subject, subjects
@@ -131,9 +132,12 @@ def _verified(subject: Subject, wanted: Wanted, tell: Notify) -> Verified:
                 faults += faults_with_taps(subject, arithmetic)
     except Crashed as error:
         faults.append(error.crash)
+    tell(f"{title}: derivatives")
+    beside = slopes(subject)
+    faults += beside.faults if beside is not None else ()
     rows = tuple(row.name for row in made.net.layers)
     passes = tuple([*subject.stages][1:])
-    return Verified(subject.title, rows, passes, tuple(kernels), tuple(proved), tuple(layers), tuple(faults))
+    return Verified(subject.title, rows, passes, tuple(kernels), tuple(proved), tuple(layers), tuple(faults), beside)
 
 
 def _kernels(subject: Subject, how: str, arithmetic: Arithmetic) -> Checked:
@@ -146,6 +150,11 @@ def _fails(path: str, text: str, wanted: Wanted, mode: Mode, fault: Fault) -> bo
     try:
         made = _compilation(Source(path, text), _fitting(Source(path, text), wanted), mode)
         for subject in subjects(made, wanted.seed or 0):
+            if isinstance(fault, SlopeFault):
+                beside = slopes(subject)
+                if beside is not None and beside.faults:
+                    return True
+                continue
             if isinstance(fault, PassFault):
                 if any(found.name == fault.name for found in pass_faults(subject.stages, subject.feeds)):
                     return True
