@@ -187,46 +187,49 @@ def _with_ones(body: KernelText, node: Node, got: Ref, order: Sequence[int], cou
 
 def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: Pass, weight: int, rank: int) -> None:
     """One axis of a window: from the best of the rows to the best of all, with numbers."""
-    mask = body.like(top, "bool")
-    spans = [p.valid(k) for k in range(p.size)]
-    lead = spans[0] == (0, p.out)
+    mask, change = body.like(top, "bool"), body.like(top, at.dtype)
+    everywhere = (0, p.out)
+    taps = [(k, span) for k in range(p.size) if (span := p.valid(k))[0] < span[1]]
+    if not taps:
+        return
 
-    def of(ref: Ref, k: int, first: int, last: int) -> str:
-        return indexed(ref.text, rank, p.axis, p.take(k, first, last))
+    def of(ref: Ref, k: int, span: tuple[int, int]) -> str:
+        return indexed(ref.text, rank, p.axis, p.take(k, *span))
 
-    if lead:
-        if p.size == 1 or (len(spans) > 1 and spans[1] != (0, p.out)):
-            body.put(f"np.copyto({top}, {of(best, 0, 0, p.out)})")
-        if index is None and (len(spans) == 1 or spans[1] != (0, p.out)):
-            body.put(f"{at}.fill(0)")
-        elif index is not None:
-            body.put(f"np.copyto({at}, {of(index, 0, 0, p.out)})")
-    else:
+    def to(ref: Ref, span: tuple[int, int]) -> str:
+        return ref.text if span == everywhere else indexed(ref.text, rank, p.axis, f"{span[0]}:{span[1]}")
+
+    def add(text: str, number: int) -> None:
+        if number:
+            body.put(f"np.add({text}, {number}, out={text})")
+
+    # The first tap is compared with nothing. Where it is read everywhere, as the second is, it is read with that one.
+    (lead, begin), *rest = taps
+    both = lead == 0 and begin == everywhere and rest[:1] == [(1, everywhere)]
+    if begin != everywhere:
         body.put(f"{top}.fill(-np.inf)")
         body.put(f"{at}.fill(0)")
-    change = body.like(top, at.dtype)
-    for k in range(1 if lead else 0, p.size):
-        first, last = spans[k]
-        if first == last:
-            continue
-        all_ = (first, last) == (0, p.out)
-
-        def to(ref: Ref, first: int = first, last: int = last, all_: bool = all_) -> str:
-            return ref.text if all_ else indexed(ref.text, rank, p.axis, f"{first}:{last}")
-
-        here = of(best, k, first, last)
-        before = of(best, 0, 0, p.out) if k == 1 and lead and all_ else to(top)
-        body.put(f"np.greater({here}, {before}, out={to(mask)})")
-        body.put(f"np.fmax({here}, {before}, out={to(top)})")
-        flag = f"{to(mask)}.view(np.uint8)" if at.dtype == "uint8" else to(mask)
-        if index is None:
-            if k == 1 and lead and all_:
-                body.put(f"np.copyto({at}, {flag})")
-            else:
-                body.put(f"np.multiply({flag}, {k}, out={to(change)})")
-                body.put(f"np.maximum({to(at)}, {to(change)}, out={to(at)})")
+        body.put(f"np.fmax({of(best, lead, begin)}, -np.inf, out={to(top, begin)})")
+    elif not both:
+        body.put(f"np.copyto({top}, {of(best, lead, begin)})")
+    if index is not None:
+        body.put(f"np.copyto({to(at, begin)}, {of(index, lead, begin)})")
+        add(to(at, begin), lead * weight)
+    elif not both and (lead or begin == everywhere):
+        body.put(f"{to(at, begin)}.fill({lead})")
+    for k, span in rest:
+        here, there, number, changed = of(best, k, span), to(top, span), to(at, span), to(change, span)
+        before = of(best, lead, begin) if both and k == 1 else there
+        body.put(f"np.greater({here}, {before}, out={to(mask, span)})")
+        body.put(f"np.fmax({here}, {before}, out={there})")
+        flag = f"{to(mask, span)}.view(np.uint8)" if at.dtype == "uint8" else to(mask, span)
+        if index is not None:
+            body.put(f"np.subtract({of(index, k, span)}, {number}, out={changed})")
+            add(changed, k * weight)
+            body.put(f"np.multiply({changed}, {flag}, out={changed})")
+            body.put(f"np.add({number}, {changed}, out={number})")
+        elif both and k == 1:
+            body.put(f"np.copyto({at}, {flag})")
         else:
-            body.put(f"np.subtract({of(index, k, first, last)}, {to(at)}, out={to(change)})")
-            body.put(f"np.add({to(change)}, {k * weight}, out={to(change)})")
-            body.put(f"np.multiply({to(change)}, {flag}, out={to(change)})")
-            body.put(f"np.add({to(at)}, {to(change)}, out={to(at)})")
+            body.put(f"np.multiply({flag}, {k}, out={changed})")
+            body.put(f"np.maximum({number}, {changed}, out={number})")
