@@ -61,12 +61,19 @@ def within_channels() -> Graph:
     return Graph({"y": y * expr.pow(total * 0.1 + 1.0, -0.75)})
 
 
+def padded_pool() -> Graph:
+    edge = (0, 0, 1, 1)
+    x = ops.pad(fed("x", 32, 64, 14, 14), low=edge, high=edge, interior=(0,) * 4, value=float("-inf"))
+    seen = ops.window(x, axes=(2, 3), sizes=(3, 3), strides=(1, 1), dilations=(1, 1))
+    return Graph({"y": ops.max_reduce(seen, axes=(4, 5)), "chosen": ops.argmax(seen, axes=(4, 5))})
+
+
 def embedding() -> Graph:
     index = ops.input_(name="index", shape=(64, 20), dtype="i32")
     return Graph({"y": ops.gather(state("table", 1000, 50), index)})
 
 
-GRAPHS = [conv_pool, conv_gradients, linear_relu, softmax, momentum, within_channels, embedding]
+GRAPHS = [conv_pool, conv_gradients, linear_relu, softmax, momentum, within_channels, padded_pool, embedding]
 
 
 @pytest.mark.parametrize("make", GRAPHS, ids=lambda f: f.__name__)

@@ -314,7 +314,7 @@ class KernelText:
             for x in self.graph.order:
                 if x.op is not ops.input_ or self.operands[int(x.attrs["name"][2:])].memory != place.memory:
                     continue
-                if self.last[x] > here or any(self.last[u] > here for u in self.graph.users[x]):
+                if self.last[x] > here:
                     return True
         return False
 
