@@ -11,6 +11,9 @@ from .. import ops
 from ..graph import Graph, Node
 from ..kernel import made_in
 
+# A function that does the work of many layers is named after the first ones.
+MOST_LAYERS = 3
+
 
 class Names:
     """The names that a module has given."""
@@ -43,6 +46,18 @@ def origins(body: Graph) -> tuple[tuple[str, ...], tuple[str, ...]]:
             if origin.span is not None:
                 places[f"{PurePath(origin.span.file).name}:{origin.span.line}"] = None
     return tuple(layers), tuple(places)
+
+
+def title(body: Graph, kind: str, *, update: bool) -> str:
+    """A function's name: the layers that compute something in it, rather than move what others have, and its kind.
+
+    update: whether all that it writes is state.
+    """
+    computed = (n for n in body.order if n.op.family not in ("source", "movement", "overlap"))
+    scopes = [origin.scope for node in computed for origin in body.origins(node)]
+    layers = list(dict.fromkeys(filter(None, scopes))) or [*origins(body)[0]] or ["update"] * update
+    named = [*layers[:MOST_LAYERS], *(("etc",) if len(layers) > MOST_LAYERS else ())]
+    return "_".join([*named, kind]) if named else f"{kind}_kernel"
 
 
 def kind_name(node: Node) -> str:

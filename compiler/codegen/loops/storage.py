@@ -17,15 +17,13 @@ from ...plan import Plan, pack
 from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ...types import SIZES, Literal, TensorType
 from ..lifetimes import ARENA, Region, lifetimes
-from ..names import Names, kind_name, origins
+from ..names import Names, kind_name, origins, title
 from ..strides import order_of, part_of, strides_of, viewed
 from .place import MemRef
 from .written import Written
 
 # Writes a kernel: its body, its kind, its blocks, and where its operands and its results are.
 WriteKernel = Callable[[Graph, str, Blocks, Sequence[MemRef], Sequence[MemRef]], Written]
-# A function that does the work of many layers is named after the first ones.
-MOST_LAYERS = 3
 ALIGNED = 16
 
 
@@ -216,10 +214,8 @@ class Storage:
         note = ", ".join(layers) or written.kind
         note += f"  ({', '.join(places)})" if places else ""
         if written.key not in self.written:
-            named = computing(body) or layers
-            if not named and all(x.buffer.space == "state" for x in results):
-                named = ("update",)
-            self.written[written.key] = (self.names.fresh(_title(named, kind)), written)
+            update = all(x.buffer.space == "state" for x in results)
+            self.written[written.key] = (self.names.fresh(title(body, kind, update=update)), written)
         self.loads, self.stores = self.loads + written.loads, self.stores + written.stores
         name = self.written[written.key][0]
         seen = self.comments.setdefault(name, [])
@@ -330,19 +326,3 @@ def pointer_names(bound: Sequence[tuple[str, str]]) -> dict[str, str]:
 def with_names(text: str, names: Mapping[str, str]) -> str:
     """A function's text with its pointers renamed."""
     return re.sub(rf"\b(?:{'|'.join(names)})\b", lambda found: names[found[0]], text) if names else text
-
-
-def computing(body: Graph) -> tuple[str, ...]:
-    """The layers that compute something in a kernel, rather than move what another one has computed."""
-    scopes = [
-        o.scope for n in body.order if n.op.family not in ("source", "movement", "overlap") for o in body.origins(n)
-    ]
-    return tuple(dict.fromkeys(scope for scope in scopes if scope))
-
-
-def _title(layers: Sequence[str], kind: str) -> str:
-    """A function's name: the layers that it computes, and its kind where that says more."""
-    named = "_".join(layers[:MOST_LAYERS])
-    if len(layers) > MOST_LAYERS:
-        named += "_etc"
-    return f"{named}_{kind}" if named else f"{kind}_kernel"

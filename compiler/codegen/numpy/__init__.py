@@ -18,7 +18,7 @@ from ...kernel import Schedule, kind_of
 from ...plan import Plan, aligned, pack
 from ...program import Buffer, Decision, Function, Launch, Program, Proofs
 from ..lifetimes import ARENA, Region, lifetimes
-from ..names import Names, below_reshapes, kind_name, origins
+from ..names import Names, below_reshapes, kind_name, origins, title
 from ..strides import part_of, viewed
 from .kernel import SMALL, UNIT, WrittenKernel, write_kernel
 from .ref import SIZES, ArrayPlace, Ints, order_of, place_of
@@ -102,9 +102,11 @@ class Module:
         if found is None:
             raise AssertionError(f"{node} does not lie in one piece inside of {outer.name}")
         strides, first = found
-        memory = f"{outer.memory}+{first}" if outer.memory and first else outer.memory
-        place = replace(outer, shape=tuple(map(int, node.shape)), strides=strides, memory=memory)
-        return self._enter(node, _named(node, called), f"{outer.name}{text}", place)
+        place = replace(outer, shape=tuple(map(int, node.shape)), strides=strides, start=outer.start + first)
+        part = (outer.memory.removeprefix("state:"), place.start * SIZES[place.dtype], node.type.nbytes)
+        read = any(user.op is ops.kernel for user in self.graph.users[node])
+        known = self.plan.parts.get(part, "") if read else ""
+        return self._enter(node, known or _named(node, called), f"{outer.name}{text}", place)
 
     def allocate(self, node: Node, written: ArrayPlace | None) -> ArrayPlace:
         """The array of an item or a concat. written: its place where the kernel chose it."""
@@ -164,7 +166,8 @@ class Module:
         written = write_kernel(kind, body, schedule, operands, results, threads=plan.threads, inner=plan.inner)
         outs = [self.values.get(items[k]) or self.allocate(items[k], place) for k, place in enumerate(written.places)]
         if written.key not in self.functions:
-            self.functions[written.key] = (self.names.fresh(f"{kind}_{len(self.functions) + 1}"), written, kind)
+            update = all(out.memory.startswith("state:") for out in outs)
+            self.functions[written.key] = (self.names.fresh(title(body, kind, update=update)), written, kind)
         function = self.functions[written.key][0]
         totals, scratch = [], aligned(written.scratch) if written.totals else written.scratch
         for k in written.totals if schedule.split else ():

@@ -312,7 +312,10 @@ class KernelText:
             if place is None or not place.memory:
                 continue
             for x in self.graph.order:
-                if x.op is not ops.input_ or self.operands[int(x.attrs["name"][2:])].memory != place.memory:
+                if x.op is not ops.input_:
+                    continue
+                read = self.operands[int(x.attrs["name"][2:])]
+                if (read.memory, read.start) != (place.memory, place.start):
                     continue
                 if self.last[x] > here:
                     return True

@@ -48,7 +48,8 @@ class Ref:
 class ArrayPlace:
     """Where a value lies: strides in elements of its buffer, and which memory it is. name: what holds it in the module.
 
-    memory: equal for two that overlap completely, so that writing one writes the other.
+    start: its first element in that memory; two that begin at one element overlap completely, so that writing one
+    writes the other.
     """
 
     shape: Ints
@@ -56,6 +57,7 @@ class ArrayPlace:
     dtype: str
     memory: str = ""
     name: str = ""
+    start: int = 0
 
     @property
     def nbytes(self) -> int:
