@@ -26,13 +26,15 @@ def refuse(name: str, takes: str, value: object) -> UserError:
 
 def whole(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int:
     """A whole number from `least` to `most`."""
-    takes = f"a whole number from {least} to {most:,}"
+    takes = f"a whole number from {least} up"
     try:
         number = operator.index(value)
     except TypeError:
         raise refuse(name, takes, value) from None
-    if isinstance(value, bool | np.bool_) or not least <= number <= most:
+    if isinstance(value, bool | np.bool_) or number < least:
         raise refuse(name, takes, value)
+    if number > most:
+        raise refuse(name, f"a whole number from {least} to {most:,}", value)
     return number
 
 
