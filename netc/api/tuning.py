@@ -173,13 +173,13 @@ def frozen_or_tuned(
     """
     from ..runtime.triton.run.device import NoGpu
 
-    made = compilation(file, want)
     if not want.choice.row.schedules or want.device != "cuda":
         raise UserError("schedules are measured on a GPU: use --device cuda")
     try:
         cuda = want.choice.open()
     except NoGpu as error:
         raise error.instead("tune on one that has a GPU") from None
+    made = compilation(file, want)
     if want.schedules.frozen:
         _ = made.programs
         return None
