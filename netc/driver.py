@@ -82,7 +82,7 @@ class Compilation:
             dims=want.dims,
             settings=settings,
             outputs=want.outputs,
-            deployed=want.deployed,
+            kinds=want.kinds,
             python=want.python,
             made=self._sizes,
         )

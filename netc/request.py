@@ -34,11 +34,11 @@ class Request:
     auto: the mode is `train` where a loss is wanted, else `compilation` takes `test`. net: of the file; without it
     that of its last `train` block. dims: values of symbolic dimensions. settings: of the net, or of the `train` block.
     outputs: the values wanted; without it all losses, metrics and (to test) outputs, or, of a net that is `deployed`,
-    what it calls outputs. gradients: inputs, parameters and any other values whose gradients become outputs
-    `<name>.grad`. update: whether a training step learns; None where the file has a `train` block, else all
-    gradients, or those asked for, are all of it. fused: False keeps each op a kernel of its own. device: what runs it.
-    threads: how many share the work; 0 is one for each core. arch: the GPU it is written for; without it the one it
-    runs on. numbers: in which it computes. schedules: the files of measured blocks.
+    what it calls outputs; of one that is `measured`, its losses and metrics. gradients: inputs, parameters and any
+    other values whose gradients become outputs `<name>.grad`. update: whether a training step learns; None where the
+    file has a `train` block, else all gradients, or those asked for, are all of it. fused: False keeps each op a kernel
+    of its own. device: what runs it. threads: how many share the work; 0 is one for each core. arch: the GPU it is
+    written for; without it the one it runs on. numbers: in which it computes. schedules: the files of measured blocks.
 
     max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
     batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
@@ -53,6 +53,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] | None = None
     deployed: bool = False
+    measured: bool = False
     gradients: tuple[str, ...] = ()
     update: bool | None = True
     fused: bool = True
@@ -78,6 +79,11 @@ class Request:
             raise UserError(f"a batch of {self.batch} and the dimension N of {self.dims['N']} contradict each other")
         if self.steps is not None and self.steps < 1:
             raise UserError(f"`steps` takes a whole number from 1 up, not {self.steps}")
+
+    @property
+    def kinds(self) -> tuple[str, ...] | None:
+        """The kinds of roles that are wanted where no outputs are named; None: those of the mode."""
+        return ("output",) if self.deployed else ("loss", "metric") if self.measured else None
 
     @property
     def choice(self) -> Choice:

@@ -39,17 +39,17 @@ def build(
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
-    deployed: bool = False,
+    kinds: Sequence[str] | None = None,
     python: bool = False,
     made: Mapping[str, Sizes] | None = None,
 ) -> Net:
     """The graph of one net in one mode.
 
     dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2; for others
-    what a record of the data says, where data may be opened. settings: of
-    the net's own parameters, over what `load` was given. outputs: the names wanted, any that the net binds; None:
-    losses and metrics in training, all roles in testing; of a net that is deployed what it calls outputs. python:
-    whether layers in Python may run. made: the sizes of what those gave, where it is something else than they say.
+    what a record of the data says, where data may be opened. settings: of the net's own parameters, over what `load`
+    was given. outputs: the names wanted, any that the net binds; None: losses and metrics in training, all roles in
+    testing, or those of some kinds. python: whether layers in Python may run. made: the sizes of what those gave, where
+    it is something else than they say.
     Raises SourceErrors, and UserError for names that are not in the file.
     """
     entry = experiment.net(net)
@@ -69,8 +69,11 @@ def build(
     layers = Python(python, experiment.python, made or {})
     state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given, layers)
     problems.raise_if_any()
-    if deployed and outputs is None:
-        outputs = [key for key, (kind, node, _) in state.roles.items() if kind == "output" and node and mode == "test"]
+    if kinds is not None and outputs is None:
+        found = [
+            (kind, key) for key, (kind, node, _) in state.roles.items() if node and (kind != "output" or mode == "test")
+        ]
+        outputs = [key for wanted in kinds for kind, key in found if kind == wanted]
     return assemble(state, env, net, mode, outputs, tuple(problems.warnings))
 
 

@@ -111,7 +111,8 @@ def feed(layer: Layer, folder: Path) -> Feed | None:
 def _database(layer: Layer, folder: Path) -> tree.Call:
     given = layer.message.sub("data_param")
     callee = "lmdb" if given.get("backend") == "LMDB" else "leveldb"
-    transform, more = layer.message.sub("transform_param"), []
+    transform = layer.message.sub("transform_param")
+    more: list[tree.Arg] = []
     for message, field, colors in (
         (given, "force_encoded_color", "color"),
         (transform, "force_color", "color"),

@@ -62,7 +62,7 @@ class Training:
         if fed:
             raise UserError(f"the net `{fed[0].net}` is fed by `Input` layers; to train it here it needs a data layer")
         self.blocks = [replace(spec, **own) for spec in trains]  # type: ignore[arg-type]
-        self.steps = [self.program(spec, "train", spec.data[0], None) for spec in self.blocks]
+        self.steps = [self.program(spec, "train", spec.data[0]) for spec in self.blocks]
         if want.numbers.growth != GROWTH and not any(step.scaling for step in self.steps):
             raise UserError(
                 "--scale-growth is for the loss that is scaled in f16: use --precision f16, or leave it out"
@@ -73,21 +73,20 @@ class Training:
         """The records of a batch, where they are not those that the data says."""
         return self.want.dims.get("N", self.want.batch)
 
-    def program(self, spec: TrainSpec, mode: Mode, data: DataSpec, outputs: tuple[str, ...] | None) -> Compilation:
+    def program(self, spec: TrainSpec, mode: Mode, data: DataSpec) -> Compilation:
         """A program of a block's net, for batches as the data or the request say."""
         batch = self.records or int(data.get("batch") or 1)
         has_batch = "N" in checked_sizes(self.experiment.net(spec.net))
         dims = {**({"N": batch} if has_batch else {}), **self.want.dims}
-        want = replace(self.want, mode=mode, net=spec.net, dims=dims, batch=None, outputs=outputs)
+        want = replace(self.want, mode=mode, net=spec.net, dims=dims, batch=None)
         if mode == "test":
-            want = replace(want, max_memory=None)  # it is about the step that learns
+            want = replace(want, max_memory=None, measured=True)  # the limit is about the step that learns
         return Compilation(self.experiment, want, spec=spec)
 
     def tested(self, spec: TrainSpec, test: TestSpec) -> Compilation:
         """The program of a test: the losses and metrics of the block's net, or of another one, in test mode."""
         block = spec if not test.net else replace(spec, net=test.net, settings={})
-        net = self.program(block, "test", test.data, None).net
-        return self.program(block, "test", test.data, (*net.losses, *net.metrics))
+        return self.program(block, "test", test.data)
 
     def train(self, folder: Path | None, *, resume: bool = False, progress: Progress | None = None) -> History:
         """Train by all blocks; the history of the last one.

@@ -32,9 +32,15 @@ train tiny {
     test: more
 }
 """
+PROTOTXT = """
+name: "tiny"
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }
+"""
 STEP, TEST = ("train", 4), ("test", 4)
 # Of each command: what it is called with, and the nets that it builds, each by its mode and its N.
 CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
+    "convert": (("tiny.prototxt",), []),  # whose graphs are compared, each as `load` reads it
     "check": (("tiny.net",), []),  # `load` tries each net, and there is nothing else to build
     "fmt": (("--check", "tiny.net"), []),
     "show": (("tiny.net", "--stage", "kernels"), [STEP]),
@@ -61,6 +67,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, in
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     Path("tiny.net").write_text(NET, encoding="utf-8")
     netc.compile("tiny.net", dims={"N": 1}).save("tiny.safetensors")
+    Path("tiny.prototxt").write_text(PROTOTXT, encoding="utf-8")
     np.savez("in.npz", image=np.ones((3, 1, 4, 4), np.float32))
     Path("graph.txt").write_text(print_graph(netc.compile("tiny.net").compilation.net.graph), encoding="utf-8")
     found: list[tuple[str, int]] = []
