@@ -196,7 +196,7 @@ def _data_grad(root: Node) -> Contraction:
     g, n, c, o = _each((group, image, channel, feature))
     size = root.shape[2:]
     phased = [s if s > 1 and d == 1 else 1 for s, d in zip(windows.stride, windows.dilation, strict=True)]
-    phases = _spatial("phase_", phased)
+    phases = _spatial("phase_", map(min, phased, size))  # no more than there are elements: the others would have none
     places = _spatial("", (-(-m // s) for m, s in zip(size, phased, strict=True)))
     taps = _spatial("tap_", (-(-k // s) for k, s in zip(w.shape[2:], phased, strict=True)))
     at: list[Expr] = []  # in the data
