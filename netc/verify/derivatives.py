@@ -1,13 +1,14 @@
 """Gradient checking by differences: the gradient pass, and the rules of ops, beside the derivative of the loss itself.
 
 The oracle cannot see a wrong gradient rule, which it evaluates as well. So the loss is evaluated in double precision at
-two points near to the numbers of the subject, along a random direction of all parameters and inputs, and then of each:
+two points near to the numbers of the subject, along a random direction of all parameters and inputs, and then of each
+(uphill, or the slopes of its elements would cancel to little more than rounding):
 
     sum of gradient * direction  =  (loss(x + h direction) - loss(x - h direction)) / 2h + O(h^2)
 
 What a layer declares as its gradient where Caffe's is not the derivative (`surrogate(value, path)`) is kept to: the
-value stands as it is at x, and moves as the path does. A kink between the two points spoils a difference, at most for
-one of the distances h; so the nearest of three counts.
+value stands as it is at x, and moves as the path does. A kink between the two points spoils a difference, and so does
+rounding where they are too near: of the distances h at which rounding is small, the one counts that agrees best.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from ..compiler.net import OBJECTIVE
 from ..passes.training.flatten import learned
 from ..passes.training.gradient import GRADIENT, gradient
 from .budget import held
-from .subject import Arrays, Subject
+from .subject import Array, Arrays, Subject
 
-DISTANCES = (1e-6, 1e-5, 1e-4)
+DISTANCES = (1e-7, 1e-6, 1e-5, 1e-4)  # in units of a tensor's size: tiny weights have their kinks near to each other
 TOLERANCE = 1e-4  # of the larger slope
-NOISE = 1e-7  # of the loss: rounding of its two values, divided by the distance
-SECONDS = 20.0  # after which no further tensor is looked at by itself
+ROUNDING = 4e-15  # of the loss's two values; divided by a distance, it must be small beside the slope
+ALL = "all parameters and inputs"
+SECONDS = 5.0  # after which no further tensor is looked at by itself
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def slopes(subject: Subject) -> Slopes | None:
     feeds: Arrays = {name: held(node, subject.feeds[name]) for name, node in {**graph.params, **graph.inputs}.items()}
     found, _ = evaluate(gradient(names)(graph), feeds)
     rng = np.random.default_rng([subject.seed, 24])
-    ways = {name: rng.standard_normal(feeds[name].shape) for name in names}
+    ways = {name: _way(rng, feeds[name], found[f"{name}{GRADIENT}"]) for name in names}
     base: dict[Node, Any] = {}
     loss = _loss(graph, feeds, base, first=True)
     faults: list[SlopeFault] = []
@@ -97,20 +99,33 @@ def slopes(subject: Subject) -> Slopes | None:
         want = float(sum(np.sum(found[f"{name}{GRADIENT}"] * ways[name]) for name in chosen))
         apart, by = np.inf, np.nan
         for distance in DISTANCES:
+            if ROUNDING * (1 + abs(loss)) / distance > TOLERANCE / 10 * abs(want) and distance < DISTANCES[-1]:
+                continue
             ends = [
                 _loss(graph, {**feeds, **{n: feeds[n] + sign * distance * ways[n] for n in chosen}}, base)
                 for sign in (1, -1)
             ]
             slope = (ends[0] - ends[1]) / (2 * distance)
-            away = abs(slope - want) / max(abs(slope), abs(want), NOISE * (1 + abs(loss)) / TOLERANCE)
+            flat = ROUNDING * (1 + abs(loss)) / distance / TOLERANCE  # a slope below this is rounding all over
+            away = abs(slope - want) / max(abs(slope), abs(want), flat)
             if away < apart:
                 apart, by = away, slope
             if apart < TOLERANCE / 100:
                 break
         count, worst = count + 1, max(worst, float(apart))
-        if not apart <= TOLERANCE and len(chosen) == 1 and np.isfinite([want, by]).all():
-            faults.append(SlopeFault(chosen[0], owners.get(chosen[0], chosen[0]), want, float(by)))
+        if not apart <= TOLERANCE and np.isfinite([want, by]).all():
+            name = chosen[0] if len(chosen) == 1 else ALL
+            faults.append(SlopeFault(name, owners.get(name, "" if name == ALL else name), want, float(by)))
+    if count > len(names) or len(faults) > 1:  # each was looked at, or one is known, which says more than all of them
+        faults = [fault for fault in faults if fault.name != ALL]
     return Slopes(count, worst, tuple(faults))
+
+
+def _way(rng: np.random.Generator, value: Array, slope: Array) -> Array:
+    """A random direction of a tensor's size that goes uphill, so that its parts do not cancel to rounding."""
+    size = float(np.sqrt(np.mean(np.square(value)))) if value.size else 0.0
+    way = rng.standard_normal(value.shape) * (size if 0 < size < np.inf else 1.0)
+    return np.where(slope == 0, way, np.abs(way) * np.sign(slope))
 
 
 def _loss(graph: Graph, feeds: Mapping[str, Any], base: dict[Node, Any], *, first: bool = False) -> float:
