@@ -223,7 +223,7 @@ class Actions:
             self._reserved(name)
         return name
 
-    target = name
+    target = better = name
 
     def string(self, children: Children) -> tree.String:
         return tree.String(self._span(children[:1]), str(children[0])[1:-1])

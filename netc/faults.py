@@ -27,7 +27,7 @@ def report(error: Exception) -> str:
         told, command = first, error.command or command
     else:
         told = f"{type(error).__name__}: {first}; this is a fault of netc, not of the net"
-    repeat = "" if command in told else f"; `{command}` shows it again"
+    repeat = "" if f"`{command}`" in told else f"; `{command}` shows it again"
     try:
         saved = f"the traceback{' and the graph before it' if _graph(error) else ''}: {_save(error, command)}"
     except OSError as failed:

@@ -305,10 +305,8 @@ class _Run:
         columns = feeds(program, self.stream.next().columns)
         outputs = program.run({**columns, **more})
         values = numbers({name: outputs[name] for name in self.names})
-        if OBJECTIVE in outputs:
-            loss = float(np.asarray(outputs[OBJECTIVE]).reshape(()))
-        else:
-            loss = math.fsum(weight * values[name] for name, weight in self.losses.items() if weight)
+        whole = math.fsum(weight * values[name] for name, weight in self.losses.items() if weight)
+        loss = float(np.asarray(outputs[OBJECTIVE]).reshape(())) if OBJECTIVE in outputs else whole
         if not math.isfinite(loss):
             self._diverged(f"the loss is {loss}", columns)
         return loss, values

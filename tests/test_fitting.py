@@ -130,7 +130,7 @@ def test_profile_reports_what_it_cost(deep: Path) -> None:
         "--max-memory",
         str(limit),
     ]
-    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).output)["max_memory"]
+    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout)["max_memory"]
     assert found["bytes"] <= limit < found["bytes_before"]
     assert found["recomputed"]
     assert found["operations_more"] > 0

@@ -71,10 +71,10 @@ def test_the_picture_stacks_all_that_is_held(lenet: Timeline) -> None:
 def test_profile_shows_and_writes_it(tmp_path: Path) -> None:
     picture = tmp_path / "memory.svg"
     arguments = ["profile", str(EXAMPLES / "user_op.net"), "--batch", "4", "--seconds", "0.01", "--svg", str(picture)]
-    text = CliRunner().invoke(cli, [*arguments, "--memory"], catch_exceptions=False).output
+    text = CliRunner().invoke(cli, [*arguments, "--memory"], catch_exceptions=False).stdout
     assert "values in the arena of" in text
     assert "the fullest" in text
     ElementTree.parse(picture)
-    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).output)["memory"]
+    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout)["memory"]
     assert found["launches"][found["peak"]]["bytes"] == max(m["bytes"] for m in found["launches"])
     assert all(m["bytes"] == sum(m["owners"].values()) for m in found["launches"])

@@ -119,7 +119,8 @@ class Stores:
         found: dict[str, list[tuple[Node, Span]]] = {}
         for node in filter(self.computed, self.graph.order):
             for x in (*self.reads(node), *self.waits(node)):
-                if (span := state_span(x)) is not None:
+                # A copy of a state is read in the copy's place.
+                if not self.computed(x) and (span := state_span(x)) is not None:
                     found.setdefault(span.state, []).append((node, span))
         return found
 

@@ -61,7 +61,7 @@ def test_a_fault_is_told_with_what_repeats_it(
 def test_an_error_anywhere_else_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "build", planted)
     done = netc("summary", LENET)
-    assert done.stderr.startswith("netc: fault: ValueError: planted; this is a fault of netc, not of the net; `netc ")
+    assert done.stderr.startswith("netc: fault: ValueError: planted; this is a fault of netc, not of the net; `netc")
     assert "planted" in saved(done)
 
 

@@ -52,10 +52,11 @@ def step_of(name: str, number: Precision, **more: Any) -> Step:
 def feeds_of(step: Step) -> dict[str, Array]:
     rng = np.random.default_rng(0)
     found: dict[str, Array] = {}
+    counts = {one.input: one.count for one in step.program.ranges}
     for name, type_ in step.program.inputs.items():
         if not name.startswith("."):
             normal = rng.standard_normal(type_.shape).astype(np.float32)
-            found[name] = normal if type_.is_float else rng.integers(0, 10, type_.shape).astype(np.int32)
+            found[name] = normal if type_.is_float else rng.integers(0, counts[name], type_.shape).astype(np.int32)
     return found
 
 
