@@ -32,6 +32,7 @@ from .subject import Array, Arrays, Subject
 DISTANCES = (1e-7, 1e-6, 1e-5, 1e-4)  # in units of a tensor's size: tiny weights have their kinks near to each other
 TOLERANCE = 1e-4  # of the larger slope
 ROUNDING = 4e-15  # of the loss's two values; divided by a distance, it must be small beside the slope
+FLAT = 1e-4  # of the loss, for a step as long as a tensor: the gradient of a norm's square cancels to nothing
 ALL = "all parameters and inputs"
 SECONDS = 5.0  # after which no further tensor is looked at by itself
 
@@ -106,7 +107,7 @@ def slopes(subject: Subject) -> Slopes | None:
                 for sign in (1, -1)
             ]
             slope = (ends[0] - ends[1]) / (2 * distance)
-            flat = ROUNDING * (1 + abs(loss)) / distance / TOLERANCE  # a slope below this is rounding all over
+            flat = (1 + abs(loss)) * max(ROUNDING / distance / TOLERANCE, FLAT)  # what is below this cancelled
             away = abs(slope - want) / max(abs(slope), abs(want), flat)
             if away < apart:
                 apart, by = away, slope
