@@ -142,12 +142,20 @@ def test_a_step_like_the_oracle(name: str, number: Precision) -> None:
     apart = 0.02 if name in LARGE else EPS[number] / 8
     for key, value in found.items():
         np.testing.assert_allclose(value, outputs[key], rtol=apart / 8, atol=apart / 8)
-    if name == "resnet18":  # batch norm over two images makes five times as much of each: unfused it is 0.003
-        apart = 0.1
     for key, value in updates.items():
-        own = step.state.buffers[key]
-        far = np.linalg.norm(np.asarray(own - value, np.float64).ravel())
-        assert far <= apart * np.linalg.norm(np.asarray(value - before[key], np.float64).ravel()), key
+        step_taken = length(value - before[key])
+        far = length(step.state.buffers[key] - value)
+        if far > apart * step_taken and name in LARGE:
+            # Batch norm over two images enlarges roundings: the oracle itself goes as far, fed nearly the same.
+            beside = {k: x * np.float32(1 + 2e-7) if x.dtype == np.float32 else x for k, x in feeds.items()}
+            moved_on = evaluate(step.compilation.simplified, {**before, **fed, **beside}, wide=False)[1][key]
+            assert far <= length(moved_on - value), key
+        else:
+            assert far <= apart * step_taken, key
+
+
+def length(change: Array) -> float:
+    return float(np.linalg.norm(np.asarray(change, np.float64).ravel()))
 
 
 @pytest.mark.parametrize("number", MIXED)

@@ -64,7 +64,7 @@ def external(group: h5py.Group) -> None:
 
 def virtual(group: h5py.Group) -> None:
     layout = h5py.VirtualLayout(shape=(4,), dtype="f4")
-    layout[:] = h5py.VirtualSource("/tmp/other.h5", "x", shape=(4,))
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "x", shape=(4,))
     group.create_virtual_dataset("0", layout)
 
 
