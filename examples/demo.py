@@ -1,6 +1,6 @@
 """What netc does, in two minutes: LeNet learns the digits that come with netc, then fusion is measured.
 
-python examples/demo.py [STEPS]         or: make demo
+make demo, netc demo, or: python examples/demo.py [STEPS]
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ LENET = Path(__file__).with_name("lenet.net")
 NET = Path(__file__).with_name("digits.net")
 
 
-def main() -> None:
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else None
+def main(steps: int | None = None) -> None:
     begin = time.monotonic()
     print(f"netc {netc.__version__} on {devices()[0].what}\n")
 
@@ -43,8 +42,8 @@ def main() -> None:
 
     print(f"\nDone in {time.monotonic() - begin:.0f} s. The curves are in {folder / 'curves.png'},")
     print(f"the weights in {history.weights}, the log in {folder / 'log.jsonl'}.")
-    print("Next: netc show examples/lenet.net --stage source · netc explain examples/lenet.net · docs/tutorial.md")
+    print("Next: netc new lenet && netc show lenet/lenet.net --stage source · docs/tutorial.md")
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -25,7 +25,8 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
     generator = np.random.default_rng(0)
     for name, count in (("train", 7500), ("test", 2500)):
-        np.savez(folder / f"logreg_{name}.npz", **points(count, generator))
+        made = points(count, generator)
+        np.savez(folder / f"logreg_{name}.npz", data=made["data"], label=made["label"])
         print(f"{folder / f'logreg_{name}.npz'}: {count} points")
 
 

@@ -21,6 +21,8 @@ from . import __version__
 
 # command -> the module under netc/commands that holds it
 COMMANDS = {
+    "new": "new",
+    "demo": "demo",
     "check": "check",
     "convert": "convert",
     "fmt": "fmt",

@@ -18,6 +18,7 @@ from netc.compiler.codegen.target import TARGETS
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("grammar", "compiler", "passes", "runtime")
+LINKED = (*FOLDERS, "examples")
 # Which modules of netc each folder may import, by prefix.
 MAY_IMPORT = {
     "grammar": ("netc.grammar",),
@@ -52,7 +53,7 @@ LINES = 400
 def python_files(*folders: str) -> Iterator[Path]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if folder != "netc" or path.relative_to(ROOT / "netc").parts[0] not in FOLDERS:
+            if folder != "netc" or path.relative_to(ROOT / "netc").parts[0] not in LINKED:
                 yield path
 
 
@@ -258,7 +259,7 @@ def test_behind_the_net_each_name_of_a_class_is_used_once() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", LINKED)
 def test_the_package_is_joined_by_relative_links(folder: str) -> None:
     link = ROOT / "netc" / folder
     assert link.is_symlink()
@@ -272,10 +273,10 @@ def test_the_links_are_committed() -> None:
     if "netc/__init__.py" not in listed:
         pytest.skip("not a git checkout")
     links = {line.split("\t")[1] for line in listed.splitlines() if line.startswith("120000")}
-    assert links == {f"netc/{folder}" for folder in FOLDERS}
+    assert links == {f"netc/{folder}" for folder in LINKED}
 
 
-def test_the_wheel_holds_the_four_folders(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_four_folders_and_the_examples(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,
@@ -284,7 +285,14 @@ def test_the_wheel_holds_the_four_folders(tmp_path: Path) -> None:
     )
     (wheel,) = tmp_path.glob("netc-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for expected in ("netc/py.typed", "netc/grammar/net.lark", "netc/compiler/graph.py", "netc/__init__.py"):
+    for expected in (
+        "netc/py.typed",
+        "netc/grammar/net.lark",
+        "netc/compiler/graph.py",
+        "netc/__init__.py",
+        "netc/examples/lenet.net",
+        "netc/examples/gallery.toml",
+    ):
         assert expected in names
     for folder in FOLDERS:
         python = {f"netc/{path.relative_to(ROOT)}" for path in python_files(folder)}

@@ -41,6 +41,8 @@ STEP, TEST = ("train", 4), ("test", 4)
 # Of each command: what it is called with, and the nets that it builds, each by its mode and its N.
 CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "convert": (("tiny.prototxt",), []),  # whose graphs are compared, each as `load` reads it
+    "new": (("--list",), []),
+    "demo": (("--help",), []),  # four calls of the API, one after the other
     "check": (("tiny.net",), []),  # `load` tries each net, and there is nothing else to build
     "fmt": (("--check", "tiny.net"), []),
     "show": (("tiny.net", "--stage", "kernels"), [STEP]),

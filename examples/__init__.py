@@ -1,0 +1,1 @@
+"""The examples, which come with netc: `netc new --list` names them; `gallery.toml` describes each."""
