@@ -16,9 +16,9 @@ CHARACTER = 6.7  # the width of a character of the font, in pixels
 PADDING, BOX, ROW, GAP, MARGIN = 10.0, 36.0, 66.0, 18.0, 16.0
 SOURCES = frozenset({"param", "const", "iota", "random"})
 FILLS = (
-    (("conv", "deconv", "linear", "dot", "embed"), "#cfe3f7"),
-    (("max_pool", "avg_pool", "window", "reduce"), "#d8efd5"),
-    (("batch_norm", "lrn", "scale", "bias", "layer_norm"), "#efe3f7"),
+    (("conv", "deconv", "linear", "dot", "embed", "Convolution", "Deconvolution", "InnerProduct"), "#cfe3f7"),
+    (("max_pool", "avg_pool", "window", "reduce", "Pooling"), "#d8efd5"),
+    (("batch_norm", "lrn", "scale", "bias", "layer_norm", "BatchNorm", "LRN", "Scale", "Bias"), "#efe3f7"),
     (("input",), "#eeeeee"),
     (("output",), "#ffffff"),
 )
@@ -69,7 +69,7 @@ def layer_boxes(graph: Graph, kinds: Mapping[str, str], forward: Graph | None = 
     for name, node in graph.outputs.items():
         if not name.startswith(".") and of[node] is not None:
             boxes[f"output {name}"] = Box(name, "output", str(node.type), {of[node] or "": None})
-    return _acyclic(boxes)
+    return acyclic(boxes)
 
 
 def kernel_boxes(graph: Graph) -> dict[str, Box]:
@@ -105,8 +105,10 @@ def _layers(graph: Graph, node: Node) -> list[str]:
     return list(dict.fromkeys(scope for scope in scopes if scope and not scope.startswith(".")))
 
 
-def _acyclic(boxes: dict[str, Box]) -> dict[str, Box]:
-    """The boxes in an order in which every way leads on; a way back (two halves of one layer) is left out."""
+def acyclic(boxes: dict[str, Box]) -> dict[str, Box]:
+    """The boxes in an order in which every way leads on; a way back (two halves of one layer, a layer in place) is left
+    out.
+    """
     done: dict[str, Box] = {}
     waiting: set[str] = set()
     for start in boxes:
