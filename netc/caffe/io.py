@@ -188,22 +188,25 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
 def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> Array:
     """An image [H, W, K] at another size, by splines of an order (1: linear), as f32.
 
-    Of one or three channels the middles of pixels lie on each other, and outside of the image there is its smallest
-    value; of others the corners lie on each other. No low-pass filter goes before. Both as pycaffe had them of
-    scikit-image and SciPy.
+    Of one or three channels the middles of pixels lie on each other, outside of the image there is its smallest value,
+    and a Gaussian filter goes before where it becomes smaller (standard deviation (factor - 1) / 2). Of other counts
+    the corners lie on each other, without a filter. This is what pycaffe has from scikit-image and SciPy.
     """
     new = (int(new_dims[0]), int(new_dims[1]))
     if im.size and im.min() == im.max():
         return np.full((*new, im.shape[-1]), im.min(), np.float32)
-    zoom = needed("scipy.ndimage", "resizing an image").zoom
+    ndimage = needed("scipy.ndimage", "resizing an image")
     factors = (new[0] / im.shape[0], new[1] / im.shape[1], 1)
     im = np.asarray(im, np.float64)
     if im.shape[-1] in (1, 3):
-        least, most = im.min(), im.max()
-        resized = zoom(im, factors, order=interp_order, mode="grid-constant", cval=least, grid_mode=True)
-        resized = np.clip(resized, least, most)  # splines of a higher order overshoot
+        least = im.min()
+        if min(factors) < 1:
+            sigma = [max(0.0, (1 / factor - 1) / 2) for factor in factors]
+            im = ndimage.gaussian_filter(im, sigma, mode="constant", cval=least)
+        resized = ndimage.zoom(im, factors, order=interp_order, mode="grid-constant", cval=least, grid_mode=True)
+        resized = np.clip(resized, min(least, im.min()), im.max())  # splines of a higher order overshoot
     else:
-        resized = zoom(im, factors, order=interp_order, mode="mirror")
+        resized = ndimage.zoom(im, factors, order=interp_order, mode="mirror")
     return np.asarray(resized, np.float32)
 
 

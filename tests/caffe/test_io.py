@@ -13,6 +13,7 @@ from netc.caffe.proto import caffe_pb2
 from netc.grammar.source import UserError
 from netc.runtime.caffe import extras
 from netc.runtime.caffe.datum import datum_bytes, parse_datum
+from support.caffe import CONFORMANCE
 
 DRAWN = np.random.default_rng(0)
 
@@ -95,14 +96,15 @@ def test_only_what_is_set_is_done() -> None:
 
 
 def test_a_mean_image_is_resized_to_the_input() -> None:
-    made = io.Transformer({"data": (1, 1, 2, 2)})
-    mean = np.repeat(np.repeat(np.arange(4.0).reshape(1, 2, 2), 2, 1), 2, 2)
-    made.set_mean("data", mean)
-    np.testing.assert_allclose(made.mean["data"][0], [[0, 1], [2, 3]], atol=1e-6)
-    made.set_mean("data", np.full((1, 5, 5), 4.0))
-    np.testing.assert_array_equal(made.mean["data"], np.full((1, 2, 2), 4.0))
-    made.set_mean("data", np.ones((2, 2)))
-    assert made.mean["data"].shape == (2, 2)
+    made = io.Transformer({"data": (1, 2, 3, 5)})
+    made.set_mean("data", np.stack([np.tile(np.arange(9.0)[:, None], (1, 9)), np.full((9, 9), 20.0)]))
+    assert made.mean["data"].shape == (2, 3, 5)
+    np.testing.assert_allclose(made.mean["data"][:, 1, 2], [4, 20], rtol=1e-3)
+    made.set_mean("data", np.full((2, 5, 5), 4.0))
+    np.testing.assert_array_equal(made.mean["data"], np.full((2, 3, 5), 4.0))
+    grey = io.Transformer({"data": (1, 1, 2, 2)})
+    grey.set_mean("data", np.ones((2, 2)))
+    assert grey.mean["data"].shape == (2, 2)
 
 
 def test_what_a_transformer_refuses() -> None:
@@ -127,8 +129,9 @@ def test_an_image_at_its_own_size_is_as_it_was(channels: int) -> None:
 
 def test_resizing_is_linear_between_middles_of_pixels() -> None:
     ramp = np.tile(np.arange(8.0)[None, :, None], (8, 1, 1))
+    # A Gaussian with a standard deviation of half a pixel leaves a ramp as it is, but for its ends.
     half = io.resize_image(ramp, (4, 4))
-    np.testing.assert_allclose(half[..., 0], np.tile([0.5, 2.5, 4.5, 6.5], (4, 1)), atol=1e-6)
+    np.testing.assert_allclose(half[1:3, 1:3, 0], np.tile([2.5, 4.5], (2, 1)), atol=1e-3)
     # Upwards the outer quarter of the border's pixels lies outside, where there is the smallest value.
     double = io.resize_image(ramp + 1, (16, 16))[:, :, 0] - 1
     np.testing.assert_allclose(double[8, :4], [0, 0.25, 0.75, 1.25], atol=1e-6)
@@ -142,6 +145,12 @@ def test_resizing_other_channels_keeps_corners() -> None:
     found = io.resize_image(image, (9, 11))
     np.testing.assert_allclose(found[::8, ::10], image[::3, ::4], atol=1e-6)
     np.testing.assert_array_equal(io.resize_image(np.full((4, 4, 2), 0.25), (3, 7)), np.full((3, 7, 2), 0.25))
+
+
+def test_a_smaller_image_is_filtered_first() -> None:
+    stripes = np.tile(np.array([0.0, 1.0])[None, :, None], (8, 8, 1))
+    narrow = io.resize_image(stripes, (8, 5))
+    assert np.ptp(narrow[4, 1:4]) < np.ptp(io.resize_image(stripes, (8, 23))[4, 3:20]) / 2
 
 
 def test_resizing_names_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +186,21 @@ def test_image_files(tmp_path: Path) -> None:
     wide = (pixels[..., 0].astype(np.uint16) << 8) + 3
     PIL.Image.fromarray(wide).save(path)
     np.testing.assert_allclose(io.load_image(path, color=False)[..., 0], wide / 65535, rtol=1e-6)
+
+
+@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason=f"{CONFORMANCE} is absent")
+def test_what_pycaffe_made_of_an_image() -> None:
+    with np.load(CONFORMANCE / "files" / "transformer.npz") as file:
+        want = {key: file[key] for key in file}
+    image = io.load_image(CONFORMANCE / "files" / "img" / "im01.png")
+    np.testing.assert_array_equal(image, want["image"])
+    made = io.Transformer({"data": (1, 3, 23, 27)})
+    made.set_transpose("data", (2, 0, 1))
+    made.set_channel_swap("data", (2, 1, 0))
+    made.set_raw_scale("data", 255)
+    made.set_mean("data", np.array([104.0, 117.0, 123.0]))
+    made.set_input_scale("data", 0.5)
+    np.testing.assert_allclose(made.preprocess("data", image), want["preprocessed"], atol=2e-5)
+    np.testing.assert_allclose(made.deprocess("data", want["preprocessed"]), want["deprocessed"], atol=1e-6)
+    np.testing.assert_allclose(io.resize_image(image, (23, 27)), want["resized"], atol=1e-6)
+    np.testing.assert_array_equal(io.oversample([image], (20, 24)), want["oversample"])
