@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,18 @@ def bilinear(filler: Filler, shape: Shape, random: np.random.Generator, dtype: t
     return np.array(np.broadcast_to(ramp[:, None] * ramp[None, :], shape), dtype)
 
 
+def file(filler: Filler, shape: Shape, random: np.random.Generator, dtype: type[np.floating[Any]]) -> Array:
+    """The numbers of a `.npy` file or of a blob of Caffe's; axes of one index in front do not count."""
+    from .data.transform import read_array
+
+    array = read_array(Path(filler["path"]))
+    while array.ndim > len(shape) and array.shape[0] == 1:
+        array = array[0]
+    if array.shape != shape:
+        raise ValueError(f"{filler['path']} holds {' x '.join(map(str, array.shape))}")
+    return array
+
+
 FILLERS: dict[str, Fill] = {
     "constant": constant,
     "uniform": uniform,
@@ -109,6 +122,7 @@ FILLERS: dict[str, Fill] = {
     "xavier": xavier,
     "msra": msra,
     "bilinear": bilinear,
+    "file": file,
 }
 
 

@@ -194,7 +194,7 @@ class State(MutableMapping[str, Array]):
         self._fill(new, seed)
 
     def fill(self, seed: int) -> None:
-        """First values: parameters and statistics by their fillers, histories 0, counters 0 but `.seed`."""
+        """First values: by their fillers, of histories 0, counters 0 but `.seed`."""
         self.refresh()
         self.writing()
         self._fill(list(self.infos.values()), seed)
@@ -202,7 +202,7 @@ class State(MutableMapping[str, Array]):
     def _fill(self, infos: Sequence[StateInfo], seed: int) -> None:
         for info in infos:
             name = info.name
-            if info.kind in ("parameter", "statistic"):
+            if info.kind in ("parameter", "statistic", "carried"):
                 self._views[name][...] = fill(info, seed)
             else:
                 self._views[name][...] = 0

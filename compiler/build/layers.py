@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Collection
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span
@@ -113,19 +114,8 @@ class Context:
         return self.net.parameter(info, self.entry.span)
 
     def statistic(self, name: str, shape: tuple[int, ...], value: float) -> Node:
-        full = f"{self.entry.name}.{name}"
-        info = StateInfo(
-            full,
-            TensorType(tuple(int(n) for n in shape), self.dtype),
-            "statistic",
-            Filler("constant", (("value", float(value)),)),
-            lr=0.0,
-            decay=0.0,
-            layer=self.entry.name,
-            place=f"{self.entry.span.file}:{self.entry.span.line}",
-            buffer=full,
-        )
-        node = self._new(info)
+        first = Filler("constant", (("value", float(value)),))
+        node = self._unlearned("statistic", f"{self.entry.name}.{name}", shape, first)
         self.entry.params[name] = node
         return node
 
@@ -136,18 +126,27 @@ class Context:
         # Programs on one state may be of both modes and of several batches: each has a value of its own.
         sizes = "x".join(map(str, shape))
         full = f".{self.entry.name}.{name}.{'train' if self.training else 'test'}.{sizes}"
-        zero = Filler("constant", (("value", 0.0),))
+        self.carry_names[name] = full
+        return self._unlearned("carried", full, shape, Filler("constant", (("value", 0.0),)))
+
+    def read_from(self, name: str, shape: tuple[int, ...], file: str) -> Node:
+        path = str(Path(self.entry.span.file).parent / file)
+        return self._unlearned("carried", f".{self.entry.name}.{name}", shape, Filler("file", (("path", path),)))
+
+    def _unlearned(
+        self, kind: Literal["statistic", "carried"], full: str, shape: tuple[int, ...], filler: Filler
+    ) -> Node:
         info = StateInfo(
             full,
             TensorType(tuple(int(n) for n in shape), self.dtype),
-            "carried",
-            zero,
+            kind,
+            filler,
             lr=0.0,
             decay=0.0,
             layer=self.entry.name,
+            place=f"{self.entry.span.file}:{self.entry.span.line}",
             buffer=full,
         )
-        self.carry_names[name] = full
         return self._new(info)
 
     def carry(self, name: str, value: Node) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message
 from . import writer
+from .files import written
 from .layer import Layer, Param
 from .parameters import arguments
 
@@ -273,9 +275,9 @@ def entropy_loss(layer: Layer) -> None:
     _loss(layer, layer.operands, {"softmax_loss": "softmax", "sigmoid_loss": "sigmoid"}[layer.row.callee])
 
 
-def _loss(layer: Layer, operands: Sequence[tree.Expr], inner: str) -> None:
+def _loss(layer: Layer, operands: Sequence[tree.Expr], inner: str, more: Sequence[tree.Arg] = ()) -> None:
     settings = layer.settings()
-    args = [*layer.positional(operands), *settings, *normalization(layer)]
+    args = [*layer.positional(operands), *more, *settings, *normalization(layer)]
     targets = layer.targets
     layer.bind(layer.call(layer.row.callee, args), targets[:1])
     if len(targets) == 2:
@@ -287,11 +289,13 @@ def _loss(layer: Layer, operands: Sequence[tree.Expr], inner: str) -> None:
 def infogain_loss(layer: Layer) -> None:
     """InfogainLoss with its matrix as a bottom, or from a file."""
     operands = layer.operands
-    if len(operands) == 2:
-        source = layer.given.get("source")
-        hint = "or give it as a third bottom"
-        layer.fail("E714", f'its matrix cannot be read from a file, "{source}"', layer.given.place("source"), hint)
-    _loss(layer, operands, "softmax")
+    if len(operands) == 3:
+        return _loss(layer, operands, "softmax")
+    given, place = layer.given, layer.given.place("source")
+    if not given.has("source"):
+        layer.fail("E714", "it has no matrix", place, "as a third bottom, or in the file that `source` names")
+    path = writer.text(written(given.get("source"), Path(place.source.path).parent), place)
+    return _loss(layer, operands, "softmax", [writer.arg("file", path, place)])
 
 
 def accuracy(layer: Layer) -> None:

@@ -48,6 +48,9 @@ class LayerContext(Protocol):
     def carried(self, name: str, shape: tuple[int, ...]) -> Node:
         """What the pass before left of the layer under a name, 0 before the first; neither learned nor a weight."""
 
+    def read_from(self, name: str, shape: tuple[int, ...], file: str) -> Node:
+        """Numbers that lie in a file beside the net's, read when the state is made; neither learned nor a weight."""
+
     def carry(self, name: str, value: Node) -> None:
         """What the next pass finds under that name."""
 
@@ -89,6 +92,10 @@ def commit(name: str, value: Node) -> None:
 
 def carried(name: str, shape: tuple[int, ...]) -> Node:
     return _context.get().carried(name, shape)
+
+
+def read_from(name: str, shape: tuple[int, ...], file: str) -> Node:
+    return _context.get().read_from(name, shape, file)
 
 
 def carry(name: str, value: Node) -> None:

@@ -13,7 +13,7 @@ from ..graph import Node
 from ..schema.ranges import NotNegative
 from .activation import softplus
 from .axes import refuse, rows
-from .base import layer
+from .base import layer, read_from
 
 Normalization = Literal["full", "valid", "batch_size", "none"]
 
@@ -164,19 +164,23 @@ def contrastive_loss(a: Node, b: Node, similar: Node, *, margin: NotNegative = 1
 def infogain_loss(
     x: Node,
     label: Node,
-    gain: Node,
+    gain: Node | None = None,
     *,
+    file: str = "",
     axis: int = 1,
     ignore: int | None = None,
     normalization: Normalization = "valid",
 ) -> Node:
     """-sum over k of gain[label, k] * log(softmax(x)[k]), summed / n   (Caffe: InfogainLoss)
 
-    As softmax_loss, which is its case for the identity matrix; gain is (K, K). The probability is clamped at 1e-20, but
-    not in the gradient.
+    As softmax_loss, which is its case for the identity matrix; gain is (K, K), or is what a file (.binaryproto, .npy)
+    holds. The probability is clamped at 1e-20, but not in the gradient.
     """
     at = expr.axis_of(axis, len(x.shape))
     classes = x.shape[at]
+    refuse((gain is None) != bool(file), "its matrix is a third tensor, or lies in a `file`")
+    if gain is None:
+        gain = read_from("gain", (classes, classes), file)
     refuse(gain.shape != (classes, classes), f"gain is {gain.type}, {classes} classes want {classes} x {classes}")
     target = labels(label, x, at)
     shifted, total = log_sum_exp(x, at)

@@ -59,6 +59,8 @@ def export(
     # One thread, so that a folder for numpy needs no pool, and BLAS may use its own; a GPU's has memory of its own.
     where = {"device": row.ways[0].device, "arch": next(iter(row.archs), ""), "threads": int(row.threads)}
     made = compilation(file, replace(want, **learning, **where)).alone()  # type: ignore[arg-type]
+    if read := [info.layer for info in made.layout if info.filler.name == "file"]:
+        raise UserError(f"the matrix of `{read[0]}` lies in a file, not in the folder: leave that loss out")
     write = imported(f"{row.folder}:export")
     state = partial(weighted, weights=weights, untrained=untrained, notify=notify)
     found: list[Path] = write(made, state, folder, archs, told)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,14 +171,20 @@ def _mean_values(mean: float | Sequence[float], shape: tuple[int, ...], name: st
     return array.reshape(-1, 1, 1) if len(values) > 1 else array.reshape(())
 
 
-def _mean_file(path: Path, shape: tuple[int, ...], *, uneven: bool) -> F32:
-    """The mean image of a `.npy` or `.binaryproto` file: of an uncropped image's shape, or one value a channel."""
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """The numbers of a `.npy` or `.binaryproto` file; UserError where it holds none."""
     from ..caffe.mean import read_blob_file
     from .arrays import read_npy
 
     array = read_blob_file(path) if path.suffix == ".binaryproto" else read_npy(path)
     if array.dtype.kind not in "fiu":
-        raise UserError(f"{path}: expected a mean of numbers, the file holds {array.dtype}")
+        raise UserError(f"{path}: expected numbers, the file holds {array.dtype}")
+    return array
+
+
+def _mean_file(path: Path, shape: tuple[int, ...], *, uneven: bool) -> F32:
+    """The mean image of a `.npy` or `.binaryproto` file: of an uncropped image's shape, or one value a channel."""
+    array = read_array(path)
     while array.ndim > len(shape) and array.shape[0] == 1:
         array = array[0]
     mean = np.ascontiguousarray(array, np.float32)

@@ -94,7 +94,7 @@ def test_lenet_is_right_about_991_in_1000_digits() -> None:
 def test_cifar10_quick_is_right_about_735_in_1000_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The authors' own solver, on a database and a mean file as Caffe has them, of photos that are JPEGs."""
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-    photos = []
+    photos: list[tuple[bytes, bytes]] = []
     with tarfile.open(MODELS.parent / "cifar10" / "cifar10_jpeg_q75.tar.xz", "r|xz") as archive:
         for member in archive:
             *_, part, label, name = ("", "", *member.name.split("/"))

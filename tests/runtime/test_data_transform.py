@@ -113,7 +113,7 @@ def test_settings_that_cannot_be(folder: Path) -> None:
         ({"crop": (1, 2, 3)}, "`crop` takes one size"),
         ({"mean": (1.0, 2.0)}, "`mean` has 2 values, expected 1 or one for each of 3 channels"),
         ({"mean": "small.npy"}, "small.npy: the mean has the shape 3 x 4 x 4, an image 3 x 9 x 7"),
-        ({"mean": "text.npy"}, "expected a mean of numbers"),
+        ({"mean": "text.npy"}, "expected numbers, the file holds"),
         ({"mean": "object.npy"}, "pickled objects"),
         ({"mean": "cut.npy"}, "cut.npy: `cut.npy` should take"),
         ({"mean": "absent.npy"}, "there is no such file"),

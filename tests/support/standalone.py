@@ -66,6 +66,10 @@ class Standalone:
         self.fillers[key] = filler
         return self.parameters.setdefault(key, ops.param(name=key, shape=shape, dtype="f32"))
 
+    def read_from(self, name: str, shape: tuple[int, ...], file: str) -> Node:
+        self.fillers[f".{self.layer}.{name}"] = Filler("file", (("path", file),))
+        return self.left.setdefault(f"{self.layer}.{name}", ops.param(name=f".{name}", shape=shape, dtype="f32"))
+
     def statistic(self, name: str, shape: tuple[int, ...], value: float) -> Node:
         key = f"{self.layer}.{name}"
         return self.statistics.setdefault(key, ops.param(name=key, shape=shape, dtype="f32"))
