@@ -92,6 +92,7 @@ class State(MutableMapping[str, Array]):
         self._version = 0
         self._handed: list[tuple[str, weakref.ref[Array]]] = []
         self.moments: weakref.WeakSet[StateReader] = weakref.WeakSet()
+        self._lent: dict[int, weakref.ref[State]] = {}  # states that have memory in common with this one
 
     @property
     def version(self) -> int:
@@ -99,6 +100,10 @@ class State(MutableMapping[str, Array]):
 
         An array that was handed out may be written at any time, so the number changes as long as somebody holds one.
         """
+        others = (held() for held in self._lent.values())
+        return self._own_version() + sum(other._own_version() for other in others if other is not None)
+
+    def _own_version(self) -> int:
         if self._handed:
             self._version += 1
             self._handed = [(name, held) for name, held in self._handed if held() is not None]
@@ -192,6 +197,23 @@ class State(MutableMapping[str, Array]):
         self.infos |= {info.name: info for info in new}
         self._views |= {info.name: self._view(info) for info in new}
         self._fill(new, seed)
+
+    def adopt(self, name: str, other: State, theirs: str) -> None:
+        """Hold another state's tensor in the place of one's own: the same memory, and with it what moves its version.
+
+        Both lie in buffers of their own. Programs on this state are bound anew by whoever has them. ValueError where
+        the tensors are not alike.
+        """
+        if self.infos[name].type.count != other.infos[theirs].type.count or self.buffers[name].dtype != np.float32:
+            raise ValueError(f"{name} is {self.infos[name].type}, {theirs} is {other.infos[theirs].type}")
+        self.buffers.arrays[name] = other.buffers[theirs].reshape(self.buffers[name].shape)
+        self._views[name] = self._view(self.infos[name])
+        if other is not self:
+            self._lent[id(other)], other._lent[id(self)] = weakref.ref(other), weakref.ref(self)
+            # Each is told before the other writes; names are those of Caffe's layers in both.
+            self.moments |= other.moments
+            other.moments |= self.moments
+        self.touch()
 
     def fill(self, seed: int) -> None:
         """First values: by their fillers, of histories 0, counters 0 but `.seed`."""

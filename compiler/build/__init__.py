@@ -8,7 +8,7 @@ and columns.py read data and training. Every mistake is a SourceError; whatever 
 from __future__ import annotations
 
 from .experiment import Experiment
-from .load import load
+from .load import entered, load
 from .nets import build
 
-__all__ = ["Experiment", "build", "load"]
+__all__ = ["Experiment", "build", "entered", "load"]

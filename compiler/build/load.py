@@ -82,6 +82,16 @@ def load(
     return experiment
 
 
+def entered(source: Source, file: tree.File) -> Experiment:
+    """The experiment of a tree at hand, whose nets are not run beforehand; SourceErrors for mistakes in definitions."""
+    loader = Loader(Problems(), Counts(), {})
+    module = loader._define(source, file)
+    module.foreign = True
+    loader.problems.raise_if_any()
+    data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
+    return Experiment(module, data, (), counts=loader.counts)
+
+
 class Loader:
     """Reads a file and what it imports, each file once. settings: what is set over what they say."""
 

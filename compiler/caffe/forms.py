@@ -349,7 +349,7 @@ def dummy_data(layer: Layer) -> None:
     given = layer.given
     tops = layer.targets
     fillers = given.messages("data_filler")
-    shapes = _dummy_shapes(layer, given, len(tops))
+    shapes = dummy_shapes(layer, given, len(tops))
     if len(fillers) not in (0, 1, len(tops)):
         layer.fail("E714", f"{len(fillers)} `data_filler`s for {len(tops)} tops", fillers[-1].span)
     for i, (top, shape) in enumerate(zip(tops, shapes, strict=False)):
@@ -365,7 +365,7 @@ def dummy_data(layer: Layer) -> None:
         layer.bind(layer.call("full", args, label), [top])
 
 
-def _dummy_shapes(layer: Layer, given: Message, count: int) -> list[list[int]]:
+def dummy_shapes(layer: Layer, given: Message, count: int) -> list[list[int]]:
     """The shapes of its tops: one for all, or one for each; by `shape`, or by num, channels, height and width."""
     shapes = [list(shape.all("dim")) for shape in given.messages("shape")]
     if not shapes:
