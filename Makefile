@@ -11,11 +11,12 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=40 --du
 # `make gpu` installs nothing: it takes a Python that has torch for the GPU and triton.
 GPU_PYTHON ?= python3
 
-.PHONY: help demo gallery test test-all attack lint format bench gpu clean
+.PHONY: help demo gallery docs test test-all attack lint format bench gpu clean
 
 help:
 	@echo "make demo      train LeNet on the digits that come with netc, and compare fused with unfused"
 	@echo "make gallery   run the examples and write their figures into examples/README.md; ARGS='--full lenet'"
+	@echo "make docs      the documentation as a site, in build/site"
 	@echo "make test      ruff, mypy --strict, and every test that takes under ten seconds"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make attack    hostile files, random nets and faults of the machine, for SECONDS=600 (docs/reliability.md)"
@@ -29,6 +30,10 @@ demo: .venv/base
 
 gallery: .venv/base
 	$(BIN)/python examples/gallery.py $(ARGS)
+
+docs: .venv/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 test: lint
 	$(PYTEST) $(if $(CI),--turn $(TURN),-m "not slow") $(COVERAGE)

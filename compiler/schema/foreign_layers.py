@@ -62,7 +62,7 @@ _LAYER_NORM = formula(f"(x - mean(x, axis: -1, keepdims: true)) / {_ROOT}", "ove
 _HUBER = formula("mean(where(abs(a - b) < 1, 0.5 * (a - b) ** 2, abs(a - b) - 0.5))")
 _ABSOLUTE = formula("mean(abs(a - b))")
 _CHANNELS = none("`dropout` drops single numbers, not channels")
-_RECURRENT = none("recurrent layers are not there yet")
+_RECURRENT = none("`rnn` and `lstm` are as Caffe has them: x is [T, N, …], a second input says where sequences begin")
 _LARGER = none("`deconv` with `weight: bilinear` and `lr: 0` interpolates between items, with edges of its own")
 _UNPOOLED = none("`max_pool` does not hand on where its largest elements stood")
 _WHOLE_SHAPE = Meant("reshape", "of all axes: `0` keeps one, `-1` is what is left")
@@ -81,7 +81,7 @@ CALLS: Mapping[str, Meant] = {
     "depthwiseconv": none("a `conv` with as many groups as channels: `group: 64`"),
     "separableconv": none("two of them: a `conv` with as many groups as channels, and one with `kernel: 1`"),
     "convtbc": none("`conv` wants the batch first, then channels"),
-    "convlstm": _RECURRENT,
+    "convlstm": none("`lstm` has products, not convolutions"),
     "bilinear": none(),
     "maxpool": Meant("max_pool(round: floor)", _POOLED),
     "maxpooling": Meant("max_pool(round: floor)", _POOLED),
@@ -161,11 +161,11 @@ CALLS: Mapping[str, Meant] = {
     "interpolate": _LARGER,
     "pixelshuffle": none(),
     "lstm": _RECURRENT,
-    "gru": _RECURRENT,
+    "gru": none("`lstm` and `rnn` are there"),
     "rnn": _RECURRENT,
     "simplernn": _RECURRENT,
     "recurrent": _RECURRENT,
-    "bidirectional": _RECURRENT,
+    "bidirectional": none(),
     "scaledmm": none(),
     "multiheadattention": none(),
     "crossentropy": _SCORES,

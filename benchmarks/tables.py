@@ -1,0 +1,90 @@
+"""The tables of docs/performance.md, from what the benchmarks kept, so that no figure is typed.
+
+python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
+PAGE = ROOT / "docs/performance.md"
+BEGIN, END = (
+    "<!-- made by benchmarks/tables.py: begin {name} -->\n",
+    "<!-- made by benchmarks/tables.py: end {name} -->\n",
+)
+
+
+def tables() -> dict[str, str]:
+    """Each kept result as a table of Markdown, by the name of its file."""
+    made = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        maker = _maker(kept)
+        if maker is not None:
+            made[path.stem] = _head(kept) + maker(kept["results"])
+    return made
+
+
+def _maker(kept: dict[str, Any]) -> Any:
+    first = kept["results"][0] if isinstance(kept, dict) and kept.get("results") else {}
+    return _peers if "torch_ms" in first else _fusion if "fused_ms" in first else None
+
+
+def _head(kept: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
+    load = ", ".join(f"{one:.1f}" for one in kept["load"])
+    return f"{kept['processor']}, {kept['cores']} cores, load {load}, {kept['date']}; {versions}.\n\n"
+
+
+def _peers(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| net | threads | netc, ms | PyTorch, ms | netc / PyTorch | half of the rounds |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        low, high = row["ratio_quartiles"]
+        ours, theirs = (f"{row[f'{who}_ms']:.2f} (least {row[f'{who}_least_ms']:.2f})" for who in ("netc", "torch"))
+        times = f"{ours} | {theirs}"
+        lines.append(
+            f"| {row['case']} | {row['threads']} | {times} | **{row['ratio']:.2f}** | {low:.2f} to {high:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _fusion(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| net | batch | fused, ms | unfused, ms | unfused / fused | kernels | memory |",
+        "|---|---:|---:|---:|---:|---|---:|",
+    ]
+    for row in rows:
+        kernels = f"{row['fused_kernels']} of {row['unfused_kernels']}"
+        memory = f"{100 * row['fused_bytes'] / row['unfused_bytes']:.0f} %"
+        times = f"{row['fused_ms']:.2f} | {row['unfused_ms']:.2f} | **{row['ratio']:.2f}**"
+        lines.append(f"| {row['net']} ({row['mode']}) | {row['batch']} | {times} | {kernels} | {memory} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_tables(text: str, made: dict[str, str]) -> str:
+    """A page with each table between its two marks; a `KeyError` for marks without a result."""
+    for name in [line.split()[5] for line in text.splitlines() if line.startswith(BEGIN.partition("{")[0])]:
+        begin, end = BEGIN.format(name=name), END.format(name=name)
+        head, _, rest = text.partition(begin)
+        text = head + begin + made[name] + end + rest.partition(end)[2]
+    return text
+
+
+def main() -> int:
+    sys.path.insert(0, str(ROOT))  # netc need not be installed
+    from netc.runtime.atomic import write_text
+
+    write_text(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), tables()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
