@@ -246,6 +246,11 @@ def _cell(character: str) -> str:
     return character
 
 
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
 def _columns(cell: str) -> int:
     """How many columns of a terminal a cell takes."""
     if len(cell) > 1:

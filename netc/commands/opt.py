@@ -39,7 +39,8 @@ def command(
     order given, and print what they leave; without a stage, print the graph.
 
     \b
-    netc show lenet.net --stage simplify | netc opt - --stage materialize --stage fuse
+    netc show lenet.net --stage simplify |
+        netc opt - --stage materialize --stage fuse
 
     The stages are gradient (by all inputs and parameters), erase_surrogate, simplify, fold_weights, and those that make
     kernels for the target (`netc show --stages` lists them).

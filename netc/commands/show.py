@@ -57,7 +57,8 @@ def command(
     graph     the net as primitives, before anything is done to it
     gradient  with gradients and the solver's update
     fused     as kernels, each with its body
-    kernels   the launches in order, with layers, lines, and buffers; with --arch, what each kernel uses of a GPU
+    kernels   the launches in order, with layers, lines, and buffers;
+              with --arch, what each kernel uses of a GPU
     source    the generated module
 
     Any stage of --stages can be shown too: the passes, and how kernels are made, as text that `netc opt` reads.

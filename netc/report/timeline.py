@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .tables import Table, size
+from .tables import Table, size, width
 
 if TYPE_CHECKING:
     from ..driver import Compilation
 
-ROWS, BAR = 40, 40  # lines of the text, characters of a bar
+ROWS, BAR = 40, 40  # lines of the text, characters of a bar where there is room
+BESIDE = 45  # columns of what stands before a bar
 OWNERS = 12  # with a colour of their own
 COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#86bcb6",
            "#d37295", "#a0cbe8", "#bab0ac")  # fmt: skip
@@ -73,11 +74,11 @@ class Timeline:
         """The launches with a bar each; of many the fullest of some that follow each other."""
         each = max(1, -(-len(self.moments) // ROWS))
         top = max((m.bytes for m in self.moments), default=0)
-        rows = []
+        rows, long = [], max(10, min(BAR, width() - BESIDE))
         for first in range(0, len(self.moments), each):
             i = max(range(first, min(first + each, len(self.moments))), key=lambda k: self.moments[k].bytes)
             m = self.moments[i]
-            bar = "█" * round(BAR * m.bytes / max(1, top))
+            bar = "█" * round(long * m.bytes / max(1, top))
             rows.append([f"{i}", f"{m.kind} of {_few(m.layers)}", size(m.bytes), bar])
         return Table(f"values in the arena of {size(self.arena)}", [">launch", "kernel", ">held", ""], rows)
 
