@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from netc.fitting import memory_of
 from netc.grammar.source import UserError
 from netc.passes.training.checkpoint_choice import choices
 from netc.request import Request, bytes_of, request
+from support.json_forms import parsed
 from support.numpy_program import made_up
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -130,7 +130,7 @@ def test_profile_reports_what_it_cost(deep: Path) -> None:
         "--max-memory",
         str(limit),
     ]
-    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout)["max_memory"]
+    found = parsed(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout)["max_memory"]
     assert found["bytes"] <= limit < found["bytes_before"]
     assert found["recomputed"]
     assert found["operations_more"] > 0

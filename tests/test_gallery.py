@@ -12,6 +12,7 @@ import pytest
 import netc
 from netc.catalogue import EXAMPLES, Example, Form, catalogue, copy_files
 from support.commands import run
+from support.json_forms import parsed
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,7 +76,7 @@ def test_new_makes_a_folder_that_works(tmp_path: Path, monkeypatch: pytest.Monke
     code, _, said = run("new", "lenet")
     assert code == 2
     assert "lenet: is there already" in said
-    other = json.loads(run("new", "lenet", "-o", "mine", "--json")[1])
+    other = parsed(run("new", "lenet", "-o", "mine", "--json")[1])
     assert other["files"] == ["digits.net", "lenet.net"]
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["digits.net", "lenet.net"]
     assert not [*tmp_path.glob(".partial-*")]
@@ -83,7 +84,7 @@ def test_new_makes_a_folder_that_works(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_new_names_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = json.loads(run("new", "--list", "--json")[1])
+    rows = parsed(run("new", "--list", "--json")[1])["examples"]
     assert [row["name"] for row in rows] == list(catalogue())
     code, _, said = run("new", "lenett")
     assert code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 from netc.__main__ import cli
 from netc.driver import Compilation, compilation
 from netc.report.timeline import ROWS, Timeline, timeline
+from support.json_forms import parsed
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -75,6 +75,6 @@ def test_profile_shows_and_writes_it(tmp_path: Path) -> None:
     assert "values in the arena of" in text
     assert "the fullest" in text
     ElementTree.parse(picture)
-    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout)["memory"]
+    found = parsed(CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout)["memory"]
     assert found["launches"][found["peak"]]["bytes"] == max(m["bytes"] for m in found["launches"])
     assert all(m["bytes"] == sum(m["owners"].values()) for m in found["launches"])

@@ -23,6 +23,7 @@ from netc.passes.lowering.neighbours import near
 from netc.report.profiling import made_up_feeds
 from netc.tuning_files import TuningFiles, write_file
 from support.interpreted import run_interpreted
+from support.json_forms import parsed
 
 ROOT = Path(__file__).parents[1]
 GPU = "NVIDIA H100 80GB HBM3"
@@ -103,6 +104,17 @@ def test_blocks_change_and_results_do_not(net: Path, found: Tuned, tmp_path: Pat
 
 def test_the_same_measurements_give_the_same_file(net: Path, found: Tuned) -> None:
     assert tuned(made(net), GPU, Prefers()).table.text() == found.table.text()
+
+
+def test_the_form_of_its_json(found: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netc.api.tuning.frozen_or_tuned", lambda *_, **__: found)
+    arguments = ["tune", str(ROOT / "examples" / "lenet.net"), "--json"]
+    shown = parsed(CliRunner().invoke(cli, arguments, catch_exceptions=False).stdout)
+    assert len(shown["kernels"]) == len(found.rows)
+    monkeypatch.setattr("netc.api.tuning.frozen_or_tuned", lambda *_, **__: None)
+    refused = CliRunner().invoke(cli, arguments)
+    assert refused.exit_code == 2
+    assert refused.stderr == "netc: error: --frozen measures nothing, so there is no JSON: leave out --json\n"
 
 
 def test_frozen_fails_for_what_is_in_no_file(net: Path, found: Tuned, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def command(files: tuple[Path, ...], request: Request, json_: bool) -> None:
     ]
     failed = any(problem.severity == "error" for problem in problems)
     if json_:
-        print_json([problem.as_dict() for problem in problems])
+        print_json("check/1", {"problems": [problem.as_dict() for problem in problems]})
     else:
         for problem in problems:
             say(problem.text, err=problem.severity == "error")

@@ -24,14 +24,17 @@ def list_(data: Path | None, json_: bool) -> None:
 
     found = list_datasets(data)
     if json_:
-        print_json(
-            [{"name": d.name, "what": d.what, "where": d.where, "bytes": d.size, "terms": d.terms} for d in found]
-        )
+        rows = [
+            {"name": d.name, "what": d.what, "where": d.where or None, "bytes": d.size, "terms": d.terms} for d in found
+        ]
+        print_json("data.list/1", {"sets": rows})
         return
     from ..report.tables import Table, size
 
-    rows = [[d.name, d.what, d.where or f"not here: netc data fetch {d.name} ({size(d.size)})", d.terms] for d in found]
-    Table("", ["name", "what", "where", "terms"], rows).show()
+    cells = [
+        [d.name, d.what, d.where or f"not here: netc data fetch {d.name} ({size(d.size)})", d.terms] for d in found
+    ]
+    Table("", ["name", "what", "where", "terms"], cells).show()
 
 
 @command.command("fetch", short_help="Get a data set.")

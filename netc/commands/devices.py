@@ -15,7 +15,8 @@ def command(json_: bool) -> None:
 
     found = devices()
     if json_:
-        print_json([{"device": d.name, "what": d.what, "targets": list(d.targets), "how": d.targets} for d in found])
+        fields = [{"device": d.name, "what": d.what, "targets": d.targets, "missing": d.missing} for d in found]
+        print_json("devices/1", {"devices": fields})
         return
     from ..report.tables import Table
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..compiler.program import Decision
+    from ..driver import Compilation
 
 
 @click.command("explain", short_help="More on an error code, a layer, or on fusion.")
@@ -59,7 +58,7 @@ def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json
 
         rows = law_rows(made)
         if json_:
-            print_json(law_json(rows))
+            print_json("explain.laws/1", {"net": made.net.name, "laws": law_json(rows)})
         else:
             for table in law_tables(rows, all_):
                 table.show()
@@ -68,18 +67,19 @@ def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json
 
         program, binaries = compiled_for(made, arch)
         if json_:
-            print_json({"ledger": _rows(program.ledger), "kernels": kernel_rows(program, binaries)})
+            print_json("explain.fusion/1", _fusion(made, kernel_rows(program, binaries)))
         else:
             ledger_table(program.ledger, all_).show()
             kernel_table(program, binaries, arch).show()
     elif json_:
-        print_json(_rows(made.program.ledger))
+        print_json("explain.fusion/1", _fusion(made, None))
     else:
         ledger_table(made.program.ledger, all_).show()
 
 
-def _rows(ledger: Sequence[Decision]) -> list[dict[str, Any]]:
-    return [
+def _fusion(made: Compilation, kernels: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """kernels: what each uses of a GPU, where that was asked for."""
+    edges = [
         {
             "producer": d.producer,
             "consumer": d.consumer,
@@ -88,8 +88,9 @@ def _rows(ledger: Sequence[Decision]) -> list[dict[str, Any]]:
             "reason": d.reason,
             "bytes_saved": d.bytes_saved,
         }
-        for d in ledger
+        for d in made.program.ledger
     ]
+    return {"net": made.net.name, "edges": edges, "kernels": kernels}
 
 
 def _code(text: str, json_: bool) -> None:
@@ -103,7 +104,7 @@ def _code(text: str, json_: bool) -> None:
     nothing_beside(f"the error code {code}", "what", "json_")
     title, words = CODES[code].title, CODES[code].text
     if json_:
-        print_json({"code": code, "title": title, "text": words})
+        print_json("explain.code/1", {"code": code, "title": title, "text": words})
     else:
         say(f"{code}: {title}\n\n{words}")
 
@@ -120,7 +121,7 @@ def _named(name: str, json_: bool) -> None:
         raise UserError(f"`{name}` is neither an error code nor a .net file{f'; {near}' if near else ''}")
     nothing_beside(f"the name {name}", "what", "json_")
     if json_:
-        print_json([asdict(entry) for entry in found])
+        print_json("explain.name/1", {"entries": [asdict(entry) for entry in found]})
         return
     for entry in found:
         of = f" of the package {entry.package}" if entry.package else ""

@@ -23,7 +23,8 @@ def command(name: str | None, output: Path | None, list_: bool, json_: bool) -> 
     if list_ or name is None:
         rows = catalogue().values()
         if json_:
-            print_json([{"name": row.name, "title": row.title, "files": list(row.files)} for row in rows])
+            listed = [{"name": row.name, "title": row.title, "files": list(row.files)} for row in rows]
+            print_json("new.list/1", {"examples": listed})
             return
         from ..report.tables import Table
 
@@ -37,7 +38,7 @@ def command(name: str | None, output: Path | None, list_: bool, json_: bool) -> 
         copy_files(which, partial)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     if json_:
-        print_json({"example": name, "folder": str(folder), "files": files})
+        print_json("new/1", {"example": name, "folder": str(folder), "files": files})
         return
     for file in files:
         say(str(folder / file))

@@ -329,10 +329,13 @@ def _value(text: str) -> Value:
     return text
 
 
-def print_json(value: Any) -> None:
-    """JSON for programs: one object, NaN and infinity as null, since JSON has neither."""
+def print_json(schema: str, value: Mapping[str, Any]) -> None:
+    """JSON for programs: one object, NaN and infinity as null, since JSON has neither.
+
+    schema: its form with a version, as docs/schemas has it; another form has another number.
+    """
     plain = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
-    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=not plain))
+    click.echo(json.dumps({"schema": f"netc.{schema}", **_finite(value)}, indent=2, ensure_ascii=not plain))
 
 
 def _finite(value: Any) -> Any:

@@ -39,7 +39,7 @@ def command(
     if svg is not None and held is not None:
         write_text(svg, held.svg())
     if json_:
-        print_json({**report.as_dict(), **({"memory": held.as_dict()} if held is not None else {})})
+        print_json("profile/1", {**report.as_dict(), "memory": held.as_dict() if held is not None else None})
         return
     report.kernel_table(top or None).show()
     report.layer_table().show()

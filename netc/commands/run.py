@@ -73,7 +73,8 @@ def command(
         return
     classes = read_labels(labels)
     if json_:
-        print_json({name: array.tolist() for name, array in found.items()})
+        outputs = {name: array.tolist() for name, array in found.items()}
+        print_json("run/1", {"records": list(made.records), "outputs": outputs})
         return
     files = [f"record {name}" if name.isdigit() else name for name in made.records]
     for name, array in found.items():

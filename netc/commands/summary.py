@@ -26,7 +26,7 @@ def command(file: Path, request: Request, json_: bool) -> None:
     made = compilation(file, replace(request, device="cpu"))  # no GPU is needed: nothing runs
     found = summarize(made.net, made.program)
     if json_:
-        print_json(found.as_dict())
+        print_json("summary/1", found.as_dict())
         return
     found.table().show()
     say(found.text())

@@ -35,7 +35,7 @@ def command(file: Path, weights: Weights, request: Request, json_: bool) -> None
     ready(request)
     tested = test_file(file, request, weights, notify=tell)
     if json_:
-        print_json(tested.as_dict())
+        print_json("test/1", tested.as_dict())
         return
     for name, (values, records) in tested.results.items():
         means = ", ".join(f"{key} {value:.4g}" for key, value in values.items())

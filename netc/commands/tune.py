@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..grammar.source import UserError
 from ..request import Request
 from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, say, tell
 
@@ -33,10 +34,12 @@ def command(file: Path, out: Path | None, request: Request, seconds: float, top:
 
     found = frozen_or_tuned(file, request, out, seconds=seconds, tell=tell)
     if found is None:
+        if json_:
+            raise UserError("--frozen measures nothing, so there is no JSON: leave out --json")
         say("every kernel has a schedule")
         return
     if json_:
-        print_json(found.as_dict())
+        print_json("tune/1", found.as_dict())
         return
     found.shown(top or None).show()
     before, now = found.totals()

@@ -85,7 +85,7 @@ def command(
 
         write_text(smaller, verdict.reduced)
     if json_:
-        print_json(verdict.as_dict())
+        print_json("verify/1", verdict.as_dict())
     else:
         verdict.show(say)
         _smaller(verdict, smaller)

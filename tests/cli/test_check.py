@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import netc
 from support.commands import run
+from support.json_forms import parsed
 
 LENET = Path(__file__).parents[2] / "examples" / "lenet.net"
 WRONG = """net a {
@@ -49,10 +49,10 @@ def test_json(tmp_path: Path) -> None:
     file.write_text(WRONG)
     code, out, _ = run("check", file, "--json")
     assert code == 2
-    first = json.loads(out)[0]
+    first = parsed(out)["problems"][0]
     assert set(first) == {"severity", "code", "message", "file", "line", "column", "hint", "notes"}
     assert (first["code"], first["severity"], first["line"], first["column"]) == ("E201", "error", 3, 21)
-    assert json.loads(run("check", LENET, "--json")[1]) == []
+    assert parsed(run("check", LENET, "--json")[1])["problems"] == []
 
 
 def test_several_files(tmp_path: Path) -> None:

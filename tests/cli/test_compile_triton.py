@@ -21,6 +21,7 @@ from netc.runtime.state import State
 from netc.runtime.triton.compile.ahead import job_of
 from netc.runtime.triton.compile.architectures import architectures
 from netc.runtime.triton.compile.compiling import compile_jobs
+from support.json_forms import parsed
 from support.tiny_net import STATE, TINY
 from support.triton_folders import build, kernel_cache, launches, needs_triton, settings, tiny_folder
 
@@ -244,7 +245,7 @@ def test_show_and_explain_with_an_architecture(lenet: tuple[Path, Any]) -> None:
     assert f"{len(kernels)} kernels for cuda:90" in shown.output
     found = netc("explain", LENET, "--json", *asked)
     assert found.exit_code == 0, found.output
-    for row in json.loads(found.stdout)["kernels"]:
+    for row in parsed(found.stdout)["kernels"]:
         assert row["registers"] == kernels[row["kernel"]]["registers"]
     for arguments in (("--arch", "cuda:90"), ("--target", "triton", "--arch", "cuda:1")):
         assert netc("show", LENET, "--stage", "kernels", *arguments).exit_code != 0

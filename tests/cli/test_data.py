@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from netc.grammar.codes import CODES
 from support.commands import run
+from support.json_forms import parsed
 
 
 def test_data_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,10 +16,10 @@ def test_data_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code, out, _ = run("data", "list", "--json")
     assert code == 0
-    rows = {row["name"]: row for row in json.loads(out)}
+    rows = {row["name"]: row for row in parsed(out)["sets"]}
     assert set(rows) >= {"mnist", "fashion_mnist", "cifar10"}
     assert rows["mnist"]["where"].startswith("embedded")
-    assert rows["cifar10"]["where"] == ""
+    assert rows["cifar10"]["where"] is None
     assert set(rows["mnist"]) == {"name", "what", "where", "bytes", "terms"}
     code, out, _ = run("data", "list")
     assert "netc data fetch cifar10" in out
@@ -29,7 +29,7 @@ def test_data_list_looks_into_the_folder(tmp_path: Path) -> None:
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
         (tmp_path / name).write_bytes(b"")
     _, out, _ = run("data", "list", "--json", "--data", str(tmp_path))
-    assert next(row["where"] for row in json.loads(out) if row["name"] == "mnist") == str(tmp_path)
+    assert next(row["where"] for row in parsed(out)["sets"] if row["name"] == "mnist") == str(tmp_path)
 
 
 def test_data_fetch_of_nothing() -> None:
@@ -41,9 +41,9 @@ def test_data_fetch_of_nothing() -> None:
 def test_devices() -> None:
     code, out, _ = run("devices", "--json")
     assert code == 0
-    cpu, cuda = json.loads(out)
+    cpu, cuda = parsed(out)["devices"]
     assert (cpu["device"], cuda["device"]) == ("cpu", "cuda")
-    assert cpu["targets"][0] == "numpy"
+    assert next(iter(cpu["targets"])) == "numpy"
     assert "cores" in cpu["what"]
     assert cuda["what"]  # the GPU, or what is missing
     text = run("devices")[1]
@@ -61,7 +61,7 @@ def test_each_code_is_explained(code: str) -> None:
 
 def test_explain_knows_small_letters_and_json() -> None:
     code = next(iter(CODES))
-    assert json.loads(run("explain", code.lower(), "--json")[1])["code"] == code
+    assert parsed(run("explain", code.lower(), "--json")[1])["code"] == code
 
 
 def test_explain_of_no_code() -> None:

@@ -61,6 +61,6 @@ def test_settings_refused() -> None:
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
-    print_json({"a": [1.5, math.nan], "b": (math.inf,)})
+    print_json("some/2", {"a": [1.5, math.nan], "b": (math.inf,)})
     found: Any = json.loads(capsys.readouterr().out)
-    assert found == {"a": [1.5, None], "b": [None]}
+    assert found == {"schema": "netc.some/2", "a": [1.5, None], "b": [None]}

@@ -12,6 +12,7 @@ import pytest
 from netc.runtime.tensors import read_tensors
 from netc.runtime.triton.run import device
 from support.commands import run
+from support.json_forms import parsed
 
 pytest.importorskip("triton")
 
@@ -92,7 +93,7 @@ def test_a_run_is_gone_on_with_to_the_same_bits() -> None:
 def test_test_and_run() -> None:
     assert run("train", "points.net", "--folder", "run", "--steps", "2", *HERE)[0] == 0
     weights = ("--weights", "run/points.safetensors")
-    means = [json.loads(run("test", "points.net", *weights, "--json", *flags)[1]) for flags in (HERE, THERE)]
+    means = [parsed(run("test", "points.net", *weights, "--json", *flags)[1]) for flags in (HERE, THERE)]
     here, there = (found["results"]["rest"]["values"] for found in means)
     assert there == pytest.approx(here, rel=1e-5)
     np.savez("in.npz", x=np.load("few.npz")["x"][:7])
@@ -104,7 +105,7 @@ def test_test_and_run() -> None:
 def test_profile() -> None:
     code, out, err = run("profile", "points.net", "--batch", "4", "--seconds", "0.01", "--json", *THERE)
     assert (code, err) == (0, NOTE + MODE)
-    found = json.loads(out)
+    found = parsed(out)
     assert (found["target"], found["device"], found["batch"]) == ("triton", "cpu", 4)
     assert found["fused"]["kernels"] == len(found["kernels"]) < found["unfused"]["kernels"]
     assert all(kernel["ms"] > 0 for kernel in found["kernels"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from support.commands import run
+from support.json_forms import parsed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LENET = str(EXAMPLES / "lenet.net")
@@ -89,18 +89,18 @@ def test_summary() -> None:
 
 
 def test_summary_json() -> None:
-    found = json.loads(run("summary", LENET, "--json", "--batch", "16")[1])
+    found = parsed(run("summary", LENET, "--json", "--batch", "16")[1])
     assert {"params", "flops", "activation_bytes", "peak_bytes", "layers"} <= set(found)
     assert found["params"] == 431080
     conv2 = next(row for row in found["layers"] if row["name"] == "conv2")
     assert conv2["params"] == 25050
     assert conv2["tops"] == ["f32[N,50,8,8]"]
-    larger = json.loads(run("summary", LENET, "--json", "--dim", "N=32")[1])
+    larger = parsed(run("summary", LENET, "--json", "--dim", "N=32")[1])
     assert larger["activation_bytes"] == pytest.approx(2 * found["activation_bytes"], rel=0.01)
 
 
 def test_settings_change_the_net() -> None:
-    found = json.loads(run("summary", LENET, "--json", "--set", "classes=20")[1])
+    found = parsed(run("summary", LENET, "--json", "--set", "classes=20")[1])
     assert found["params"] == 431080 + 10 * 501
 
 
@@ -113,7 +113,7 @@ def out_of_fusion(text: str) -> int:
 def test_explain_the_laws() -> None:
     code, out, _ = run("explain", LENET, "--laws")
     assert code == 0
-    rows = json.loads(run("explain", LENET, "--laws", "--json")[1])
+    rows = parsed(run("explain", LENET, "--laws", "--json")[1])["laws"]
     assert {"pass", "law", "why", "layer", "place", "refused", "times"} == set(rows[0])
     applied, refused = ([row for row in rows if (row["refused"] is not None) == told] for told in (False, True))
     assert (
@@ -137,7 +137,7 @@ def test_explain_a_net() -> None:
     assert sum(int(line.split()[-1]) for line in listed) == out_of_fusion(out)
     said = [line.split("  ")[1] for line in listed if line.startswith("  apart: ")]
     assert len(set(said)) == len(said) < len(listed), "each reason once, its edges under it"
-    rows = json.loads(run("explain", LENET, "--batch", "8", "--json")[1])
+    rows = parsed(run("explain", LENET, "--batch", "8", "--json")[1])["edges"]
     assert {"producer", "consumer", "layers", "fused", "reason", "bytes_saved"} == set(rows[0])
     assert any(row["fused"] for row in rows)
     assert all(row["reason"] for row in rows)
@@ -150,7 +150,7 @@ def test_explain_a_net() -> None:
 def test_profile_json_is_the_promised_form() -> None:
     code, out, _ = run("profile", LENET, "--batch", "8", "--seconds", "0.2", "--json", "--threads", "1")
     assert code == 0
-    found = json.loads(out)
+    found = parsed(out)
     keys = {
         "net",
         "target",
@@ -164,6 +164,8 @@ def test_profile_json_is_the_promised_form() -> None:
         "max_memory",
         "kernels",
         "layers",
+        "memory",
+        "schema",
     }
     assert set(found) == keys
     measured = {"ms", "spread", "kernels", "bytes", "flops", "peak_bytes"}

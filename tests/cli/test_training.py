@@ -14,6 +14,7 @@ import pytest
 
 from netc.runtime.tensors import read_tensors
 from support.commands import run
+from support.json_forms import parsed
 
 ROOT = Path(__file__).parents[2]
 SMALL = """
@@ -73,7 +74,7 @@ def test_train_test_run_compile() -> None:
 
     code, out, _ = run("test", file, "--json")
     assert code == 0
-    tested = json.loads(out)
+    tested = parsed(out)
     assert tested["weights"] == ["runs/small/1/small.safetensors"]
     assert tested["results"]["heldout"]["records"] == 1000
     assert tested["results"]["heldout"]["values"]["top1"] > 0.85
@@ -90,7 +91,7 @@ def test_train_test_run_compile() -> None:
         prob = found["prob"]
     assert prob.shape == (7, 10)
     np.testing.assert_allclose(prob.sum(axis=1), 1, rtol=1e-5)
-    listed = json.loads(run("run", file, "in.npz", "--json")[1])
+    listed = parsed(run("run", file, "in.npz", "--json")[1])["outputs"]
     np.testing.assert_allclose(listed["prob"], prob, rtol=1e-4, atol=1e-6)
 
     code, out, err = run("compile", file, "-o", "out/net", "--batch", "4")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from netc.passes.rules.rewrite import Match, Rule, constant, of, var
 from netc.verify import Wanted, verify
 from netc.verify.check import KernelFault, MemoryFault
 from support.commands import run
+from support.json_forms import parsed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = {"autoencoder", "caffenet", "cifar10_full", "googlenet", "resnet18"}
@@ -94,7 +94,7 @@ def test_the_table_shows_errors_beside_budgets(small: Path) -> None:
 
 def test_json(small: Path) -> None:
     code, out, _ = run("verify", small, "--mode", "test", "--json")
-    found = json.loads(out)
+    found = parsed(out)
     assert code == 0
     assert found["ok"] is True
     assert found["reduced"] is None
@@ -144,7 +144,7 @@ def test_a_wrong_kernel_is_found_named_and_reduced(
     monkeypatch.setitem(pointwise.UFUNC, "exp", slightly_wrong)
     code, out, _ = run("verify", small, "--mode", "test", "--budget", "10", "--json")
     assert code == 1
-    found: dict[str, Any] = json.loads(out)
+    found: dict[str, Any] = parsed(out)
     faults = found["programs"][0]["faults"]
     assert {fault["station"] for fault in faults} == {"kernel"}, "each pass is right"
     assert {fault["program"] for fault in faults} == {"fused", "unfused"}

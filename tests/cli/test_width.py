@@ -100,7 +100,8 @@ HEAD, ROWS = ["name", ">bytes", "what it is"], [["a.b", "1.5 kB", "one two three
         (25, ["four", "  name   bytes  what it", "                is", " ────────────────────────",
               "  a.b   1.5 kB  one two", "                three", "  c        2 B  四 五 六", "                七"]),
         (20, ["four", "  name", "      bytes  what it", "             is", " ───────────────────",
-              "  a.b", "     1.5 kB  one two", "             three", "  c", "        2 B  四 五", "             六 七"]),
+              "  a.b", "     1.5 kB  one two", "             three",
+              "  c", "        2 B  四 五", "             六 七"]),
     ],
 )  # fmt: skip
 def test_layouts(columns: int, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

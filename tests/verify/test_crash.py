@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from netc.grammar.source import UserError
 from netc.runtime.triton.interpreter.process import InterpreterError
 from netc.verify import Wanted, crash, verify
 from netc.verify.crash import Crash
+from support.json_forms import parsed
 from support.small_net import small_net
 from support.triton_folders import needs_triton
 
@@ -66,7 +66,7 @@ def test_the_command_says_it_and_reduces_the_net(tiny: Path, monkeypatch: pytest
     unwritable(monkeypatch)
     done = CliRunner().invoke(cli, ["verify", str(tiny), "--mode", "train", "--budget", "20", "--json"])
     assert done.exit_code == 1, done.output
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = parsed(done.stdout)
     faults = found["programs"][0]["faults"]
     assert {fault["station"] for fault in faults} == {"crash"}
     assert all("x.tanh" in fault["layers"] for fault in faults)
