@@ -5,6 +5,7 @@ Whole numbers and truth values of numpy count as Python's; anything of another k
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .grammar.source import UserError, path_of, printable
+from .grammar.source import Source, UserError, path_of, printable
 
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 2**31 - 1
 MAX_DEPTH = 8  # of lists in lists
+TEXT = "<text>"  # the name of the file of a net that is given as text
 
 
 def refuse(name: str, takes: str, value: object) -> UserError:
@@ -73,6 +75,17 @@ def sizes(name: str, value: Any) -> dict[str, int]:
     return {key: whole(f"{name}['{printable(key, 40)}']", size, 1) for key, size in table(name, value).items()}
 
 
+def shapes_of(name: str, value: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes by name."""
+    found = {}
+    for key, shape in table(name, value).items():
+        which = f"{name}['{printable(key, 40)}']"
+        if not isinstance(shape, list | tuple):
+            raise refuse(which, "a list of sizes", shape)
+        found[key] = tuple(whole(which, size, 1) for size in shape)
+    return found
+
+
 def constants(name: str, value: Any) -> dict[str, Any]:
     """Settings: numbers, texts, truth values, None, and lists of them."""
     return {key: _constant(f"{name}['{printable(key, 40)}']", one, 0) for key, one in table(name, value).items()}
@@ -88,6 +101,33 @@ def _constant(name: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise refuse(name, "a number, a text, True or False, or a list of them", value)
+
+
+def net_of(name: str, value: Any) -> Source | Path:
+    """A net: the path of its file, or its text, which is a str with a line end in it. A name with one is a `Path`."""
+    if isinstance(value, str) and ("\n" in value or "\r" in value):
+        return Source(TEXT, value)
+    path = path_of(name, value)
+    if isinstance(value, str) and "{" in value and not path.exists():
+        raise UserError(f"`{name}`: there is no such file; the text of a net ends with a line end: {value:.60}")
+    return path
+
+
+def number(name: str, value: Any, least: float) -> float:
+    """A number that is not less."""
+    takes = f"a number from {least:g} up"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        raise refuse(name, takes, value)
+    if isinstance(value, np.complexfloating) or not least <= float(value) < math.inf:
+        raise refuse(name, takes, value)
+    return float(value)
+
+
+def function(name: str, value: Any) -> Callable[..., Any] | None:
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise refuse(name, "a function", value)
+    return value  # type: ignore[no-any-return]
 
 
 def folder_of_data(name: str, value: Any) -> Path:

@@ -13,23 +13,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """files: of several a later one wins. renamed: layers of the files by the net's names. strict: see `State.load`."""
+    """files: of several a later one wins. renamed: layers of the files by the net's names. strict: see `State.load`.
+
+    held: a state in memory whose values are taken, in the place of files.
+    """
 
     files: tuple[Path, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
+    held: State | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.files)
+        return bool(self.files) or self.held is not None
 
     def or_last(self, net: str) -> Weights:
-        """These, or where no file is named those that the net's last run ended with; UserError where there is none."""
+        """These, or where none are named those that the net's last run ended with; UserError where there is none."""
         from .runtime.folder import last_weights
 
-        return self if self.files else Weights((last_weights(net),))
+        return self if self else Weights((last_weights(net),))
 
     def load(self, state: State, fresh: Sequence[str] = ()) -> list[str]:
-        """Read the files into a state; a line about each thing that did not match. UserError as from `State.load`."""
+        """Read them into a state; a line about each thing that did not match. UserError as from `State.load`."""
+        if self.held is not None:
+            state.take(self.held, fresh)
+            return []
         return state.load(self.files, fresh, renamed=self.renamed, strict=self.strict).lines()
 
 

@@ -54,6 +54,27 @@ class PassData(Protocol):
     def one_pass(self) -> Iterable[Batch]: ...
 
 
+class TrainData(Protocol):
+    """What the loop asks of a stream of training data; `position` is JSON, and `seek` takes it back.
+
+    `next` raises EndOfData where nothing follows.
+    """
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def position(self) -> Any: ...
+
+    def next(self) -> Batch: ...
+
+    def seek(self, position: Any, /) -> None: ...
+
+
+class EndOfData(Exception):
+    """Training data came to an end; what the message says is followed by the step."""
+
+
 def never() -> bool:
     """No reason to stop."""
     return False

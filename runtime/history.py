@@ -18,6 +18,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .state import State
+
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 Record = Mapping[str, Any]
@@ -78,7 +80,8 @@ class Curve:
 class History:
     """A run: `steps`, `losses`, `rates`, and per name `metrics` and `tests`; shows itself in a notebook.
 
-    losses are the weighted sums that were minimized, of single steps; `tests["heldout"]` is a `Curve`.
+    losses are the weighted sums that were minimized, of single steps; `tests["heldout"]` is a `Curve`. state: what was
+    learned, of a run of this process.
     """
 
     def __init__(self) -> None:
@@ -86,6 +89,7 @@ class History:
         self.loss_names: tuple[str, ...] = ()
         self.folder: Path | None = None
         self.weights: Path | None = None
+        self.state: State | None = None
         self.tests: dict[str, Curve] = {}
         self._steps = Curve()
         self._metrics = Curve()

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP during training: finish the step, save, say how to go on, instead of losing the run."""
+"""Interruption of a run: by Ctrl-C, SIGTERM or SIGHUP, which finish the step and save, or by a loss that is NaN."""
 
 from __future__ import annotations
 
@@ -6,10 +6,30 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..compiler.program import UserError
+from .history import History
+
 SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Interrupted(Exception):
+    """A signal ended a run after a whole step. `snapshot` is where it can go on, None if the run keeps no files."""
+
+    def __init__(self, number: int, step: int, snapshot: Path | None, history: History) -> None:
+        saved = f"saved in {snapshot}; go on with --resume" if snapshot else "nothing was saved"
+        super().__init__(f"stopped after step {step:,}; {saved}")
+        self.exit_code = 128 + number
+        self.step = step
+        self.snapshot = snapshot
+        self.history = history
+
+
+class Diverged(UserError):
+    """The loss or a parameter is no finite number any more. The state is that before the step, histories apart."""
 
 
 class Interruption:
@@ -21,6 +41,10 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
+
+    def came(self) -> bool:
+        """Whether there was a signal."""
+        return self.signal is not None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError, path_of
 from .fillers import fill
-from .loading import Loaded, Matching, listed, match, shown_shape
+from .loading import Loaded, Matching, is_fresh, listed, match, shown_shape
 from .sharing import ReadersWriter
 
 Array = npt.NDArray[Any]
@@ -296,6 +296,23 @@ class State(MutableMapping[str, Array]):
                 np.copyto(self._views[name], array, casting="unsafe")
         self.touch()
         return matched.report
+
+    def take(self, other: State, fresh: Collection[str] = ()) -> None:
+        """Copy parameters and statistics of another net's state; UserError for those it lacks, layers in `fresh` apart.
+
+        Nothing changes then.
+        """
+        wanted = [name for name in self if not is_fresh(self.infos[name], fresh)]
+        problems = [f"{name} is missing" for name in wanted if name not in other]
+        for name in (name for name in wanted if name in other):
+            if (held := other.infos[name].type) != self.infos[name].type:
+                problems.append(f"{name} is {held}, the net wants {self.infos[name].type}")
+        if problems:
+            raise UserError(f"the state is of another net: {listed(problems, '; ')}")
+        self.writing()
+        for name in wanted:
+            np.copyto(self._fresh(name), other._fresh(name))
+        self.touch()
 
     def logical(self) -> dict[str, Array]:
         """Everything, in an order and under names that do not depend on the layout of the flat buffers.

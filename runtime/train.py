@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn
 
 import numpy as np
 
@@ -21,12 +21,13 @@ from ..compiler.program import UserError
 from ..compiler.spec import TestSpec, TrainSpec
 from . import snapshot as snapshots
 from .atomic import sweep
+from .callbacks import Callback, Calls
 from .curves import write_curves
-from .evaluate import Array, Batch, PassData, Runnable, evaluate, feeds, numbers
+from .evaluate import Array, EndOfData, PassData, Runnable, TrainData, evaluate, feeds, numbers
 from .folder import CURVES, LOG, SNAPSHOTS, locked
 from .history import History
 from .improvement import tests_of, unimproved
-from .interruption import Interruption
+from .interruption import Diverged, Interrupted, Interruption
 from .learning_rate import rate
 from .log import Log, mend, records
 from .progress import Progress, Standing, open_progress
@@ -41,37 +42,7 @@ MOST = 10_000  # steps behind it at most: each snapshot keeps their losses
 Diagnose = Callable[[Mapping[str, Array], State], str]
 
 
-class TrainData(Protocol):
-    """What the loop asks of a stream of training data; `position` is JSON, and `seek` takes it back."""
-
-    @property
-    def batch(self) -> int: ...
-
-    @property
-    def position(self) -> Any: ...
-
-    def next(self) -> Batch: ...
-
-    def seek(self, position: Any, /) -> None: ...
-
-
 Test = tuple[TestSpec, Runnable, PassData]
-
-
-class Interrupted(Exception):
-    """A signal ended a run after a whole step. `snapshot` is where it can go on, None if the run keeps no files."""
-
-    def __init__(self, number: int, step: int, snapshot: Path | None, history: History) -> None:
-        saved = f"saved in {snapshot}; go on with --resume" if snapshot else "nothing was saved"
-        super().__init__(f"stopped after step {step:,}; {saved}")
-        self.exit_code = 128 + number
-        self.step = step
-        self.snapshot = snapshot
-        self.history = history
-
-
-class Diverged(UserError):
-    """The loss or a parameter is no finite number any more. The state is that before the step, histories apart."""
 
 
 def train(
@@ -91,6 +62,7 @@ def train(
     keep: int = KEEP,
     diagnose: Diagnose | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> History:
     """Train for `spec.steps` steps from the state that `step` holds, or with `resume` from the folder's last snapshot.
 
@@ -99,12 +71,13 @@ def train(
     an executable in test mode on the same state. folder: where the run keeps its files; None keeps none, and then
     there are no snapshots. start: steps that were done before, elsewhere. threads, device: recorded with snapshots.
     keep: snapshots left on disk, 0 for all. diagnose: says in which layer a number that is none appeared first, from
-    the columns of the batch and the state before the step.
+    the columns of the batch and the state before the step. callbacks: told of each event, and may end the run.
 
     Raises `Interrupted` after Ctrl-C or SIGTERM, `Diverged` for a loss that is no finite number, `UserError` for files
     that cannot be read or written. Snapshots and log are whole and usable after each of them.
     """
     run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, device, keep, diagnose)
+    run.calls = Calls(callbacks, spec, step.state, run.history)
     run.done = start
     with ExitStack() as stack:
         if folder is not None:
@@ -127,6 +100,7 @@ class _Run:
 
     progress: Progress
     log: Log
+    calls: Calls
 
     def __init__(
         self,
@@ -158,6 +132,8 @@ class _Run:
         self.history.folder = folder
         self.done = 0
         self.tested = True  # whether the tests that are due after step `done` were done
+        self.seen: set[int] = set()  # which tests were done after step `done`
+        self.ended = False  # the data came to an end
         self.saved: Path | None = None  # the snapshot of step `done`
         source = "\n".join(one.program.source for one in (step, accumulate) if one is not None)
         self.environment = snapshots.environment(hashlib.sha256(source.encode()).hexdigest(), threads, device)
@@ -197,6 +173,7 @@ class _Run:
         found.restore(self.state)
         self.stream.seek(found.position)
         self.done, self.tested, self.saved = found.step, found.tested, found.path
+        self.seen.update(self._due_tests() if self.tested else ())
         self.recent.extend(found.losses)
         changed = snapshots.differences(found, self.environment)
         asked = {"solver": str(spec.solver), "schedule": str(spec.schedule), "steps": spec.steps, "seed": spec.seed}
@@ -228,6 +205,7 @@ class _Run:
             kept = f"the last {self.keep} snapshots are kept" if self.keep else "all snapshots are kept"
             self.progress.note(f"log, curves, snapshots and weights go to {self.folder} ({kept})")
         self.progress.start(spec.net, self.done, spec.steps)
+        self.calls.begin(self.done)
 
     def all_steps(self, interruption: Interruption) -> None:
         """Every step that is left, and what is due after it; then the last test, snapshot and weights."""
@@ -235,7 +213,7 @@ class _Run:
         if self.done == 0:
             self.tested = not self._due_tests()
         while True:
-            stop = self._signalled(interruption)
+            stop = interruption.came
             if not self.tested and self._test(self._due_tests(), stop):
                 self.tested = True
                 self._compare()
@@ -244,24 +222,27 @@ class _Run:
                 self._snapshot()
             if stop():
                 self._stop(interruption)
-            if self.done >= self.spec.steps or (self.tested and self._waited()):
+            if self._over():
+                if not self._due_tests():
+                    break
+                self.tested = False
+            elif self.tested and self._waited():
                 break
-            self._one_step(due=self.done == first)
+            else:
+                self._one_step(due=self.done == first)
         if self.saved is None:
             self._snapshot()
         seconds = round(time.monotonic() - start, 3)
         if self.folder is None:
             self.log.write("end", step=self.done, seconds=seconds)
+            self.calls.end()
             return
         weights = self.folder / f"{self.spec.net}.safetensors"
         self.state.save(weights)
         self.history.weights = weights
         self.log.write("end", step=self.done, seconds=seconds, weights=weights.name)
         self.progress.note(f"trained {self.spec.net} in {seconds:,.1f} s; weights: {weights}")
-
-    @staticmethod
-    def _signalled(interruption: Interruption) -> Callable[[], bool]:
-        return lambda: interruption.signal is not None
+        self.calls.end()
 
     def _one_step(self, *, due: bool) -> None:
         spec = self.spec
@@ -270,22 +251,33 @@ class _Run:
         with np.errstate(over="ignore"):  # a rate too large for f32 is infinite
             rate_feed = {RATE: np.asarray(now).astype(np.float32)} if RATE in self.step.program.inputs else {}
         begin = time.perf_counter()
-        if self.accumulate is None:
-            loss, values = self._batch(self.step, rate_feed)
-        else:
-            parts = [self._batch(self.accumulate, {}) for _ in range(spec.accumulate)]
-            self.step.run(rate_feed)
-            loss = sum(part for part, _ in parts) / len(parts)
-            values = {name: sum(part[name] for _, part in parts) / len(parts) for name in parts[0][1]}
+        try:
+            loss, values = self._update(rate_feed)
+        except EndOfData as end:
+            self.state.undo()
+            self.ended = True
+            self.progress.note(f"{end} after step {self.done:,}; the run ends")
+            return
         seconds = time.perf_counter() - begin
         self.done += 1
         self.saved = None
+        self.seen.clear()
         self.recent.append(loss)
         self.seconds.append(seconds)
         self.log.write("step", step=self.done, loss=loss, rate=now, values=values, seconds=round(seconds, 6))
+        self.calls.step(self.done, loss, now, values)
         self.tested = not self._due_tests()
         due = due or bool(spec.display and (self.done % spec.display == 0 or self.done == spec.steps))
         self.progress.step(self._standing(now), due=due)
+
+    def _update(self, rate_feed: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
+        """One update, of a batch or of several: the loss, and all that is recorded."""
+        if self.accumulate is None:
+            return self._batch(self.step, rate_feed)
+        parts = [self._batch(self.accumulate, {}) for _ in range(self.spec.accumulate)]
+        self.step.run(rate_feed)
+        values = {name: sum(part[name] for _, part in parts) / len(parts) for name in parts[0][1]}
+        return sum(part for part, _ in parts) / len(parts), values
 
     def _standing(self, now: float) -> Standing:
         mean = sum(self.seconds) / len(self.seconds)
@@ -320,22 +312,30 @@ class _Run:
         self.log.write("stop", step=number, reason=message)
         raise Diverged(message)
 
-    def _due_tests(self) -> Collection[Test]:
-        """The tests to do after step `done`."""
-        end = self.done >= self.spec.steps
-        return [test for test in self.tests if end or test[0].due(self.done)]
+    def _over(self) -> bool:
+        """Whether no step follows."""
+        return self.done >= self.spec.steps or self.ended or self.calls.stopped
 
-    def _test(self, tests: Iterable[Test], stop: Callable[[], bool]) -> bool:
+    def _due_tests(self) -> Collection[int]:
+        """Which tests are to be done after step `done`."""
+        end = self._over()
+        left = [(number, spec) for number, (spec, _, _) in enumerate(self.tests) if number not in self.seen]
+        return [number for number, spec in left if end or spec.due(self.done)]
+
+    def _test(self, numbers: Iterable[int], stop: Callable[[], bool]) -> bool:
         """Run tests; whether all of them were finished."""
-        for spec, executable, data in tests:
+        for number in numbers:
+            spec, executable, data = self.tests[number]
             begin = time.perf_counter()
             found = evaluate(executable, data, tuple(executable.program.outputs), stop=stop)
             if found is None:
                 return False
             values, count = found
             seconds = round(time.perf_counter() - begin, 6)
+            self.seen.add(number)
             self.log.write("test", step=self.done, data=spec.data.name, values=values, records=count, seconds=seconds)
             self.progress.test(self.done, spec.data.name, values)
+            self.calls.test(spec.data.name, values)
         return True
 
     def _compare(self) -> None:
@@ -383,6 +383,7 @@ class _Run:
         self.log.flush()
         self.saved = snapshots.save(self.folder / SNAPSHOTS, made, self.state, keep=self.keep).path
         self.log.write("snapshot", step=self.done, file=self.saved.name)
+        self.calls.snapshot(self.saved)
 
     def curves(self, path: Path) -> None:
         """Draw the curves; a picture that cannot be written must not hide how the run ended."""

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("module", ["netc.api.functions", "netc.api.checking"])
+@pytest.mark.parametrize("module", ["netc.api.functions", "netc.api.reports", "netc.api.checking"])
 def test_docstrings(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     result = doctest.testmod(import_module(module))

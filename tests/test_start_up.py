@@ -24,7 +24,7 @@ BACK = (
     "netc.passes",
     "netc.compiler.codegen.numpy",
     "netc.runtime",
-    "netc.verify",
+    "netc.verification",
     "netc.report.tables",
 )
 

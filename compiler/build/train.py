@@ -241,8 +241,6 @@ class Block:
             return
         items = value.items if isinstance(value, tree.List) else (value,)
         found = [self._data(item) for item in items]
-        if not items and not self.experiment.module.foreign:
-            self.fail("E423", "train: `from` names no data", value.span, "such as `from: digits`")
         self.found.data = tuple(data for data in found if data is not None)
         self.found.data_place = value.span
 

@@ -1,8 +1,8 @@
 """Running error analysis: what one primitive makes of its operands' errors, and the rounding that it adds.
 
 The analysis is Higham's ("Accuracy and Stability of Numerical Algorithms", 2002, section 3.3). Each op states its part
-in its paragraph, as a `Rounding`; here is what several share, and `netc/verify/budget.py` evaluates graphs by it. A
-bound is an array beside the value, element by element; None: nothing can happen.
+in its paragraph, as a `Rounding`; here is what several share, and `netc/verification/budget.py` evaluates graphs by it.
+A bound is an array beside the value, element by element; None: nothing can happen.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def moved(at: Evaluation, *bounds: Array) -> Array:
 def likely(unit: float, n: int, total: Array, magnitude: Array, squares: Array) -> Array:
     """u sqrt(n) (S + S1/4 + Q), from a sum of n terms, that of their magnitudes and that of their squares.
 
-    `netc/verify/budget.py` has the derivation.
+    `netc/verification/budget.py` has the derivation.
     """
     found: Array = unit * math.sqrt(n) * (np.abs(total) + magnitude / 4 + np.sqrt(np.maximum(squares, 0.0)))
     return found

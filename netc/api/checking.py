@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import checked
-from ..grammar.source import Severity, SourceError, SourceErrors, path_of
+from ..arguments import checked, net_of, shapes_of, truth
+from ..grammar.source import Severity, SourceError, SourceErrors
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def check(
     given = checked({"net": net, "dims": dims, "settings": settings})
     net, dims, settings = given["net"], given["dims"], given["settings"]
     try:
-        reading = Reading({name: tuple(shape) for name, shape in (shapes or {}).items()}, lenient)
-        experiment = load(path_of("path", path), settings=settings or {}, dims=dims, reading=reading)
+        reading = Reading(shapes_of("shapes", shapes or {}), truth("lenient", lenient))
+        experiment = load(net_of("path", path), settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.
         for name in [net] if net is not None else [experiment.default_net()] if dims else []:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import number
 from ..compiler.net import RATE, STEP
+from ..grammar.source import UserError
 from ..runtime.executable import ArrayEngine, Executable
 from ..runtime.sharing import Turn
 from .binding import on_state, written
@@ -59,6 +61,22 @@ class Compiled(Executable):
         """Without what is only kept to be looked at, or only netc knows (`.objective`)."""
         found = self._looking.end(super()._end(outputs))
         return {name: array for name, array in found.items() if not name.startswith(".")}
+
+    def __call__(self, /, *arrays: npt.ArrayLike, **feeds: npt.ArrayLike) -> dict[str, Array]:
+        """Run it on arrays by name, or on arrays in the order in which the net declares its inputs."""
+        return self.run(self._in_order(arrays, feeds))
+
+    def _in_order(
+        self, arrays: Sequence[npt.ArrayLike], feeds: Mapping[str, npt.ArrayLike]
+    ) -> dict[str, npt.ArrayLike]:
+        given = self._given[0]
+        order = [name for name in self.compilation.net.inputs if name in self.program.inputs and name not in given]
+        if len(arrays) > len(order):
+            wants = f"the inputs {', '.join(order)}" if order else "no inputs"
+            raise UserError(f"{self.program.name} is fed {len(arrays)} arrays for {wants}")
+        if twice := [name for name in order[: len(arrays)] if name in feeds]:
+            raise UserError(f"{self.program.name} is fed `{twice[0]}` twice: in its place and by name")
+        return {**dict(zip(order, arrays, strict=False)), **feeds}
 
     def value(self, name: str) -> Array:
         """A value of the last pass, by layer (`conv1`) or bound name, or the loss's gradient by one (`conv1.grad`).
@@ -125,8 +143,8 @@ class Compiled(Executable):
 class Step(Compiled):
     """A training step that follows its `train` block: the schedule's rate, and an update after every so many batches.
 
-    A call takes a batch and returns losses and metrics; the update is committed to `state`. A rate of one's own is fed
-    as `**{".rate": 0.1}`.
+    A call takes a batch and returns losses and metrics; the update is committed to `state`. `rate=0.1` is a rate of
+    one's own in the place of the schedule's; to a net with an input of that name it is fed as `**{".rate": 0.1}`.
     """
 
     def __init__(self, made: Compilation, state: State) -> None:
@@ -148,6 +166,11 @@ class Step(Compiled):
         other = super().clone()
         other._update = self._update.clone() if self._update is not None else None
         return other  # with the same turn: steps on one state come one after the other
+
+    def __call__(self, /, *arrays: npt.ArrayLike, **feeds: npt.ArrayLike) -> dict[str, Array]:
+        if "rate" in feeds and "rate" not in self.program.inputs:
+            feeds[RATE] = np.float32(number("rate", feeds.pop("rate"), 0))
+        return super().__call__(*arrays, **feeds)
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         with self._whole:

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,22 +24,25 @@ from ..compiler.build.nets import checked_sizes
 from ..compiler.spec import ColumnTransform, DataSpec
 from ..compiler.types import TensorType
 from ..driver import Compilation
-from ..grammar.source import UserError, suggest
+from ..grammar.source import Source, UserError, path_of, suggest
+from ..report.tables import Table
 from ..request import Request
-from ..runtime.data import open_data
+from ..runtime.data import Stream, open_data
 from ..runtime.data.files import memory_limit
 from ..runtime.data.images import SUFFIXES
 from ..runtime.evaluate import feeds
 from ..weights import Weights
-from .inference import BATCH, image_data, write_arrays
+from .feeding import BATCH, Fed, Feed, fed_data, open_fed
+from .inference import image_data, write_arrays
+from .training import inputs_of
 
 Array = npt.NDArray[Any]
 LABEL = "label"
 FORMATS = (".npz", ".csv")
 
 
-@dataclass(frozen=True)
-class Features:
+@dataclass(frozen=True, eq=False)
+class Features(Mapping[str, Array]):
     """What a net gave: arrays by output, a row a record; `label` is the data's, where it has one.
 
     records: the names of the images of a folder, else the numbers of the records.
@@ -48,36 +51,87 @@ class Features:
     arrays: Mapping[str, Array]
     records: Sequence[str]
 
+    def save(self, path: str | Path) -> None:
+        """Write them as `netc run -o` does, in the format that the name ends with; whole or not at all."""
+        file = path_of("path", path)
+        check_format(file)
+        write_features(file, self)
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def table(self) -> Table:
+        """A row for each output."""
+        rows = [
+            [
+                name,
+                str(array.dtype),
+                str(list(array.shape)),
+                *(f"{end(array):.5g}" for end in (np.min, np.max) if array.size),
+            ]
+            for name, array in self.arrays.items()
+        ]
+        return Table(f"{len(self.records):,} records", ["output", "type", "shape", ">least", ">largest"], rows)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.arrays.items())
+        return f"<Features of {len(self.records):,} records: {shown}>"
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
 
 def extract(
-    file: str | Path, want: Request, data: str | Path, weights: Weights, *, notify: Callable[[str], None]
+    file: Source | Path, want: Request, data: str | Path | Feed, weights: Weights, *, notify: Callable[[str], None]
 ) -> Features:
-    """The outputs of a net for all records of a data block of its file, or of all images in a folder and below it.
+    """The outputs of a net for all records of a data block of its file, of all images in a folder and below it, or of
+    data in memory.
 
     want.outputs: the values wanted, by the names of outputs, of bound values or of layers; without any what the net
     calls outputs. weights: without any those of its last run. UserError where an output is not a row a record, or all
     rows would not fit into memory.
     """
-    experiment = load(file, settings=want.settings, dims=want.dims)
-    block = experiment.data.get(str(data))
-    if block is None and not Path(data).is_dir():
+    experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
+    block = None if isinstance(data, Feed) else experiment.data.get(str(data))
+    if block is None and not isinstance(data, Feed) and not Path(data).is_dir():
         near = suggest(str(data), experiment.data) or f"the data are {', '.join(experiment.data) or 'none'}"
         raise UserError(f"{experiment.source.path}: there is no data and no folder `{data}`; {near}")
     has_batch = "N" in checked_sizes(experiment.net(want.net or experiment.default_net()))
-    batch = want.dims.get("N", want.batch or int(block.get("batch") if block is not None else BATCH))
-    dims = {**want.dims, "N": batch} if has_batch else want.dims
-    made = Compilation(experiment, replace(want, dims=dims, batch=None, deployed=True, update=False))
-    inputs = {name: type_ for name, type_ in made.net.inputs.items() if not name.startswith(".")}
+
+    def compiled(records: int) -> Compilation:
+        dims = {**want.dims, "N": records} if has_batch else want.dims
+        return Compilation(experiment, replace(want, dims=dims, batch=None, deployed=True, update=False))
+
+    said = int(block.get("batch")) if block is not None else BATCH
+    batch = want.dims.get("N", want.batch or 0)
+    batch = batch or (data.batch(0, lambda: inputs_of(compiled(1))) if isinstance(data, Feed) else said)
+    made = compiled(batch)
+    inputs = inputs_of(made)
+    names: Sequence[str] = ()
     with ExitStack() as stack:
-        if block is not None:
-            spec, names = in_order(block), None
+        opened: Fed
+        if isinstance(data, Feed):
+            opened = open_fed(fed_data(data.what, data, batch, shuffle=False), inputs, seed=0, mode="test")
         else:
-            listed = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "images.txt"
-            spec, names = _folder(Path(data), inputs, experiment, listed)
-        rows = int(next(iter(inputs.values())).shape[0]) if inputs else batch
-        arrays = _run(made, spec, inputs, rows, weights, notify)
+            if block is not None:
+                spec = in_order(block)
+            else:
+                listed = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "images.txt"
+                spec, names = _folder(Path(data), inputs, experiment, listed)
+            rows = int(next(iter(inputs.values())).shape[0]) if inputs else batch
+            opened = _opened(made, spec, inputs, rows)
+        arrays = _run(made, stack.enter_context(opened), inputs, weights, notify)
     count = len(next(iter(arrays.values())))
-    return Features(arrays, names if names is not None else [str(i) for i in range(count)])
+    return Features(arrays, names or [str(i) for i in range(count)])
 
 
 def in_order(block: DataSpec) -> DataSpec:
@@ -106,43 +160,66 @@ def _folder(
     return replace(spec, settings=(*spec.settings, *columns)), [path.relative_to(folder).as_posix() for path in found]
 
 
+def _opened(made: Compilation, spec: DataSpec, inputs: Mapping[str, TensorType], rows: int) -> Stream:
+    """The data, with their labels; UserError where a column does not fit its input."""
+    stream = open_data(spec, mode="test", data_dir=made.request.data, only={*inputs, LABEL}, batch=rows)
+    for name, type_ in inputs.items():
+        if name not in stream.columns:
+            hint = f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
+            raise UserError(f"{spec.name}: there is no column for the input `{name}`; {hint}")
+        if stream.columns[name][0] != tuple(map(int, type_.shape)):
+            shape = list(stream.columns[name][0])
+            raise UserError(f"{spec.name}: the column `{name}` is {shape}, the input is {type_}")
+    return stream
+
+
 def _run(
     made: Compilation,
-    spec: DataSpec,
+    stream: Fed,
     inputs: Mapping[str, TensorType],
-    rows: int,
     weights: Weights,
     notify: Callable[[str], None],
 ) -> dict[str, Array]:
     """The outputs for all records, and the labels where the data have some that the net does not read."""
-    wanted = {*inputs, LABEL}
     state = made.new_state()
     for line in weights.or_last(made.net.name).load(state):
         notify(line)
     executable = made.executables(state)[-1]
-    with open_data(spec, mode="test", data_dir=made.request.data, only=wanted, batch=rows) as stream:
-        for name, type_ in inputs.items():
-            if name not in stream.columns:
-                hint = f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
-                raise UserError(f"{spec.name}: there is no column for the input `{name}`; {hint}")
-            if stream.columns[name][0] != tuple(map(int, type_.shape)):
-                shape = list(stream.columns[name][0])
-                raise UserError(f"{spec.name}: the column `{name}` is {shape}, the input is {type_}")
-        found: dict[str, Array] = {}
-        done = 0
-        for batch in stream.one_pass():
-            outputs = dict(executable.run(feeds(executable, batch.columns)))
-            if LABEL in stream.columns and LABEL not in inputs:
-                outputs.setdefault(LABEL, batch.columns[LABEL])
-            if not found:
-                found = _room(outputs, rows, stream.records)
-            for name, array in outputs.items():
-                found[name][done : done + batch.valid] = array[: batch.valid]
-            done += batch.valid
-    return found
+    found: dict[str, _Rows] = {}
+    for batch in stream.one_pass():
+        outputs = dict(executable.run(feeds(executable, batch.columns)))
+        if LABEL in batch.columns and LABEL not in inputs:
+            outputs.setdefault(LABEL, batch.columns[LABEL])
+        if not found:
+            found = _room(outputs, stream.batch, stream.records if isinstance(stream, Stream) else 0)
+        for name, array in outputs.items():
+            found[name].add(array[: batch.valid])
+    return {name: rows.all() for name, rows in found.items()}
 
 
-def _room(outputs: Mapping[str, Array], rows: int, records: int) -> dict[str, Array]:
+class _Rows:
+    """Rows that come batch by batch; records: how many there will be, 0 where that is not known."""
+
+    def __init__(self, array: Array, records: int) -> None:
+        self._rows = np.empty((records or len(array), *array.shape[1:]), array.dtype)
+        self._count = 0
+
+    def add(self, array: Array) -> None:
+        end = self._count + len(array)
+        if end > len(self._rows):
+            whole = np.empty((2 * end, *self._rows.shape[1:]), self._rows.dtype)
+            if whole.nbytes > memory_limit():
+                raise UserError(f"{end:,} records take too much memory; name fewer outputs")
+            whole[: self._count] = self._rows[: self._count]
+            self._rows = whole
+        self._rows[self._count : end] = array
+        self._count = end
+
+    def all(self) -> Array:
+        return self._rows[: self._count]
+
+
+def _room(outputs: Mapping[str, Array], rows: int, records: int) -> dict[str, _Rows]:
     """Memory for all rows; UserError for an output without rows, or where there is too little."""
     for name, array in outputs.items():
         if not array.ndim or len(array) != rows:
@@ -151,7 +228,7 @@ def _room(outputs: Mapping[str, Array], rows: int, records: int) -> dict[str, Ar
     size = sum(array.nbytes // rows * records for array in outputs.values())
     if size > memory_limit():
         raise UserError(f"{', '.join(outputs)} of {records:,} records would take {size:,} bytes; name fewer outputs")
-    return {name: np.empty((records, *array.shape[1:]), array.dtype) for name, array in outputs.items()}
+    return {name: _Rows(array, records) for name, array in outputs.items()}
 
 
 def write_features(path: Path, found: Features) -> None:

@@ -6,34 +6,39 @@ Everything a file says wrong is raised as `SourceErrors`, every other mistake of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import checked, truth, words
+from ..arguments import checked, function, net_of, truth, whole, words
 from ..grammar.source import UserError, path_of
-from ..request import AnyMode, Mode, Request, request
+from ..request import Mode, Request, request
+from ..weights import NONE, Weights
 from .checking import Problem, check
 
 if TYPE_CHECKING:
     from ..compiler.host import HostLayer
-    from ..report.overview import Summary
-    from ..report.profiling import Report
+    from ..runtime.callbacks import Callback, Running
     from ..runtime.history import History
     from ..runtime.state import State
     from .compiled import Compiled
 
-__all__ = ["Problem", "check", "compile", "export", "host_layer", "profile", "summary", "test", "train"]
+__all__ = ["Problem", "check", "compile", "export", "host_layer", "test", "train"]
 
 
-def _request(**given: Any) -> Request:
+def requested(**given: Any) -> Request:
     """The request of arguments, each of its kind."""
     return request(**checked(given))
 
 
-def _paths(name: str, given: Any) -> list[Path]:
-    """One path or several."""
+def weights_of(name: str, given: Any) -> Weights:
+    """Files, or a state that is held in memory; of None those of the last run."""
+    from ..runtime.state import State
+
+    if isinstance(given, State):
+        return Weights(held=given)
     several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
-    return [path_of(name, one) for one in (given if several else (given,))]
+    return Weights(tuple(path_of(name, one) for one in (given if several else (given,)))) if given is not None else NONE
 
 
 def compile(
@@ -60,7 +65,9 @@ def compile(
     max_memory: str | int | None = None,
     allow_python: bool = False,
 ) -> Compiled:
-    """Compile a net of a `.net` file, with first values from `seed` in its state.
+    """Compile a net of a `.net` file, or of its text, with first values from `seed` in its state.
+
+    path: as of every function here, the path of a file, or a text, which is a str with a line end in it.
 
     mode: `test` for values, `train` for a training step (forward, backward and the solver's update in one program),
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
@@ -94,7 +101,7 @@ def compile(
     from .binding import on_state
     from .compiled import Compiled, Step
 
-    want = _request(
+    want = requested(
         mode=mode,
         net=net,
         target=target,
@@ -115,7 +122,7 @@ def compile(
         max_memory=max_memory,
         python=allow_python,
     )
-    made = compilation(path_of("path", path), want)
+    made = compilation(net_of("path", path), want)
     if state is not None:
         made = on_state(made, state)
     else:
@@ -145,7 +152,7 @@ def export(
     path: str | Path,
     folder: str | Path,
     *,
-    weights: Sequence[str | Path] | None = None,
+    weights: str | Path | Sequence[str | Path] | State | None = None,
     mode: Mode = "test",
     net: str | None = None,
     target: str = "auto",
@@ -175,9 +182,8 @@ def export(
     name.
     """
     from ..deployment.exporting import export
-    from ..weights import Weights
 
-    want = _request(
+    want = requested(
         mode=mode,
         net=net,
         target=target,
@@ -193,15 +199,16 @@ def export(
         python=allow_python,
         ahead=True,
     )
-    files = Weights(tuple(_paths("weights", weights or ())))
-    names = words("archs", archs)
-    say = notify or (lambda text: None)
-    file, place = path_of("path", path), path_of("folder", folder)
-    return export(file, want, place, files, archs=names, untrained=untrained, told=told, notify=say)
+    files, names = weights_of("weights", weights), words("archs", archs)
+    say = function("notify", notify) or (lambda text: None)
+    file, place = net_of("path", path), path_of("folder", folder)
+    plain = truth("untrained", untrained)
+    return export(file, want, place, files, archs=names, untrained=plain, told=function("told", told), notify=say)
 
 
 def train(
     path: str | Path,
+    data: Any = None,
     *,
     steps: int | None = None,
     net: str | None = None,
@@ -209,26 +216,35 @@ def train(
     settings: Mapping[str, Any] | None = None,
     seed: int | None = None,
     batch: int | None = None,
+    weights: str | Path | Sequence[str | Path] | State | None = None,
+    test_data: Any = None,
+    test_every: int = 0,
+    callbacks: Callback | Callable[[Running], object] | Sequence[Any] = (),
     target: str = "auto",
     device: str = "auto",
     precision: str = "f32",
     tf32: bool = False,
     scale_growth: int = 2000,
     threads: int | None = None,
-    data: str | Path | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    display: int | None = None,
     quiet: bool = False,
     schedules: str | Path | None = None,
     frozen: bool = False,
     max_memory: str | int | None = None,
     allow_python: bool = False,
 ) -> History:
-    """Train as the `train` blocks of a file say; `steps`, `seed` and `batch` replace what they say.
+    """Train as the `train` blocks of a file say; `steps`, `seed`, `batch` and `display` replace what they say.
 
+    data: what to learn from, in the place of the file's data: arrays by input, a tuple of arrays in the order of the
+    inputs, a data set (`len` and records by number), an iterable of batches or of records, or a function that returns
+    an iterator; of numpy, torch or another library. Or a path: the folder in which data sets are looked for first.
+    test_data: the same for the `test:` line; where there is none, for a test after every `test_every` steps and the
+    last. weights: to begin with. callbacks: functions that are called after each step, or objects as `netc.Callback`.
     folder: where log, curves, snapshots and weights go; without one nothing is written. resume: go on from the folder's
-    last snapshot. data: the folder in which data sets are looked for first. quiet: print nothing. Target, device,
-    precision, schedules, max_memory (of a training step) and allow_python are those of `netc.compile`.
+    last snapshot. quiet: print nothing. Target, device, precision, schedules, max_memory (of a training step) and
+    allow_python are those of `netc.compile`. What was learned is the history's `state`.
 
     >>> import netc
     >>> history = netc.train("examples/user_op.net", steps=20, quiet=True)
@@ -238,9 +254,12 @@ def train(
     True
     """
     from ..runtime.progress import Silent
+    from .feeding import Feed
     from .training import Training
 
-    want = _request(
+    place = path_of("folder", folder) if folder is not None else None
+    named = data is None or isinstance(data, str | bytes | PathLike)
+    want = requested(
         net=net,
         steps=steps,
         seed=seed,
@@ -248,7 +267,7 @@ def train(
         dims=dims,
         settings=settings,
         threads=threads,
-        data=data,
+        data=data if named else None,
         target=target,
         device=device,
         precision=precision,
@@ -259,37 +278,56 @@ def train(
         max_memory=max_memory,
         python=allow_python,
     )
-    place = path_of("folder", folder) if folder is not None else None
     if truth("resume", resume) and place is None:
         raise UserError("`resume` goes on with the run in a folder: name it with `folder`")
-    return Training(path_of("path", path), want).train(place, resume=resume, progress=Silent() if quiet else None)
+    if resume and weights is not None:
+        raise UserError("`resume` goes on with the run's own weights: leave out `weights`")
+    training = Training(
+        net_of("path", path),
+        want,
+        weights_of("weights", weights),
+        display=whole("display", display, 0) if display is not None else None,
+        feed=None if named else Feed("data", data),
+        tested=Feed("test_data", test_data) if test_data is not None else None,
+        test_every=whole("test_every", test_every, 0),
+    )
+    told = callbacks if isinstance(callbacks, list | tuple) else (callbacks,)
+    progress = Silent() if truth("quiet", quiet) else None
+    return training.train(place, resume=resume, progress=progress, callbacks=told)
 
 
 def test(
     path: str | Path,
-    weights: str | Path | Sequence[str | Path],
+    weights: str | Path | Sequence[str | Path] | State | None = None,  # noqa: PT028  (this is no test of pytest's)
+    data: Any = None,  # noqa: PT028
     *,
-    net: str | None = None,  # noqa: PT028  (this is no test of pytest's)
+    net: str | None = None,  # noqa: PT028
     settings: Mapping[str, Any] | None = None,  # noqa: PT028
     target: str = "auto",  # noqa: PT028
     device: str = "auto",  # noqa: PT028
     precision: str = "f32",  # noqa: PT028
     tf32: bool = False,  # noqa: PT028
     threads: int | None = None,  # noqa: PT028
-    data: str | Path | None = None,  # noqa: PT028
+    batch: int | None = None,  # noqa: PT028
     schedules: str | Path | None = None,  # noqa: PT028
     frozen: bool = False,  # noqa: PT028
     allow_python: bool = False,  # noqa: PT028
 ) -> dict[str, dict[str, float]]:
-    """The means of losses and metrics over the data of each `test:` line, by the data's name."""
-    from ..weights import Weights
+    """The means of losses and metrics over the data of each `test:` line, by the data's name.
+
+    weights: files, or a state; without any those of the net's last run. data: what to test on in the place of those
+    lines' data, as `netc.train` takes it; or a path, the folder in which data sets are looked for first.
+    """
+    from .feeding import Feed
     from .training import test_file
 
-    want = _request(
+    named = data is None or isinstance(data, str | bytes | PathLike)
+    want = requested(
         net=net,
         settings=settings,
         threads=threads,
-        data=data,
+        data=data if named else None,
+        batch=batch,
         target=target,
         device=device,
         precision=precision,
@@ -298,83 +336,6 @@ def test(
         frozen=frozen,
         python=allow_python,
     )
-    files = Weights(tuple(_paths("weights", weights)))
-    found = test_file(path_of("path", path), want, files, notify=lambda text: None)
+    files, feed = weights_of("weights", weights), None if named else Feed("data", data)
+    found = test_file(net_of("path", path), want, files, notify=lambda text: None, feed=feed)
     return {name: means for name, (means, _) in found.results.items()}
-
-
-def profile(
-    path: str | Path,
-    *,
-    mode: AnyMode = "auto",
-    net: str | None = None,
-    target: str = "auto",
-    device: str = "auto",
-    precision: str = "f32",
-    tf32: bool = False,
-    dims: Mapping[str, int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    outputs: Sequence[str] | None = None,
-    threads: int | None = None,
-    seed: int | None = None,
-    seconds: float = 4.0,
-    schedules: str | Path | None = None,
-    frozen: bool = False,
-    max_memory: str | int | None = None,
-    allow_python: bool = False,
-) -> Report:
-    """Compile a net fused and unfused, run both in turns for about so many seconds, and compare.
-
-    mode: `auto` is `train` where a loss is wanted, else `test`.
-
-    >>> import netc
-    >>> report = netc.profile("examples/user_op.net", dims={"N": 8}, seconds=0.1)
-    >>> report.fused.kernels < report.unfused.kernels
-    True
-    """
-    from ..driver import compilation
-    from ..report.profiling import profiled
-
-    want = _request(
-        mode=mode,
-        net=net,
-        target=target,
-        device=device,
-        precision=precision,
-        tf32=tf32,
-        dims=dims,
-        settings=settings,
-        outputs=outputs,
-        update=None,
-        threads=threads,
-        seed=seed,
-        schedules=schedules,
-        frozen=frozen,
-        max_memory=max_memory,
-        python=allow_python,
-    )
-    return profiled(compilation(path_of("path", path), want), seconds)
-
-
-def summary(
-    path: str | Path,
-    *,
-    mode: Mode = "test",
-    net: str | None = None,
-    dims: Mapping[str, int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    outputs: Sequence[str] | None = None,
-    allow_python: bool = False,
-) -> Summary:
-    """A net in numbers: layers, shapes, parameters, operations, memory.
-
-    >>> import netc
-    >>> netc.summary("examples/lenet.net", outputs=["prob"]).params
-    431080
-    """
-    from ..driver import compilation
-    from ..report.overview import summarize
-
-    want = _request(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=allow_python)
-    made = compilation(path_of("path", path), want)
-    return summarize(made.net, made.program)

@@ -21,47 +21,52 @@ from ..compiler.build.nets import checked_sizes
 from ..compiler.spec import DataSpec
 from ..compiler.types import TensorType
 from ..driver import Compilation
-from ..grammar.source import UserError
+from ..grammar.source import Source, UserError
 from ..request import Request
 from ..weights import Weights
+from .feeding import BATCH, Feed
 
 if TYPE_CHECKING:
     from ..runtime.executable import Executable
 
 Array = npt.NDArray[Any]
 
-BATCH = 64  # records at a time, unless somebody says otherwise
 MAX_LABELS = 1 << 24  # bytes of a file of names
 
 
 def run_files(
-    file: str | Path,
+    file: Source | Path,
     want: Request,
-    inputs: Sequence[Path],
+    inputs: Sequence[Path] | Feed,
     weights: Weights,
     *,
     notify: Callable[[str], None],
 ) -> tuple[dict[str, Array], int]:
-    """The outputs of a net, as it is deployed, for all records of a `.npz` or of images; and how many there were.
+    """The outputs of a net, as it is deployed, for all records of a `.npz`, of images, or of arrays in memory; and how
+    many there were.
 
     want.batch, or the dimension N: the most records at a time, unless the net fixes them. weights: without any those of
     its last run. notify: told what of them did not match.
     """
-    batch, images = want.dims.get("N", want.batch or BATCH), is_image(inputs[0])
-    if len(inputs) > 1 and not images:
+    batch, held = want.dims.get("N", want.batch or BATCH), isinstance(inputs, Feed)
+    paths = () if isinstance(inputs, Feed) else inputs
+    images = bool(paths) and is_image(paths[0])
+    if len(paths) > 1 and not images:
         raise UserError("give one .npz with all records, or several images")
     experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
     # For as many records as there seem to be, so that the net is not built again for those that there are.
-    guess = min(batch, len(inputs) if images else records_in(inputs[0]) or batch)
+    guess = min(batch, batch if held else len(paths) if images else records_in(paths[0]) or batch)
     has_batch = "N" in checked_sizes(experiment.net(want.net or experiment.default_net()))
     dims = {**want.dims, "N": guess} if has_batch else want.dims
     made = Compilation(experiment, replace(want, dims=dims, batch=None, deployed=True, update=False))
     types = made.net.inputs
-    if not images:
-        feeds = read_arrays(inputs[0], types)
+    if isinstance(inputs, Feed):
+        feeds = {name: _rows(inputs.what, name, array, types[name]) for name, array in inputs.arrays(types).items()}
+    elif not images:
+        feeds = read_arrays(paths[0], types)
     elif len(types) == 1:
         ((name, type_),) = types.items()
-        feeds = read_images(inputs, name, type_, experiment)
+        feeds = read_images(paths, name, type_, experiment)
     else:
         raise UserError(f"the net reads {', '.join(types)}: give them as one .npz")
     count = min(map(len, feeds.values()))
@@ -114,7 +119,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     replace_file(path, write)
 
 
-def _rows(path: Path, name: str, array: Array, type_: TensorType) -> Array:
+def _rows(path: Path | str, name: str, array: Array, type_: TensorType) -> Array:
     """One record, or a record a row, as the input has them."""
     shape = tuple(map(int, type_.shape))
     if array.shape == shape[1:]:

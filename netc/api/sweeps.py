@@ -22,8 +22,9 @@ from ..runtime.atomic import write_text
 from ..runtime.curves import write_comparison
 from ..runtime.folder import CURVES, LOG, RUNS
 from ..runtime.history import History
+from ..runtime.interruption import Diverged
 from ..runtime.log import read_log
-from ..runtime.train import WINDOW, Diverged
+from ..runtime.train import WINDOW
 from .training import Training
 
 MOST = 1000  # runs
@@ -82,7 +83,7 @@ def folder_of(net: str, *, last: bool = False) -> Path:
 
 
 def sweep(
-    file: str | Path,
+    file: Path,
     want: Request,
     swept: Mapping[str, Sequence[Any]],
     folder: Path | None,

@@ -6,7 +6,7 @@ streams of the data that the block names, a folder for the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +16,17 @@ from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
 from ..compiler.program import StateInfo
 from ..compiler.spec import DataSpec, TestSpec, TrainSpec
+from ..compiler.types import TensorType
 from ..compiler.value_ranges import value_ranges
 from ..driver import Compilation
-from ..grammar.source import UserError, printable
+from ..grammar.source import Source, UserError, printable
 from ..numbers import GROWTH
 from ..passes.training.flatten import flat_layout
 from ..request import Mode, Request
 from ..runtime.caffe.resuming import Began
 from ..weights import NONE, Weights
 from .diagnose import diagnosis
+from .feeding import Fed, FedData, Feed, fed_data, open_fed
 
 if TYPE_CHECKING:
     from ..runtime.data import Stream
@@ -37,31 +39,38 @@ class Training:
     """The `train` blocks of a file that are asked for (those of one net, if it is named), with their steps.
 
     weights: to begin with, instead of what the first block says. solver_state: of Caffe's, where that block goes on,
-    with the weights that it names unless others are given. display: in the place of the blocks'. The file is read and
-    checked; UserError where it learns nothing, or computes nothing that was asked about.
+    with the weights that it names unless others are given. display: in the place of the blocks'. feed, tested: data in
+    the place of those that the blocks learn from, and of those of their `test:` lines; where they have none it is a
+    test after every so many steps, 0 for the last alone. The file is read and checked; UserError where it learns
+    nothing, or computes nothing that was asked about.
     """
 
     def __init__(
         self,
-        file: str | Path,
+        file: Source | Path,
         want: Request,
         weights: Weights = NONE,
         solver_state: Path | None = None,
         display: int | None = None,
+        *,
+        feed: Feed | None = None,
+        tested: Feed | None = None,
+        test_every: int = 0,
     ) -> None:
         self.want, self.weights = want, weights
         self.began = Began(solver_state) if solver_state is not None else None
-        self.experiment = load(Path(file), settings=want.settings, dims=want.dims, reading=want.reading)
+        self.experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
         asked = {"steps": want.steps, "seed": want.seed, "display": display}
         own = {name: value for name, value in asked.items() if value is not None}
         trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
         if not trains:
             named = f" for the net `{want.net}`" if want.net else ""
             raise UserError(f"the file has no `train` block{named}: it says what to learn from, and how")
-        fed = [spec for spec in trains if not spec.data]
-        if fed:
-            raise UserError(f"the net `{fed[0].net}` is fed by `Input` layers; to train it here it needs a data layer")
-        self.blocks = [replace(spec, **own) for spec in trains]  # type: ignore[arg-type]
+        trains = [replace(spec, **own) for spec in trains]  # type: ignore[arg-type]
+        self.blocks = [self._fed(spec, feed, tested, test_every) for spec in trains]
+        if lacking := [spec for spec in self.blocks if not spec.data]:
+            net = f"the net `{lacking[0].net}`"
+            raise UserError(f"{net} learns from no data that the file names; give them to it: netc.train(…, data=…)")
         self.steps = [self.program(spec, "train", spec.data[0]) for spec in self.blocks]
         if want.numbers.growth != GROWTH and not any(step.scaling for step in self.steps):
             raise UserError(
@@ -72,6 +81,31 @@ class Training:
     def records(self) -> int | None:
         """The records of a batch, where they are not those that the data says."""
         return self.want.dims.get("N", self.want.batch)
+
+    def _fed(self, spec: TrainSpec, feed: Feed | None, tested: Feed | None, every: int) -> TrainSpec:
+        """A block with data that the caller gave."""
+        if feed is not None:
+            first = next(iter(spec.data), None)
+            batch = self._batch_of(feed, spec, "train", first)
+            shuffle = bool(first.get("shuffle")) if first is not None else True
+            spec = replace(
+                spec, data=(fed_data(first.name if first is not None else feed.what, feed, batch, shuffle=shuffle),)
+            )
+        if tested is not None:
+            lines = spec.tests or (TestSpec(DataSpec("test", "", (), Path()), every),)
+            made = [(line, self._batch_of(tested, spec, "test", line.data)) for line in lines]
+            tests = [replace(line, data=fed_data(line.data.name, tested, batch, shuffle=False)) for line, batch in made]
+            spec = replace(spec, tests=tuple(tests))
+        return spec
+
+    def _batch_of(self, feed: Feed, spec: TrainSpec, mode: Mode, like: DataSpec | None) -> int:
+        """The records of a batch of data that the caller gave."""
+        if self.records is not None:
+            return self.records
+        one = DataSpec("", "", (("batch", 1),), Path())
+        return feed.batch(
+            int(like.get("batch") or 0) if like is not None else 0, lambda: inputs_of(self.program(spec, mode, one))
+        )
 
     def program(self, spec: TrainSpec, mode: Mode, data: DataSpec) -> Compilation:
         """A program of a block's net, for batches as the data or the request say."""
@@ -88,11 +122,18 @@ class Training:
         block = spec if not test.net else replace(spec, net=test.net, settings={})
         return self.program(block, "test", test.data)
 
-    def train(self, folder: Path | None, *, resume: bool = False, progress: Progress | None = None) -> History:
+    def train(
+        self,
+        folder: Path | None,
+        *,
+        resume: bool = False,
+        progress: Progress | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> History:
         """Train by all blocks; the history of the last one.
 
         folder: where the run keeps log, curves, snapshots and weights; with several blocks each has a folder in it,
-        named by its number. resume: go on where the folder's run stopped.
+        named by its number. resume: go on where the folder's run stopped. callbacks: see `runtime/callbacks.py`.
         """
         before: Path | State | None = None
         history: History | None = None
@@ -104,7 +145,8 @@ class Training:
                 continue
             run = Run(self, number)
             run.begin(before)
-            history = run.train(own, resume=resume and own is not None and own.exists(), progress=progress)
+            again = resume and own is not None and own.exists()
+            history = run.train(own, resume=again, progress=progress, callbacks=callbacks)
             before = run.state if done is None else done
         assert history is not None
         return history
@@ -161,7 +203,9 @@ class Run:
 
         print(f"netc: {printable(line)}", file=sys.stderr)
 
-    def train(self, folder: Path | None, *, resume: bool, progress: Progress | None) -> History:
+    def train(
+        self, folder: Path | None, *, resume: bool, progress: Progress | None, callbacks: Sequence[Any] = ()
+    ) -> History:
         """The loop, to its end."""
         from ..runtime.train import train
 
@@ -174,7 +218,7 @@ class Run:
                  stack.enter_context(self.stream((test.data,), "test", made, records)))
                 for test, made in self.tests
             ]  # fmt: skip
-            return train(
+            history = train(
                 programs[-1],
                 stream,
                 self.spec,
@@ -189,9 +233,16 @@ class Run:
                 device=programs[-1].where,
                 diagnose=diagnosis(net.graph, self.step.stations["gradient"]),
                 progress=progress,
+                callbacks=callbacks,
             )
+        history.state = self.state
+        return history
 
-    def stream(self, data: Any, mode: str, made: Compilation, batch: int | None) -> Stream:
+    def stream(self, data: Any, mode: str, made: Compilation, batch: int | None) -> Fed:
+        """The data of a program of the block."""
+        if isinstance(data[0], FedData):
+            for_mode: Mode = "train" if mode == "train" else "test"
+            return open_fed(data[0], inputs_of(made), seed=self.spec.seed, mode=for_mode)
         return open_stream(made, data, mode, seed=self.spec.seed, batch=batch, data_dir=self.training.want.data)
 
 
@@ -205,6 +256,11 @@ def shared_layout(compilations: list[Compilation]) -> tuple[StateInfo, ...]:
                 message = f"`{info.name}` is {info.type} in the net `{made.net.name}`, but {held.type} in the one"
                 raise UserError(f"{message} that it shares its state with")
     return flat_layout(list(infos.values()))
+
+
+def inputs_of(made: Compilation) -> dict[str, TensorType]:
+    """What a program's data feed, in the order of the net's inputs."""
+    return {name: type_ for name, type_ in made.net.inputs.items() if not name.startswith(".")}
 
 
 def open_stream(
@@ -257,14 +313,21 @@ class Tested:
         }
 
 
-def test_file(file: str | Path, want: Request, weights: Weights, *, notify: Callable[[str], None]) -> Tested:
+def test_file(
+    file: Source | Path,
+    want: Request,
+    weights: Weights,
+    *,
+    notify: Callable[[str], None],
+    feed: Feed | None = None,  # noqa: PT028  (no test of pytest's)
+) -> Tested:
     """Test on the data of each `test:` line of the last block. weights: without any those of the net's last run.
 
-    notify: told what of them did not match.
+    notify: told what of them did not match. feed: data in the place of those.
     """
     from ..runtime.evaluate import evaluate
 
-    training = Training(file, want)
+    training = Training(file, want, feed=feed, tested=feed)
     spec = training.blocks[-1]
     if not spec.tests:
         raise UserError(f"the `train {spec.net}` block has no `test:` line, so there is nothing to test on")

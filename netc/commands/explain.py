@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from dataclasses import asdict
+=======
+>>>>>>> 911e16b (Training from Python: data of the caller's own, callbacks, rates, nets as text; run, show, explain and verify are functions; netc.verify was a package and is netc.verification)
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..grammar.source import UserError, suggest
 from ..request import Request
 from .options import (
     MACHINE,
     NUMBERS,
     as_json,
     choice_of_arch,
-    looked_at,
     nothing_beside,
     print_json,
     program,
@@ -23,9 +23,12 @@ from .options import (
     settled,
 )
 
+<<<<<<< HEAD
 if TYPE_CHECKING:
     from ..driver import Compilation
 
+=======
+>>>>>>> 911e16b (Training from Python: data of the caller's own, callbacks, rates, nets as text; run, show, explain and verify are functions; netc.verify was a package and is netc.verification)
 
 @click.command("explain", short_help="More on an error code, a layer, or on fusion.")
 @click.argument("what", metavar="CODE|NAME|FILE.net")
@@ -48,9 +51,11 @@ def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json
         _code(what, json_)
         return
     from ..driver import compilation
-    from ..report.ledger import ledger_table
+    from ..report.explained import net_explained
+    from ..report.shown import looked_at
 
     made = settled(compilation(what, looked_at(request)), request)
+<<<<<<< HEAD
     if laws:
         if arch:
             raise UserError("--arch means nothing for --laws: the same laws are applied for every GPU")
@@ -91,19 +96,25 @@ def _fusion(made: Compilation, kernels: list[dict[str, Any]] | None) -> dict[str
         for d in made.program.ledger
     ]
     return {"net": made.net.name, "edges": edges, "kernels": kernels}
+=======
+    found = net_explained(made, laws=laws, arch=arch, whole=all_)
+    if json_:
+        print_json(found.rows)
+        return
+    for table in found.tables:
+        table.show()
+>>>>>>> 911e16b (Training from Python: data of the caller's own, callbacks, rates, nets as text; run, show, explain and verify are functions; netc.verify was a package and is netc.verification)
 
 
 def _code(text: str, json_: bool) -> None:
     """What there is by a name, or an error code."""
-    from ..grammar.codes import CODES
+    from ..report.explained import name_explained
 
-    code = text.upper()
-    if code not in CODES:
-        _named(text, json_)
-        return
-    nothing_beside(f"the error code {code}", "what", "json_")
-    title, words = CODES[code].title, CODES[code].text
+    found = name_explained(text)
+    what = "error code" if isinstance(found.rows, dict) else "name"
+    nothing_beside(f"the {what} {text.upper() if what == 'error code' else text}", "what", "json_")
     if json_:
+<<<<<<< HEAD
         print_json("explain.code/1", {"code": code, "title": title, "text": words})
     else:
         say(f"{code}: {title}\n\n{words}")
@@ -126,3 +137,8 @@ def _named(name: str, json_: bool) -> None:
     for entry in found:
         of = f" of the package {entry.package}" if entry.package else ""
         say(f"{entry.name}: {entry.what}{of}\n\n{entry.call}\n\n{entry.text}")
+=======
+        print_json(found.rows)
+    else:
+        say(str(found))
+>>>>>>> 911e16b (Training from Python: data of the caller's own, callbacks, rates, nets as text; run, show, explain and verify are functions; netc.verify was a package and is netc.verification)

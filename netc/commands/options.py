@@ -12,7 +12,6 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -200,20 +199,6 @@ def program(*flags: str, mode: AnyMode | None = None, records: bool = False, ahe
         return command  # type: ignore[no-any-return]
 
     return add
-
-
-def looked_at(want: Request) -> Request:
-    """The same, with kernels written for a GPU that is known; on the device cuda for this machine's, or UserError."""
-    known = want.choice.row.arch
-    if want.device != "cuda":
-        return replace(want, arch=known)
-    from ..runtime.triton.run.device import NoGpu
-
-    try:
-        want.choice.open()
-    except NoGpu as error:
-        raise error.instead(f"use --target {want.target} alone, which shows kernels for {known}") from None
-    return want
 
 
 def settled(made: Compilation, want: Request) -> Compilation:

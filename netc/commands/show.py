@@ -12,7 +12,6 @@ from .options import (
     MACHINE,
     NUMBERS,
     choice_of_arch,
-    looked_at,
     net_file,
     nothing_beside,
     program,
@@ -68,13 +67,14 @@ def command(
     if stage == "ast":
         if svg is not None:
             raise UserError("--svg draws the stages graph, gradient, fused and kernels, not ast")
-        from ..report.show import ast
+        from ..report.shown import tree_shown
 
         nothing_beside("--stage ast", "file", "stage", "settings", "shapes", "lenient")
-        say(ast(file, request.settings, request.reading), nl=False)
+        say(str(tree_shown(file, request)))
         return
     from ..driver import compilation
-    from ..report.show import difference, picture, stages_table, text
+    from ..report.show import difference, picture, stages_table
+    from ..report.shown import looked_at, shown
 
     made = settled(compilation(file, replace(looked_at(request), fused=not unfused)), request)
     if listed or pair:
@@ -92,12 +92,10 @@ def command(
 
         kernel_table(*compiled_for(made, arch), arch).show()
         return
-    if stage == "gradient" and made.request.mode == "test":
-        raise UserError(f"there are no gradients in test mode{'; use --mode train' if not request.auto else ''}")
     if svg is not None:
         from ..runtime.atomic import write_text
 
         write_text(svg, picture(made, stage))
         say(f"{svg}: {stage} of {made.net.name}", err=True)
     else:
-        say(text(made, stage).rstrip("\n"))
+        say(str(shown(made, stage)))

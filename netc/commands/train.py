@@ -42,7 +42,7 @@ def command(
     """
     from ..api.training import Training
     from ..runtime.folder import last_run, new_run
-    from ..runtime.train import Interrupted
+    from ..runtime.interruption import Interrupted
 
     if resume and (weights or solverstate is not None):
         raise UserError("--resume goes on with the run's own weights: leave out --weights and --solverstate")

@@ -13,7 +13,7 @@ from ..request import Request
 from .options import MACHINE, NUMBERS, arch_names, as_json, net_file, print_json, program, ready, say
 
 if TYPE_CHECKING:
-    from ..verify.verdict import Verdict
+    from ..verification.verdict import Verdict
 
 MISMATCH = 1
 
@@ -58,7 +58,7 @@ def command(
     smaller net is looked for that still fails: it is printed, or written to the file of --reduce. The exit status is 1
     then.
     """
-    from ..verify import Wanted, verify
+    from ..verification import Wanted, verify
 
     if smaller is not None and not smaller.absolute().parent.is_dir():
         raise UserError(f"{smaller.parent}: there is no such folder for {smaller.name}")

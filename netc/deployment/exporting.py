@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..compiler.codegen.target import imported, that
 from ..driver import Compilation, compilation
-from ..grammar.source import UserError
+from ..grammar.source import Source, UserError
 from ..request import Request
 from ..weights import NONE, Weights
 
@@ -32,7 +32,7 @@ class PixelScaling:
 
 
 def export(
-    file: str | Path,
+    file: str | Path | Source,
     want: Request,
     folder: Path,
     weights: Weights = NONE,

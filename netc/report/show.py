@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import unified_diff
-from pathlib import Path
-from typing import Any
 
 from ..compiler import ops
-from ..compiler.caffe.options import Reading
 from ..compiler.graph import Graph
 from ..compiler.program import Program
 from ..compiler.text import print_graph
@@ -23,12 +20,9 @@ from .tables import Table
 CONTEXT = 2  # lines of a difference around what is different
 
 
-def ast(path: Path, settings: Mapping[str, Any], reading: Reading) -> str:
-    """The syntax tree of a file, an item a line."""
-    from ..compiler.caffe.reading import tree_of
-    from ..grammar.parse import read_source
-
-    return "\n".join(_tree(tree_of(read_source(path), settings, reading).file, "", 0)) + "\n"
+def tree_text(file: tree.File) -> str:
+    """A syntax tree, an item a line."""
+    return "\n".join(_tree(file, "", 0)) + "\n"
 
 
 def _tree(value: object, name: str, depth: int) -> list[str]:
@@ -99,6 +93,7 @@ TEXTS: Mapping[str, Callable[[Compilation], str]] = {
     "source": source,
 }
 OTHERS = ("ast", *TEXTS)
+DRAWN = ("graph", "gradient", "fused", "kernels")
 
 
 def text(made: Compilation, stage: str) -> str:

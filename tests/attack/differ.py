@@ -30,10 +30,10 @@ from netc.driver import Compilation, compilation
 from netc.grammar.source import Source, SourceErrors, UserError
 from netc.passes.training.flatten import learned
 from netc.request import Mode
-from netc.verify import Wanted, verify
-from netc.verify.reduce import reduced
-from netc.verify.subject import Subject
-from netc.verify.target import execute
+from netc.verification import Wanted, verify
+from netc.verification.reduce import reduced
+from netc.verification.subject import Subject
+from netc.verification.target import execute
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]

@@ -17,8 +17,8 @@ from netc.grammar.source import Source
 from netc.passes.lowering import memory
 from netc.passes.rules import simplify
 from netc.passes.rules.rewrite import Match, Rule, constant, of, var
-from netc.verify import Wanted, verify
-from netc.verify.check import KernelFault, MemoryFault
+from netc.verification import Wanted, verify
+from netc.verification.check import KernelFault, MemoryFault
 from support.commands import run
 from support.json_forms import parsed
 

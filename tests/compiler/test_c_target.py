@@ -13,7 +13,7 @@ import pytest
 
 from netc.driver import compilation
 from netc.runtime.executable import Executable
-from netc.verify import Wanted, verify
+from netc.verification import Wanted, verify
 from support.c_program import assert_like_oracle, needs_compiler, run
 from support.example_nets import EXAMPLES, NAMES
 from support.numpy_program import made_up

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netc.verify import Wanted, verify
+from netc.verification import Wanted, verify
 from support.layer_samples import CALLS, Call
 
 CASES = [

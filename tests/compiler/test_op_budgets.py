@@ -9,8 +9,8 @@ from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.interpret import evaluate
 from netc.compiler.ops.rounding import Arithmetic, Bounded
-from netc.verify.budget import analyse
-from netc.verify.compare import Compared, compare
+from netc.verification.budget import analyse
+from netc.verification.compare import Compared, compare
 from support.op_samples import SAMPLES, Sample
 
 GROUPS = {"kernel", "item", "host"}

@@ -2,7 +2,7 @@
 
 Every kernel of a step reads the oracle's values, so that labels are labels and logarithms are taken of what is
 positive. What it gives may differ from the oracle's evaluation of its body in double precision by four times the error
-that `netc.verify.budget` derives from the sizes of its sums, element by element.
+that `netc.verification.budget` derives from the sizes of its sums, element by element.
 
 The large nets are run as they are, at batch 1; what `make test` takes of them has smaller images and fewer channels.
 """

@@ -19,7 +19,7 @@ from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.numbers import Numbers
-from netc.verify.subject import Subject
+from netc.verification.subject import Subject
 from support import lone_kernels
 from support.interpreted import interpreter, run_interpreted, state_of
 from support.lone_kernels import run_each

@@ -20,7 +20,7 @@ from netc.passes import manager
 from netc.passes.manager import Stage
 from netc.passes.pipeline import LOWER
 from netc.passes.unit import Choices, Unit, stable_names
-from netc.verify.subject import Subject
+from netc.verification.subject import Subject
 from support.equality import differences
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

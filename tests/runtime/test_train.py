@@ -15,12 +15,13 @@ import pytest
 from netc.compiler.program import UserError
 from netc.compiler.spec import Use
 from netc.runtime.evaluate import evaluate, numbers
+from netc.runtime.interruption import Diverged, Interrupted
 from netc.runtime.learning_rate import rate
 from netc.runtime.log import read_log, records
 from netc.runtime.progress import Lines
 from netc.runtime.snapshot import latest
 from netc.runtime.state import State
-from netc.runtime.train import Diverged, Interrupted, train
+from netc.runtime.train import train
 from support.tiny_run import BATCH, RECORDS, Data, Net, held_out, infos, run, spec
 
 

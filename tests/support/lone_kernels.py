@@ -26,8 +26,8 @@ from netc.compiler.types import TensorType
 from netc.passes import manager
 from netc.passes.unit import Unit
 from netc.runtime.stored import STORED, packed, size_of, unpacked
-from netc.verify.budget import analyse
-from netc.verify.compare import Compared, compare
+from netc.verification.budget import analyse
+from netc.verification.compare import Compared, compare
 from support.interpreted import run_interpreted
 from support.lowered import placing
 

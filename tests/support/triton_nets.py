@@ -15,7 +15,7 @@ from netc.compiler.ops.rounding import UNITS, Arithmetic
 from netc.compiler.program import StateInfo
 from netc.driver import Compilation, compilation
 from netc.numbers import Numbers, Precision
-from netc.verify.subject import Subject
+from netc.verification.subject import Subject
 from support.interpreted import run_interpreted
 from support.lone_kernels import Ran, run_each
 

@@ -9,8 +9,8 @@ import numpy as np
 from netc.compiler import ops
 from netc.compiler.graph import Graph, Node
 from netc.compiler.ops.rounding import Arithmetic, Bounded
-from netc.verify.budget import analyse, measured
-from netc.verify.compare import Compared, compare
+from netc.verification.budget import analyse, measured
+from netc.verification.compare import Compared, compare
 
 Array = np.ndarray[Any, Any]
 ARITHMETIC = Arithmetic()

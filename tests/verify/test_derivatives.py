@@ -11,8 +11,8 @@ import pytest
 from netc.compiler import ops
 from netc.compiler.graph import Node
 from netc.compiler.ops.base import Op
-from netc.verify import Wanted, verify
-from netc.verify.derivatives import SlopeFault
+from netc.verification import Wanted, verify
+from netc.verification.derivatives import SlopeFault
 from support.small_net import small_net
 
 

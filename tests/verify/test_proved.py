@@ -18,10 +18,10 @@ from netc.compiler.codegen.triton.kernel import function
 from netc.compiler.graph import Graph, Node
 from netc.compiler.loops.view import Expr, Var
 from netc.passes.lowering import memory
-from netc.verify import Wanted, verify
-from netc.verify.check import KernelFault
-from netc.verify.proved import ProofFault
-from netc.verify.verdict import fault_dict
+from netc.verification import Wanted, verify
+from netc.verification.check import KernelFault
+from netc.verification.proved import ProofFault
+from netc.verification.verdict import fault_dict
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 

@@ -7,8 +7,8 @@ import time
 from netc.compiler.build import build, load
 from netc.grammar.format import format_file
 from netc.grammar.source import Source, SourceErrors, UserError
-from netc.verify.edits import LEVELS, edits
-from netc.verify.reduce import reduced
+from netc.verification.edits import LEVELS, edits
+from netc.verification.reduce import reduced
 
 NET = """# A net with more in it than a fault needs.
 const width = 16

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from netc.runtime.executable import ArrayEngine
-from netc.verify import Wanted, target, verify
-from netc.verify.proved import ReplayFault
-from netc.verify.verdict import fault_dict
+from netc.verification import Wanted, target, verify
+from netc.verification.proved import ReplayFault
+from netc.verification.verdict import fault_dict
 
 TINY = Path(__file__).parents[2] / "examples" / "logreg.net"
 WANTED = Wanted(modes=("train",), target="numpy", device="cpu", budget=0.0)

@@ -9,8 +9,8 @@ import pytest
 
 from netc.compiler import ops
 from netc.compiler.graph import Graph
-from netc.verify import Wanted, verify
-from netc.verify.check import PassFault
+from netc.verification import Wanted, verify
+from netc.verification.check import PassFault
 from support.small_net import small_net
 from support.triton_folders import needs_triton
 

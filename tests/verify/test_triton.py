@@ -8,8 +8,8 @@ import pytest
 
 from netc.compiler.codegen.loops.pointwise import call
 from netc.compiler.codegen.triton import spelling
-from netc.verify import Wanted, verify
-from netc.verify.check import KernelFault
+from netc.verification import Wanted, verify
+from netc.verification.check import KernelFault
 from support.small_net import small_net
 from support.triton_folders import needs_triton
 

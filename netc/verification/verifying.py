@@ -59,14 +59,14 @@ class Wanted(Request):
         return Arithmetic(self.safety, self.numbers.tf32)
 
 
-def verify(path: str | Path, wanted: Wanted | None = None, notify: Notify | None = None) -> Verdict:
+def verify(file: str | Path | Source, wanted: Wanted | None = None, notify: Notify | None = None) -> Verdict:
     """Verify the programs of a net; raises SourceErrors and UserError for what a user did wrong.
 
     notify: told what is being done.
     """
     wanted, tell = wanted or Wanted(), notify or (lambda _: None)
     try:
-        source = read_source(path)
+        source = file if isinstance(file, Source) else read_source(file)
     except SourceError as error:
         raise SourceErrors([error]) from None
     programs: list[Verified] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 from ..compiler.ops.rounding import UNITS, Arithmetic
@@ -124,6 +125,16 @@ class Verdict:
             return
         count = len(self.faults)
         echo(f"{self.net} is WRONG: {count} fault{'s' if count > 1 else ''} found; look first at this: {self.suspect}")
+
+    def __str__(self) -> str:
+        lines: list[str] = []
+        self.show(lines.append)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        tables = "".join(program.table(f"{self.net}: {program.title}").html() for program in self.programs)
+        what = "right" if self.ok else f"WRONG: {self.suspect}"
+        return f"{tables}<p>{escape(f'{self.net} is {what}')}</p>"
 
     def as_dict(self) -> dict[str, Any]:
         """The form of `netc verify --json`."""
