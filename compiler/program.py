@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from ..grammar.source import SourceError, SourceErrors, UserError, path_of, printable
+from ..grammar.source import SourceError, SourceErrors, UserError, path_of, printable, shown
 from .spec import Filler
 from .types import Literal as Constant
 from .types import TensorType
@@ -35,6 +35,7 @@ __all__ = [
     "joined",
     "path_of",
     "printable",
+    "shown",
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -185,10 +186,20 @@ def printable(text: str, most: int | None = None) -> str:
     return shown + (CUT if most is not None and len(text) > most else "")
 
 
+def shown(value: object) -> str:
+    """A value in a message: short and printable, whatever it is."""
+    return printable(_SHORT.repr(value), 60)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
 def path_of(name: str, value: object) -> Path:
     """A path that a caller gives as the argument `name`; UserError for what cannot be one."""
-    if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str) or "\0" in text:
-        raise UserError(f"`{name}` takes the path of a file, not {printable(repr(value), 60)}")
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else b""
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise UserError(f"`{name}` takes the path of a file, not {shown(value)}")
     return Path(text)
 
 

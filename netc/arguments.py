@@ -5,69 +5,18 @@ Whole numbers and truth values of numpy count as Python's; anything of another k
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .grammar.source import Source, UserError, path_of, printable
+from .runtime.kinds import refuse, table, truth, whole, word, words
 
 MAX_SEED = 2**63 - 1
-MAX_COUNT = 2**31 - 1
 MAX_DEPTH = 8  # of lists in lists
 TEXT = "<text>"  # the name of the file of a net that is given as text
-
-
-def refuse(name: str, takes: str, value: object) -> UserError:
-    """The error for an argument of another kind."""
-    return UserError(f"`{name}` takes {takes}, not {printable(repr(value), 60)}")
-
-
-def whole(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int:
-    """A whole number from `least` to `most`."""
-    takes = f"a whole number from {least} up"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise refuse(name, takes, value) from None
-    if isinstance(value, bool | np.bool_) or number < least:
-        raise refuse(name, takes, value)
-    if number > most:
-        raise refuse(name, f"a whole number from {least} to {most:,}", value)
-    return number
-
-
-def truth(name: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise refuse(name, "True or False", value)
-    return bool(value)
-
-
-def word(name: str, value: Any) -> str:
-    """A text."""
-    if not isinstance(value, str):
-        raise refuse(name, "a text", value)
-    return value
-
-
-def words(name: str, value: Any) -> tuple[str, ...]:
-    """A text or several."""
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, Sequence | set | frozenset) and all(isinstance(one, str) for one in value):
-        return tuple(value)
-    raise refuse(name, "a name or a list of them", value)
-
-
-def table(name: str, value: Any) -> dict[str, Any]:
-    """A dictionary whose keys are names."""
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise refuse(name, "a dictionary with names as keys", value)
-    return dict(value)
 
 
 def sizes(name: str, value: Any) -> dict[str, int]:
@@ -113,23 +62,6 @@ def net_of(name: str, value: Any) -> Source | Path:
     return path
 
 
-def number(name: str, value: Any, least: float) -> float:
-    """A number that is not less."""
-    takes = f"a number from {least:g} up"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        raise refuse(name, takes, value)
-    if isinstance(value, np.complexfloating) or not least <= float(value) < math.inf:
-        raise refuse(name, takes, value)
-    return float(value)
-
-
-def function(name: str, value: Any) -> Callable[..., Any] | None:
-    """A function, or None."""
-    if value is not None and not callable(value):
-        raise refuse(name, "a function", value)
-    return value  # type: ignore[no-any-return]
-
-
 def folder_of_data(name: str, value: Any) -> Path:
     """A folder that is there."""
     path = path_of(name, value)
@@ -163,7 +95,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     "schedules": path_of,
     **dict.fromkeys(("tf32", "fused", "update", "frozen", "python"), truth),
 }
-WANTED = ("target", "device", "precision", "scale_growth", "mode", "tf32", "fused", "frozen", "python")
+WANTED = ("gradients", "target", "device", "precision", "scale_growth", "mode", "tf32", "fused", "frozen", "python")
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:

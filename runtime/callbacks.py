@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..compiler.program import UserError, printable
+from ..compiler.program import UserError, printable, shown
 from ..compiler.spec import TrainSpec
 from .history import History
 from .state import State
@@ -109,6 +109,6 @@ def methods(given: object) -> dict[str, Callable[..., object]]:
     if not found and callable(given) and not isinstance(given, type):
         found = {"on_step": given}
     if not found or not all(map(callable, found.values())):
-        what = printable(repr(given), 60)
+        what = shown(given)
         raise UserError(f"a callback is a function of the run, or an object with {', '.join(EVENTS)}, not {what}")
     return found

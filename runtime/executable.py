@@ -23,6 +23,7 @@ import numpy.typing as npt
 from ..compiler.codegen.target import TARGETS, imported
 from ..compiler.program import BOUND, HostCall, Launch, Program, Sizes, UserError
 from .binding import Given, arrays_for, check_state
+from .kinds import table, whole
 from .parts import PartsEngine, seconds_of_one
 from .pool import pool_of
 from .sharing import Turn
@@ -109,7 +110,10 @@ class Executable:
         nothing is copied. Elsewhere, and around layers in Python, arrays are copied in and out at each run. Arrays are
         row-major, of the types that the program has. UserError for others.
         """
-        given = arrays_for(self.program, inputs or {}, outputs or {})
+        inputs, outputs = (
+            {} if given is None else table(name, given) for name, given in (("inputs", inputs), ("outputs", outputs))
+        )
+        given = arrays_for(self.program, inputs, outputs)
         with self._turn:
             self._given = given
             self._rebind()
@@ -199,7 +203,7 @@ class Executable:
         On a GPU the feeds are there already and the outputs stay there; on the CPU their copies count. A GPU's first
         run of all, which its host launches kernel by kernel, is run but counts only where it is the only one.
         """
-        arrays = self._checked(feeds)
+        arrays, times = self._checked(feeds), whole("times", times, 1)
         with self._using():
             self._begin(times)
             return self._engine.seconds(arrays, times)
@@ -255,7 +259,7 @@ class Executable:
         return outputs
 
     def _checked(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-        given = self._given[0]
+        feeds, given = table("feeds", feeds), self._given[0]
         inputs = {name: type_ for name, type_ in self.program.inputs.items() if name not in given}
         if twice := [name for name in feeds if name in given]:
             raise UserError(

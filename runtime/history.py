@@ -23,25 +23,45 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 Record = Mapping[str, Any]
+LIMIT = 1 << 18  # steps of a curve at most
+RECENT = 10_000  # steps at its end that are kept whatever comes before
 
 
 class Curve:
-    """Values of several names at the same steps; a value that was not recorded at a step is NaN there."""
+    """Values of several names at the same steps; a value that was not recorded at a step is NaN there.
+
+    Of a very long run it holds every second step, every fourth, and so on, and the last 10,000 in any case.
+    """
 
     def __init__(self) -> None:
         self._steps = array("q")
         self._values: dict[str, array[float]] = {}
+        self._stride = 1
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append a step; one that is there already, or later ones, are dropped first."""
         if self._steps and step <= self._steps[-1]:
             self.cut(step - 1)
+        elif len(self._steps) >= LIMIT:
+            self._thin()
         for name in values:
             if name not in self._values:
                 self._values[name] = array("d", [math.nan] * len(self._steps))
         self._steps.append(step)
         for name, kept in self._values.items():
             kept.append(values.get(name, math.nan))
+
+    def _thin(self) -> None:
+        """Leave out steps, evenly, until half of the memory is free."""
+        steps = self.steps
+        kept = steps % self._stride == 0
+        while kept.sum() > LIMIT // 2:
+            self._stride *= 2
+            kept = steps % self._stride == 0
+        kept[-RECENT:] = True
+        self._steps = array("q", steps[kept].tobytes())
+        for name in self._values:
+            self._values[name] = array("d", self[name][kept].tobytes())
 
     def cut(self, step: int) -> None:
         """Forget all that came after a step."""
@@ -80,8 +100,9 @@ class Curve:
 class History:
     """A run: `steps`, `losses`, `rates`, and per name `metrics` and `tests`; shows itself in a notebook.
 
-    losses are the weighted sums that were minimized, of single steps; `tests["heldout"]` is a `Curve`. state: what was
-    learned, of a run of this process.
+    losses are the weighted sums that were minimized, of single steps: of all, or of a run of more than 262,144 steps of
+    those in `steps`, evenly apart; the log has all. `tests["heldout"]` is a `Curve`. state: what was learned, of a run
+    of this process.
     """
 
     def __init__(self) -> None:

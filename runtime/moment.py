@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .state import Source, State
+from .buffers import Source
+from .state import State
 
 Array = npt.NDArray[Any]
 

@@ -10,63 +10,29 @@ from __future__ import annotations
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.program import StateInfo, UserError, path_of
+from ..compiler.program import StateInfo, UserError, path_of, shown
+from .buffers import Buffers, Owner, Source, StateReader, allocate
 from .fillers import fill
+from .kinds import refuse, table, truth, whole, words
 from .loading import Loaded, Matching, is_fresh, listed, match, shown_shape
 from .sharing import ReadersWriter
 
 Array = npt.NDArray[Any]
 
 PARAMETERS = ".parameters"
-ALIGNMENT = 64  # bytes, a cache line
 
 
-class Owner:
-    """Whose copies on a device are kept: they go with it."""
+class NoSuchState(UserError, KeyError):
+    """A name that the net has no state under."""
 
 
-class Source(Protocol):
-    """A copy of buffers somewhere else, whose programs wrote them."""
-
-    def fetch(self, name: str, into: Array, /) -> None: ...
-
-    def keep(self, name: str, owner: object, /) -> None: ...
-
-    def undo(self, name: str, owner: object, /) -> None: ...
-
-
-class StateReader(Protocol):
-    """Somebody who wants the values as they are now, and copies them before they change (`runtime/moment.py`)."""
-
-    def about_to_write(self, name: str, /) -> None: ...
-
-    def about_to_hand(self, name: str, array: Array, /) -> None: ...
-
-
-class Buffers(Mapping[str, Array]):
-    """Memory by physical name, each array as it is at the moment it is asked for."""
-
-    def __init__(self, arrays: dict[str, Array]) -> None:
-        self.arrays = arrays
-        self.newer: dict[str, Source] = {}
-
-    def __getitem__(self, name: str) -> Array:
-        array = self.arrays[name]
-        if (source := self.newer.get(name)) is not None:
-            source.fetch(name, array)
-            del self.newer[name]
-        return array
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.arrays)
-
-    def __len__(self) -> int:
-        return len(self.arrays)
+class OtherState(UserError, ValueError):
+    """A value that does not fit a tensor of state."""
 
 
 class State(MutableMapping[str, Array]):
@@ -82,7 +48,7 @@ class State(MutableMapping[str, Array]):
         self.infos: dict[str, StateInfo] = {info.name: info for info in infos}
         if len(self.infos) < len(infos):
             raise ValueError("two tensors of state have the same name")
-        self.buffers = Buffers(_allocate(infos))
+        self.buffers = Buffers(allocate(infos))
         self.copies: dict[Any, Source] = {}
         self._views = {info.name: self._view(info) for info in infos}
         # What `keep` remembered: a copy here, or the source that has it.
@@ -141,12 +107,14 @@ class State(MutableMapping[str, Array]):
             self.buffers[name]
 
     def __getitem__(self, name: str) -> Array:
-        """The array itself, not a copy; KeyError for a name that the net does not have."""
-        if name not in self._views:
+        """The array itself, not a copy; NoSuchState for a name that the net does not have."""
+        if not isinstance(name, str) or name not in self._views:
             import difflib
 
-            near = difflib.get_close_matches(name, self._views, n=1)
-            raise KeyError(f"{name}: the net has no such state" + (f"; did you mean {near[0]}?" if near else ""))
+            near = difflib.get_close_matches(name, self._views, n=1) if isinstance(name, str) else []
+            raise NoSuchState(
+                f"{shown(name)}: the net has no such state" + (f"; did you mean {near[0]}?" if near else "")
+            )
         view = self._fresh(name)
         if not view.size:
             return view
@@ -159,12 +127,17 @@ class State(MutableMapping[str, Array]):
         return flat.reshape(view.shape)
 
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
-        """Copy values in; shape and element type stay, ValueError if the shape is another."""
+        """Copy values in; shape and element type stay, OtherState where these are others."""
         self[name]  # names the mistake in the name
-        array = np.asarray(value)
         view = self._views[name]
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError):
+            raise OtherState(f"{name} is {self.infos[name].type}, the value is no array of numbers") from None
         if array.shape != view.shape:
-            raise ValueError(f"{name} is {self.infos[name].type}, the value has shape {shown_shape(array.shape)}")
+            raise OtherState(f"{name} is {self.infos[name].type}, the value has shape {shown_shape(array.shape)}")
+        if not np.can_cast(array.dtype, view.dtype, "same_kind"):
+            raise OtherState(f"{name} is {self.infos[name].type}, the value holds {array.dtype}")
         np.copyto(view, array, casting="same_kind")
         self.touch()
 
@@ -193,7 +166,7 @@ class State(MutableMapping[str, Array]):
                 raise ValueError(f"{info.name} lies elsewhere in this state")
         if wrong := [info.name for info in new if (info.buffer or info.name) in self.buffers]:
             raise ValueError(f"{', '.join(wrong)} would lie in a buffer that is there already")
-        self.buffers.arrays.update(_allocate(new))
+        self.buffers.arrays.update(allocate(new))
         self.infos |= {info.name: info for info in new}
         self._views |= {info.name: self._view(info) for info in new}
         self._fill(new, seed)
@@ -217,6 +190,7 @@ class State(MutableMapping[str, Array]):
 
     def fill(self, seed: int) -> None:
         """First values: by their fillers, of histories 0, counters 0 but `.seed`."""
+        seed = whole("seed", seed, 0, 1 << 64)
         self.refresh()
         self.writing()
         self._fill(list(self.infos.values()), seed)
@@ -285,10 +259,11 @@ class State(MutableMapping[str, Array]):
         those that files of Caffe's lack, which is reported, or with `strict` an error. renamed: layers (or blocks) of
         the files by their names in the net.
         """
-        several = path if isinstance(path, Sequence) and not isinstance(path, str | bytes) else [path]
-        paths = [path_of("path", one) for one in several]
+        paths = [path_of("path", one) for one in (path if isinstance(path, list | tuple) else [path])]
         self.refresh()
-        how = Matching(fresh, renamed or {}, strict)
+        how = Matching(
+            words("fresh", fresh), {} if renamed is None else table("renamed", renamed), truth("strict", strict)
+        )
         matched = match(paths, [self.infos[name] for name in self], how)
         self.writing()
         for name, array in matched.arrays.items():
@@ -302,7 +277,9 @@ class State(MutableMapping[str, Array]):
 
         Nothing changes then.
         """
-        wanted = [name for name in self if not is_fresh(self.infos[name], fresh)]
+        if not isinstance(other, State):
+            raise refuse("other", "the state of an executable", other)
+        wanted = [name for name in self if not is_fresh(self.infos[name], words("fresh", fresh))]
         problems = [f"{name} is missing" for name in wanted if name not in other]
         for name in (name for name in wanted if name in other):
             if (held := other.infos[name].type) != self.infos[name].type:
@@ -370,27 +347,3 @@ class State(MutableMapping[str, Array]):
                 parts[f"{info.name}/{name}"] = flat.reshape([int(size) for size in other.type.shape])
                 covered += other.type.count
         return parts if covered == info.type.count else {}
-
-
-def _allocate(infos: Sequence[StateInfo]) -> dict[str, Array]:
-    """The buffers, zero: flat ones as long as their tensors reach, others in the shape of their one tensor."""
-    groups: dict[str, list[StateInfo]] = {}
-    for info in infos:
-        groups.setdefault(info.buffer or info.name, []).append(info)
-    buffers = {}
-    for name, members in groups.items():
-        dtypes = {info.type.numpy_dtype for info in members}
-        if len(dtypes) > 1:
-            raise ValueError(f"buffer {name} holds several element types")
-        single = len(members) == 1 and members[0].name == name
-        length = max(info.offset + info.type.count for info in members)
-        shape = tuple(int(size) for size in members[0].type.shape) if single else (length,)
-        buffers[name] = _aligned(shape, length, dtypes.pop())
-    return buffers
-
-
-def _aligned(shape: tuple[int, ...], count: int, dtype: np.dtype[Any]) -> Array:
-    """Zeros that begin at a multiple of 64 bytes."""
-    memory = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + count * dtype.itemsize].view(dtype).reshape(shape)

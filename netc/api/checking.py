@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import checked, net_of, shapes_of, truth
+from ..arguments import checked, net_of, shapes_of
 from ..grammar.source import Severity, SourceError, SourceErrors
+from ..runtime.kinds import truth
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def check(
     given = checked({"net": net, "dims": dims, "settings": settings})
     net, dims, settings = given["net"], given["dims"], given["settings"]
     try:
-        reading = Reading(shapes_of("shapes", shapes or {}), truth("lenient", lenient))
+        reading = Reading(shapes_of("shapes", {} if shapes is None else shapes), truth("lenient", lenient))
         experiment = load(net_of("path", path), settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import number
 from ..compiler.net import RATE, STEP
 from ..grammar.source import UserError
 from ..runtime.executable import ArrayEngine, Executable
+from ..runtime.kinds import number, optional, table, word, words
 from ..runtime.sharing import Turn
 from .binding import on_state, written
 from .looking import Looking
@@ -84,11 +84,11 @@ class Compiled(Executable):
         What was fused away is computed once more, on the feeds, parameters, statistics and random numbers of that pass;
         nothing is updated by that. From then on the program keeps it.
         """
-        return self._looking.values([name])[name]
+        return self._looking.values([word("name", name)])[name]
 
     def values(self, *names: str) -> dict[str, Array]:
         """Several values of the last pass; what was fused away is computed by one program."""
-        return self._looking.values(names)
+        return self._looking.values([word("names", name) for name in names])
 
     def run_layers(
         self,
@@ -106,7 +106,9 @@ class Compiled(Executable):
         returned as `<name>.grad`: of the sum of the values `v` for which `v.grad` is fed, each times that. In training
         mode statistics of these layers are updated, parameters never.
         """
-        return self._looking.part(feeds, start, end, outputs, gradients)
+        asked = words("outputs", outputs) if outputs is not None else None
+        first, last = optional(word, "start", start), optional(word, "end", end)
+        return self._looking.part(table("feeds", feeds), first, last, asked, words("gradients", gradients))
 
     @cached_property
     def summary(self) -> Summary:
@@ -119,7 +121,7 @@ class Compiled(Executable):
         """The net (`graph`), or its kernels (`fused`), as SVG."""
         from ..report.show import picture
 
-        return picture(self.compilation, stage)
+        return picture(self.compilation, word("stage", stage))
 
     @property
     def _outputs(self) -> dict[str, TensorType]:
@@ -173,6 +175,7 @@ class Step(Compiled):
         return super().__call__(*arrays, **feeds)
 
     def run(self, feeds: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        feeds = table("feeds", feeds)
         with self._whole:
             if self._update is None:
                 return super().run(self._with_rate(self, feeds))

@@ -5,14 +5,15 @@ Everything a file says wrong is raised as `SourceErrors`, every other mistake of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import checked, function, net_of, truth, whole, words
+from ..arguments import checked, net_of
 from ..grammar.source import UserError, path_of
 from ..request import Mode, Request, request
+from ..runtime.kinds import function, refuse, truth, whole, words
 from ..weights import NONE, Weights
 from .checking import Problem, check
 
@@ -37,7 +38,7 @@ def weights_of(name: str, given: Any) -> Weights:
 
     if isinstance(given, State):
         return Weights(held=given)
-    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    several = isinstance(given, list | tuple)
     return Weights(tuple(path_of(name, one) for one in (given if several else (given,)))) if given is not None else NONE
 
 
@@ -113,7 +114,7 @@ def compile(
         settings=settings,
         outputs=outputs,
         gradients=gradients,
-        update=True if update is None and not gradients else update,
+        update=True if update is None and not words("gradients", gradients) else update,
         fused=fused,
         threads=threads,
         seed=seed,
@@ -145,7 +146,9 @@ def host_layer(
     """
     from ..compiler.host import HostLayer
 
-    return HostLayer(forward, backward, shapes)
+    if not callable(forward):
+        raise refuse("forward", "a function", forward)
+    return HostLayer(forward, function("backward", backward), function("shapes", shapes))
 
 
 def export(
@@ -191,7 +194,7 @@ def export(
         tf32=tf32,
         dims=dims,
         settings=settings,
-        outputs=outputs or None,
+        outputs=None if outputs is None else words("outputs", outputs) or None,
         update=update,
         seed=seed,
         schedules=schedules,

@@ -7,9 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..arguments import function, net_of, number, truth, word
+from ..arguments import net_of
 from ..grammar.source import UserError, path_of
 from ..request import AnyMode, Mode
+from ..runtime.kinds import function, number, truth, word
 from .functions import requested, weights_of
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def verify(
     from ..verification import Wanted
     from ..verification import verify as verified
 
-    if mode not in ("train", "test", "both"):
+    if word("mode", mode) not in ("train", "test", "both"):
         raise UserError(f"the mode is `train`, `test` or `both`, not `{mode!s:.40}`")
     want = requested(
         net=net,

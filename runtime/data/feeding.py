@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler.program import TensorType, UserError, printable
+from ...compiler.program import TensorType, UserError, printable, shown
 from .source import Array, ArraySource, Column, Indices, Source
 
 Types = Mapping[str, TensorType]
@@ -27,7 +27,7 @@ def array_of(name: str, value: Any) -> Array:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):
-        raise UserError(f"{name} is no array of numbers: {printable(repr(type(value)), 80)}") from None
+        raise UserError(f"{name} is no array of numbers: {type(value).__name__:.60}") from None
     if array.dtype.kind not in "fiub":
         raise UserError(f"{name} holds {printable(str(array.dtype), 40)}, not numbers")
     return array
@@ -122,7 +122,7 @@ def passes(what: str, given: Any) -> tuple[Callable[[], Iterator[Any]], bool]:
         def begin() -> Iterator[Any]:
             found = given()
             if not isinstance(found, Iterable):
-                raise UserError(f"{what}: the function returns {printable(repr(found), 60)}, not an iterator")
+                raise UserError(f"{what}: the function returns {shown(found)}, not an iterator")
             return iter(found)
 
         return begin, True
@@ -130,5 +130,5 @@ def passes(what: str, given: Any) -> tuple[Callable[[], Iterator[Any]], bool]:
         return lambda: iter(given), not isinstance(given, Iterator)
     raise UserError(
         f"`{what}` takes arrays by the names of inputs, a tuple of them, a data set, batches or a function that "
-        f"returns an iterator of them, not {printable(repr(given), 60)}"
+        f"returns an iterator of them, not {shown(given)}"
     )

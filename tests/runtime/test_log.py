@@ -164,3 +164,27 @@ def test_a_curve_knows_what_was_not_recorded() -> None:
     curve.add(3, {"a": 4.0})
     assert list(curve.steps) == [1, 3]
     np.testing.assert_array_equal(curve["a"], [1, 4])
+
+
+def test_a_long_run_is_held_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are left out evenly, the last ones never; what is held has the values of its steps."""
+    monkeypatch.setattr("netc.runtime.history.LIMIT", 1000)
+    monkeypatch.setattr("netc.runtime.history.RECENT", 100)
+    history = History()
+    longest = 0
+    for step in range(1, 20_001):
+        values = {"a": 2.0 * step} | ({"b": -1.0 * step} if step > 15_000 else {})
+        history.add({"kind": "step", "step": step, "loss": 0.5 * step, "rate": 1.0, "values": values})
+        longest = max(longest, len(history))
+    assert longest == 1000
+    steps = history.steps
+    assert steps[-101:].tolist() == list(range(19_900, 20_001))
+    apart = np.diff(steps)
+    assert apart[0] > 1
+    assert all(apart[:200] == apart[0])
+    assert all(np.diff(apart)[200:] <= 0)
+    np.testing.assert_array_equal(history.losses, 0.5 * steps)
+    np.testing.assert_array_equal(history.metrics["a"], 2.0 * steps)
+    np.testing.assert_array_equal(history.metrics["b"], np.where(steps > 15_000, -1.0 * steps, np.nan))
+    history.cut(19_950)
+    assert history.steps[-1] == 19_950
