@@ -38,6 +38,7 @@ COMMANDS = {
     "explain": "explain",
     "verify": "verify",
     "data": "data",
+    "caffe": "caffe",
     "devices": "devices",
     "completion": "completion",
 }

@@ -3,7 +3,7 @@
 As Caffe does when it reads a file, and in its order: V0 (`layers { layer { … } }`, padding layers folded into what
 follows them) to V1 (`layers`, types as enumerations), the transformation's fields out of V1's data layers, V1 to V2
 (`layer`, types as texts), `input` with `input_dim` or `input_shape` to an Input layer, the three `param`s of old
-BatchNorms dropped, a solver's `solver_type` to `type`.
+BatchNorms set to learn nothing, a solver's `solver_type` to `type`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ def upgraded_net(net: Message, report: Report) -> Message:
         found.fields["layer"] = [given, *found.items("layer")]
     for layer in found.messages("layer"):
         if layer.get("type") == "BatchNorm" and len(layer.items("param")) == 3:
-            del layer.fields["param"]
+            specs: list[Item] = []
+            for spec in layer.messages("param"):
+                still: dict[str, list[Item]] = {name: [Scalar(0.0, spec.span)] for name in ("lr_mult", "decay_mult")}
+                specs.append(Message(spec.type, spec.span, {**spec.fields, **still}))
+            layer.fields["param"] = specs
     return found
 
 

@@ -160,7 +160,7 @@ def _bench(made: Compilation, program: Program) -> Bench:
     from ..report.profiling import made_up_feeds
     from ..runtime.triton.compile.bench import DeviceBench
 
-    return DeviceBench(made.new_state(), [made_up_feeds(program.inputs, seed) for seed in range(SETS)])
+    return DeviceBench(made.new_state(), [made_up_feeds(program.inputs, seed, program.ranges) for seed in range(SETS)])
 
 
 def frozen_or_tuned(

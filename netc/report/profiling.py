@@ -20,7 +20,7 @@ from ..compiler.codegen.target import TARGETS
 from .tables import Table, operations, size
 
 if TYPE_CHECKING:
-    from ..compiler.program import Launch, Program
+    from ..compiler.program import Launch, Program, ValueRange
     from ..compiler.types import TensorType
     from ..driver import Compilation
     from ..fitting import Fit
@@ -185,15 +185,18 @@ def _few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" +{len(names) - most}" if len(names) > most else "")
 
 
-def made_up_feeds(inputs: Mapping[str, TensorType], seed: int = 0) -> dict[str, Array]:
-    """Inputs for timing: floats are normal, whole numbers 0 (a class that every net has); the rate is 0, so that the
-    parameters of a training step stay where they are.
+def made_up_feeds(
+    inputs: Mapping[str, TensorType], seed: int = 0, ranges: Sequence[ValueRange] = ()
+) -> dict[str, Array]:
+    """Inputs for timing: floats are normal, whole numbers and what is read as one (`ranges`) 0, a class that every net
+    has; the rate is 0, so that the parameters of a training step stay where they are.
     """
+    numbered = {one.input for one in ranges}
     generator = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
     for name, type_ in inputs.items():
         shape = tuple(map(int, type_.shape))
-        if type_.is_float and not name.startswith("."):
+        if type_.is_float and not name.startswith(".") and name not in numbered:
             feeds[name] = generator.standard_normal(shape, np.float32).astype(type_.numpy_dtype)
         else:
             feeds[name] = np.zeros(shape, type_.numpy_dtype)
@@ -214,7 +217,7 @@ def compare(
 ) -> Report:
     """Run both in turns for about so many seconds, and time the kernels of each."""
     program, plain = fused.program, unfused.program
-    feeds = made_up_feeds(program.inputs)
+    feeds = made_up_feeds(program.inputs, ranges=program.ranges)
     start = time.perf_counter()
     fused.run(feeds)
     unfused.run(feeds)

@@ -1,0 +1,267 @@
+"""`netc caffe TOOL`: Caffe's own command line and tools, with their names, arguments and flags.
+
+Flags are read as gflags reads them: with one dash or two, a value after a blank or a `=`. Where a command of netc does
+the work, it is called, and its line is told.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..grammar.source import UserError
+from .options import say, tell
+
+PATH = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
+TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+
+
+class Tool(click.Command):
+    """A command whose flags are gflags': `-shuffle`, `--shuffle=false`, `-noshuffle`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        flags = {name.lstrip("-") for p in self.params if getattr(p, "is_flag", False) for name in p.opts}
+        read = []
+        for word in args:
+            found = re.fullmatch(r"--?(no)?(\w+?)(?:=(\w+))?", word)
+            if found is None or found[2] not in flags or found[2] == "help":
+                read.append(word)
+                continue
+            value = (found[3] or "true").lower()
+            if value not in TRUE + FALSE:
+                raise UserError(f"{word}: true or false is wanted")
+            if (value in TRUE) != bool(found[1]):
+                read.append(f"--{found[2]}")
+        return super().parse_args(ctx, read)
+
+
+def flag(name: str, **more: Any) -> Callable[[F], F]:
+    """A flag with one dash or two."""
+    return click.option(f"-{name}", f"--{name}", name, **more)
+
+
+@click.group("caffe", short_help="Caffe's own commands and tools, by their names.")
+def command() -> None:
+    """Caffe's command line and tools: names, arguments and flags are theirs. docs/caffe.md has netc's beside them."""
+
+
+def called(ctx: click.Context, *words: object) -> None:
+    """Run a command of netc, and say which."""
+    from ..__main__ import cli
+
+    line = [str(word) for word in words]
+    say(f"netc {shlex.join(line)}", err=True)
+    name, *rest = line
+    found = cli.get_command(ctx, name)
+    assert found is not None
+    with found.make_context(name, rest, parent=ctx.find_root()) as inner:
+        found.invoke(inner)
+
+
+def _device(gpu: str) -> list[str]:
+    """What `-gpu` means to a command of netc."""
+    if not gpu:
+        return []
+    if gpu == "all" or "," in gpu:
+        raise UserError(f"-gpu {gpu}: a command of netc runs on one GPU; name one, such as -gpu 0")
+    if not gpu.isdigit():
+        raise UserError(f"-gpu takes the number of a GPU, not `{gpu}`")
+    if gpu != "0":
+        raise UserError(
+            f"-gpu {gpu}: netc takes the first GPU that it sees; CUDA_VISIBLE_DEVICES={gpu} makes it that one"
+        )
+    return ["--device", "cuda"]
+
+
+def _state(level: int, stages: str) -> list[str]:
+    """What `-level` and `-stage` mean."""
+    words = ["--set", f"level={level}"] if level else []
+    return words + (["--set", f"stage=[{stages}]"] if stages else [])
+
+
+def _each(flag_: str, several: str) -> list[str]:
+    """`a,b` as a flag for each."""
+    return [word for one in several.split(",") if one for word in (flag_, one)]
+
+
+@command.command("train", cls=Tool, short_help="Train as a solver says.")
+@flag("solver", required=True, type=PATH, metavar="S.prototxt")
+@flag("snapshot", default="", metavar="X.solverstate", help="Go on from there.")
+@flag("weights", default="", metavar="A[,B]", help="To begin with.")
+@flag("gpu", default="", metavar="0", help="Run on it.")
+@flag("level", default=0, type=int, metavar="N", help="Of the net's state.")
+@flag("stage", default="", metavar="A[,B]", help="Of the net's state.")
+@flag("sigint_effect", default="stop", metavar="stop", help="Ctrl-C saves and stops.")
+@flag("sighup_effect", default="stop", metavar="stop", help="So does a terminal that goes.")
+@click.pass_context
+def train(
+    ctx: click.Context,
+    solver: Path,
+    snapshot: str,
+    weights: str,
+    gpu: str,
+    level: int,
+    stage: str,
+    sigint_effect: str,
+    sighup_effect: str,
+) -> None:
+    """Train a net as a solver says: `netc train`."""
+    if snapshot and weights:
+        raise UserError("give a snapshot to go on from, or weights to begin with, not both")
+    for name, effect in (("sigint_effect", sigint_effect), ("sighup_effect", sighup_effect)):
+        if effect != "stop":
+            raise UserError(f"-{name} {effect}: a signal makes netc save a snapshot and stop, and has no other effect")
+    begun = ["--solverstate", snapshot] if snapshot else _each("--weights", weights)
+    called(ctx, "train", solver, *begun, *_device(gpu), *_state(level, stage))
+
+
+@command.command("time", cls=Tool, short_help="Time a net, by layer.")
+@flag("model", required=True, type=PATH, metavar="M.prototxt")
+@flag("iterations", default=50, type=click.IntRange(1), metavar="N", help="Not read: --seconds of netc profile says.")
+@flag("phase", default="", metavar="TRAIN|TEST", help="Of the net; else TRAIN where it has a loss.")
+@flag("gpu", default="", metavar="0", help="Run on it.")
+@flag("level", default=0, type=int, metavar="N", help="Of the net's state.")
+@flag("stage", default="", metavar="A[,B]", help="Of the net's state.")
+@click.pass_context
+def time(ctx: click.Context, model: Path, iterations: int, phase: str, gpu: str, level: int, stage: str) -> None:
+    """Time a net, fused and unfused, by kernel and by layer: `netc profile`."""
+    if phase not in ("", "TRAIN", "TEST"):
+        raise UserError(f"-phase is TRAIN or TEST, not {phase}")
+    called(ctx, "profile", model, *(["--mode", phase.lower()] if phase else []), *_device(gpu), *_state(level, stage))
+
+
+@command.command("device_query", cls=Tool, short_help="List devices.")
+@flag("gpu", default="", metavar="0", help="Not read: all are listed.")
+@click.pass_context
+def device_query(ctx: click.Context, gpu: str) -> None:
+    """List what programs can run on here: `netc devices`."""
+    called(ctx, "devices")
+
+
+@command.command("snapshot", short_help="A run's last snapshot as files of Caffe's.")
+@click.argument("file", type=PATH, metavar="SOLVER.prototxt|FILE.net")
+@click.argument("prefix", type=PATH)
+@click.option("--folder", type=PATH, help="Of the run; else the last one of the net.")
+@click.option("--hdf5", is_flag=True, help="As HDF5.")
+def snapshot(file: Path, prefix: Path, folder: Path | None, hdf5: bool) -> None:
+    """Write the last snapshot of a run of netc's as PREFIX_iter_N.caffemodel and .solverstate, for Caffe to go on with.
+
+    This tool is netc's own; `netc caffe train -snapshot` is the way back.
+    """
+    from ..api.leaving import leave_run
+    from ..request import request
+
+    for path in leave_run(file, request(mode="train"), prefix, folder=folder, hdf5=hdf5, notify=tell):
+        say(str(path))
+
+
+@command.command("parse_log", short_help="A log of training as tables.")
+@click.argument("log", type=PATH)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path())
+@click.option("--delimiter", default=",", show_default=True, metavar="CHARACTER")
+def parse_log(log: Path, folder: Path, delimiter: str) -> None:
+    """Write the steps and the tests of a log, Caffe's or netc's, as FOLDER/LOG.train and FOLDER/LOG.test (CSV)."""
+    from ..report.training_log import csv_text, read_log
+    from ..runtime.atomic import write_text
+
+    if len(delimiter) != 1:
+        raise UserError(f"--delimiter is one character, not `{delimiter}`")
+    found = read_log(log)
+    for kind, rows in (("train", found.train), ("test", found.test)):
+        out = folder / f"{log.name}.{kind}"
+        write_text(out, csv_text(rows, delimiter))
+        say(f"{out}: {len(rows):,} rows")
+
+
+def _upgrade(type_: str, in_: Path, out: Path) -> None:
+    from ..caffe.upgrading import upgrade_binary, upgrade_text
+
+    if type_:
+        upgrade_text(in_, out, type_)
+    else:
+        upgrade_binary(in_, out)
+    say(f"{out}: upgraded from {in_}")
+
+
+@command.command("upgrade_net_proto_text", short_help="A net in Caffe's last format.")
+@click.argument("in_", type=PATH, metavar="IN.prototxt")
+@click.argument("out", type=PATH, metavar="OUT.prototxt")
+def upgrade_net_proto_text(in_: Path, out: Path) -> None:
+    """Write a net of an older format (V0, V1, `input`) as one of the last."""
+    _upgrade("NetParameter", in_, out)
+
+
+@command.command("upgrade_net_proto_binary", short_help="Weights in Caffe's last format.")
+@click.argument("in_", type=PATH, metavar="IN.caffemodel")
+@click.argument("out", type=PATH, metavar="OUT.caffemodel")
+def upgrade_net_proto_binary(in_: Path, out: Path) -> None:
+    """Write weights of an older format (V0, V1) as those of the last."""
+    _upgrade("", in_, out)
+
+
+@command.command("upgrade_solver_proto_text", short_help="A solver in Caffe's last format.")
+@click.argument("in_", type=PATH, metavar="IN.prototxt")
+@click.argument("out", type=PATH, metavar="OUT.prototxt")
+def upgrade_solver_proto_text(in_: Path, out: Path) -> None:
+    """Write a solver with `solver_type` as one with `type`."""
+    _upgrade("SolverParameter", in_, out)
+
+
+@command.command("draw_net", short_help="A picture of a net.")
+@click.argument("net", type=PATH, metavar="NET.prototxt")
+@click.argument("out", type=PATH, metavar="OUT.svg|.dot|.png")
+@click.option("--rankdir", default="LR", show_default=True, type=click.Choice(["LR", "TB", "BT", "RL"]))
+@click.option("--phase", default="ALL", show_default=True, type=click.Choice(["TRAIN", "TEST", "ALL"]))
+@click.option("--display_lrm", is_flag=True, help="Learning rates, too.")
+def draw_net(net: Path, out: Path, rankdir: str, phase: str, display_lrm: bool) -> None:
+    """Draw a net of any of Caffe's formats: .svg and .dot by netc, other pictures by Graphviz."""
+    from ..caffe.draw import draw_net_to_file
+    from ..caffe.proto import caffe_pb2
+    from ..caffe.upgrading import upgraded
+
+    number = {"ALL": None, "TRAIN": caffe_pb2.TRAIN, "TEST": caffe_pb2.TEST}[phase]
+    draw_net_to_file(upgraded(net, "NetParameter"), str(out), rankdir, number, display_lrm)
+    say(str(out))
+
+
+@command.command("convert_imageset", cls=Tool, short_help="A database of a list of images.")
+@click.argument("root", type=PATH)
+@click.argument("listing", type=PATH, metavar="LIST.txt")
+@click.argument("database", type=PATH)
+@flag("backend", default="lmdb", type=click.Choice(["lmdb", "leveldb"]), show_default=True)
+@flag("gray", is_flag=True, help="One channel.")
+@flag("shuffle", is_flag=True, help="In an order by chance.")
+@flag("check_size", is_flag=True, help="Refuse images of different sizes.")
+@flag("resize_width", default=0, type=click.IntRange(0), metavar="N")
+@flag("resize_height", default=0, type=click.IntRange(0), metavar="N")
+@flag("encoded", is_flag=True, help="Keep images as files.")
+@flag("encode_type", default="", type=click.Choice(["", "jpg", "png"]), metavar="jpg|png")
+@click.pass_context
+def convert_imageset(ctx: click.Context, /, root: Path, listing: Path, database: Path, **given: Any) -> None:
+    """Make a database of a list of images: `netc data convert`."""
+    encoding = given["encode_type"] or ("jpg" if given["encoded"] else "")
+    words: list[object] = ["--root", root, "--backend", given["backend"]]
+    words += [f"--{name.replace('_', '-')}" for name in ("gray", "shuffle", "check_size") if given[name]]
+    for ours in ("width", "height"):
+        words += [f"--{ours}", given[f"resize_{ours}"]] if given[f"resize_{ours}"] else []
+    words += ["--encoding", encoding] if encoding else []
+    called(ctx, "data", "convert", listing, database, *words)
+
+
+@command.command("compute_image_mean", cls=Tool, short_help="The mean image of a database.")
+@click.argument("database", type=PATH)
+@click.argument("out", type=PATH, metavar="OUT.binaryproto")
+@flag("backend", default="", metavar="lmdb|leveldb", help="Not read: it is seen.")
+@click.pass_context
+def compute_image_mean(ctx: click.Context, database: Path, out: Path, backend: str) -> None:
+    """Compute the mean image of a database: `netc data mean`."""
+    called(ctx, "data", "mean", database, out)
+
+
+TOOLS: Sequence[str] = tuple(command.commands)
