@@ -11,7 +11,7 @@ from ..loops import nests
 from ..loops.body import Body
 from ..loops.place import MemRef
 from ..loops.written import Written, written
-from . import inner, reduce, tile
+from . import inner, reduce, tile, window
 from .dialect import FAR, C
 from .function import function
 
@@ -30,6 +30,9 @@ def _text(domain: Domain, body: Body) -> str:
         return inner.write(domain, body, dots)
     if reduce.fits(domain, body):
         reduce.write(domain, body)
+        return function(body, shared=True)
+    if window.fits(domain, body):
+        window.write(domain, body)
         return function(body, shared=True)
     nests.write(domain, body)
     return function(body, shared=domain.kind != "reduce" or _by_rows(domain))

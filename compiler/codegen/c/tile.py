@@ -9,8 +9,8 @@ rows a tile has are constants of the text's head, so that the same text serves e
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ... import ops
@@ -20,9 +20,9 @@ from ...loops.view import Expr, Guard, Pulled, Var, flat
 from ..loops import nests
 from ..loops.body import Body
 from ..loops.place import PRODUCT
-from .dialect import type_of
 from .function import SIMD
-from .operand import Operand, affine, bounds, limits, operand_of
+from .lanes import between
+from .operand import Operand, affine, limits, operand_of
 from .tasks import COUNTED, Tasks, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
@@ -228,7 +228,7 @@ def _sum(body: Body, tile: RegisterTile, reduced: Sequence[Var], at: dict[Var, E
     numbers = tile.numbers
     if isinstance(numbers, Copied):
         _copy(body, numbers, at)
-    with _loops(body, reduced, tile.guards, at) as inside:
+    with between(body, reduced, tile.guards, at) as inside:
         w = pointer(body, tile.vectors, inside)
         if isinstance(numbers, Copied):
             x, step = f"copy + {body.expr(numbers.address.replace(inside)).within(PRODUCT)}", numbers.step
@@ -260,22 +260,3 @@ def _copy(body: Body, copied: Copied, at: dict[Var, Expr]) -> None:
         value = body.floating(body.masked(copied.source.node, index, 0, guards_that_tell(guards)))
         place = body.expr(flat(found, [axis.size for axis in copied.axes]))
         body.put(f"copy[{place.text}] = {value.text};")
-
-
-@contextmanager
-def _loops(
-    body: Body, variables: Sequence[Var], guards: Sequence[Guard], at: Mapping[Var, Expr]
-) -> Iterator[dict[Var, Expr]]:
-    """Loops over what is summed, each from the first value for which there are elements to the last."""
-    found, whole = {**at, **{var: Expr.of(0) for var in variables if var.size == 1}}, type_of(body, "i32")
-    several = [var for var in variables if var.size > 1]
-    with ExitStack() as stack:
-        # What no loop decides is asked before them.
-        known = [g.replace(found) for g in guards if g.expr.vars.isdisjoint(several)]
-        stack.enter_context(body.branch(guards_that_tell(known)))
-        for var in several:
-            name = body.name(var.name)
-            first, end = bounds(body, var, [g.replace(found) for g in guards if var in g.expr.vars])
-            stack.enter_context(body.loop(f"for ({whole} {name} = {first}; {name} < {end}; {name}++) {{", "}"))
-            found[var] = body.bind(Var(name, var.size), name)
-        yield found

@@ -171,15 +171,17 @@ def _positions(body: Body, sizes: Sequence[int]) -> AbstractContextManager[Index
     return body.loops(variables, unrolled=math.prod(sizes) <= UNROLLED)
 
 
-def _unwindow(body: Body, node: Node, index: Index, conditions: tuple[Condition, ...]) -> Value:
-    """The sum over the windows that cover an element: axis by axis the last of them and those before it."""
+def covering(node: Node, index: Index) -> tuple[list[int], Callable[[Index], tuple[Index, tuple[Guard, ...]]]]:
+    """The windows of an `unwindow` that cover an element: axis by axis the last of them and those before it.
+
+    Given: how many there are at most along each axis; and for a number of each, the element of the operand, and where
+    there is one.
+    """
     x, attrs = node.inputs[0], node.attrs
     settings = list(zip(attrs["axes"], attrs["sizes"], attrs["strides"], attrs["dilations"], strict=True))
     counts = [k if d > 1 else -(-k // s) for _, k, s, d in settings]
-    varying = body.reach([Guard(e, 0, 1) for e in index])[0]
-    single = math.prod(counts) == 1
-    acc = None if single else start(body, node, varying, NAMES["unwindow"])
-    with _positions(body, counts) as steps:
+
+    def inside(steps: Index) -> tuple[Index, tuple[Guard, ...]]:
         found, offsets, guards = list(index), [], []
         for (axis, size, stride, dilation), t in zip(settings, steps, strict=True):
             windows = int(x.shape[axis])
@@ -192,8 +194,19 @@ def _unwindow(body: Body, node: Node, index: Index, conditions: tuple[Condition,
                 offset = index[axis] % stride + t * stride
                 guards += [Guard(found[axis], 0, windows), Guard(offset, 0, size)]
             offsets.append(offset)
-        wanted = (*conditions, *(g for g in guards if not g.always))
-        value = body.floating(body.masked(x, (*found, *offsets), 0, wanted))
+        return (*found, *offsets), tuple(g for g in guards if not g.always)
+
+    return counts, inside
+
+
+def _unwindow(body: Body, node: Node, index: Index, conditions: tuple[Condition, ...]) -> Value:
+    """The sum over the windows that cover an element."""
+    counts, inside = covering(node, index)
+    varying = body.reach([Guard(e, 0, 1) for e in index])[0]
+    acc = None if math.prod(counts) == 1 else start(body, node, varying, NAMES["unwindow"])
+    with _positions(body, counts) as steps:
+        at, guards = inside(steps)
+        value = body.floating(body.masked(node.inputs[0], at, 0, (*conditions, *guards)))
         if acc is None:
             return value
         update(body, acc, value, Expr.of(0))

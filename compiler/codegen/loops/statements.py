@@ -212,8 +212,8 @@ class Statements:
         return self.memo(key) or self.remember(key, self.settle(value, self.hints.get(key, "")))
 
     def mask(self, conditions: Iterable[Condition]) -> Value | None:
-        """All of the conditions, under a name; None if they always hold."""
-        wanted = tuple(dict.fromkeys(conditions))
+        """All of the conditions, under a name; None if they always hold, or a branch or a loop has asked them."""
+        wanted = tuple(c for c in dict.fromkeys(conditions) if c not in self.asked)
         key = ("mask", frozenset(wanted))
         found = self.memo(key)
         if found is not None:

@@ -1,0 +1,219 @@
+"""Strip mining: an axis along which elements lie side by side, in blocks whose running values stay in the cache.
+
+Loops over a block are the innermost ones, and become vectors. What else is iterated (the positions of a window, what a
+sum runs over) stands between the loop over blocks and them, so it may begin and end where there are elements, and no
+element asks whether it is one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from ... import ops
+from ...graph import Node
+from ...kernel import window_axes
+from ...loops.contraction import guards_that_tell
+from ...loops.view import Expr, Guard, Index, Var, pull
+from ...types import least, wide
+from ..loops.body import Body
+from ..loops.place import Value
+from ..loops.reductions import NAMES, POSITIONS, Accumulator, accumulate, covering, update
+from .dialect import type_of
+from .function import SIMD
+from .operand import bounds, limits
+
+Wanted = Iterable[tuple[Node, Index]]
+
+
+class Lanes:
+    """The elements of a block of an axis. first: of the axis, its number in the text is `first + j`."""
+
+    def __init__(self, body: Body, wanted: str, size: int, block: int) -> None:
+        self.body, self.size = body, size
+        self.block = min(block, size)
+        self.whole = type_of(body, "i32")
+        for word in ("first", "rows", "j"):
+            body.name(word)
+        self.var = Var(body.name(wanted), size)
+        self.count = str(self.block) if size % self.block == 0 else "rows"
+
+    @contextmanager
+    def blocks(self) -> Iterator[None]:
+        """The loop over blocks."""
+        body, size, block = self.body, self.size, self.block
+        with body.loop(f"for ({self.whole} first = 0; first < {size}; first += {block}) {{", "}"):
+            if self.count == "rows":
+                body.put(f"const {self.whole} rows = first + {block} < {size} ? {block} : {size} - first;")
+            # What does not depend on the element is computed in front of the loops over a block.
+            body.bind(self.var, self.var.name)
+            yield
+
+    @contextmanager
+    def each(self) -> Iterator[Expr]:
+        """The loop over the elements of a block; the element's number along the axis."""
+        body, before = self.body, self.body.open
+        with body.loop(f"{SIMD}\nfor ({self.whole} j = 0; j < {self.count}; j++) {{", "}"):
+            body.put(f"const {self.whole} {self.var.name} = first + j;")
+            body.open, body.lane = (*before, self.var), self.var
+            yield body.bind(self.var, self.var.name)
+        body.open, body.lane = before, None
+
+    def running(self, nodes: Iterable[Node]) -> list[Accumulator]:
+        """Running values of reductions, one for each element of a block, with their first values."""
+        body, found = self.body, list[Accumulator]()
+        best: dict[Node, str] = {}
+        # Maxima first: a choice of the same operand looks at them.
+        for node in sorted(nodes, key=lambda n: n.op is not ops.max_reduce):
+            of, dtype = node.inputs[0], wide(node.dtype)
+            own = node.op is ops.argmax and of not in best
+            name, beside = self._array(NAMES[node.op.name], dtype), best.get(of, "")
+            if node.op is ops.max_reduce:
+                best[of] = name
+            elif own:
+                beside = self._array("best", wide(of.dtype))
+            found.append(Accumulator(node, dtype, name, beside, own))
+        with self.each():
+            for acc in found:
+                lowest = body.number(least(acc.node.inputs[0].dtype), acc.node.inputs[0].dtype)
+                start = lowest if acc.node.op is ops.max_reduce else body.number(0, acc.dtype)
+                body.put(body.dialect.update(acc.name, start.text))
+                if acc.own:
+                    body.put(body.dialect.update(acc.best, lowest.text))
+        return found
+
+    def _array(self, wanted: str, dtype: str) -> str:
+        name = self.body.name(wanted)
+        self.body.put(f"{type_of(self.body, dtype)} {name}[{self.block}];")
+        return f"{name}[j]"
+
+    @contextmanager
+    def windows(self, wanted: Wanted) -> Iterator[Callable[[], None]]:
+        """Loops that compute what these values need of windows; gives what says so inside of `each`.
+
+        wanted: nodes, each at the index at which it is wanted there.
+        """
+        body = self.body
+        made: list[tuple[Accumulator, Index]] = []
+        for nodes, index in self._windows(wanted):
+            running = self.running(nodes)
+            made += ((acc, index) for acc in running)
+            if nodes[0].op is ops.unwindow:
+                self._unwindow(running[0], index)
+            else:
+                self._window(running, index)
+
+        def told() -> None:
+            for acc, index in made:
+                body.preset(acc.node, index, Value(acc.name, acc.dtype, level=body.level, hint=acc.name))
+
+        yield told
+
+    def _windows(self, wanted: Wanted) -> list[tuple[list[Node], Index]]:
+        """Reductions of windows that a value needs, at their index: those of one operand and index together."""
+        found: dict[tuple[Node, Index], list[Node]] = {}
+        stack, seen = [*wanted], set[tuple[Node, Index]]()
+        while stack:
+            node, index = stack.pop()
+            if (node, index) in seen or self.body.memo((node, index)) is not None:
+                continue
+            seen.add((node, index))
+            if window_axes(node):
+                if self._apart(node, index):
+                    key = node if node.op is ops.unwindow else node.inputs[0]
+                    found.setdefault((key, index), []).append(node)
+            elif node.op.family == "pointwise":
+                stack += ((x, index) for x in (node.inputs[:1] if node.op is ops.surrogate else node.inputs))
+            elif node.op.family == "movement" and len(node.inputs) == 1:
+                pulled = pull(node, index)
+                if not pulled.guards:
+                    stack.append((pulled.node, pulled.index))
+        return [(nodes, index) for (_, index), nodes in found.items()]
+
+    def _apart(self, node: Node, index: Index) -> bool:
+        """Whether a window may have fewer elements than positions, and loops over these can tell, for all lanes alike.
+
+        Else it is summed in registers, all positions in turn.
+        """
+        if node.op is ops.unwindow:
+            counts, inside = covering(node, index)
+            steps = _taps(counts)
+            guards = list(inside(_each(steps))[1])
+        else:
+            steps = _taps([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
+            guards = _inside(node, _inner(node, index, _each(steps)))
+        return bool(guards) and math.prod(v.size for v in steps) > 1 and limits(guards, steps) and all(self.var not in g.expr.vars for g in guards)
+
+    def _window(self, running: Sequence[Accumulator], index: Index) -> None:
+        node = running[0].node
+        steps = _taps([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
+        guards = _inside(node, _inner(node, index, _each(steps)))
+        with between(self.body, steps, guards, {}) as at, self.each():
+            inner = _inner(node, index, tuple(at[v] for v in steps))
+            accumulate(self.body, running, lambda _: inner)
+
+    def _unwindow(self, acc: Accumulator, index: Index) -> None:
+        body, (counts, inside) = self.body, covering(acc.node, index)
+        steps = _taps(counts)
+        with between(body, steps, inside(_each(steps))[1], {}) as at, self.each():
+            where, guards = inside(tuple(at[v] for v in steps))
+            update(body, acc, body.floating(body.masked(acc.node.inputs[0], where, 0, guards)), Expr.of(0))
+
+
+@contextmanager
+def between(
+    body: Body, variables: Sequence[Var], guards: Sequence[Guard], at: Mapping[Var, Expr]
+) -> Iterator[dict[Var, Expr]]:
+    """Loops over variables, each from the first value for which there are elements to the last.
+
+    guards: say where there are elements, over the variables and those that `at` replaces; see `operand.limits`.
+    """
+    found, whole = {**at, **{var: Expr.of(0) for var in variables if var.size == 1}}, type_of(body, "i32")
+    several = [var for var in variables if var.size > 1]
+    before = body.asked
+    with ExitStack() as stack:
+        # What no loop decides is asked before them.
+        known = [g.replace(found) for g in guards if g.expr.vars.isdisjoint(several)]
+        stack.enter_context(body.branch(guards_that_tell(known)))
+        for var in several:
+            name = body.name(var.name)
+            first, end = bounds(body, var, [g.replace(found) for g in guards if var in g.expr.vars])
+            stack.enter_context(body.loop(f"for ({whole} {name} = {first}; {name} < {end}; {name}++) {{", "}"))
+            found[var] = body.bind(Var(name, var.size), name)
+        body.asked += tuple(g.replace(found) for g in guards)
+        yield found
+    body.asked = before
+
+
+def _taps(sizes: Sequence[int]) -> list[Var]:
+    """Variables for the positions of a window."""
+    long = sum(n != 1 for n in sizes)
+    names = iter(POSITIONS.get(long) or [f"k{i}" for i in range(long)])
+    return [Var(next(names) if n != 1 else f"single{i}", n) for i, n in enumerate(sizes)]
+
+
+def _each(variables: Sequence[Var]) -> Index:
+    return tuple(Expr.of(v) if v.size > 1 else Expr.of(0) for v in variables)
+
+
+def _inner(node: Node, index: Index, positions: Index) -> Index:
+    """The index of an element of a window."""
+    inner = dict(enumerate(index)) | dict(zip(node.attrs["axes"], positions, strict=True))
+    return tuple(inner[a] for a in range(len(index)))
+
+
+def _inside(node: Node, index: Index) -> list[Guard]:
+    """Where an element of a window that a reduction reads is one, and no padding that changes nothing."""
+    neutral, x, guards = _neutral(node), node.inputs[0], list[Guard]()
+    while x.op.family == "movement" and len(x.inputs) == 1:
+        pulled = pull(x, index)
+        if pulled.guards and pulled.fill != neutral:
+            break
+        guards += pulled.guards
+        x, index = pulled.node, pulled.index
+    return [g for g in dict.fromkeys(guards) if not g.always]
+
+
+def _neutral(node: Node) -> float:
+    return 0.0 if node.op is ops.sum_ else float(least(node.inputs[0].dtype))
