@@ -22,7 +22,10 @@ def with_lanes(graph: Graph) -> Graph:
     def make(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op in (ops.conv, ops.conv_data_grad):
             x, weight = inputs
-            channels = weight.shape[0] // node.attrs["groups"] if node.op is ops.conv else weight.shape[1]
+            groups = node.attrs["groups"]
+            channels = weight.shape[0] // groups if node.op is ops.conv else weight.shape[1]
+            if groups == weight.shape[0]:
+                channels = groups  # a channel of its own for each: vectors are over the groups
             if weight.dtype == "f32" and channels >= FEWEST:
                 if (weight, node.op) not in copies:
                     with at(node.span, node.scope):

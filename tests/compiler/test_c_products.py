@@ -41,6 +41,29 @@ def convolutions(random: Random) -> Graph:
     )
 
 
+def depthwise(random: Random) -> Graph:
+    """A depthwise convolution and both of its gradients, of values that lie N, H, W, C."""
+    channels, kernel = random.choice([4, 20, 33, 64, 70]), [random.randint(1, 3), random.choice([2, 3, 5])]
+    lies = {
+        "stride": (random.randint(1, 3), random.randint(1, 2)),
+        "pad": tuple(random.randint(0, k) for k in kernel),
+        "dilation": (random.choice([1, 1, 2]), 1),
+        "groups": channels,
+    }
+    size = (random.randint(6, 9), random.randint(6, 13))
+    x = ops.exp(fed("x", random.randint(1, 3), channels, *size))
+    w = fed("w", channels, 1, *kernel)
+    y = ops.conv(x, w, **lies)
+    dy = ops.exp(fed("dy", *y.shape))
+    return Graph(
+        {
+            "y": expr.maximum(0.0, y + fed("b", 1, channels, 1, 1)),
+            "dx": ops.conv_data_grad(dy, w, size=size, **lies),
+            "dw": ops.conv_weight_grad(x, dy, kernel=tuple(kernel), **lies) * 0.5,
+        }
+    )
+
+
 def products(random: Random) -> Graph:
     """A matrix product in all orders in which its factors can lie."""
     n, m, k = (random.choice([1, 2, 7, 16, 31, 50]) for _ in range(3))
@@ -60,6 +83,15 @@ def test_convolutions(seed: int) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("seed", range(6))
+def test_depthwise_convolutions(seed: int) -> None:
+    graph = depthwise(Random(seed))
+    texts = [f.source for f in lower(graph, target="c", arch="cpu").functions if f.kind == "conv"]
+    assert sum("total[j] += x[j] * w[j];" in text for text in texts) >= 2  # not where a gradient skips positions
+    assert_like_oracle(graph)
+
+
+@needs_compiler
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are processors of another kind")
 @pytest.mark.parametrize("processor", ["x86-64", "haswell"])
 def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +100,8 @@ def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pyte
         pytest.skip("this machine has no AVX2")
     flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in compiling.FLAGS]
     monkeypatch.setattr(compiling, "FLAGS", tuple(flags))
-    assert_like_oracle(convolutions(Random(5)))
-    assert_like_oracle(products(Random(5)))
+    for made in (convolutions, products, depthwise):
+        assert_like_oracle(made(Random(5)))
 
 
 @needs_compiler

@@ -71,6 +71,32 @@ def test_random_training_steps(seed: int) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize(("channels", "batch", "size", "stride", "pad"), [(33, 1, 3, 2, 1), (20, 2, 4, 3, 0), (1, 3, 3, 1, 1)])
+def test_windows_are_right(channels: int, batch: int, size: int, stride: int, pad: int, tmp_path: Path) -> None:
+    """Pooling of both kinds and normalization within channels, with their gradients: windows that overlap and end."""
+    file = tmp_path / "windows.net"
+    file.write_text(
+        f"""net windows {{
+    input image: f32[N, 2, 13, 10]
+    input label: i32[N]
+    x = image |> conv({channels}, 3, pad: 1) |> max_pool({size}, stride: {stride}, pad: {pad})
+    x = x |> lrn(3, region: within) |> conv({channels}, 3, pad: 1) |> relu |> avg_pool(2, stride: 1)
+    loss nll = softmax_loss(x |> linear(3), label)
+}}
+data noise = synthetic(shape: [2, 13, 10], classes: 3, batch: {batch})
+train windows {{
+    from: noise
+    solver: sgd(lr: 0.1)
+    steps: 1
+}}
+"""
+    )
+    request = compilation(file, mode="train", target="c", device="cpu", dims={"N": batch}).request
+    verdict = verify(file, Wanted(**vars(request), modes=("train",), budget=0))
+    assert verdict.ok, verdict
+
+
+@needs_compiler
 @pytest.mark.parametrize("seed", range(2))
 def test_the_number_of_threads_changes_no_bit(seed: int) -> None:
     graph = training_step(Random(seed))

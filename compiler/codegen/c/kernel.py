@@ -11,7 +11,7 @@ from ..loops import nests
 from ..loops.body import Body
 from ..loops.place import MemRef
 from ..loops.written import Written, written
-from . import inner, reduce, tile, window
+from . import depthwise, inner, reduce, tile, window
 from .dialect import FAR, C
 from .function import function
 
@@ -28,6 +28,9 @@ def _text(domain: Domain, body: Body) -> str:
         return tile.write(domain, body, tiled)
     if domain.product and (dots := inner.tile_of(domain, body)) is not None:
         return inner.write(domain, body, dots)
+    if domain.product and (channels := depthwise.channels_of(domain, body)) is not None:
+        depthwise.write(domain, body, channels)
+        return function(body, shared=True)
     if reduce.fits(domain, body):
         reduce.write(domain, body)
         return function(body, shared=True)

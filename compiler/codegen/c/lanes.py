@@ -143,7 +143,9 @@ class Lanes:
         else:
             steps = _taps([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
             guards = _inside(node, _inner(node, index, _each(steps)))
-        return bool(guards) and math.prod(v.size for v in steps) > 1 and limits(guards, steps) and all(self.var not in g.expr.vars for g in guards)
+        if not guards or math.prod(v.size for v in steps) == 1 or not limits(guards, steps):
+            return False
+        return all(self.var not in g.expr.vars for g in guards)
 
     def _window(self, running: Sequence[Accumulator], index: Index) -> None:
         node = running[0].node

@@ -253,7 +253,7 @@ def _sum_in_turns(body: Body, tile: RegisterTile, at: dict[Var, Expr]) -> None:
 def _copy(body: Body, copied: Copied, at: dict[Var, Expr]) -> None:
     """Statements that copy what a tile reads of a factor."""
     body.put(f"float copy[{copied.count}];")
-    with body.loops(copied.axes) as found:
+    with body.loops(copied.axes, apart=True) as found:
         values = {**at, **dict(zip(copied.axes, found, strict=True))}
         index = tuple(e.replace(values) for e in copied.index)
         guards = [g.replace(values) for g in copied.guards]

@@ -27,8 +27,8 @@ HEAD = """
 #define AT_MOST(n) (LANES < (n) ? LANES : (n))
 /* n rows in as few tiles of at most `most` as there can be, all but the last alike. */
 #define EVEN(n, most) (((n) + ((n) + (most) - 1) / (most) - 1) / (((n) + (most) - 1) / (most)))
-#define INLINE static inline __attribute__((always_inline))
 """
+INLINE = "#define INLINE static inline __attribute__((always_inline))"
 SPANS = """
 /* The first i >= least with step * i >= low; and the first i behind those below n with step * i <= high. */
 INLINE int32_t first_from(int32_t low, int32_t step, int32_t least) {
@@ -123,8 +123,12 @@ def helpers(text: str) -> Iterator[str]:
     """What a text of functions needs of these."""
     dots = "add_dots(" in text
     widths = [width for width in (16, 8, 4) if f"vec_{width} " in text or (dots and width == 16)]
+    spans = "first_from(" in text or "end_at(" in text
+    if widths or spans:
+        yield INLINE
     if widths:
         yield HEAD
+    if spans:
         yield SPANS
     for width in widths:
         yield TILE.format(width=width)

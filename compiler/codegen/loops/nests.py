@@ -59,17 +59,16 @@ def axes_of(sizes: Sequence[int]) -> list[Var]:
 def _map(domain: Domain, body: Body) -> None:
     sizes, (order, taps) = shape(domain.outputs[0]), loop_order(body)
     axes = axes_of(sizes)
-    first, block = order[:1], 1
-    if taps and order and sizes[order[0]] % SMALL == 0:
-        block = SMALL  # as many of the outermost axis stay inside, where both sides lie in few lines
+    # Where taps come last, blocks of the two outermost axes stay inside of them: both sides of a block lie in few lines.
+    block = {a: SMALL if taps and a in order[:2] and sizes[a] % SMALL == 0 else 1 for a in order}
+    blocked = any(n > 1 for n in block.values())
     with (
-        body.loops([Var(axes[a].name, sizes[a] // block) for a in first]) as blocks,
-        body.loops([axes[a] for a in order[1:]], apart=not taps) as found,
-        body.loops([Var("j", block)]) as (j,),
-        body.loops([axes[a] for a in taps], unrolled=True) as inner,
+        body.loops([Var(axes[a].name, sizes[a] // block[a]) for a in order], apart=not taps) as outer,
+        body.loops([axes[a] for a in taps], unrolled=not blocked) as inner,
+        body.loops([Var("j", n) for n in block.values()]) as within,
     ):
-        outer = [b * block + j for b in blocks]
-        at = dict(zip((*order, *taps), (*outer, *found, *inner), strict=True))
+        found = [o * n + j for o, n, j in zip(outer, block.values(), within, strict=True)]
+        at = dict(zip((*order, *taps), (*found, *inner), strict=True))
         index = tuple(at[a] for a in range(len(axes)))
         body.store_all((place, reindex(index, sizes, node.shape), node) for node, place in results_of(domain, body))
 
