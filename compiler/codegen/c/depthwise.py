@@ -42,7 +42,9 @@ def channels_of(domain: Domain, body: Body) -> Channels | None:
     guards = (*left.guards, *right.guards)
     if lane is None or lane.size < FEWEST or not limits(guards, product.reduced):
         return None
-    return None if any(lane in g.expr.vars for g in (*guards, *product.guards)) else Channels(product, left, right, lane)
+    return (
+        None if any(lane in g.expr.vars for g in (*guards, *product.guards)) else Channels(product, left, right, lane)
+    )
 
 
 def write(domain: Domain, body: Body, channels: Channels) -> None:

@@ -59,7 +59,7 @@ def axes_of(sizes: Sequence[int]) -> list[Var]:
 def _map(domain: Domain, body: Body) -> None:
     sizes, (order, taps) = shape(domain.outputs[0]), loop_order(body)
     axes = axes_of(sizes)
-    # Where taps come last, blocks of the two outermost axes stay inside of them: both sides of a block lie in few lines.
+    # Where taps come last, blocks of the two outermost axes stay inside of them: they lie in few lines on both sides.
     block = {a: SMALL if taps and a in order[:2] and sizes[a] % SMALL == 0 else 1 for a in order}
     blocked = any(n > 1 for n in block.values())
     with (
