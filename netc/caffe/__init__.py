@@ -15,19 +15,20 @@ __version__ = "1.0.0"  # the version of Caffe whose interface this is
 
 # Where each name lies.
 _NAMES = {
-    **dict.fromkeys(("Net",), "net"),
+    "Net": "net",
     **dict.fromkeys(("Layer", "NetLayer"), "layer"),
     **dict.fromkeys(("Blob", "BlobVec"), "blob"),
-    **dict.fromkeys(
-        (
-            *("set_mode_cpu", "set_mode_gpu", "set_device", "set_random_seed", "set_multiprocess", "has_nccl"),
-            *("solver_count", "set_solver_count", "solver_rank", "set_solver_rank", "init_log", "log"),
-        ),
-        "process",
-    ),
+    **dict.fromkeys(("Solver", "get_solver", "SGDSolver", "NesterovSolver", "AdaGradSolver"), "solver"),
+    **dict.fromkeys(("RMSPropSolver", "AdaDeltaSolver", "AdamSolver"), "solver"),
+    **dict.fromkeys(("set_mode_cpu", "set_mode_gpu", "set_device", "set_random_seed", "set_multiprocess"), "process"),
+    **dict.fromkeys(("solver_count", "set_solver_count", "solver_rank", "set_solver_rank", "has_nccl"), "process"),
+    **dict.fromkeys(("init_log", "log"), "process"),
     "layer_type_list": "table",
+    **dict.fromkeys(("NetSpec", "layers", "params", "to_proto"), "net_spec"),
+    "Classifier": "classifier",
+    "Detector": "detector",
 }
-_MODULES = ("proto",)
+_MODULES = ("proto", "io", "draw", "coord_map", "net_spec")
 
 
 def __getattr__(name: str) -> Any:

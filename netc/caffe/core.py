@@ -140,9 +140,9 @@ class Core:
         row.carried = {info.name: f"{row.number}/{info.name}" for info in piece.state if info.kind == "carried"}
         more = [replace(i, name=row.carried[i.name]) for i in piece.state if i.kind == "carried"]
         more += [info for info in piece.state if info.name in (SEED, STEP)]
-        self._hold(more)
+        self.hold(more)
 
-    def _hold(self, infos: Sequence[StateInfo]) -> None:
+    def hold(self, infos: Sequence[StateInfo]) -> None:
         """Have these tensors in the state, each in a buffer of its own."""
         new = [replace(info, buffer=info.name, offset=0) for info in infos if info.name not in self._infos]
         self._infos |= {info.name: info for info in new}
@@ -158,6 +158,8 @@ class Core:
             name = spec.get("name") if spec is not None else ""
             if spec is not None and row.host is not None:
                 info = replace(info, lr=spec.get("lr_mult"), decay=spec.get("decay_mult"))
+            if info.kind == "statistic":  # to Caffe a parameter that decays, though at a rate of 0
+                info = replace(info, lr=0.0, decay=spec.get("decay_mult") if spec is not None else 1.0)
             if (owner := self._owners.get(name)) is not None:
                 info = replace(info, lr=owner.lr, decay=owner.decay)
             key = info.name if info.name not in self._infos else f"{info.name}/{row.number}"
@@ -168,7 +170,7 @@ class Core:
             other = self._named_slots.setdefault(name, slot) if name else slot
             if other is slot:
                 diff = StateInfo(slot.diff, info.type, "history", ZERO)
-                self._hold([slot.info, diff])
+                self.hold([slot.info, diff])
                 continue
             slot.owned = other
             permissive = spec is not None and spec.get("share_mode") == "PERMISSIVE"

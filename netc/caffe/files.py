@@ -50,10 +50,10 @@ def _copy(net: Net, path: Path, layers: Sequence[Layer]) -> None:
             np.copyto(blob.data, given.data.reshape(blob.shape), casting="same_kind")
 
 
-def write_net(net: Net, path: Path, *, hdf5: bool) -> None:
+def write_net(net: Net, path: Path, *, hdf5: bool, diffs: bool = False) -> None:
     """All layers of a net with their blobs, whole or not at all."""
     layers = [
-        plain_layer(name, layer.type, [Blob(blob.data) for blob in layer.blobs])
+        plain_layer(name, layer.type, [Blob(blob.data, blob.diff if diffs else None) for blob in layer.blobs])
         for name, layer in zip(net._layer_names, net.layers, strict=True)
     ]
     model = Model(str(net._core.table.message.get("name")), tuple(layers))

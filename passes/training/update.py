@@ -161,8 +161,25 @@ def _factor(gradients: Node, clip: float | None, guard: OverflowGuard | None) ->
         return inverse
     norm = ops.sqrt(expr.sum(gradients * gradients))
     norm = norm if inverse is None else norm * inverse
-    clipped = expr.where(expr.less(clip, norm), expr.div(clip, norm), expr.constant(1.0, norm))
+    clipped = clipping(norm, clip)
     return clipped if inverse is None else clipped * inverse
+
+
+def clipping(norm: Node, clip: float) -> Node:
+    """What to multiply gradients of a norm by, so that it is at most `clip`."""
+    return expr.where(expr.less(clip, norm), expr.div(clip, norm), expr.constant(1.0, norm))
+
+
+def change(
+    solver: Use, w: Node, g: Node, histories: tuple[Node, ...], *, scale: Node | None, scalars: Scalars
+) -> tuple[Node, tuple[Node, ...]]:
+    """What a solver takes from w, and the next histories. g: the gradient before it is scaled and decays."""
+    formula = FORMULAS[solver.name]
+    if scale is not None:
+        g = g * scale
+    if scalars.decay and not formula.decoupled:
+        g = g + (expr.sign(w) if solver.get("decay") == "l1" else w) * scalars.decay
+    return formula.step(scalars, w, g, histories)
 
 
 @dataclass(frozen=True)
@@ -204,14 +221,9 @@ def _solve(
     histories: list[tuple[Node, ...]] = []
     for group in ranges(layout):
         at = flat.part(group)
-        w, g = at.parameters, at.gradients
-        if scale is not None:
-            g = g * scale
-        decay = weight_decay * group.decay
-        if decay and not formula.decoupled:
-            g = g + (expr.sign(w) if solver.get("decay") == "l1" else w) * decay
-        scalars = Scalars(solver, rate * group.lr, time, decay)
-        step, kept = formula.step(scalars, w, g, at.histories)
+        w = at.parameters
+        scalars = Scalars(solver, rate * group.lr, time, weight_decay * group.decay)
+        step, kept = change(solver, w, at.gradients, at.histories, scale=scale, scalars=scalars)
         new = [w - step, *kept]
         if guard:
             # Within each range, so that what is new is written over what was.
