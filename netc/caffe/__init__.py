@@ -7,9 +7,13 @@ extra, is imported when it is asked for.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .process import TEST, TRAIN
+
+if TYPE_CHECKING:  # what typed scripts make classes of
+    from .layer import Layer as Layer
+    from .net import Net as Net
 
 __version__ = "1.0.0"  # the version of Caffe whose interface this is
 

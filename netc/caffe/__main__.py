@@ -1,0 +1,65 @@
+"""`python -m netc.caffe script.py …`: run a script of Caffe's as it is, with `caffe` being netc's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import runpy
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+REAL = "netc.caffe"
+USAGE = "usage: python -m netc.caffe SCRIPT.py [ARGUMENT]…\nRuns a script that imports caffe, which is then netc's."
+
+
+class CaffeFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """An import hook for which `caffe` and what lies in it are the modules of netc themselves, not copies."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name.partition(".")[0] != "caffe":
+            return None
+        real = REAL + name.removeprefix("caffe")
+        try:
+            found = importlib.util.find_spec(real)
+        except ModuleNotFoundError:
+            return None
+        return importlib.util.spec_from_loader(name, self) if found is not None else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(REAL + spec.name.removeprefix("caffe"))
+        self._own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It ran when it was imported; the machinery has written over what it says of itself."""
+        module.__spec__ = self._own
+
+
+def install() -> None:
+    """Have `import caffe` mean netc's, before any other."""
+    if not any(isinstance(finder, CaffeFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, CaffeFinder())
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the script that arguments name: 2 where there is none, else what it exits with."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE, file=sys.stderr if not argv else sys.stdout)
+        return 0 if argv else 2
+    script = Path(argv[0])
+    if not script.is_file():
+        print(f"netc: there is no script {script}", file=sys.stderr)
+        return 2
+    install()
+    sys.argv = [str(script), *argv[1:]]
+    sys.path[0] = str(script.resolve().parent)
+    runpy.run_path(str(script), run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
