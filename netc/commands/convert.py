@@ -1,29 +1,70 @@
-"""`netc convert`: Caffe's prototxts as `.net` files of the same meaning."""
+"""`netc convert`: Caffe's prototxts as `.net` files of the same meaning, and nets as ONNX models."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from ..grammar.source import UserError
 from ..request import Request
-from .options import program, say, tell
+from ..weights import Weights
+from .options import nothing_beside, program, say, tell, weights_files
+
+# Which parameters mean something for what is written.
+_ALWAYS = ("file", "target", "shapes", "lenient", "net", "batch", "dims", "settings", "python")
+_OF_TEXTS = (*_ALWAYS, "keep_names")
+_OF_MODELS = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "untrained", "verify")
 
 
-@click.command("convert", short_help="Write a prototxt as a .net.")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.prototxt")
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of a conversion, but which net."""
+
+    weights: Weights
+    keep_names: bool
+    untrained: bool
+    verify: bool
+
+
+@click.command("convert", short_help="Write a prototxt as a .net, a net as an ONNX model.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.net")
 @click.option("--keep-names", is_flag=True, help="Also those of layers without parameters.")
-@program()
-def command(file: Path, target: Path | None, keep_names: bool, request: Request) -> None:
-    """Write a prototxt, of a net or of a solver, as a .net, to a file or to standard output.
+@weights_files("Of a model; else those of the last run.")
+@click.option("--untrained", is_flag=True, help="First values: the net is not trained.")
+@click.option("--verify", is_flag=True, help="Run a model by ONNX Runtime beside the net.")
+@program("outputs", "seed")
+def command(
+    file: Path,
+    target: Path | None,
+    keep_names: bool,
+    weights: Weights,
+    untrained: bool,
+    verify: bool,
+    request: Request,
+) -> None:
+    """Write a prototxt, of a net or of a solver, as a .net, to a file or to standard output; or a net as an ONNX model.
 
-    The graphs of both are compared. Names of layers with parameters stay, so that weights fit.
+    The graphs of a prototxt and of its .net are compared. Names of layers with parameters stay, so that weights fit.
+
+    With -o FILE.onnx the net is written in test mode with its weights inside. The batch N is free unless --batch gives
+    it; --output chooses what is computed.
     """
+    convert: Callable[[Path, Path | None, Wish, Request], None] = _to_net
+    if target is not None and target.suffix == ".onnx":
+        convert = _to_onnx
+    convert(file, target, Wish(weights, keep_names, untrained, verify), request)
+
+
+def _to_net(file: Path, target: Path | None, wish: Wish, request: Request) -> None:
     from ..conversion import convert
     from ..runtime.atomic import write_text
 
-    found = convert(file, request.reading, keep_names=keep_names)
+    nothing_beside("a .net that is written", *_OF_TEXTS)
+    found = convert(file, request.reading, keep_names=wish.keep_names)
     for note in found.notes:
         tell(note)
     if target is None:
@@ -31,3 +72,25 @@ def command(file: Path, target: Path | None, keep_names: bool, request: Request)
         return
     write_text(target, found.text)
     say(f"{target} ({len(found.text.splitlines()):,} lines for {len(file.read_text().splitlines()):,})")
+
+
+def _to_onnx(file: Path, target: Path | None, wish: Wish, request: Request) -> None:
+    from ..onnx.exporting import export, model_of, save
+
+    assert target is not None
+    nothing_beside("a model", *_OF_MODELS)
+    if wish.weights and wish.untrained:
+        raise UserError("--weights and --untrained contradict each other")
+    made = export(file, request, wish.weights, untrained=wish.untrained, notify=tell)
+    model = model_of(made)
+    for note in made.notes:
+        tell(note)
+    if wish.verify:
+        from ..onnx.comparing import compare
+
+        outputs, layers = compare(made, model)
+        worst = max((*layers, *outputs), key=lambda one: one.size)
+        count, ends = len(layers) + len(outputs), ", ".join(map(str, outputs))
+        say(f"beside ONNX Runtime, largest difference of {count} values: {worst} (outputs: {ends})")
+    save(model, target)
+    say(f"{target} ({len(model.graph.node)} nodes, {target.stat().st_size:,} bytes)")

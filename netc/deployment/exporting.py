@@ -79,14 +79,14 @@ def weighted(made: Compilation, *, weights: Weights, untrained: bool, notify: No
         try:
             weights = weights.or_last(made.net.name)
         except UserError as error:
-            raise UserError(f"{error}, or --untrained for a folder with first values") from None
+            raise UserError(f"{error}, or --untrained for first values") from None
     if weights:
         lines = weights.load(state)
         notify(f"weights: {', '.join(map(str, weights.files))}")
         for line in lines:
             notify(line)
     else:
-        said = "a training step begins with" if made.learns else "the net is untrained: the folder has"
+        said = "a training step begins with" if made.learns else "the net is untrained: it has"
         if len(state):
             notify(f"{said} first values (--weights names others)")
     return state

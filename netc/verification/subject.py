@@ -132,7 +132,7 @@ class Subject:
             _disturb(info, _part(state.buffers, info), rng)
         found = dict(state.buffers)
         found.update({info.name: _part(state.buffers, info) for info in self.made.state})
-        found.update(_inputs(self.made, rng))
+        found.update(made_up_inputs(self.made, rng))
         found[RATE] = np.array(0.1, np.float32)
         return found
 
@@ -247,7 +247,7 @@ def _disturb(info: StateInfo, value: Array, rng: np.random.Generator) -> None:
         value += rng.uniform(-0.1, 0.1, value.shape).astype(value.dtype)
 
 
-def _inputs(made: Compilation, rng: np.random.Generator) -> Arrays:
+def made_up_inputs(made: Compilation, rng: np.random.Generator) -> Arrays:
     """Floats are normal; whole numbers are labels within the classes of the layers that read them, else 0 or 1."""
     classes: dict[str, int] = {}
     for one in value_ranges(made.net):

@@ -150,12 +150,12 @@ def test_compile_replaces_only_what_it_wrote() -> None:
     file = written(10)
     code, _, err = run("compile", file, "-o", "net")
     assert code == 2
-    assert "train it here first, or use --weights, or --untrained for a folder with first values" in err
+    assert "train it here first, or use --weights, or --untrained for first values" in err
     assert not Path("net").exists()
     assert run("compile", file, "--untrained", "-o", "net")[0] == 0
     code, _, err = run("compile", file, "--untrained", "-o", "net")
     assert code == 0
-    assert "the net is untrained: the folder has first values" in err
+    assert "the net is untrained: it has first values" in err
     code, _, err = run("compile", file, "--untrained", "--weights", "net/small.safetensors", "-o", "net")
     assert (code, err) == (2, "netc: error: --weights and --untrained contradict each other\n")
     Path("net/mine.txt").write_text("mine")
