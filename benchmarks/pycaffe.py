@@ -2,8 +2,8 @@
 
     python benchmarks/pycaffe.py [--batch 10] [--rounds 12] [--save results/pycaffe-cpu.json]
 
-The program is that of `netc.compile` for the output `prob`; the net is fed and read as scripts of Caffe do it. Reported:
-median and least time of each, and the median of the ratios of neighbouring rounds.
+The program is that of `netc.compile` for the output `prob`; the net is fed and read as scripts of Caffe do it.
+Reported: median and least time of each, and the median of the ratios of neighbouring rounds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ FILLER = "weight_filler { type: 'gaussian' std: 0.01 }"
 
 def caffenet(batch: int) -> str:
     """CaffeNet as it is deployed."""
-    lines = [f"layer {{ name: 'data' type: 'Input' top: 'data' input_param {{ shape {{ {_dims(batch, 3, 227, 227)} }} }} }}"]
+    lines = [
+        f"layer {{ name: 'data' type: 'Input' top: 'data' input_param {{ shape {{ {_dims(batch, 3, 227, 227)} }} }} }}"
+    ]
     below = "data"
 
     def layer(name: str, type_: str, settings: str = "", top: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..grammar.source import UserError
+from ..grammar.source import Source, UserError
 from ..request import Request
 from ..runtime import snapshot as snapshots
 from ..runtime.caffe.resuming import leave
@@ -14,7 +14,7 @@ from .training import Run, Training
 
 
 def leave_run(
-    file: str | Path,
+    file: Source | Path,
     want: Request,
     prefix: Path,
     *,

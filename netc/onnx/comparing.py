@@ -13,7 +13,7 @@ from ..compiler.graph import Node
 from ..driver import Compilation
 from ..grammar.source import UserError
 from ..runtime.state import State
-from ..verify.subject import made_up_inputs
+from ..verification.subject import made_up_inputs
 from .exporting import Export, model_of
 
 Array = np.ndarray[Any, Any]

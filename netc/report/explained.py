@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,18 @@ from ..grammar.source import UserError, suggest
 from .tables import Table
 
 if TYPE_CHECKING:
-    from ..compiler.program import Decision
     from ..driver import Compilation
 
 
 @dataclass(frozen=True)
 class Explained:
-    """An explanation. rows: the form of `netc explain --json`; tables or words: what the command prints."""
+    """An explanation. document, form: what `netc explain --json` prints, and the name of its schema; rows: the list in
+    it; tables or words: what the command prints.
+    """
 
-    rows: Any
+    form: str
+    document: dict[str, Any]
+    rows: list[dict[str, Any]]
     tables: tuple[Table, ...] = ()
     words: str = ""
 
@@ -39,7 +41,8 @@ def name_explained(name: str) -> Explained:
 
     if (code := name.upper()) in CODES:
         title, text = CODES[code].title, CODES[code].text
-        return Explained({"code": code, "title": title, "text": text}, words=f"{code}: {title}\n\n{text}")
+        document = {"code": code, "title": title, "text": text}
+        return Explained("explain.code/1", document, [document], words=f"{code}: {title}\n\n{text}")
     for refused in filter(None, refusals(name)):
         raise UserError(refused)
     found = list(entries(name))
@@ -50,7 +53,8 @@ def name_explained(name: str) -> Explained:
     for entry in found:
         of = f" of the package {entry.package}" if entry.package else ""
         texts.append(f"{entry.name}: {entry.what}{of}\n\n{entry.call}\n\n{entry.text}")
-    return Explained([asdict(entry) for entry in found], words="\n".join(texts))
+    rows = [asdict(entry) for entry in found]
+    return Explained("explain.name/1", {"entries": rows}, rows, words="\n".join(texts))
 
 
 def net_explained(made: Compilation, *, laws: bool = False, arch: str = "", whole: bool = False) -> Explained:
@@ -65,20 +69,19 @@ def net_explained(made: Compilation, *, laws: bool = False, arch: str = "", whol
             raise UserError("--arch means nothing for --laws: the same laws are applied for every GPU")
         from .laws import law_json, law_rows, law_tables
 
-        rows = law_rows(made)
-        return Explained(law_json(rows), tuple(law_tables(rows, whole)))
+        found = law_rows(made)
+        applied = law_json(found)
+        document = {"net": made.net.name, "laws": applied}
+        return Explained("explain.laws/1", document, applied, tuple(law_tables(found, whole)))
+    kernels: list[dict[str, Any]] | None = None
+    tables: tuple[Table, ...] = (ledger_table(made.program.ledger, whole),)
     if arch:
         from .kernels import compiled_for, kernel_rows, kernel_table
 
         program, binaries = compiled_for(made, arch)
+        kernels = kernel_rows(program, binaries)
         tables = ledger_table(program.ledger, whole), kernel_table(program, binaries, arch)
-        return Explained({"ledger": _rows(program.ledger), "kernels": kernel_rows(program, binaries)}, tables)
-    ledger = made.program.ledger
-    return Explained(_rows(ledger), (ledger_table(ledger, whole),))
-
-
-def _rows(ledger: Sequence[Decision]) -> list[dict[str, Any]]:
-    return [
+    edges = [
         {
             "producer": d.producer,
             "consumer": d.consumer,
@@ -87,5 +90,7 @@ def _rows(ledger: Sequence[Decision]) -> list[dict[str, Any]]:
             "reason": d.reason,
             "bytes_saved": d.bytes_saved,
         }
-        for d in ledger
+        for d in made.program.ledger
     ]
+    document: dict[str, Any] = {"net": made.net.name, "edges": edges, "kernels": kernels}
+    return Explained("explain.fusion/1", document, edges, tables)

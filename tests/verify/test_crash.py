@@ -15,14 +15,9 @@ from netc.compiler.codegen.triton import spelling
 from netc.driver import Compilation
 from netc.grammar.source import UserError
 from netc.runtime.triton.interpreter.process import InterpreterError
-<<<<<<< HEAD
 from netc.verification import Wanted, crash, verify
 from netc.verification.crash import Crash
 from support.json_forms import parsed
-=======
-from netc.verification import Wanted, crash, verify
-from netc.verification.crash import Crash
->>>>>>> 911e16b (Training from Python: data of the caller's own, callbacks, rates, nets as text; run, show, explain and verify are functions; netc.verify was a package and is netc.verification)
 from support.small_net import small_net
 from support.triton_folders import needs_triton
 
