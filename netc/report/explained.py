@@ -71,8 +71,9 @@ def net_explained(made: Compilation, *, laws: bool = False, arch: str = "", whol
 
         found = law_rows(made)
         applied = law_json(found)
-        document = {"net": made.net.name, "laws": applied}
-        return Explained("explain.laws/1", document, applied, tuple(law_tables(found, whole)))
+        return Explained(
+            "explain.laws/1", {"net": made.net.name, "laws": applied}, applied, tuple(law_tables(found, whole))
+        )
     kernels: list[dict[str, Any]] | None = None
     tables: tuple[Table, ...] = (ledger_table(made.program.ledger, whole),)
     if arch:

@@ -43,6 +43,7 @@ CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "convert": (("tiny.prototxt",), []),  # whose graphs are compared, each as `load` reads it
     "new": (("--list",), []),
     "demo": (("--help",), []),  # four calls of the API, one after the other
+    "caffe": (("device_query",), []),  # the tools of Caffe that other commands do not stand for build no net
     "check": (("tiny.net",), []),  # `load` tries each net, and there is nothing else to build
     "fmt": (("--check", "tiny.net"), []),
     "show": (("tiny.net", "--stage", "kernels"), [STEP]),
