@@ -104,9 +104,9 @@ def bilinear(filler: Filler, shape: Shape, random: np.random.Generator, dtype: t
 
 def file(filler: Filler, shape: Shape, random: np.random.Generator, dtype: type[np.floating[Any]]) -> Array:
     """The numbers of a `.npy` file or of a blob of Caffe's; axes of one index in front do not count."""
-    from .data.transform import read_array
+    from .data.transform import numbers_in
 
-    array = read_array(Path(filler["path"]))
+    array = numbers_in(Path(filler["path"]))
     while array.ndim > len(shape) and array.shape[0] == 1:
         array = array[0]
     if array.shape != shape:

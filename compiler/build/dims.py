@@ -33,8 +33,9 @@ def sizes_in(body: Sequence[tree.AnyStatement], records: Mapping[str, tuple[int,
     """The symbols that stand alone in inputs whose records have a shape: `C` of f32[N, C] for a record of [3] is 3."""
     found: dict[str, int] = {}
     for one in _statements(body):
-        if isinstance(one, tree.Input) and len(records.get(one.name.name, ())) == len(one.type.dims) - 1:
-            for dim, size in zip(one.type.dims[1:], records[one.name.name], strict=True):
+        record = records.get(one.name.name, ()) if isinstance(one, tree.Input) else ()
+        if isinstance(one, tree.Input) and len(record) == len(one.type.dims) - 1:
+            for dim, size in zip(one.type.dims[1:], record, strict=True):
                 if isinstance(dim, tree.Name):
                     found.setdefault(dim.name, size)
     return found

@@ -16,6 +16,7 @@ from ..runtime.caffe.extras import needed
 from .proto import caffe_pb2
 
 Array = NDArray[Any]
+Sizes = Sequence[int] | Array
 
 LUMINANCE = (0.2125, 0.7154, 0.0721)  # of linear RGB: ITU-R BT.709, as scikit-image rounds it
 
@@ -185,7 +186,7 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> Array:
     return image.astype(np.float32)
 
 
-def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> Array:
+def resize_image(im: Array, new_dims: Sizes, interp_order: int = 1) -> Array:
     """An image [H, W, K] at another size, by splines of an order (1: linear), as f32.
 
     Of one or three channels the middles of pixels lie on each other, outside of the image there is its smallest value,
@@ -210,7 +211,7 @@ def resize_image(im: Array, new_dims: Sequence[int], interp_order: int = 1) -> A
     return np.asarray(resized, np.float32)
 
 
-def oversample(images: Sequence[Array], crop_dims: Sequence[int]) -> Array:
+def oversample(images: Sequence[Array], crop_dims: Sizes) -> Array:
     """The four corners and the middle of each image, and these mirrored: [10 N, height, width, K] in f32."""
     height, width = (int(size) for size in crop_dims)
     rows, columns, channels = images[0].shape

@@ -97,7 +97,10 @@ def upgrade_binary(path: Path, out: Path) -> None:
             owner.blobs.extend(caffe_pb2.BlobProto(num=len(blobs) + i) for i in range(len(held)))
             blobs += held
     source = Source(str(path), text_format.MessageToString(net))
-    made = protobuf_of(_upgraded(source, "NetParameter"))
+    try:
+        made = protobuf_of(_upgraded(source, "NetParameter"))
+    except SourceErrors as found:  # its places are those of a text that nobody sees
+        raise UserError(f"{path}: not a caffemodel, or damaged: {found.errors[0].message}") from None
     for layer in made.layer:
         for blob in layer.blobs:
             blob.CopyFrom(blobs[blob.num])

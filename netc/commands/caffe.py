@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -119,6 +119,23 @@ def train(
             raise UserError(f"-{name} {effect}: a signal makes netc save a snapshot and stop, and has no other effect")
     begun = ["--solverstate", snapshot] if snapshot else _each("--weights", weights)
     called(ctx, "train", solver, *begun, *_device(gpu), *_state(level, stage))
+
+
+@command.command("test", cls=Tool, short_help="Means of a net's outputs on its own data.")
+@flag("model", required=True, type=PATH, metavar="M.prototxt")
+@flag("weights", required=True, metavar="A[,B]")
+@flag("iterations", default=50, show_default=True, type=click.IntRange(1), metavar="N", help="Batches.")
+@flag("gpu", default="", metavar="0", help="Run on it.")
+@flag("level", default=0, type=int, metavar="N", help="Of the net's state.")
+@flag("stage", default="", metavar="A[,B]", help="Of the net's state.")
+def test(model: Path, weights: str, iterations: int, gpu: str, level: int, stage: str) -> None:
+    """Run a net on the data of its TEST phase, and print its outputs and their means, as Caffe does."""
+    from ..caffe import tools
+
+    _device(gpu)
+    tools.use_gpu(gpu)
+    files = [Path(one) for one in weights.split(",") if one]
+    tools.run_test(model, files, iterations, say, level=level, stages=[one for one in stage.split(",") if one])
 
 
 @command.command("time", cls=Tool, short_help="Time a net, by layer.")
@@ -262,6 +279,106 @@ def convert_imageset(ctx: click.Context, /, root: Path, listing: Path, database:
 def compute_image_mean(ctx: click.Context, database: Path, out: Path, backend: str) -> None:
     """Compute the mean image of a database: `netc data mean`."""
     called(ctx, "data", "mean", database, out)
+
+
+@command.command("extract_features", short_help="Values of a net as databases.")
+@click.argument("weights", type=PATH, metavar="W.caffemodel")
+@click.argument("model", type=PATH, metavar="M.prototxt")
+@click.argument("blobs", metavar="BLOB[,BLOB]")
+@click.argument("databases", metavar="DATABASE[,DATABASE]")
+@click.argument("batches", type=click.IntRange(1))
+@click.argument("backend", type=click.Choice(["lmdb", "leveldb"]))
+@click.argument("mode", type=click.Choice(["CPU", "GPU"]), default="CPU")
+@click.argument("device", type=click.IntRange(0), default=0, metavar="[N]")
+def extract_features(
+    weights: Path,
+    model: Path,
+    blobs: str,
+    databases: str,
+    batches: int,
+    backend: Literal["lmdb", "leveldb"],
+    mode: str,
+    device: int,
+) -> None:
+    """Write blobs of a net, over batches of the data of its TEST phase, into a database each."""
+    from ..caffe import tools
+
+    gpu = str(device) if mode == "GPU" else ""
+    _device(gpu)
+    tools.use_gpu(gpu)
+    out = [Path(one) for one in databases.split(",")]
+    count = tools.extract_features(weights, model, blobs.split(","), out, batches, backend)
+    for name, database in zip(blobs.split(","), out, strict=True):
+        say(f"{database}: {count:,} records of {name}")
+
+
+def prepared(function: F) -> F:
+    """The flags of classify and detect that say how images are prepared."""
+    for option in (
+        click.option("--channel_swap", default="2,1,0", show_default=True, callback=numbers, help="RGB to BGR."),
+        click.option("--raw_scale", default=255.0, show_default=True, help="Of pixels from 0 to 1, before the mean."),
+        click.option("--input_scale", type=float, default=None, help="After the mean."),
+        click.option("--mean_file", type=PATH, default=None, metavar="MEAN.npy|.binaryproto", help="To subtract."),
+        click.option("--gpu", is_flag=True, help="Run on a GPU."),
+        click.option("--pretrained_model", required=True, type=PATH, metavar="W.caffemodel"),
+        click.option("--model_def", required=True, type=PATH, metavar="M.prototxt"),
+    ):
+        function = option(function)
+    return function
+
+
+def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """Whole numbers with commas."""
+    if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", value):
+        raise UserError(f"--{param.name} takes whole numbers such as 256,256, not `{value}`")
+    return tuple(map(int, value.split(",")))
+
+
+@command.command("classify", short_help="What a net says of images.")
+@click.argument("given", type=PATH, metavar="IMAGE|FOLDER|IMAGES.npy")
+@click.argument("out", type=PATH, metavar="OUT.npy")
+@prepared
+@click.option("--center_only", is_flag=True, help="The middle of images, not ten crops.")
+@click.option("--images_dim", default="256,256", show_default=True, callback=numbers, help="Height and width before.")
+@click.option("--ext", default="jpg", show_default=True, help="Of the images of a folder.")
+def classify(
+    given: Path, out: Path, center_only: bool, images_dim: tuple[int, ...], ext: str, gpu: bool, **how: Any
+) -> None:
+    """Write what a net says of images as an array, a row an image, and print the best classes."""
+    from ..caffe import tools
+    from ..caffe.classifier import Classifier
+
+    if len(images_dim) != 2:
+        raise UserError("--images_dim takes a height and a width")
+    tools.use_gpu("0" if gpu else "")
+    net = Classifier(*_net_flags(how), image_dims=images_dim, **how)
+    tools.classify(net, given, out, ext, oversample=not center_only, say=say)
+
+
+@command.command("detect", short_help="What a net says of windows of images.")
+@click.argument("windows", type=PATH, metavar="WINDOWS.csv")
+@click.argument("out", type=PATH, metavar="OUT.csv")
+@prepared
+@click.option("--crop_mode", default="list", type=click.Choice(["list", "selective_search"]), show_default=True)
+@click.option("--context_pad", default=16, show_default=True, type=click.IntRange(0), help="Pixels of the input.")
+def detect(windows: Path, out: Path, crop_mode: str, context_pad: int, gpu: bool, **how: Any) -> None:
+    """Write what a net says of windows of images (filename,ymin,xmin,ymax,xmax), with context around them."""
+    from ..caffe import tools
+    from ..caffe.detector import Detector
+
+    if crop_mode != "list":
+        raise UserError("--crop_mode selective_search calls a program for MATLAB: give a list of windows")
+    tools.use_gpu("0" if gpu else "")
+    net = Detector(*_net_flags(how), context_pad=context_pad, **how)
+    say(f"{out}: {tools.detect(net, windows, out):,} windows")
+
+
+def _net_flags(how: dict[str, Any]) -> tuple[str, str]:
+    """The net and the weights, taken out of what else is said; the mean's file becomes the mean."""
+    from ..caffe import tools
+
+    how["mean"] = tools.mean_of(how.pop("mean_file"))
+    return str(how.pop("model_def")), str(how.pop("pretrained_model"))
 
 
 TOOLS: Sequence[str] = tuple(command.commands)

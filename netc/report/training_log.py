@@ -52,20 +52,19 @@ def read_log(path: Path) -> Tables:
 
 def _ours(path: Path) -> Tables:
     found, began, rate = Tables(), None, float("nan")
-    for record in records(path):
-        kind, time = record["kind"], float(record["time"])
-        began = time if began is None else began
-        head = {"NumIters": int(record.get("step", 0)), "Seconds": time - began}
-        if kind == "step":
-            rate = float(record["rate"])
-            found.train.append({**head, "LearningRate": rate, **_numbers(record["values"])})
-        elif kind == "test":
-            found.test.append({**head, "LearningRate": rate, **_numbers(record["values"])})
+    for number, record in enumerate(records(path), 1):
+        try:
+            kind, time = record["kind"], float(record["time"])
+            began = time if began is None else began
+            head = {"NumIters": int(record.get("step", 0)), "Seconds": time - began}
+            rate = float(record["rate"]) if kind == "step" else rate
+            values = {name: float(value) for name, value in dict(record.get("values", {})).items()}
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise UserError(f"{path}:{number}: no record of a run's log") from None
+        if kind in ("step", "test"):
+            rows = found.train if kind == "step" else found.test
+            rows.append({**head, "LearningRate": rate, **values})
     return found
-
-
-def _numbers(values: dict[str, object]) -> Row:
-    return {name: float(str(value)) for name, value in values.items()}
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -171,7 +171,7 @@ def _mean_values(mean: float | Sequence[float], shape: tuple[int, ...], name: st
     return array.reshape(-1, 1, 1) if len(values) > 1 else array.reshape(())
 
 
-def read_array(path: Path) -> npt.NDArray[Any]:
+def numbers_in(path: Path) -> npt.NDArray[Any]:
     """The numbers of a `.npy` or `.binaryproto` file; UserError where it holds none."""
     from ..caffe.mean import read_blob_file
     from .arrays import read_npy
@@ -184,7 +184,7 @@ def read_array(path: Path) -> npt.NDArray[Any]:
 
 def _mean_file(path: Path, shape: tuple[int, ...], *, uneven: bool) -> F32:
     """The mean image of a `.npy` or `.binaryproto` file: of an uncropped image's shape, or one value a channel."""
-    array = read_array(path)
+    array = numbers_in(path)
     while array.ndim > len(shape) and array.shape[0] == 1:
         array = array[0]
     mean = np.ascontiguousarray(array, np.float32)

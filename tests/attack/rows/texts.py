@@ -11,6 +11,7 @@ from attack.contract import Broken
 from attack.nets import random_net
 from attack.readers import MEGABYTE, Reader
 from netc.api.inference import read_labels
+from netc.caffe.tools import read_windows
 from netc.commands.options import settings_of
 from netc.compiler.build import build, load
 from netc.compiler.text import print_graph
@@ -20,6 +21,7 @@ from netc.grammar.format import format_file
 from netc.grammar.parse import read_source
 from netc.grammar.source import Source, UserError
 from netc.passes.opt import opt
+from netc.report import training_log
 from netc.request import Request
 from netc.tuning_files import read_file
 
@@ -168,6 +170,29 @@ def read_settings(path: Path) -> None:
     settings_of([line for line in lines if line])
 
 
+WINDOWS = b"""filename,ymin,xmin,ymax,xmax
+"a b.jpg",0,0,4,4
+c.jpg,1.5,2,30,1e2
+"""
+GLOG = b"""I1231 23:59:59.500000  1 solver.cpp:1] Solving net
+I1231 23:59:59.800000  1 solver.cpp:1] Iteration 0, Testing net (#1)
+I0101 00:00:00.500000  1 solver.cpp:1]     Test net output #0: acc = 0.25
+I20260228 00:00:00.6  1 solver.cpp:1]     Train net output #0: loss = -nan (* 1 = -nan loss)
+I0229 00:00:01.5  1 sgd_solver.cpp:1] Iteration 0, lr = 1e-05
+"""
+LOG = b"""{"kind": "run", "time": 10.0, "net": "a", "steps": 2, "batch": 1, "losses": ["l"]}
+{"kind": "step", "time": 11.5, "step": 1, "loss": 2.5, "rate": 0.1, "values": {"l": 2.5}, "seconds": 1.0}
+{"kind": "test", "time": 12.5, "step": 1, "data": "t", "values": {"top1": "nan"}, "records": 3}
+"""
+
+
+def read_any_log(path: Path) -> None:
+    """A log of either kind as tables."""
+    found = training_log.read_log(path)
+    for rows in (found.train, found.test):
+        training_log.csv_text(rows)
+
+
 ROWS = [
     Reader(
         "language", "case.net", nets, language.changed, read_net, text=True, quick=250, memory=512 * MEGABYTE,
@@ -182,6 +207,8 @@ ROWS = [
     Reader(
         "schedules", "case.json", lambda: [SCHEDULES], text.json_changed(), lambda path: read_file(path), text=True
     ),
+    Reader("logs of Caffe's", "case.log", lambda: [GLOG, LOG], text.changed, read_any_log, text=True, quick=200),
+    Reader("windows of images", "case.csv", lambda: [WINDOWS], text.changed, read_windows, text=True, quick=200),
     Reader("labels", "case.txt", lambda: [b"cat\ndog\nfox\n", "für\n日本\n".encode()], _labels, read_labels, text=True),
     Reader(
         "settings", "case.txt", lambda: [b"lr=0.1\nclasses=10\nshape=[1, 2, 3]\nname=\"a\"\nok=true\n"], text.changed,

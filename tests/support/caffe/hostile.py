@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from netc.caffe.proto import caffe_pb2 as pb
+from netc.caffe.upgrading import upgrade_binary
 from netc.compiler.program import UserError
 from netc.runtime.caffe.blob import Blob
 from netc.runtime.caffe.datum import datum_bytes, encoded_bytes, parse_datum
@@ -91,6 +92,7 @@ def _read_lmdb(path: Path) -> None:
 KINDS: dict[str, Kind] = {
     "caffemodel": Kind(_model(2), read_model),
     "caffemodel of 2014": Kind(_model(1), read_model),
+    "caffemodel to upgrade": Kind(_model(1), lambda path: upgrade_binary(path, path.with_name("upgraded"))),
     "solverstate": Kind(_state, read_solver_state),
     "mean": Kind(_mean, read_blob_file),
     "datum of bytes": Kind(lambda folder: datum_bytes(np.zeros((3, 4, 5), np.uint8), -1), _datum),
