@@ -1,4 +1,7 @@
-"""`python -m netc.caffe script.py …`: run a script of Caffe's as it is, with `caffe` being netc's."""
+"""`python -m netc.caffe script.py …`: run a script of Caffe's as it is, with `caffe` being netc's.
+
+`python -m netc.caffe TOOL …` is one of Caffe's own tools, as `netc caffe TOOL …`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 REAL = "netc.caffe"
-USAGE = "usage: python -m netc.caffe SCRIPT.py [ARGUMENT]…\nRuns a script that imports caffe, which is then netc's."
+USAGE = """usage: python -m netc.caffe SCRIPT.py|TOOL [ARGUMENT]…
+Runs a script that imports caffe, which is then netc's, or one of Caffe's tools (netc caffe --help lists them)."""
 
 
 class CaffeFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -50,7 +54,13 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, file=sys.stderr if not argv else sys.stdout)
         return 0 if argv else 2
+    from ..commands.caffe import TOOLS
+
     script = Path(argv[0])
+    if argv[0] in TOOLS and not script.is_file():
+        from ..__main__ import cli
+
+        cli(["caffe", *argv], prog_name="netc")
     if not script.is_file():
         print(f"netc: there is no script {script}", file=sys.stderr)
         return 2

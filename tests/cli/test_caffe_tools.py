@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
+from netc.caffe.__main__ import main
 from netc.caffe.proto import caffe_pb2
 from netc.commands.caffe import TOOLS
 from netc.runtime.caffe.lmdb import Lmdb
@@ -218,6 +219,18 @@ def test_training_by_caffes_flags_and_back_to_caffe(tmp_path: Path, monkeypatch:
     assert float(test[-1]["Seconds"]) >= float(train[-1]["Seconds"])
     told = refused("snapshot", "solver.prototxt", "left", "--folder", tmp_path)
     assert "the run has no snapshot" in told
+
+
+def test_the_other_door(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m netc.caffe TOOL`, unless there is a script of that name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.prototxt").write_text(NET)
+    with pytest.raises(SystemExit) as exit_:
+        main(["draw_net", "net.prototxt", "net.svg"])
+    assert exit_.value.code == 0
+    assert (tmp_path / "net.svg").is_file()
+    assert main(["draw_nets", "net.prototxt"]) == 2
+    assert "no script" in capsys.readouterr().err
 
 
 def test_every_tool_says_what_it_does() -> None:
