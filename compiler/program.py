@@ -172,13 +172,14 @@ class HostCall:
 @dataclass(frozen=True)
 class ValueRange:
     """The input `input` numbers `count` classes or rows (`what`) from 0, for the layer `reader`; `ignored` may stand
-    for none."""
+    for none. flag: of numbers that the program computes, the output that is not 0 where any is beyond."""
 
     input: str
     count: int
     ignored: int | None
     what: str
     reader: str
+    flag: str = ""
 
 
 BOUND = ".out."  # before the name of an output that is written into an array given at loading
@@ -218,6 +219,12 @@ class Program:
     resized: Callable[[Sizes], Program] | None = None
     bound: tuple[str, ...] = ()
     ranges: tuple[ValueRange, ...] = ()
+
+    @property
+    def returned(self) -> dict[str, TensorType]:
+        """The outputs that a caller gets: without the flags of ranges."""
+        flags = {one.flag for one in self.ranges}
+        return {name: type_ for name, type_ in self.outputs.items() if name not in flags}
 
 
 def joined(

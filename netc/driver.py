@@ -24,7 +24,7 @@ from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, Sizes, StateInfo, joined
 from .compiler.spec import TrainSpec
 from .compiler.types import SIZES
-from .compiler.value_ranges import value_ranges
+from .compiler.value_ranges import value_ranges, with_flags
 from .grammar.source import Source, UserError, suggest
 from .machine import cores
 from .passes import manager, pipeline
@@ -239,7 +239,7 @@ class Compilation:
     def passes(self) -> tuple[manager.Stage[Graph], ...]:
         """What each pass made, in order."""
         found: list[manager.Stage[Graph]] = []
-        self._run(self.net.graph, self.pipeline, found.append)
+        self._run(with_flags(self.net), self.pipeline, found.append)
         return tuple(found)
 
     @property

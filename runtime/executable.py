@@ -28,7 +28,7 @@ from .parts import PartsEngine, seconds_of_one
 from .pool import pool_of
 from .sharing import Turn
 from .state import State
-from .value_ranges import check_ranges
+from .value_ranges import check_flags, check_ranges
 
 Array = npt.NDArray[Any]
 Calls = Sequence[Callable[[], Any]]
@@ -164,7 +164,8 @@ class Executable:
 
     def outputs(self) -> dict[str, Array]:
         """The outputs of the last run once more, as copies."""
-        return self._engine.fetch()
+        found = self._engine.fetch()
+        return {name: found[name] for name in self.program.returned}
 
     @property
     def sizes(self) -> Sizes:
@@ -248,7 +249,8 @@ class Executable:
         self.state.writing(self.program.updates)
 
     def _end(self, outputs: dict[str, Array]) -> dict[str, Array]:
-        """What a run returns of the program's outputs."""
+        """What a run returns of the program's outputs; UserError where it met numbers that it cannot know."""
+        check_flags(self.program.ranges, outputs, self.program.name)
         for name, array in self._given[1].items():
             if outputs[name] is not array:
                 np.copyto(array, outputs[name])

@@ -327,7 +327,7 @@ class _Run:
         for number in numbers:
             spec, executable, data = self.tests[number]
             begin = time.perf_counter()
-            found = evaluate(executable, data, tuple(executable.program.outputs), stop=stop)
+            found = evaluate(executable, data, tuple(executable.program.returned), stop=stop)
             if found is None:
                 return False
             values, count = found

@@ -1,6 +1,8 @@
 """Bounds checks of inputs: labels are held against the classes of the net, indices against the rows of their table.
 
 A label outside of the classes would match none of them: the loss would stay small, the net learn nonsense in silence.
+Those that a program computes are known after it ran, by the flags among its outputs: a step that learns has written its
+state then.
 """
 
 from __future__ import annotations
@@ -34,6 +36,16 @@ def check_ranges(ranges: Iterable[ValueRange], arrays: Mapping[str, Array], of: 
                 f"{of}: `{one.input}` holds the {what} {wrong[0]:g}; {one.reader} knows the "
                 f"{one.count} {one.what} 0 to {one.count - 1}"
             )
+
+
+def check_flags(ranges: Iterable[ValueRange], outputs: dict[str, Array], of: str) -> None:
+    """Take the flags of numbers that the program computed out of its outputs; UserError for one that is set."""
+    flags = [(one, outputs.pop(one.flag)) for one in ranges if one.flag in outputs]
+    for one, flag in flags:
+        if flag:
+            what = "a label" if one.what == "classes" else "an index"
+            told = f"the {one.count} {one.what} 0 to {one.count - 1}"
+            raise UserError(f"{of}: {one.reader} was given {what} outside of {told}, which the net computes")
 
 
 def _within(array: Array, count: int) -> bool:

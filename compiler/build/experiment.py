@@ -82,12 +82,12 @@ class Experiment:
         name = self.net(net).definition.name.name if net is not None else self.default_net() if self.trains else None
         return next((spec for spec in self.trains if spec.net == name), None)
 
-    def tested(self) -> DataSpec | None:
-        """The data that the last `train` block tests on, or learns from."""
-        if not self.trains:
-            return None
-        spec = self.trains[-1]
-        return spec.tests[-1].data if spec.tests else spec.data[0]
+    def tested(self, net: str) -> tuple[DataSpec, ...]:
+        """The data that the last `train` block of a net, else of all, tests on, or learns from."""
+        of_net = [train for train in self.trains if net in (train.net, *(test.net for test in train.tests))]
+        for spec in reversed(of_net or self.trains):
+            return (spec.tests[-1].data,) if spec.tests else spec.data
+        return ()
 
     def shapes(self, net: str) -> Mapping[str, tuple[int, ...]]:
         """The shapes of records, by column, of the data that a net learns from or is tested on, where they say them."""

@@ -126,7 +126,7 @@ class Compiled(Executable):
     @property
     def _outputs(self) -> dict[str, TensorType]:
         """What a call returns."""
-        return {k: type_ for k, type_ in self.program.outputs.items() if k not in self._looking.kept}
+        return {k: type_ for k, type_ in self.program.returned.items() if k not in self._looking.kept}
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type_}" for name, type_ in self.program.inputs.items() if name[0] != ".")

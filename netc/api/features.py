@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.build import Experiment, load
+from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
 from ..compiler.spec import ColumnTransform, DataSpec
 from ..compiler.types import TensorType
 from ..driver import Compilation
 from ..grammar.source import Source, UserError, path_of, suggest
+from ..preprocessing import Preprocessing, class_names, lines_of, preprocessing
 from ..report.tables import Table
 from ..request import Request
 from ..runtime.data import Stream, open_data
@@ -45,11 +46,13 @@ FORMATS = (".npz", ".csv")
 class Features(Mapping[str, Array]):
     """What a net gave: arrays by output, a row a record; `label` is the data's, where it has one.
 
-    records: the names of the images of a folder, else the numbers of the records.
+    records: the names of the images of a folder, else the numbers of the records. classes: their names, where the data
+    are folders of images.
     """
 
     arrays: Mapping[str, Array]
     records: Sequence[str]
+    classes: Sequence[str] = ()
 
     def save(self, path: str | Path) -> None:
         """Write them as `netc run -o` does, in the format that the name ends with; whole or not at all."""
@@ -91,20 +94,28 @@ class Features(Mapping[str, Array]):
 
 
 def extract(
-    file: Source | Path, want: Request, data: str | Path | Feed, weights: Weights, *, notify: Callable[[str], None]
+    file: Source | Path,
+    want: Request,
+    data: str | Path | Feed,
+    weights: Weights,
+    *,
+    as_is: bool = False,
+    notify: Callable[[str], None],
 ) -> Features:
     """The outputs of a net for all records of a data block of its file, of all images in a folder and below it, or of
     data in memory.
 
     want.outputs: the values wanted, by the names of outputs, of bound values or of layers; without any what the net
-    calls outputs. weights: without any those of its last run. UserError where an output is not a row a record, or all
-    rows would not fit into memory.
+    calls outputs. weights: without any those of its last run. as_is: the values of images are as the net takes them.
+    UserError where an output is not a row a record, or all rows would not fit into memory.
     """
     experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
     block = None if isinstance(data, Feed) else experiment.data.get(str(data))
     if block is None and not isinstance(data, Feed) and not Path(data).is_dir():
         near = suggest(str(data), experiment.data) or f"the data are {', '.join(experiment.data) or 'none'}"
         raise UserError(f"{experiment.source.path}: there is no data and no folder `{data}`; {near}")
+    if block is not None and as_is:
+        raise UserError(f"--as-is is for arrays and images; what happens to `{data}` is said in the file")
     has_batch = "N" in checked_sizes(experiment.net(want.net or experiment.default_net()))
 
     def compiled(records: int) -> Compilation:
@@ -117,6 +128,7 @@ def extract(
     made = compiled(batch)
     inputs = inputs_of(made)
     names: Sequence[str] = ()
+    before: Mapping[str, Preprocessing] = {}
     with ExitStack() as stack:
         opened: Fed
         if isinstance(data, Feed):
@@ -126,12 +138,15 @@ def extract(
                 spec = in_order(block)
             else:
                 listed = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "images.txt"
-                spec, names = _folder(Path(data), inputs, experiment, listed)
+                before = preprocessing(experiment, made.net.name, inputs, as_is=as_is)
+                spec, names = _folder(Path(data), inputs, before, listed)
             rows = int(next(iter(inputs.values())).shape[0]) if inputs else batch
             opened = _opened(made, spec, inputs, rows)
         arrays = _run(made, stack.enter_context(opened), inputs, weights, notify)
+        for line in lines_of(before):
+            notify(line)
     count = len(next(iter(arrays.values())))
-    return Features(arrays, names or [str(i) for i in range(count)])
+    return Features(arrays, names or [str(i) for i in range(count)], class_names(experiment, made.net.name))
 
 
 def in_order(block: DataSpec) -> DataSpec:
@@ -145,7 +160,7 @@ def in_order(block: DataSpec) -> DataSpec:
 
 
 def _folder(
-    folder: Path, inputs: Mapping[str, TensorType], experiment: Experiment, listed: Path
+    folder: Path, inputs: Mapping[str, TensorType], before: Mapping[str, Preprocessing], listed: Path
 ) -> tuple[DataSpec, list[str]]:
     """The images of a folder as data, and their names in it; listed: where their list may be written."""
     if len(inputs) != 1:
@@ -154,7 +169,7 @@ def _folder(
     if not found:
         raise UserError(f"{folder}: there is no image in it ({', '.join(sorted(SUFFIXES))})")
     ((name, type_),) = inputs.items()
-    spec = image_data(found, name, type_, experiment, listed, batch=int(type_.shape[0]))
+    spec = image_data(found, type_, before[name], listed, batch=int(type_.shape[0]))
     # The column of the list's labels, which are made up, is not called as any input is.
     columns = (("columns", (name, f".{LABEL}")),)
     return replace(spec, settings=(*spec.settings, *columns)), [path.relative_to(folder).as_posix() for path in found]

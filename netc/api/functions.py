@@ -165,6 +165,7 @@ def export(
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     archs: Sequence[str] = (),
+    labels: Sequence[str] = (),
     untrained: bool = False,
     update: bool = False,
     seed: int | None = None,
@@ -177,7 +178,8 @@ def export(
     """Compile a net into a folder that runs with numpy alone: `<net>.py`, `<net>.safetensors`, `manifest.json`.
 
     weights: files, else those that the net's last run ended with; with `untrained` first values from `seed`.
-    outputs: without them those that the net calls outputs. notify: told what was chosen.
+    outputs: without them those that the net calls outputs. labels: names of the classes, which come along as scale,
+    mean and crop of the file's data do. notify: told what was chosen.
 
     With the target `triton` the folder holds kernels compiled for GPUs (archs, as `["cuda:90"]`; without any for all
     that are known), and launchers in Python and C that need the GPU's driver only. update: a training step that learns;
@@ -203,10 +205,12 @@ def export(
         ahead=True,
     )
     files, names = weights_of("weights", weights), words("archs", archs)
+    classes = words("labels", labels)
     say = function("notify", notify) or (lambda text: None)
     file, place = net_of("path", path), path_of("folder", folder)
     plain = truth("untrained", untrained)
-    return export(file, want, place, files, archs=names, untrained=plain, told=function("told", told), notify=say)
+    told = function("told", told)
+    return export(file, want, place, files, archs=names, labels=classes, untrained=plain, told=told, notify=say)
 
 
 def train(

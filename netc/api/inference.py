@@ -1,7 +1,7 @@
 """Batch inference on files: a trained net on arrays of a `.npz`, or on images; results as arrays and ranked classes.
 
-Images pass through the sources and transforms of training, with the settings of the file's test data, so that a net
-sees them as it saw those it learned from.
+Both are records as the file's data hold them: scaled, mean taken off and cropped as those that the net was tested on
+(`netc/preprocessing.py`), unless they are to be taken as they are.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..compiler.build import Experiment, load
+from ..compiler.build import load
 from ..compiler.build.nets import checked_sizes
 from ..compiler.spec import DataSpec
 from ..compiler.types import TensorType
 from ..driver import Compilation
 from ..grammar.source import Source, UserError
+from ..preprocessing import Preprocessing, class_names, lines_of, preprocessing
 from ..request import Request
 from ..weights import Weights
 from .feeding import BATCH, Feed
@@ -40,13 +41,15 @@ def run_files(
     inputs: Sequence[Path] | Feed,
     weights: Weights,
     *,
+    as_is: bool = False,
     notify: Callable[[str], None],
-) -> tuple[dict[str, Array], int]:
-    """The outputs of a net, as it is deployed, for all records of a `.npz`, of images, or of arrays in memory; and how
-    many there were.
+) -> tuple[dict[str, Array], int, list[str]]:
+    """The outputs of a net, as it is deployed, for all records of a `.npz`, of images, or of arrays in memory; how many
+    there were; and the names of the classes where its data have some.
 
     want.batch, or the dimension N: the most records at a time, unless the net fixes them. weights: without any those of
-    its last run. notify: told what of them did not match.
+    its last run. as_is: values are as the net takes them. notify: told what of the weights did not match, and what was
+    done to records.
     """
     batch, held = want.dims.get("N", want.batch or BATCH), isinstance(inputs, Feed)
     paths = () if isinstance(inputs, Feed) else inputs
@@ -60,22 +63,25 @@ def run_files(
     dims = {**want.dims, "N": guess} if has_batch else want.dims
     made = Compilation(experiment, replace(want, dims=dims, batch=None, deployed=True, update=False))
     types = made.net.inputs
+    # What is in memory is fed as `netc.train` feeds it: in the place of the file's data.
+    before = preprocessing(experiment, made.net.name, types, as_is=as_is or held)
     if isinstance(inputs, Feed):
-        feeds = {name: _rows(inputs.what, name, array, types[name]) for name, array in inputs.arrays(types).items()}
+        given = inputs.arrays(types).items()
+        feeds = {name: _rows(inputs.what, name, array, types[name], None) for name, array in given}
     elif not images:
-        feeds = read_arrays(paths[0], types)
+        feeds = read_arrays(paths[0], types, before)
     elif len(types) == 1:
         ((name, type_),) = types.items()
-        feeds = read_images(paths, name, type_, experiment)
+        feeds = read_images(paths, type_, before[name])
     else:
         raise UserError(f"the net reads {', '.join(types)}: give them as one .npz")
     count = min(map(len, feeds.values()))
     made = made.sized(min(batch, count))
     rows = int(made.net.dims["N"] if has_batch else next(iter(types.values())).shape[0])
     state = made.new_state()
-    for line in weights.or_last(made.net.name).load(state):
+    for line in [*weights.or_last(made.net.name).load(state), *lines_of(before)]:
         notify(line)
-    return run_rows(made.executables(state)[-1], feeds, rows), count
+    return run_rows(made.executables(state)[-1], feeds, rows), count, class_names(experiment, made.net.name)
 
 
 def is_image(path: Path) -> bool:
@@ -91,8 +97,13 @@ def records_in(path: Path) -> int:
     return 0
 
 
-def read_arrays(path: Path, inputs: Mapping[str, TensorType]) -> dict[str, Array]:
-    """The arrays of a `.npz` for each input (a `.npy` for the only one), a record a row; UserError for another form."""
+def read_arrays(
+    path: Path, inputs: Mapping[str, TensorType], before: Mapping[str, Preprocessing] | None = None
+) -> dict[str, Array]:
+    """The arrays of a `.npz` for each input (a `.npy` for the only one), a record a row; UserError for another form.
+
+    before: what happens to them.
+    """
     from ..runtime.data.arrays import read_npy, read_npz
 
     if path.suffix.lower() == ".npy":
@@ -101,7 +112,8 @@ def read_arrays(path: Path, inputs: Mapping[str, TensorType]) -> dict[str, Array
         found = {next(iter(inputs)): read_npy(path)}
     else:
         found = read_npz(path, list(inputs))
-    return {name: _rows(path, name, array, inputs[name]) for name, array in found.items()}
+    done = before or {}
+    return {name: _rows(path, name, array, inputs[name], done.get(name)) for name, array in found.items()}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -119,57 +131,63 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     replace_file(path, write)
 
 
-def _rows(path: Path | str, name: str, array: Array, type_: TensorType) -> Array:
+def _rows(path: Path | str, name: str, array: Array, type_: TensorType, before: Preprocessing | None) -> Array:
     """One record, or a record a row, as the input has them."""
     shape = tuple(map(int, type_.shape))
-    if array.shape == shape[1:]:
+    if array.ndim == len(shape) - 1:
         array = array[None]
+    numbers = array.dtype.kind in "fiub"
+    if before is not None and not before.plain and numbers and array.ndim == len(shape) and len(array):
+        try:
+            array = before.apply(array)
+        except UserError as error:
+            raise UserError(f"{path}: `{name}`: {error}; --as-is takes values as they are") from None
     if array.shape[1:] != shape[1:] or array.ndim != len(shape) or not len(array):
         raise UserError(f"{path}: `{name}` has shape {list(array.shape)}, the input is {type_}")
-    if array.dtype.kind not in "fiub":
+    if not numbers:
         raise UserError(f"{path}: `{name}` holds {array.dtype}, not numbers")
     return np.ascontiguousarray(array, type_.numpy_dtype)
 
 
-def read_images(paths: Sequence[Path], name: str, type_: TensorType, experiment: Experiment) -> dict[str, Array]:
-    """Images in the size of an input, scaled as the file's test data (without any: from 0 to 255)."""
+def read_images(paths: Sequence[Path], type_: TensorType, before: Preprocessing) -> dict[str, Array]:
+    """Images in the size of an input, from 0 to 255 before what else happens to them."""
     from ..runtime.data import open_data
 
     with tempfile.TemporaryDirectory() as folder:
-        spec = image_data(paths, name, type_, experiment, Path(folder) / "images.txt", batch=len(paths))
+        spec = image_data(paths, type_, before, Path(folder) / "images.txt", batch=len(paths))
         with open_data(spec, mode="test") as stream:
-            return {name: stream.next().columns["image"].copy()}
+            return {before.input: stream.next().columns["image"].copy()}
 
 
 def image_data(
-    paths: Sequence[Path], name: str, type_: TensorType, experiment: Experiment, listed: Path, *, batch: int
+    paths: Sequence[Path], type_: TensorType, before: Preprocessing, listed: Path, *, batch: int
 ) -> DataSpec:
-    """Images as data for an input, treated as the file's test data. listed: where the list of them is written."""
+    """Images as data for an input. listed: where the list of them is written."""
     shape = tuple(map(int, type_.shape))
     if len(shape) != 4 or shape[1] not in (1, 3):
-        raise UserError(f"the input `{name}` is {type_}, no image of one or three channels; give a .npz")
+        raise UserError(f"the input `{before.input}` is {type_}, no image of one or three channels; give a .npz")
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: there is no such file")
         if any(blank in str(path) for blank in "\r\n"):
             raise UserError(f"{path!s:.80}: the name has a line end in it")
-    like = experiment.tested()
-    kept = {key: like.get(key) for key in ("scale", "mean", "crop", "order", "resize") if like and like.get(key)}
-    size = (like.get("height") or 0, like.get("width") or 0) if like else (0, 0)
-    height, width = size if kept.get("crop") and all(size) else shape[2:]
-    if not all(size):
-        kept.pop("crop", None)
     lines = "".join(f"{path.resolve()} 0\n" for path in paths)
     listed.write_text(lines, encoding="utf-8", errors="surrogateescape")  # as image lists are read
+    height, width = before.image_size(shape)
+    kept = {key: before.setting(key) for key in ("order", "resize") if before.setting(key)}
+    if not before.plain:
+        cut = {"crop": before.crop} if before.crop else {}
+        kept |= {"scale": before.scale, "mean": before.mean, **cut}
     settings = {
         "path": str(listed),
-        "height": int(height),
-        "width": int(width),
+        "height": height,
+        "width": width,
         "gray": shape[1] == 1,
         "batch": batch,
         **kept,
     }
-    return DataSpec("images", "image_list", tuple(settings.items()), like.folder if like else Path())
+    folder = before.data.folder if before.data is not None else Path()
+    return DataSpec("images", "image_list", tuple(settings.items()), folder)
 
 
 def run_rows(executable: Executable, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:

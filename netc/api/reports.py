@@ -36,6 +36,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     outputs: Sequence[str] | None = None,
     batch: int | None = None,
+    as_is: bool = False,
     target: str = "auto",
     device: str = "auto",
     precision: str = "f32",
@@ -52,8 +53,9 @@ def run(
     inputs: arrays by input, a tuple of arrays in their order, a data set or an iterable of batches as `netc.train`
     takes them; or the path of a `.npz`, or paths of images. data, in its place: the name of a data of the file, or a
     folder of images. weights: files, or a state; without any those of the net's last run. outputs: outputs of the net,
-    bound values or layers by name; without any what the net calls outputs. batch: records at a time. notify: told what
-    of the weights did not match.
+    bound values or layers by name; without any what the net calls outputs. batch: records at a time. as_is: files
+    have values as the net takes them, as arrays in memory do; else they are records as the file's data hold them.
+    notify: told what of the weights did not match, and what was done to records.
 
     >>> import netc, numpy as np
     >>> history = netc.train("examples/user_op.net", steps=2, quiet=True)
@@ -86,18 +88,19 @@ def run(
     )
     file, files = net_of("path", path), weights_of("weights", weights)
     say = function("notify", notify) or (lambda text: None)
+    plain = truth("as_is", as_is)
     if data is not None:
-        return extract(file, want, path_of("data", data), files, notify=say)
+        return extract(file, want, path_of("data", data), files, as_is=plain, notify=say)
     listed = [inputs] if isinstance(inputs, str | PathLike) else inputs
     if isinstance(listed, list | tuple) and listed and all(isinstance(one, str | PathLike) for one in listed):
         paths = [path_of("inputs", one) for one in listed]
-        arrays, count = run_files(file, want, paths, files, notify=say)
-        return Features(arrays, [str(one) for one in (paths if len(paths) == count else range(count))])
+        arrays, count, classes = run_files(file, want, paths, files, as_is=plain, notify=say)
+        return Features(arrays, [str(one) for one in (paths if len(paths) == count else range(count))], classes)
     feed = Feed("inputs", inputs)
     if not feed.in_memory:
         return extract(file, want, feed, files, notify=say)
-    arrays, count = run_files(file, want, feed, files, notify=say)
-    return Features(arrays, [str(number) for number in range(count)])
+    arrays, count, classes = run_files(file, want, feed, files, notify=say)
+    return Features(arrays, [str(number) for number in range(count)], classes)
 
 
 def show(

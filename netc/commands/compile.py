@@ -35,6 +35,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @weights_files()
 @click.option("--arch", metavar="NAME,...", callback=_names, shell_complete=arch_names, help=ARCH_HELP)
 @click.option("--train", "update", is_flag=True, help="A training step that learns (target triton).")
+@click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
 @click.option("--untrained", is_flag=True, help="First values: the net is not trained.")
 @program("outputs", *MACHINE, "seed", *NUMBERS, *SCHEDULES, "max_memory", mode="test", ahead=True)
 def command(
@@ -43,6 +44,7 @@ def command(
     weights: Weights,
     arch: tuple[str, ...],
     update: bool,
+    labels: Path | None,
     untrained: bool,
     request: Request,
 ) -> None:
@@ -55,6 +57,7 @@ def command(
     With --target triton the folder holds kernels for each --arch, compiled on any machine, and launchers in Python
     (`netc_program.py`) and C (`main.c`), which need the GPU's driver; its README.md says how they are used.
     """
+    from ..api.inference import read_labels
     from ..deployment.exporting import export, kernel_progress
 
     if weights and untrained:
@@ -64,7 +67,8 @@ def command(
         tell(f"{note} (target triton)")
     with kernel_progress() as told:
         want = replace(request, update=update)
-        found = export(file, want, out, weights, archs=arch, untrained=untrained, told=told, notify=tell)
+        names = read_labels(labels)
+        found = export(file, want, out, weights, archs=arch, labels=names, untrained=untrained, told=told, notify=tell)
     below: dict[Path, list[int]] = {}
     for path in found:
         if path.parent == out:

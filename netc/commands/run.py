@@ -32,6 +32,7 @@ from .options import (
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.npz|.csv", help="Write all.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes printed for a record.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
+@click.option("--as-is", is_flag=True, help="Values are as the net takes them: no scale, mean or crop.")
 @program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, mode="test", records=True)
 @as_json
 def command(
@@ -42,6 +43,7 @@ def command(
     out: Path | None,
     top: int,
     labels: Path | None,
+    as_is: bool,
     request: Request,
     json_: bool,
 ) -> None:
@@ -51,6 +53,9 @@ def command(
     block of the file, once each and in their order, or all images in a folder and below it. Without --output all
     outputs of the net are computed, else what is named: outputs, bound values, layers. --out keeps them, a row a
     record; else the best classes of each record are printed.
+
+    Arrays and images are records as the file's data hold them: scale, mean and crop of the data that the net is tested
+    on apply, and a line says which; with --as-is they do not.
     """
     from ..api.features import Features, check_format, extract, write_features
     from ..api.inference import ranked, read_labels, run_files
@@ -61,17 +66,17 @@ def command(
         check_format(out)
     ready(request)
     if data is not None:
-        made = extract(file, request, data, weights, notify=tell)
+        made = extract(file, request, data, weights, as_is=as_is, notify=tell)
     else:
-        arrays, count = run_files(file, request, inputs, weights, notify=tell)
+        arrays, count, folders = run_files(file, request, inputs, weights, as_is=as_is, notify=tell)
         names = map(str, inputs if len(inputs) == count else range(count))
-        made = Features(arrays, list(names))
+        made = Features(arrays, list(names), folders)
     found = made.arrays
     if out is not None:
         write_features(out, made)
         say(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")
         return
-    classes = read_labels(labels)
+    called = read_labels(labels)
     if json_:
         outputs = {name: array.tolist() for name, array in found.items()}
         print_json("run/1", {"records": list(made.records), "outputs": outputs})
@@ -81,6 +86,7 @@ def command(
         if array.ndim != 2 or array.dtype.kind != "f":
             say(f"{name}: {array.dtype}{list(array.shape)}, from {array.min():.4g} to {array.max():.4g}")
             continue
+        classes = called or (made.classes if len(made.classes) == array.shape[1] else ())
         for label, row in zip(files, array, strict=True):
             shown = [f"{which} {value:.4f}" for which, value in ranked(row, top, classes)]
             best = ", ".join(shown) if row.size > 1 else f"{row[0]:.4f}"

@@ -28,7 +28,8 @@ from ..runtime.triton.compile.architectures import Architecture, architectures
 from ..runtime.triton.compile.compiling import compile_jobs
 from ..runtime.triton.compile.version import triton_version
 from .deployed import FORMAT, module_name, write_folder, write_manifest
-from .exporting import PixelScaling, Told, needs_triton, pixels_of
+from .exporting import FolderOptions, Told, needs_triton
+from .records import NO_RECORDS, Records, own_mean
 
 if TYPE_CHECKING:
     from ..driver import Compilation
@@ -40,11 +41,13 @@ WEIGHTS = "weights.bin"
 LAUNCHER = {
     "netc_program.py": "standalone.py",
     "netc_manifest.py": "manifest.py",
+    "netc_feeding.py": "feeding.py",
     "netc_program.h": "",
     "netc_program.c": "",
     "main.c": "",
 }
-TAKEN = ("triton", "netc_program", "netc_manifest")  # modules that a net's module imports, or that lie beside it
+# Modules that a net's module imports, or that lie beside it.
+TAKEN = ("triton", "netc_program", "netc_manifest", "netc_feeding")
 TABLES = "netc_tables.h"
 README = "README.md"
 ASSEMBLY = {"cubin": "ptx", "hsaco": "amdgcn"}
@@ -70,11 +73,10 @@ def export(
     made: Compilation,
     weighted: Callable[[Compilation], State],
     folder: Path,
-    archs: Sequence[str],
-    told: Told | None,
+    options: FolderOptions,
 ) -> list[Path]:
-    """A folder of kernels compiled for GPUs. archs: without any, all that are known. told: see `compile_jobs`."""
-    wanted = architectures(archs or made.request.choice.row.archs)
+    """A folder of kernels compiled for GPUs."""
+    wanted = architectures(options.archs or made.request.choice.row.archs)
     needs_triton()
     made = made.on(wanted[0].name)
     if len(made.programs) > 1:
@@ -84,7 +86,7 @@ def export(
         )
     state = weighted(made)
     programs = {arch: made.on(arch.name).program for arch in wanted}
-    return deploy_ahead(programs, made.state, state, folder, pixels=pixels_of(made.experiment), told=told)
+    return deploy_ahead(programs, made.state, state, folder, records=options.records, told=options.told)
 
 
 def deploy_ahead(
@@ -93,13 +95,13 @@ def deploy_ahead(
     state: State,
     folder: Path,
     *,
-    pixels: PixelScaling | None = None,
+    records: Records = NO_RECORDS,
     told: Told | None = None,
 ) -> list[Path]:
     """Compile a program for each architecture (they differ in schedules only) and write all into a new folder.
 
-    infos: where each tensor of the state lies. pixels: what the C launcher does to images of bytes. told: see
-    `compile_jobs`. Returns the paths of the files. UserError for a folder that holds other files, or a kernel that
+    infos: where each tensor of the state lies. records: what the launchers do to records. told: see `compile_jobs`.
+    Returns the paths of the files. UserError for a folder that holds other files, or a kernel that
     triton refuses or that takes more shared memory than the architecture has.
     """
     first = next(iter(programs.values()))
@@ -123,8 +125,9 @@ def deploy_ahead(
             (part / name).write_text(_shipped(name), encoding="utf-8")
         from .launchers import readme, tables
 
-        manifest = _manifest(compiled, infos, weights, pixels)
-        (part / TABLES).write_text(tables(manifest, part), encoding="ascii")
+        records.write(part)
+        manifest = _manifest(compiled, infos, weights) | records.manifest(first)
+        (part / TABLES).write_text(tables(manifest, part, records.means), encoding="ascii")
         (part / README).write_text(readme(manifest), encoding="utf-8")
         files = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
         manifest["files"] = {
@@ -142,7 +145,7 @@ def own(manifest: Mapping[str, Any], name: str) -> bool:
     if "/" in name:
         return bool(re.fullmatch(r"(cuda_\d+|hip_gfx\w+)/\w+\.(cubin|ptx|hsaco|amdgcn)", name))
     fixed = {*LAUNCHER, TABLES, README, WEIGHTS, f"{stem}.safetensors", f"{stem}.py"}
-    return name in fixed or bool(re.fullmatch(rf"{re.escape(stem)}_(cuda_\d+|hip_gfx\w+)\.py", name))
+    return name in fixed or own_mean(name) or bool(re.fullmatch(rf"{re.escape(stem)}_(cuda_\d+|hip_gfx\w+)\.py", name))
 
 
 def _shipped(name: str) -> str:
@@ -151,7 +154,7 @@ def _shipped(name: str) -> str:
     if not name.endswith(".py"):
         return (here / "c" / name).read_text(encoding="ascii")
     text = (here / LAUNCHER[name]).read_text(encoding="utf-8")
-    return text.replace("from .manifest import", "from netc_manifest import")
+    return re.sub(r"^from \.(manifest|feeding) import", r"from netc_\1 import", text, flags=re.MULTILINE)
 
 
 def _sha256(path: Path) -> str:
@@ -259,9 +262,7 @@ def _grid(launch: Launch) -> tuple[int, int, int]:
     return grid[0], grid[1], grid[2]
 
 
-def _manifest(
-    compiled: Sequence[LinkedProgram], infos: Sequence[StateInfo], weights: _Weights, pixels: PixelScaling | None
-) -> dict[str, Any]:
+def _manifest(compiled: Sequence[LinkedProgram], infos: Sequence[StateInfo], weights: _Weights) -> dict[str, Any]:
     """Everything about the folder but its files, as JSON holds it."""
     program = compiled[0].program
     return {
@@ -272,7 +273,6 @@ def _manifest(
         "mode": program.mode,
         "target": program.target,
         "dims": {name: int(size) for name, size in program.dims.items()},
-        "pixels": {"scale": pixels.scale, "mean": list(pixels.mean)} if pixels else None,
         "weights": {
             "file": WEIGHTS,
             "bytes": weights.nbytes,

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..compiler.program import Program, StateInfo
 from .deployed import FORMAT, MANIFEST, module_name, write_folder, write_manifest
+from .records import NO_RECORDS, Records, own_mean, ranges_of
 
 if TYPE_CHECKING:
     from ..driver import Compilation
     from ..runtime.state import State
+    from .exporting import FolderOptions
 
 TAIL = '''
 # From here on: the weights beside this file, and a command line. Written by netc, not by the compiler.
@@ -27,12 +29,31 @@ import json
 import os
 import sys
 import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 INPUTS = __INPUTS__
 # buffer: (element type, shape, ((tensor, first element), ...))
 STATE = __STATE__
-WEIGHTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), __WEIGHTS__)
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+WEIGHTS = os.path.join(FOLDER, __WEIGHTS__)
+# What happens to records before the net takes them, the numbers that inputs may hold, and the names of the classes.
+TRANSFORMS = __TRANSFORMS__
+RANGES = __RANGES__
+LABELS = __LABELS__
 TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8", "U8": "u1", "BOOL": "?"}
+
+
+__FEEDING__
+
+
+def prepared(name, records):
+    """Records as the net takes them: scaled, mean taken off and cropped as those that the net was tested on."""
+    rule = TRANSFORMS.get(name)
+    if rule is None:
+        return records
+    file = rule["mean_file"]
+    return transformed(name, records, rule, np.load(os.path.join(FOLDER, file), allow_pickle=False) if file else None)
 
 
 def read_safetensors(path):
@@ -66,7 +87,10 @@ def write_npz(path, arrays):
 
 
 class Net:
-    """The program with its weights: `Net()(image=x)` gives the outputs by name."""
+    """The program with its weights: `Net()(image=x)` gives the outputs by name.
+
+    Inputs are as the net takes them; `prepared("image", records)` makes them of records.
+    """
 
     def __init__(self, weights=WEIGHTS):
         tensors = read_safetensors(weights)
@@ -88,10 +112,13 @@ class Net:
             given = np.asarray(inputs[name])
             if given.shape != array.shape:
                 raise ValueError(f"{name} has shape {given.shape}, the program was compiled for {array.shape}")
+            check_ranges(RANGES, name, given)
             array[...] = given
         for call in self.step:
             call()
-        return {name: np.array(value) for name, value in self.outputs.items()}
+        outputs = {name: np.array(value) for name, value in self.outputs.items()}
+        check_flags(RANGES, outputs)
+        return outputs
 
 
 def rows(net, arrays):
@@ -119,8 +146,8 @@ def parsed(what, read):
         raise ValueError(f"{what} cannot be read ({reason})") from None
 
 
-def read_inputs(path):
-    """The arrays of a .npz for the inputs; ValueError with what is wrong with them."""
+def read_inputs(path, as_is):
+    """The arrays of a .npz for the inputs; ValueError with what is wrong with them. as_is: they are no records."""
     if not os.path.isfile(path):
         raise ValueError("there is no such file")
     with open(path, "rb") as file:
@@ -133,6 +160,8 @@ def read_inputs(path):
         arrays = {name: parsed(name, lambda: given[name]) for name in INPUTS}
     for name, (dtype, shape) in INPUTS.items():
         array = arrays[name]
+        if not as_is and array.dtype.kind in "fiub" and array.ndim == len(shape) and len(array):
+            array = arrays[name] = prepared(name, array)
         if not array.ndim or array.shape[1:] != shape[1:] or not len(array):
             raise ValueError(f"{name} has shape {list(array.shape)}, not {list(shape)}")
         if array.dtype.kind not in "fiub":
@@ -141,15 +170,18 @@ def read_inputs(path):
 
 
 def main(arguments):
+    as_is, arguments = "--as-is" in arguments, [one for one in arguments if one != "--as-is"]
     asked = arguments in (["-h"], ["--help"])
     if asked or len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
         stream = sys.stdout if asked else sys.stderr
-        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=stream)
+        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz] [--as-is]", file=stream)
+        for name, rule in TRANSFORMS.items():
+            print(told(name, rule), file=stream)
         print(f"the inputs: {', '.join(f'{k} {t} {list(s)}' for k, (t, s) in INPUTS.items())}", file=stream)
         return 0 if asked else 2
     about = arguments[0]
     try:
-        arrays = read_inputs(about)
+        arrays = read_inputs(about, as_is)
         about = WEIGHTS
         net = Net()
         about = arguments[-1]
@@ -163,12 +195,15 @@ def main(arguments):
     except MemoryError:
         print(f"{about}: there is not enough memory", file=sys.stderr)
         return 2
+    for name, rule in () if as_is else TRANSFORMS.items():
+        print(told(name, rule), file=sys.stderr)
     for name, value in found.items():
         print(f"{name}: {value.dtype}{list(value.shape)}")
         if value.ndim == 2 and len(arguments) == 1:
             for number, row in enumerate(value):
                 best = np.argsort(-row, kind="stable")[:3]
-                shown = [f"{which} {row[which]:.4f}" if row.size > 1 else f"{row[which]:.4f}" for which in best]
+                names = LABELS if len(LABELS) == row.size else range(row.size)
+                shown = [f"{names[k]} {row[k]:.4f}" if row.size > 1 else f"{row[k]:.4f}" for k in best]
                 print(f"  {number}: {', '.join(shown)}")
     sys.stdout.flush()
     return 0
@@ -184,14 +219,16 @@ if __name__ == "__main__":
 
 
 def export(
-    made: Compilation, weighted: Callable[[Compilation], State], folder: Path, archs: Sequence[str], told: object
+    made: Compilation, weighted: Callable[[Compilation], State], folder: Path, options: FolderOptions
 ) -> list[Path]:
-    """A folder that runs with numpy alone; there are no archs, and nothing takes so long that it is told."""
-    return deploy(made.program, made.layout, weighted(made), folder)
+    """A folder that runs with numpy alone."""
+    return deploy(made.program, made.layout, weighted(made), folder, options.records)
 
 
-def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: Path) -> list[Path]:
-    """Write `<net>.py`, `<net>.safetensors` and `manifest.json` into a new folder; returns the three.
+def deploy(
+    program: Program, infos: Sequence[StateInfo], state: State, folder: Path, records: Records = NO_RECORDS
+) -> list[Path]:
+    """Write `<net>.py`, `<net>.safetensors`, means where they are images, and `manifest.json` into a new folder.
 
     The first two of a net called as a module of Python or numpy begin with `net_`, or Python would take them for it.
 
@@ -201,21 +238,22 @@ def deploy(program: Program, infos: Sequence[StateInfo], state: State, folder: P
     names = (f"{stem}.py", f"{stem}.safetensors")
 
     def write(part: Path) -> None:
-        (part / names[0]).write_text(module_text(program, infos, names[1]), encoding="utf-8")
+        (part / names[0]).write_text(module_text(program, infos, names[1], records), encoding="utf-8")
         state.save(part / names[1])
-        write_manifest(part, manifest_of(program, [part / name for name in names]))
+        files = [*(part / name for name in names), *records.write(part)]
+        write_manifest(part, manifest_of(program, files) | records.manifest(program))
 
     write_folder(folder, write)
-    return [folder / name for name in (*names, MANIFEST)]
+    return [folder / name for name in (*names, *records.means, MANIFEST)]
 
 
 def own(manifest: Mapping[str, Any], name: str) -> bool:
     """Whether a file of a folder is one that `deploy` writes for the net of its manifest."""
     stem = module_name(manifest["net"])
-    return name in (f"{stem}.py", f"{stem}.safetensors")
+    return name in (f"{stem}.py", f"{stem}.safetensors") or own_mean(name)
 
 
-def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> str:
+def module_text(program: Program, infos: Sequence[StateInfo], weights: str, records: Records) -> str:
     """The program's text and the part that runs it."""
     parts: dict[str, list[tuple[str, int]]] = {}
     for info in infos:
@@ -226,9 +264,28 @@ def module_text(program: Program, infos: Sequence[StateInfo], weights: str) -> s
         for name, type_ in program.state.items()
     }
     inputs = {name: (str(t.numpy_dtype), tuple(map(int, t.shape))) for name, t in program.inputs.items()}
-    texts = {"INPUTS": _table(inputs), "STATE": _table(state), "WEIGHTS": repr(weights)}
+    texts = {
+        "INPUTS": _table(inputs),
+        "STATE": _table(state),
+        "WEIGHTS": repr(weights),
+        "TRANSFORMS": _table(records.transforms),
+        "RANGES": _list(map(tuple, ranges_of(program))),
+        "LABELS": _list(records.labels),
+        "FEEDING": feeding_text(),
+    }
     tail = re.sub(f"__({'|'.join(texts)})__", lambda found: texts[found[1]], TAIL)  # at once: names may look so too
     return f"{program.source.rstrip()}\n\n{tail}"
+
+
+def feeding_text() -> str:
+    """The functions of `feeding.py`, without what they import."""
+    text = (Path(__file__).parent / "feeding.py").read_text(encoding="utf-8")
+    return text[text.index("def transformed(") :].rstrip()
+
+
+def _list(entries: Iterable[Any]) -> str:
+    lines = "".join(f"    {entry!r},\n" for entry in entries)
+    return f"(\n{lines})" if lines else "()"
 
 
 def _table(entries: Mapping[str, Any]) -> str:
@@ -250,7 +307,7 @@ def manifest_of(program: Program, files: Sequence[Path]) -> dict[str, Any]:
         "target": program.target,
         "dims": {name: int(size) for name, size in program.dims.items()},
         "inputs": types(program.inputs),
-        "outputs": types(program.outputs),
+        "outputs": types(program.returned),
         "arena_bytes": program.arena_bytes,
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }

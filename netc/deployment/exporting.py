@@ -14,9 +14,9 @@ from ..driver import Compilation, compilation
 from ..grammar.source import Source, UserError
 from ..request import Request
 from ..weights import NONE, Weights
+from .records import NO_RECORDS, Records, records_of
 
 if TYPE_CHECKING:
-    from ..compiler.build import Experiment
     from ..runtime.state import State
 
 Told = Callable[[int, int, str], None]
@@ -24,11 +24,15 @@ Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class PixelScaling:
-    """How the data that a net was tested on makes numbers of pixels: (pixel - mean of its channel) * scale."""
+class FolderOptions:
+    """What a folder is besides its program.
 
-    scale: float
-    mean: tuple[float, ...]
+    archs: of GPUs, without any all that are known. told: see `compile_jobs`.
+    """
+
+    archs: Sequence[str] = ()
+    told: Told | None = None
+    records: Records = NO_RECORDS
 
 
 def export(
@@ -38,6 +42,7 @@ def export(
     weights: Weights = NONE,
     *,
     archs: Sequence[str] = (),
+    labels: Sequence[str] = (),
     untrained: bool = False,
     told: Told | None = None,
     notify: Notify = lambda text: None,
@@ -45,8 +50,8 @@ def export(
     """Compile a program of a file into a folder, which the target's own module writes (`Target.folder`).
 
     weights: files; without any those of the net's last run. untrained: where there are none, or a step that learns has
-    none, first values do; else that is a UserError. archs: without any, all that are known. told: see `compile_jobs`. A
-    program that does not learn is the net as it is deployed.
+    none, first values do; else that is a UserError. archs: without any, all that are known. labels: names of the
+    classes. told: see `compile_jobs`. A program that does not learn is the net as it is deployed.
     """
     row = want.choice.row
     if (archs or want.update) and not row.archs:
@@ -63,7 +68,10 @@ def export(
         raise UserError(f"the matrix of `{read[0]}` lies in a file, not in the folder: leave that loss out")
     write = imported(f"{row.folder}:export")
     state = partial(weighted, weights=weights, untrained=untrained, notify=notify)
-    found: list[Path] = write(made, state, folder, archs, told)
+    records = records_of(made, labels)
+    found: list[Path] = write(made, state, folder, FolderOptions(archs, told, records))
+    for name, rule in records.transforms.items():
+        notify(f"records of `{name}`: {rule['text']}")
     return found
 
 
@@ -98,18 +106,6 @@ def needs_triton() -> None:
 
     if told := unusable_triton():
         raise UserError(f"kernels are compiled by Triton. {told}: {REMEDY}")
-
-
-def pixels_of(experiment: Experiment) -> PixelScaling | None:
-    """How the data that the file tests on makes numbers of pixels; None where that cannot be said in a few numbers."""
-    data = experiment.tested()
-    if data is None:
-        return None
-    mean, scale = data.get("mean"), data.get("scale", 1.0)
-    means = [mean or 0.0] if mean is None or isinstance(mean, int | float) else mean
-    if isinstance(means, str) or not isinstance(scale, int | float):
-        return None
-    return PixelScaling(float(scale), tuple(float(one) for one in means))
 
 
 @contextmanager

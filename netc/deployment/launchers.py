@@ -10,19 +10,26 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 RANK = 8  # NETC_RANK of netc_program.h
 EXACT = 90  # from this compute capability on triton's code is for one architecture and no later one
 KINDS = {"inputs": "NETC_INPUT", "outputs": "NETC_OUTPUT", "state": "NETC_STATE"}
 
 
-def tables(manifest: Mapping[str, Any], folder: Path) -> str:
-    """`netc_tables.h`: the manifest's NVIDIA architectures as C. folder: holds the files of the kernels."""
+def tables(manifest: Mapping[str, Any], folder: Path, means: Mapping[str, Array] = MappingProxyType({})) -> str:
+    """`netc_tables.h`: the manifest's NVIDIA architectures as C.
+
+    folder: holds the files of the kernels. means: images, by their files.
+    """
     weights = manifest["weights"]
     archs = {name: arch for name, arch in manifest["archs"].items() if name.startswith("cuda:")}
-    pixels = manifest["pixels"]
-    mean = pixels["mean"] if pixels else [0.0]
     launches = [launch for arch in archs.values() for launch in arch["launches"]]
     lines = [
         f"/* The tables of {_words(manifest['net'])} ({manifest['mode']}), written by netc {manifest['netc']}. */",
@@ -30,9 +37,7 @@ def tables(manifest: Mapping[str, Any], folder: Path) -> str:
         f"#define WEIGHTS_BYTES (size_t){weights['bytes']}u",
         f"#define WEIGHTS_SUM {weights['crc32']}u",
         f"#define MOST_ARGUMENTS {max((len(launch['arguments']) for launch in launches), default=0)}",
-        f"#define PIXELS_KNOWN {int(pixels is not None)}",
-        f"#define PIXEL_SCALE {_float(pixels['scale'] if pixels else 1.0)}",
-        f"static const float pixel_mean[] = {{{', '.join(map(_float, mean))}}};",
+        *_records(manifest, means),
     ]
     rows = []
     for name, arch in archs.items():
@@ -51,6 +56,34 @@ def tables(manifest: Mapping[str, Any], folder: Path) -> str:
         )
     lines += ["", *_table("netc_architecture", "architectures", rows)]
     return "\n".join(lines) + "\n"
+
+
+def _records(manifest: Mapping[str, Any], means: Mapping[str, Array]) -> list[str]:
+    """What happens to records, which numbers inputs may hold, and the names of the classes."""
+    lines: list[str] = []
+    rows = []
+    for k, (name, rule) in enumerate(manifest["transforms"].items()):
+        mean = means[rule["mean_file"]] if rule["mean_file"] else np.array(rule["mean"] or [0.0], np.float32)
+        size, crop = rule["record"], rule["crop"]
+        whole = bool(rule["mean_file"])
+        if whole and crop:
+            top, left = (mean.shape[-2] - crop[0]) // 2, (mean.shape[-1] - crop[1]) // 2
+            mean = mean[..., top : top + crop[0], left : left + crop[1]]
+        flat = [_float(x) for x in mean.reshape(-1).tolist()]
+        lines += _table("float", f"mean_{k}", [", ".join(flat[i : i + 8]) for i in range(0, len(flat), 8)])
+        text = _text(rule["text"])
+        rows.append(
+            f"{{{_text(name)}, {text}, {_float(rule['scale'])}, mean_{k}, {len(flat)}, {len(size)}, {_sizes(size)}}}"
+        )
+    lines += _table("netc_rule", "rules", rows)
+    lines.append(f"static const size_t rule_count = {len(rows)};")
+    ranges = [
+        f"{{{_text(name)}, {count}, {int(ignored is not None)}, {int(ignored or 0)}, {_text(what)}, {_text(reader)}}}"
+        for name, count, ignored, what, reader in manifest["ranges"]
+    ]
+    lines += [*_table("netc_range", "ranges", ranges), f"static const size_t range_count = {len(ranges)};"]
+    labels = [_text(label) for label in manifest["labels"]]
+    return [*lines, *_table("char *const", "labels", labels), f"static const size_t label_count = {len(labels)};"]
 
 
 def _kernels(own: str, kernels: Mapping[str, Any], folder: Path) -> list[str]:
@@ -182,17 +215,14 @@ def _in_c(manifest: Mapping[str, Any], arch: Mapping[str, Any]) -> str:
             f"{text}    {build.format('YOURS.c', 'yours')}\n\n`netc_program.h` says how. `main.c` is an example, for "
             "nets with one input of images and an output `prob` of f32[images, classes].\n"
         )
-    shape = images[0]["shape"][1:]
+    name = next(name for name, entry in arch["inputs"].items() if entry is images[0])
+    rule = manifest["transforms"].get(name)
+    shape = rule["record"] if rule else images[0]["shape"][1:]
     count = math.prod(shape)
-    pixels = manifest["pixels"]
-    known = pixels is not None and len(pixels["mean"]) in (1, shape[0])
-    bytes_ = (
-        f", or {count:,} bytes, one for each pixel, from which mean and scale are taken as in the tests"
-        if known
-        else ""
-    )
+    then = f" Then {_words(rule['text'])}." if rule else ""
     return (
         f"{text}    {build.format('main.c', 'classify')}\n    ./classify . IMAGE\n\n"
-        f"`main.c` classifies a raw image: a file of {shape} f32 values, {4 * count:,} bytes{bytes_}. `netc_program.h` "
+        f"`main.c` classifies a raw image: a file of {shape} values, {count:,} bytes for pixels or {4 * count:,} for "
+        f"f32.{then} `netc_program.h` "
         "says how to run the net from a program of yours.\n"
     )

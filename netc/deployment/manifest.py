@@ -18,6 +18,7 @@ import numpy as np
 LARGEST_MANIFEST = 1 << 24  # bytes
 TARGET = "triton"  # whose folders the launchers run; they are shipped, and cannot ask netc's table of targets
 MOST_BYTES = 1 << 40  # of one net on a device
+LARGEST = 3.5e38  # about the largest f32
 DTYPES = {
     "f64": "<f8", "f32": "<f4", "f16": "<f2", "bf16": "<u2", "i64": "<i8", "i32": "<i4", "u32": "<u4", "u8": "u1",
     "bool": "?",
@@ -54,10 +55,44 @@ def read_manifest(folder: str) -> Table:
     _table(manifest, "the manifest")
     if manifest.get("format") != 1 or manifest.get("target") != TARGET:
         raise refused("the manifest is not one of a net compiled for a GPU by this version of netc")
-    for key in ("archs", "files", "weights"):
+    for key in ("archs", "files", "weights", "transforms"):
         _table(manifest.get(key), key)
+    _check_records(manifest)
     _whole(manifest["weights"].get("bytes"), "bytes of weights", MOST_BYTES)
     return manifest  # type: ignore[no-any-return]
+
+
+def _check_records(manifest: Table) -> None:
+    """What is said of records: scale, mean and crop of inputs, the numbers that they may hold, and names of classes."""
+    for name, rule in manifest["transforms"].items():
+        _table(rule, name)
+        numbers = [rule.get("scale"), *_list(rule.get("mean"), name)]
+        if not all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) <= LARGEST for x in numbers):
+            raise refused(f"the manifest gives {name} a scale or a mean that is no f32")
+        if not isinstance(rule.get("text"), str) or not isinstance(rule.get("mean_file"), str):
+            raise refused(f"the manifest does not say what happens to {name}")
+        crop = _list(rule.get("crop"), name)
+        if len(crop) not in (0, 2):
+            raise refused(f"the manifest crops {name} along {len(crop)} axes")
+        for size in crop:
+            _whole(size, "a crop", MOST_BYTES, least=1)
+    for one in _list(manifest.get("ranges"), "ranges"):
+        if not isinstance(one, list) or len(one) != 5:
+            raise refused("the manifest has a range that is none")
+        name, count, ignored, *texts = one
+        _whole(count, "a range", 1 << 62)
+        if ignored is not None:
+            _whole(ignored, "a label to ignore", 1 << 62, least=-(1 << 62))
+        if not all(isinstance(text, str) for text in (name, *texts)):
+            raise refused("the manifest has a range that is none")
+    if not all(isinstance(label, str) for label in _list(manifest.get("labels"), "labels")):
+        raise refused("the manifest has a label that is no text")
+
+
+def _list(value: Any, about: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise refused(f"the manifest has no list for {about}")
+    return value
 
 
 def check_architecture(arch: Any, weights: int) -> Table:

@@ -5,13 +5,14 @@ Needs numpy and the GPU's driver (libcuda, or AMD's libamdhip64), and nothing of
     from netc_program import Net
     prob = Net()(image=images)["prob"]
 
-or `python netc_program.py INPUT.npz [-o OUTPUT.npz]`. A file that is not as the manifest says is a ValueError, and so
-is a manifest that says what cannot be.
+or `python netc_program.py INPUT.npz [-o OUTPUT.npz] [--as-is]`. A file that is not as the manifest says is a
+ValueError, and so is a manifest that says what cannot be.
 """
 
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import re
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from .feeding import check_flags, check_ranges, told, transformed
 from .manifest import DTYPES, Table, check_architecture, read_file, read_manifest, span
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -190,7 +192,20 @@ class Net:
         for name, array in inputs.items():
             self.set(name, array)
         self.step()
-        return {name: self.get(name) for name in self._table["outputs"]}
+        outputs = {name: self.get(name) for name in self._table["outputs"]}
+        check_flags(self.manifest["ranges"], outputs)
+        return outputs
+
+    def prepared(self, name: str, records: Any) -> Any:
+        """Records as the net takes them: scaled, mean taken off and cropped as those that it was tested on."""
+        rule = self.manifest["transforms"].get(name)
+        if rule is None:
+            return records
+        mean = None
+        if rule["mean_file"]:
+            data = read_file(self.folder, self.manifest, rule["mean_file"])
+            mean = _parsed("the mean", lambda: np.load(io.BytesIO(data), allow_pickle=False))
+        return transformed(name, records, rule, mean)
 
     def step(self) -> None:
         """Queue a step: what only depends on state first, if that was set."""
@@ -209,6 +224,8 @@ class Net:
         given = np.asarray(array)
         if list(given.shape) != entry["shape"]:
             raise ValueError(f"{name} has shape {list(given.shape)}, the program was compiled for {entry['shape']}")
+        if kind == "inputs":
+            check_ranges(self.manifest["ranges"], name, given)
         data = _packed(given, entry["stored"])
         assert self._driver is not None
         self._driver.use()
@@ -309,9 +326,15 @@ def _parsed(what: str, read: Callable[[], Any]) -> Any:
         raise ValueError(f"{what} cannot be read ({reason})") from None
 
 
+def _plain(text: str) -> str:
+    """A text without what would drive a terminal: names come from files."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def main(arguments: list[str]) -> int:
+    as_is, arguments = "--as-is" in arguments, [one for one in arguments if one != "--as-is"]
     if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "-o"):
-        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz]", file=sys.stderr)
+        print(f"usage: python {os.path.basename(__file__)} INPUT.npz [-o OUTPUT.npz] [--as-is]", file=sys.stderr)
         return 2
     about = FOLDER
     try:
@@ -320,20 +343,27 @@ def main(arguments: list[str]) -> int:
             if not zipfile.is_zipfile(about):
                 raise ValueError("is no .npz; save the inputs by name with np.savez")
             with _parsed("it", partial(np.load, about, allow_pickle=False)) as given:
-                found = net(**{name: _parsed(name, partial(given.__getitem__, name)) for name in given.files})
+                arrays = {name: _parsed(name, partial(given.__getitem__, name)) for name in given.files}
+            rules, labels = net.manifest["transforms"], net.manifest["labels"]
+            treated = [] if as_is else [name for name in arrays if name in rules]
+            arrays |= {name: net.prepared(name, arrays[name]) for name in treated}
+            found = net(**arrays)
         if len(arguments) == 3:
             about = arguments[2]
             write_npz(about, found)
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         said = f"{about}: {getattr(error, 'strerror', None) or error}"
-        print("".join(c if c.isprintable() else "?" for c in said), file=sys.stderr)  # names come from the file
+        print(_plain(said), file=sys.stderr)
         return 2
+    for name in treated:
+        print(_plain(told(name, rules[name])), file=sys.stderr)
     for name, value in found.items():
         print(f"{name}: {value.dtype}{list(value.shape)}")
         if len(arguments) == 1 and value.ndim == 2:
             for number, row in enumerate(value):
                 best = np.argsort(-row, kind="stable")[:3]
-                print(f"  {number}: {', '.join(f'{which} {row[which]:.4f}' for which in best)}")
+                names = labels if len(labels) == row.size else range(row.size)
+                print(_plain(f"  {number}: {', '.join(f'{names[which]} {row[which]:.4f}' for which in best)}"))
     return 0
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netc.compiler.program import ValueRange
+from netc.deployment.records import Records
 from netc.runtime.state import State
-from support.triton_folders import build, expected, fake_library, launches, settings, tiny_folder
+from support.triton_folders import RULE, build, expected, fake_library, launches, settings, tiny_folder
 
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -105,14 +107,89 @@ def test_main_classifies_an_image(tiny: tuple[Path, State], classify: Path, tmp_
 
 def test_an_image_of_floats(tiny: tuple[Path, State], classify: Path, tmp_path: Path) -> None:
     image = np.zeros((4, 64), np.float32)
-    image[0] = np.random.default_rng(1).normal(size=64)
-    (tmp_path / "image.f32").write_bytes(image[0].tobytes())
+    raw = np.random.default_rng(1).normal(size=64).astype(np.float32) * 256
+    (tmp_path / "image.f32").write_bytes(raw.tobytes())
+    image[0] = (raw - np.float32(3)) / 256  # a record, whatever its type
     env = settings(read(tiny[0]), "cuda:90", tmp_path / "record")
     done = subprocess.run(
         [classify, tiny[0], tmp_path / "image.f32"], capture_output=True, text=True, env=env, check=True
     )
     best = int(expected(tiny[1], image)[0].argmax())
     assert done.stdout.startswith(f"{best} ")
+
+
+def test_a_mean_image_and_a_crop(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    mean = random.normal(size=(1, 10, 13)).astype(np.float32) * 50
+    rule = {**RULE, "mean": [], "mean_file": "mean.npy", "crop": [8, 8], "record": [1, 10, 13]}
+    records = Records({"image": rule}, {"mean.npy": mean}, [f"class {k}" for k in range(10)])
+    folder = tmp_path / "net"
+    state = tiny_folder(folder, records=records)
+    raw = random.integers(0, 256, (1, 10, 13)).astype(np.uint8)
+    (tmp_path / "image.u8").write_bytes(raw.tobytes())
+    image = np.zeros((4, 1, 8, 8), np.float32)
+    image[0] = ((raw - mean) * np.float32(1 / 256))[:, 1:9, 2:10]
+    prob = expected(state, image)
+    program = build(folder, tmp_path / "classify", ["main.c"], *ADDRESS)
+    env = settings(read(folder), "cuda:90", tmp_path / "record")
+    done = subprocess.run([program, folder, tmp_path / "image.u8"], capture_output=True, text=True, env=env, check=True)
+    best = np.argsort(-prob[0], kind="stable")[:5].tolist()
+    assert done.stdout.splitlines() == [f"class {n} {prob[0, n]:.4f}" for n in best]
+    assert done.stderr == f"image: {rule['text']}\n"
+
+    library = fake_library(tmp_path / "libcuda.so")
+    np.savez(tmp_path / "in.npz", image=np.stack([raw, raw * 0, raw, raw]))
+    call: list[str | Path] = [sys.executable, "-c", COMMAND, folder, library, tmp_path / "in.npz"]
+    done = subprocess.run(call, capture_output=True, text=True, env=env, check=True)
+    first = [f"class {n} {prob[0, n]:.4f}" for n in best[:3]]
+    assert done.stdout.splitlines()[1] == f"  0: {', '.join(first)}"
+    assert done.stderr == f"image: {rule['text']}; --as-is takes values as they are\n"
+
+
+COMMAND = """
+import sys
+from functools import partial
+sys.path.insert(0, sys.argv[1])
+import netc_program
+netc_program.Net = partial(netc_program.Net, library=sys.argv[2])
+sys.exit(netc_program.main(sys.argv[3:]))
+"""
+
+INDICES = r"""
+#include "netc_program.h"
+#include <stdio.h>
+static float image[256];
+int main(int count, char **arguments) {
+    char message[NETC_MESSAGE] = "";
+    netc_program *net;
+    if (count != 3 || netc_open(&net, arguments[1], 0, message)) return 2;
+    for (int i = 0; i < 256; i++) image[i] = (float)(i % 7);
+    if (netc_set(net, "image", image, sizeof image, message)) puts(message);
+    image[9] = 7;
+    if (netc_set(net, "image", image, sizeof image, message)) puts(message);
+    image[9] = 255;
+    if (netc_set(net, "image", image, sizeof image, message)) puts(message);
+    netc_close(net);
+    return 0;
+}
+"""
+
+
+def test_numbers_that_a_layer_cannot_know(tmp_path: Path) -> None:
+    """Both launchers refuse what is fed, as an executable does."""
+    folder = tmp_path / "net"
+    tiny_folder(folder, ranges=(ValueRange("image", 7, 255, "classes", "`nll` (a.net:3)"),))
+    (tmp_path / "steps.c").write_text(INDICES)
+    program = build(folder, tmp_path / "steps", [tmp_path / "steps.c"], *ADDRESS)
+    env = settings(read(folder), "cuda:90", tmp_path / "record")
+    done = subprocess.run([program, folder, "test"], capture_output=True, text=True, env=env, check=True)
+    said = "image holds the label 7; `nll` (a.net:3) knows the 7 classes 0 to 6"
+    assert done.stdout == f"{said}\n"
+    library = fake_library(tmp_path / "libcuda.so")
+    np.savez(tmp_path / "in.npz", image=np.full((4, 1, 8, 8), 7, np.float32))
+    call: list[str | Path] = [sys.executable, "-c", COMMAND, folder, library, tmp_path / "in.npz", "--as-is"]
+    done = subprocess.run(call, capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (2, f"{tmp_path / 'in.npz'}: {said}\n")
 
 
 CALLS = (
@@ -176,7 +253,7 @@ def test_other_mistakes_of_callers(tiny: tuple[Path, State], classify: Path, tmp
     (tmp_path / "short").write_bytes(b"x" * 63)
     env = settings(read(tiny[0]), "cuda:90", tmp_path / "record")
     for arguments, said in (
-        ([tiny[0], tmp_path / "short"], "has not the 256 bytes of an f32 image, nor one byte for each pixel"),
+        ([tiny[0], tmp_path / "short"], "has not the 64 bytes of pixels, nor the 256 of f32 values"),
         ([tiny[0], tmp_path / "none"], "cannot be read"),
         ([tmp_path / "none", tmp_path / "short"], "cannot be read"),
         ([tiny[0]], "usage:"),

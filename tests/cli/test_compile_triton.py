@@ -66,7 +66,7 @@ def test_the_folder_of_a_net(lenet: tuple[Path, Any]) -> None:
     held = files(folder)
     assert {"README.md", "lenet.safetensors", "weights.bin", "netc_program.py", "netc_program.c", "main.c"} < set(held)
     page = held["README.md"].decode()
-    assert "[1, 28, 28] f32 values, 3,136 bytes, or 784 bytes" in page
+    assert "a file of [1, 28, 28] values, 784 bytes for pixels or 3,136 for f32. Then value * 0.00390625" in page
     assert ".rate" not in page
     # The manifest lists every file but itself.
     assert set(manifest["files"]) == set(held) - {"manifest.json"}
@@ -74,7 +74,8 @@ def test_the_folder_of_a_net(lenet: tuple[Path, Any]) -> None:
         assert entry == {"bytes": len(held[name]), "sha256": hashlib.sha256(held[name]).hexdigest()}
     assert list(manifest["archs"]) == list(BOTH)
     assert (manifest["net"], manifest["mode"], manifest["dims"]) == ("lenet", "test", {"N": 2})
-    assert manifest["pixels"] == {"scale": 1 / 256, "mean": [0.0]}
+    rule = manifest["transforms"]["image"]
+    assert (rule["scale"], rule["mean"], rule["crop"], rule["record"]) == (1 / 256, [], [], [1, 28, 28])
     for name, arch in manifest["archs"].items():
         text = held[arch["module"]].decode()
         compile(text, arch["module"], "exec")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import netc
 from netc.compiler.program import ValueRange
 from netc.driver import compilation
-from netc.grammar.source import UserError
+from netc.grammar.source import Source, UserError
 from netc.runtime.value_ranges import check_ranges
 
 NET = """
@@ -128,3 +129,48 @@ def test_what_an_executable_is_fed_is_checked(tmp_path: Path, target: str) -> No
     np.savez(tmp_path / "rows.npz", word=word + 2, label=label)
     with pytest.raises(UserError, match="rows: `word` holds the index 7"):
         netc.train(path, quiet=True)
+
+
+COMPUTED = """
+net c {
+    input word: i32[N, 3]
+    input label: f32[N]
+    h = reshape(word * 2 + 1, [N, 3]) |> embed(size: 7, out: 2) as enc
+    logits = reshape(h, [N, 6]) |> linear(4) as score
+    loss nll = softmax_loss(logits, label - 1, ignore: 9)
+    output found = h
+}
+data rows = npz("rows.npz", batch: 2)
+train c {
+    from: rows
+    solver: sgd(lr: 0.1)
+    steps: 2
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["numpy", "c", "triton"])
+@pytest.mark.parametrize("mode", ["test", "train"])
+def test_what_a_net_computes_is_flagged(tmp_path: Path, target: str, mode: Literal["test", "train"]) -> None:
+    if target == "c" and not shutil.which("cc"):
+        pytest.skip("there is no C compiler")
+    if target == "triton":
+        pytest.importorskip("triton")
+    path = tmp_path / "c.net"
+    path.write_text(COMPUTED, encoding="utf-8")
+    exe = netc.compile(path, mode=mode, dims={"N": 2}, target=target)
+    word = np.array([[0, 1, 2], [2, 2, 1]], np.int32)
+    feeds: dict[str, Any] = {"word": word, "label": np.array([1, 10], np.float32)}
+    outputs = exe(**feeds)
+    assert not [name for name in (*outputs, *exe.outputs()) if name.startswith(".outside")]
+    with pytest.raises(UserError, match=r"c: `enc` \(.*c.net:5\) was given an index outside of the 7 rows 0 to 6"):
+        exe(**feeds | {"word": word - 2})
+    exe(**feeds)
+    for wrong in (0, 5, np.nan):
+        with pytest.raises(UserError, match=r"`nll.softmax_loss` \(.*c.net:7\) was given a label outside of the 4"):
+            exe(**feeds | {"label": np.array([1, wrong], np.float32)})
+
+
+def test_numbers_that_a_layer_makes_itself_are_not_flagged() -> None:
+    text = "net a {\n    input x: f32[N, 5]\n    output best = argmax(x, top_k: 3)\n}\n"
+    assert not compilation(Source("a.net", text), mode="test").program.ranges

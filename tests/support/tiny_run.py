@@ -49,7 +49,7 @@ class Net:
         self.training = training
         inputs = ["image", "label", ".rate"] if training else ["image", "label"]
         self.program = SimpleNamespace(
-            inputs=dict.fromkeys(inputs), outputs=dict.fromkeys(["nll", "top1"]), source=f"tiny {training}"
+            inputs=dict.fromkeys(inputs), returned=dict.fromkeys(["nll", "top1"]), source=f"tiny {training}"
         )
 
     def run(self, feeds: Mapping[str, Array], /) -> dict[str, Array]:

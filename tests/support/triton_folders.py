@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,23 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from netc.compiler.program import ValueRange
 from netc.deployment.ahead import deploy_ahead
-from netc.deployment.exporting import PixelScaling
+from netc.deployment.records import Records
 from netc.runtime.state import State
 from netc.runtime.triton.compile.architectures import architectures
 from support import tiny_net
 
 FAKE = Path(__file__).parents[1] / "c" / "fake_cuda.c"
+RULE = {
+    "text": "(value - 3) * 0.00390625",
+    "scale": 1 / 256,
+    "mean": [3.0],
+    "mean_file": "",
+    "crop": [],
+    "order": "rgb",
+}
+RECORDS = Records({"image": {**RULE, "record": [1, 8, 8]}})
 STRICT = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-g")
 
 
@@ -35,20 +46,24 @@ def needs_triton() -> None:
 
 
 def tiny_folder(
-    folder: Path, archs: Sequence[str] = ("cuda:90",), *, training: bool = False, cache: Path | None = None
+    folder: Path,
+    archs: Sequence[str] = ("cuda:90",),
+    *,
+    training: bool = False,
+    cache: Path | None = None,
+    records: Records | None = None,
+    ranges: tuple[ValueRange, ...] = (),
 ) -> State:
     """Compile the hand-written net into a folder; the state that it holds. cache: else that of this run."""
     needs_triton()
-    program = tiny_net.TRAINING if training else tiny_net.TINY
+    program = replace(tiny_net.TRAINING if training else tiny_net.TINY, ranges=ranges)
     infos = tiny_net.TRAINING_STATE if training else tiny_net.STATE
     state = State(infos)
     random = np.random.default_rng(7)
     state["score.weight"] = random.normal(size=(10, 64)).astype(np.float32)
     state["score.bias"] = random.normal(size=10).astype(np.float32)
     with mock.patch.dict(os.environ, NETC_CACHE=str(cache or kernel_cache())):
-        deploy_ahead(
-            dict.fromkeys(architectures(archs), program), infos, state, folder, pixels=PixelScaling(1 / 256, (3.0,))
-        )
+        deploy_ahead(dict.fromkeys(architectures(archs), program), infos, state, folder, records=records or RECORDS)
     return state
 
 

@@ -20,11 +20,17 @@ int main(int count, char **arguments) {
         if (!prob) strcpy(message, "there is not enough memory");
         failed = !prob || netc_step(net, message) || netc_get(net, "prob", prob, output->bytes, message);
     }
+    for (size_t i = 0; !failed && netc_at(net, i); i++)
+        if (netc_rule_of(netc_at(net, i)->name))
+            fprintf(stderr, "%s: %s\n", netc_at(net, i)->name, netc_rule_of(netc_at(net, i)->name));
     for (size_t place = 0; !failed && place < 5 && place < output->shape[1]; place++) {
         size_t best = 0;
         for (size_t k = 1; k < output->shape[1]; k++)
             if (prob[k] > prob[best]) best = k;
-        printf("%zu %.4f\n", best, prob[best]);
+        if (netc_label(best, output->shape[1]))
+            printf("%s %.4f\n", netc_label(best, output->shape[1]), prob[best]);
+        else
+            printf("%zu %.4f\n", best, prob[best]);
         prob[best] = -1;
     }
     if (failed) fprintf(stderr, "%s: %s\n", arguments[0], message);

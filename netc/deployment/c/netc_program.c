@@ -42,6 +42,26 @@ typedef struct {
     size_t place_count, memory, scratch;
 } netc_architecture;
 
+/* What happens to records of an input: (value - mean) * scale, of a crop in the middle. The mean is a number, one for
+ * each channel, or one for each element that the input takes. record: the shape that a record has before. */
+typedef struct {
+    const char *input, *text;
+    float scale;
+    const float *mean;
+    size_t means;
+    int rank;
+    size_t record[NETC_RANK];
+} netc_rule;
+
+/* The numbers that an input may hold: 0 to count - 1, and one that stands for none of them. */
+typedef struct {
+    const char *input;
+    double count;
+    int ignores;
+    double ignored;
+    const char *what, *reader;
+} netc_range;
+
 #include "netc_tables.h"
 
 enum { CHUNK = 1 << 20, EXTRA = 2 };
@@ -291,10 +311,34 @@ static const netc_place *place_of(netc_program *program, const char *name, size_
     return NULL;
 }
 
+/* A number of an array, by its element type. */
+static double number_at(const char *dtype, const void *data, size_t i) {
+    if (!strcmp(dtype, "i32")) return ((const int32_t *)data)[i];
+    if (!strcmp(dtype, "i64")) return (double)((const int64_t *)data)[i];
+    if (!strcmp(dtype, "u8")) return ((const uint8_t *)data)[i];
+    if (!strcmp(dtype, "f32")) return ((const float *)data)[i];
+    if (!strcmp(dtype, "f64")) return ((const double *)data)[i];
+    return 0;
+}
+
+static int check_range(const netc_range *range, const netc_place *place, const void *data, char *message) {
+    for (size_t i = 0; i < place->about.bytes / place->element; i++) {
+        double x = number_at(place->about.dtype, data, i);
+        if (x > -1 && x < range->count) continue;
+        if (range->ignores && x > range->ignored - 1 && x < range->ignored + 1) continue;
+        return fail(message, "%s holds the %s %g; %s knows the %g %s 0 to %g", range->input,
+                    strcmp(range->what, "classes") ? "index" : "label", x, range->reader, range->count, range->what,
+                    range->count - 1);
+    }
+    return 0;
+}
+
 int netc_set(netc_program *program, const char *name, const void *data, size_t bytes, char *message) {
     const netc_place *place = place_of(program, name, bytes, message);
     if (!place) return 1;
     if (place->about.kind == NETC_OUTPUT || !place->packed) return fail(message, "`%s` is not to be set", name);
+    for (size_t i = 0; place->about.kind == NETC_INPUT && i < range_count; i++)
+        if (!strcmp(ranges[i].input, name) && check_range(&ranges[i], place, data, message)) return 1;
     if (place->about.kind == NETC_STATE) program->stale = 1;
     return bytes && check(cuMemcpyHtoD(program->memory + place->offset, data, bytes), name, message);
 }
@@ -320,12 +364,31 @@ static void gather(const netc_place *place, const unsigned char *from, unsigned 
     }
 }
 
+/* The flags of numbers that the net computed: set where a layer was given some that it cannot know. */
+static int check_flags(netc_program *program, char *message) {
+    for (size_t i = 0; i < range_count; i++) {
+        const netc_range *range = &ranges[i];
+        const netc_value *flag = netc_find(program, range->input);
+        int32_t set = 0;
+        if (!flag || flag->kind != NETC_OUTPUT || flag->bytes != sizeof set) continue;
+        if (check(cuMemcpyDtoH(&set, program->memory + ((const netc_place *)flag)->offset, sizeof set), range->input,
+                  message))
+            return 1;
+        if (set)
+            return fail(message, "%s was given %s outside of the %g %s 0 to %g", range->reader,
+                        strcmp(range->what, "classes") ? "an index" : "a label", range->count, range->what,
+                        range->count - 1);
+    }
+    return 0;
+}
+
 int netc_get(netc_program *program, const char *name, void *data, size_t bytes, char *message) {
     const netc_place *place = place_of(program, name, bytes, message);
     size_t last = 0;
     unsigned char *span;
     int failed;
     if (!place || check(cuStreamSynchronize(program->stream), "the step", message)) return 1;
+    if (place->about.kind == NETC_OUTPUT && check_flags(program, message)) return 1;
     if (!bytes) return 0;
     if (place->packed) return check(cuMemcpyDtoH(data, program->memory + place->offset, bytes), name, message);
     for (int axis = 0; axis < place->about.rank; axis++) last += (place->about.shape[axis] - 1) * place->strides[axis];
@@ -337,10 +400,33 @@ int netc_get(netc_program *program, const char *name, void *data, size_t bytes, 
     return failed;
 }
 
+const char *netc_label(size_t number, size_t classes) {
+    return classes == label_count && number < label_count ? labels[number] : NULL;
+}
+
+static const netc_rule *rule_of(const char *input) {
+    for (size_t i = 0; i < rule_count; i++)
+        if (!strcmp(rules[i].input, input)) return &rules[i];
+    return NULL;
+}
+
+const char *netc_rule_of(const char *input) {
+    const netc_rule *rule = rule_of(input);
+    return rule ? rule->text : NULL;
+}
+
+/* Sizes of the first record of an input, counted from the end: of an element, a row, a channel. */
+static void sizes_of(int rank, const size_t *shape, size_t *width, size_t *height, size_t *channels) {
+    *width = rank > 0 ? shape[rank - 1] : 1;
+    *height = rank > 1 ? shape[rank - 2] : 1;
+    *channels = 1;
+    for (int i = 0; i < rank - 2; i++) *channels *= shape[i];
+}
+
 int netc_set_image(netc_program *program, const char *path, char *message) {
     const netc_value *input = NULL;
-    size_t inputs = 0, pixels;
-    int known;
+    const netc_rule *rule;
+    size_t inputs = 0, pixels, width, height, channels, wide, high, deep;
     FILE *file;
     unsigned char *raw;
     float *values;
@@ -352,8 +438,12 @@ int netc_set_image(netc_program *program, const char *path, char *message) {
         inputs++;
     }
     if (inputs != 1) return fail(message, "the net has %zu inputs of images, not one", inputs);
-    pixels = input->bytes / 4 / input->shape[0];
-    known = PIXELS_KNOWN && (COUNT(pixel_mean) == 1 || COUNT(pixel_mean) == input->shape[1]);
+    rule = rule_of(input->name);
+    sizes_of(input->rank - 1, input->shape + 1, &width, &height, &channels);
+    sizes_of(input->rank - 1, input->shape + 1, &wide, &high, &deep);
+    if (rule) sizes_of(rule->rank, rule->record, &wide, &high, &deep);
+    if (deep != channels || wide < width || high < height) return fail(message, "records do not fit `%s`", input->name);
+    pixels = wide * high * deep;
     file = fopen(path, "rb");
     if (!file) return fail(message, "%s cannot be read", path);
     raw = malloc(4 * pixels + 1);
@@ -361,16 +451,17 @@ int netc_set_image(netc_program *program, const char *path, char *message) {
     if (!raw || !values) {
         fail(message, "there is not enough memory");
     } else {
-        size_t taken = fread(raw, 1, 4 * pixels + 1, file);
-        failed = 0;
-        if (taken == 4 * pixels)
-            memcpy(values, raw, taken);
-        else if (taken == pixels && known)
-            for (size_t i = 0; i < pixels; i++)
-                values[i] = ((float)raw[i] - pixel_mean[i / (pixels / COUNT(pixel_mean))]) * PIXEL_SCALE;
-        else
-            failed = fail(message, "%s has not the %zu bytes of an f32 image%s", path, 4 * pixels,
-                          known ? ", nor one byte for each pixel" : "");
+        size_t taken = fread(raw, 1, 4 * pixels + 1, file), count = width * height * channels;
+        failed = taken != pixels && taken != 4 * pixels;
+        if (failed)
+            fail(message, "%s has not the %zu bytes of pixels, nor the %zu of f32 values", path, pixels, 4 * pixels);
+        for (size_t i = 0; !failed && i < count; i++) {
+            size_t x = i % width + (wide - width) / 2, y = i / width % height + (high - height) / 2;
+            size_t from = (i / (width * height) * high + y) * wide + x;
+            float value = raw[from];
+            if (taken == 4 * pixels) memcpy(&value, raw + 4 * from, sizeof value);
+            values[i] = rule ? (value - rule->mean[i / (count / rule->means)]) * rule->scale : value;
+        }
     }
     if (!failed) failed = netc_set(program, input->name, values, input->bytes, message);
     free(values);

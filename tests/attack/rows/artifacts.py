@@ -25,6 +25,7 @@ from attack.rows.data import npy_built
 from attack.rows.texts import TRAINED
 from netc.deployment.deploy import deploy
 from netc.deployment.deployed import write_folder
+from netc.deployment.feeding import check_flags, check_ranges, transformed
 from netc.deployment.manifest import check_architecture, read_file, read_manifest
 from netc.driver import Compilation, compilation
 from netc.grammar.actions import Actions
@@ -283,6 +284,8 @@ def _deployed_inputs_changed(random: Random, samples: Sequence[bytes]) -> bytes:
 
 LAUNCHED = {
     "format": 1, "target": "triton", "net": "n", "weights": {"file": "weights.bin", "bytes": 64, "crc32": 1},
+    "transforms": {"x": {"text": "x", "scale": 0.5, "mean": [1, 2.5, 3], "mean_file": "", "crop": [4, 4]}},
+    "ranges": [["x", 10, -1, "classes", "`nll`"], [".outside.0", 7, None, "rows", "`enc`"]], "labels": ["cat", "dog"],
     "files": {"weights.bin": {"bytes": 64, "sha256": hashlib.sha256(bytes(64)).hexdigest()}},
     "archs": {"cuda:90": {
         "memory": {"bytes": 4096, "scratch": 0, "bases": {"arena": {"start": 64, "bytes": 1024}}},
@@ -312,6 +315,10 @@ def read_launched(path: Path) -> None:
         for kernel in found["kernels"].values():
             read_file(str(path.parent), manifest, kernel.get("code"))
     read_file(str(path.parent), manifest, manifest["weights"].get("file"))
+    for name, rule in manifest["transforms"].items():
+        transformed(name, np.zeros((1, 3, 6, 6), np.uint8), rule, None)
+    check_ranges(manifest["ranges"], "x", np.arange(-1, 10))
+    check_flags(manifest["ranges"], {".outside.0": np.zeros((), np.int32)})
 
 
 @functools.cache
