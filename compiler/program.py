@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from ..grammar.source import SourceError, SourceErrors, UserError, path_of, printable, shown
+from ..grammar.source import Absent, SourceError, SourceErrors, Span, UserError, path_of, placed, printable, shown
 from .spec import Filler
 from .types import Literal as Constant
 from .types import TensorType
 
 __all__ = [
     "BOUND",
+    "Absent",
     "Argument",
     "Buffer",
     "Constant",
@@ -28,12 +29,14 @@ __all__ = [
     "Sizes",
     "SourceError",
     "SourceErrors",
+    "Span",
     "StateInfo",
     "TensorType",
     "UserError",
     "ValueRange",
     "joined",
     "path_of",
+    "placed",
     "printable",
     "shown",
 ]

@@ -6,9 +6,11 @@ With `program.py` it is all that the runtime sees of the compiler.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ..grammar.source import Span
 
 Settings = tuple[tuple[str, Any], ...]
 
@@ -40,13 +42,16 @@ class ColumnTransform(Use):
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A `data NAME = source(…)`. settings are bound; folder is that of the file, to which paths are relative."""
+    """A `data NAME = source(…)`. settings are bound; folder is that of the file, to which paths are relative; span is
+    the source's place in it.
+    """
 
     name: str
     source: str
     settings: Settings
     folder: Path
     place: str = ""
+    span: Span | None = field(default=None, compare=False, repr=False)
 
     def get(self, key: str, default: Any = None) -> Any:
         return dict(self.settings).get(key, default)
@@ -122,3 +127,4 @@ class TrainSpec:
     keep: int | None = None
     best: Watched | None = None
     stop: tuple[Watched, int] | None = None
+    weights_span: Span | None = field(default=None, compare=False, repr=False)

@@ -24,6 +24,7 @@ from .source import Source, SourceError, SourceErrors, UserError
 from .table import load_parser
 
 MAX_SIZE = 500_000  # characters of a file
+MAX_BYTES = 4 * MAX_SIZE + 4  # more are not read
 MAX_ERRORS = 100  # of a file; a file with more is no .net
 
 _lock = threading.Lock()
@@ -48,11 +49,16 @@ def read_source(path: str | Path) -> Source:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to read a pipe might wait for ever
             raise UserError(f"{path}: this is a pipe or a device, not a file")
         with path.open("rb") as file:
-            data = file.read(4 * MAX_SIZE + 4)
+            data = file.read(MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:  # a null byte in the name
         raise UserError(f"{str(path)!r} is not a file name") from None
+    return decoded(str(path), data)
+
+
+def decoded(path: str, data: bytes) -> Source:
+    """The text of bytes that were read under a name; raises as `read_source`. More than a file may have is refused."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: this text is UTF-16; save it as UTF-8")
     if b"\0" in data:
@@ -60,10 +66,10 @@ def read_source(path: str | Path) -> Source:
     if len(data) > 4 * MAX_SIZE:
         raise UserError(f"{path}: the file is larger than {MAX_SIZE:,} characters, the most that a .net file may have")
     try:
-        return Source(str(path), data.decode("utf-8-sig"))
+        return Source(path, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         offset = len(error.object[: error.start].decode("utf-8"))
-        source = Source(str(path), error.object.decode("utf-8", errors="replace"))
+        source = Source(path, error.object.decode("utf-8", errors="replace"))
         message = f"the file is not UTF-8: the byte 0x{error.object[error.start]:02x} is not text"
         raise SourceError("E102", message, source.span(offset), "save the file as UTF-8") from None
 

@@ -11,7 +11,8 @@ import os
 import reprlib
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ Severity = Literal["error", "warning", "note"]
 
 TAB = "    "
 LINE_SHOWN = 160  # a longer line is cut around the caret
+LONG_LIST = 6  # a hint with more parts between commas is said once
 CUT = "…"
 
 
@@ -145,15 +147,18 @@ class SourceError(Exception):
         """Orders problems by file, then by place."""
         return self.span.file, self.span.start, self.span.end
 
-    def render(self) -> str:
-        """The text that a user reads: place and message, the line, a caret under the place with the hint, the notes."""
+    def render(self, hint: str | None = None) -> str:
+        """The text that a user reads: place and message, the line, a caret under the place with the hint, the notes.
+
+        hint: instead of its own.
+        """
         number, column = self.span.source.place(self.span.start)
         line = self.span.source.line(number)
         first = min(column - 1, len(line))
         last = min(first + max(self.span.end - self.span.start, 1), max(len(line), first + 1))
         shown, before, width = _excerpt(line, first, last)
         gutter = " " * (len(str(number)) + 2)
-        caret = f"{gutter}| {' ' * before}{'^' * width} {self.hint}".rstrip()
+        caret = f"{gutter}| {' ' * before}{'^' * width} {self.hint if hint is None else hint}".rstrip()
         head = f"{self.span}: {self.severity}[{self.code}]: {self.message}"
         text = f" {number} | {shown}".rstrip()
         # Names of files are in it, and they may hold what would drive a terminal.
@@ -161,6 +166,39 @@ class SourceError(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+
+class Absent(UserError):
+    """What a file names is not on this machine."""
+
+
+class PlacedError(UserError):
+    """A mistake in what a `.net` file names, its data or weights, with the place where it does."""
+
+    def __init__(self, code: str, cause: UserError, span: Span) -> None:
+        self.error = SourceError(code, str(cause), span)
+        self.absent = isinstance(cause, Absent)
+        super().__init__(self.error.message)
+
+    def render(self) -> str:
+        """As of a `SourceError`."""
+        return self.error.render()
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+@contextmanager
+def placed(code: str, span: Span | None) -> Iterator[None]:
+    """A `UserError` that leaves gets the place of what it is about, where that stands in a file."""
+    try:
+        yield
+    except PlacedError:
+        raise
+    except UserError as error:
+        if span is None:
+            raise
+        raise PlacedError(code, error, span) from None
 
 
 class SourceErrors(Exception):
@@ -172,10 +210,21 @@ class SourceErrors(Exception):
 
     def render(self) -> str:
         """The texts of all of them, one after the other."""
-        return "\n".join(error.render() for error in self.errors)
+        return "\n".join(rendered(self.errors))
 
     def __str__(self) -> str:
         return self.render()
+
+
+def rendered(errors: Iterable[SourceError]) -> list[str]:
+    """The texts of problems; what a list in a hint says, such as all the keys there are, is said once in a file."""
+    first: dict[tuple[str, str], int] = {}
+    texts = []
+    for error in errors:
+        line = first.setdefault((error.span.file, error.hint), error.span.line)
+        again = error.hint.count(", ") >= LONG_LIST and line < error.span.line
+        texts.append(error.render(f"as at line {line}" if again else None))
+    return texts
 
 
 def printable(text: str, most: int | None = None) -> str:

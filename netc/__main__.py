@@ -13,11 +13,14 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__
+
+if TYPE_CHECKING:
+    from .grammar.source import PlacedError, SourceError, SourceErrors
 
 # command -> the module under netc/commands that holds it
 COMMANDS = {
@@ -72,14 +75,14 @@ class Netc(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from .grammar.source import SourceError, SourceErrors, UserError
+        from .grammar.source import PlacedError, SourceError, SourceErrors, UserError
 
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (SourceError, SourceErrors) as error:
-            click.echo(error.render(), err=True)
+        except (SourceError, SourceErrors, PlacedError) as error:
+            wrong(error)
             ctx.exit(MISTAKE)
         except UserError as error:
             fail(ctx, str(error))
@@ -104,11 +107,23 @@ class Netc(click.Group):
             ctx.exit(EXIT)
 
 
-def fail(ctx: click.Context, message: str) -> None:
-    """One line to standard error, and exit status 2. A file's name may hold what would drive a terminal."""
-    from .grammar.source import printable
+def wrong(error: SourceError | SourceErrors | PlacedError) -> None:
+    """The mistakes of a file to standard error, and on a terminal how many there are."""
+    from .commands.terminal import counted, told
+    from .grammar.source import PlacedError, SourceErrors, rendered
 
-    click.echo(f"netc: error: {printable(message)}", err=True)
+    found = error.error if isinstance(error, PlacedError) else error
+    errors = found.errors if isinstance(found, SourceErrors) else (found,)
+    for one, text in zip(errors, rendered(errors), strict=True):
+        told(text, one.severity, err=True)
+    counted(errors)
+
+
+def fail(ctx: click.Context, message: str) -> None:
+    """One line to standard error, and exit status 2."""
+    from .commands.terminal import failed
+
+    failed(message)
     ctx.exit(MISTAKE)
 
 

@@ -71,8 +71,10 @@ class Matched:
     report: Loaded
 
 
-def match(paths: Sequence[Path], infos: Sequence[StateInfo], how: Matching) -> Matched:
+def match(paths: Sequence[Path], infos: Sequence[StateInfo], how: Matching, *, values: bool = True) -> Matched:
     """Find each tensor in the files (a later file wins) and read it; a `UserError` lists what is missing or differs.
+
+    values: without them names and shapes are compared, and nothing is read.
 
     Of files of which one is Caffe's, layers that are in none keep their values, as in Caffe, unless `how` is strict.
     """
@@ -109,7 +111,7 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], how: Matching) -> M
         held = f"it holds {listed(unused)}" if unused else "it holds no arrays"
         raise UserError(f"{names}: has no layer of the net, such as {next(iter(absent))}; {held}")
     arrays: dict[str, Array] = {}
-    for file in files:
+    for file in files if values else ():
         arrays |= file.arrays({key: wanted[key].name for key, (source, _) in taken.items() if source is file})
     if broken := _broken(arrays, wanted.values()):
         what = f"NaN, infinity, or numbers too large for f32 in {listed(broken)}"

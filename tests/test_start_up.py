@@ -66,11 +66,18 @@ def test_import_is_light(module: str, tmp_path: Path) -> None:
     assert those(imported(f"import {module}", tmp_path), HEAVY) == []
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["fmt", "--check"], ["check", "--json"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["check", "--no-files"], ["fmt", "--check"]], ids=" ".join)
 def test_what_checks_imports_nothing_that_compiles(arguments: list[str], tmp_path: Path) -> None:
     found = called([*arguments, str(ROOT / "examples" / "lenet.net")], tmp_path)
     assert "netc.grammar.parse" in found
     assert those(found, (*HEAVY, *GPU, *BACK)) == []
+
+
+def test_what_looks_for_data_imports_what_opens_them_alone(tmp_path: Path) -> None:
+    found = called(["check", "--json", str(ROOT / "examples" / "lenet.net")], tmp_path)
+    assert "netc.runtime.data.opening" in found
+    back = [name for name in BACK if name != "netc.runtime"]
+    assert those(found, (*HEAVY, *GPU, *back, "netc.runtime.executable", "netc.runtime.data.fetch")) == []
 
 
 def test_names_of_netc_are_not_looked_for_in_packages(tmp_path: Path) -> None:

@@ -183,7 +183,9 @@ class Loader:
         if not bound.ok:
             return None
         place = f"{item.name.span.file}:{item.name.span.line}"
-        spec = DataSpec(item.name.name, callee.name, bound.settings(signature), frame.module.folder, place)
+        spec = DataSpec(
+            item.name.name, callee.name, bound.settings(signature), frame.module.folder, place, item.value.span
+        )
         return data_of(self.settings, spec)
 
     def _import(self, module: Module, item: tree.Import, position: int) -> None:

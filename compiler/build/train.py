@@ -62,6 +62,7 @@ class Found:
     uses: dict[str, Use] = field(default_factory=dict)
     numbers: dict[str, Any] = field(default_factory=dict)
     weights: tuple[str, ...] | None = None
+    weights_place: Span | None = None
     fresh: list[tuple[str, Span]] = field(default_factory=list)
     rename: tuple[tuple[str, str], ...] = ()
     solver_place: Span | None = None
@@ -151,6 +152,7 @@ class Block:
             accumulate=int(numbers["accumulate"]),
             seed=int(numbers["seed"]),
             weights=found.weights,
+            weights_span=found.weights_place,
             fresh=tuple(name for name, _ in found.fresh),
             rename=found.rename,
             folder=self.experiment.module.folder,
@@ -344,7 +346,7 @@ class Block:
             message = f"train: `weights` takes the path of a file or a list of them, not {describe(value)}"
             self.fail("E423", message, setting.value.span, 'such as weights: "lenet.safetensors"')
         else:
-            self.found.weights = paths
+            self.found.weights, self.found.weights_place = paths, setting.value.span
 
     def _renamed(self, setting: tree.Setting) -> None:
         """`rename: ["old=new"]`: what layers of the weight files are called in the net."""

@@ -124,4 +124,23 @@ FILES: dict[str, Code] = {
         where there are none) and has a method `forward`.
         """,
     ),
+    "E440": Code(
+        "data that cannot be used",
+        """
+        The files that a `data` names are damaged, hold something else than its source reads, or have no column that
+        fits an input of the net. The place is that of the source; the message names the file.
+        """,
+    ),
+    "E441": Code(
+        "weights that cannot be used",
+        """
+        A file of `weights` is damaged, of a kind that netc does not read, or lacks layers of the net, or has them in
+        other shapes. Layers that are called otherwise there are given their names by `rename`, and those that shall
+        begin anew stand in `fresh`:
+
+            weights: "vgg16.caffemodel"
+            rename: ["conv1_1=stem"]
+            fresh: [fc8]
+        """,
+    ),
 }

@@ -58,4 +58,11 @@ WARNINGS: dict[str, Code] = {
             h = x |> linear(8) as enc |> linear(8) as out
         """,
     ),
+    "W608": Code(
+        "a file that is not here",
+        """
+        `netc check` looks for the data and the weights that a file names, and one of them is not on this machine. The
+        text may be right all the same: with `--no-files` nothing is looked for, with `--strict` it is an error.
+        """,
+    ),
 }

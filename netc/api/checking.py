@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import checked, net_of, shapes_of
-from ..grammar.source import Severity, SourceError, SourceErrors
+from ..grammar.source import Severity, Source, SourceError, SourceErrors, rendered
 from ..runtime.kinds import truth
 
 
@@ -43,8 +43,8 @@ class Problem:
         return self.text
 
 
-def problem(error: SourceError) -> Problem:
-    """A source error as data."""
+def problem(error: SourceError, text: str) -> Problem:
+    """A source error as data; text: as it is shown."""
     span = error.span
     return Problem(
         error.severity,
@@ -55,23 +55,27 @@ def problem(error: SourceError) -> Problem:
         span.column,
         error.hint,
         error.notes,
-        error.render(),
+        text,
     )
 
 
 def check(
-    path: str | Path,
+    path: str | Path | Source,
     *,
     net: str | None = None,
     dims: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     lenient: bool = False,
+    files: bool = True,
+    data: str | Path | None = None,
 ) -> list[Problem]:
     """All problems of a `.net` file, in the order of their places; none if it is right.
 
     dims and settings are as in `netc.compile`; with dims the net is checked at those sizes as well, otherwise sizes are
     made up. shapes, lenient: of a prototxt, what its data layers bring, and whether unknown fields are passed over.
+    files: whether the data and weights that it names are looked for and held against its nets. data: a folder in which
+    data sets are looked for first.
     Raises UserError for a file that cannot be read, and for a net, dimension or setting that it has not.
 
     >>> import netc
@@ -81,17 +85,22 @@ def check(
     from ..compiler.build import build, load
     from ..compiler.caffe.options import Reading
 
-    given = checked({"net": net, "dims": dims, "settings": settings})
+    given = checked({"net": net, "dims": dims, "settings": settings, "data": data})
     net, dims, settings = given["net"], given["dims"], given["settings"]
     try:
         reading = Reading(shapes_of("shapes", {} if shapes is None else shapes), truth("lenient", lenient))
-        experiment = load(net_of("path", path), settings=settings or {}, dims=dims, reading=reading)
+        source = path if isinstance(path, Source) else net_of("path", path)
+        experiment = load(source, settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.
         for name in [net] if net is not None else [experiment.default_net()] if dims else []:
             for mode in ("train", "test"):
                 built = build(experiment, name, mode=mode, dims=dims or {})
                 found.extend(built.warnings)
+        if truth("files", files):
+            from ..stored_files import problems
+
+            found.extend(problems(experiment, given["data"]))
     except SourceErrors as errors:
         return _unique(errors.errors)
     return _unique(found)
@@ -99,5 +108,7 @@ def check(
 
 def _unique(errors: Iterable[SourceError]) -> list[Problem]:
     """The same problem, found in both modes, once."""
-    ordered = sorted(errors, key=lambda error: error.sort_key)
-    return list(dict.fromkeys(problem(error) for error in ordered))
+    ordered = {
+        (error.code, error.message, error.sort_key): error for error in sorted(errors, key=lambda error: error.sort_key)
+    }
+    return [problem(error, text) for error, text in zip(ordered.values(), rendered(ordered.values()), strict=True)]

@@ -32,6 +32,7 @@ from ..runtime.data import Stream, open_data
 from ..runtime.data.files import memory_limit
 from ..runtime.data.images import SUFFIXES
 from ..runtime.evaluate import feeds
+from ..stored_files import check_columns
 from ..weights import Weights
 from .feeding import BATCH, Fed, Feed, fed_data, open_fed
 from .inference import image_data, write_arrays
@@ -178,13 +179,11 @@ def _folder(
 def _opened(made: Compilation, spec: DataSpec, inputs: Mapping[str, TensorType], rows: int) -> Stream:
     """The data, with their labels; UserError where a column does not fit its input."""
     stream = open_data(spec, mode="test", data_dir=made.request.data, only={*inputs, LABEL}, batch=rows)
-    for name, type_ in inputs.items():
-        if name not in stream.columns:
-            hint = f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
-            raise UserError(f"{spec.name}: there is no column for the input `{name}`; {hint}")
-        if stream.columns[name][0] != tuple(map(int, type_.shape)):
-            shape = list(stream.columns[name][0])
-            raise UserError(f"{spec.name}: the column `{name}` is {shape}, the input is {type_}")
+    try:
+        check_columns(stream, inputs, (spec,))
+    except UserError:
+        stream.close()
+        raise
     return stream
 
 

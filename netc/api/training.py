@@ -19,11 +19,12 @@ from ..compiler.spec import DataSpec, TestSpec, TrainSpec
 from ..compiler.types import TensorType
 from ..compiler.value_ranges import value_ranges
 from ..driver import Compilation
-from ..grammar.source import Source, UserError, printable
+from ..grammar.source import Source, UserError, placed, printable
 from ..numbers import GROWTH
 from ..passes.training.flatten import flat_layout
 from ..request import Mode, Request
 from ..runtime.caffe.resuming import Began
+from ..stored_files import WEIGHTS, check_columns
 from ..weights import NONE, Weights
 from .diagnose import diagnosis
 from .feeding import Fed, FedData, Feed, fed_data, open_fed
@@ -174,8 +175,10 @@ class Run:
 
         weights = self._weights()
         if weights:
-            for line in weights.load(self.state, self.spec.fresh):
-                self._note(line)
+            given = self.began is not None or (self.number == 0 and self.training.weights)
+            with placed(WEIGHTS, None if given else self.spec.weights_span):
+                for line in weights.load(self.state, self.spec.fresh):
+                    self._note(line)
         elif isinstance(before, State):
             from ..runtime.loading import is_fresh
 
@@ -279,20 +282,11 @@ def open_stream(
         batch=batch,
         ranges=value_ranges(made.net),
     )
-    for name in wanted:
-        type_ = made.net.inputs[name]
-        if name not in stream.columns:
-            stream.close()
-            raise UserError(
-                f"{', '.join(d.name for d in data)}: there is no column for the input `{name}`; "
-                f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
-            )
-        shape = stream.columns[name][0]
-        if shape != tuple(map(int, type_.shape)):
-            stream.close()
-            raise UserError(
-                f"{', '.join(d.name for d in data)}: the column `{name}` is {list(shape)}, the input is {type_}"
-            )
+    try:
+        check_columns(stream, {name: made.net.inputs[name] for name in wanted}, tuple(data))
+    except UserError:
+        stream.close()
+        raise
     return stream
 
 

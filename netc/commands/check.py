@@ -1,47 +1,102 @@
-"""`netc check`: all the mistakes of `.net` files. Nothing is compiled, no data is opened."""
+"""`netc check`: all the mistakes of `.net` files, and of the data and weights that they name. Nothing is compiled."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from ..grammar.source import Source, UserError
 from ..request import Request
 from .options import as_json, print_json, program, say
+from .terminal import counted, failed, told
+
+if TYPE_CHECKING:
+    from ..api.checking import Problem
+
+SUFFIXES = (".net", ".prototxt")
+STDIN = "-"
 
 
 @click.command("check", short_help="Report all mistakes of .net files.")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE.net...")
-@program()
+@click.argument("files", type=click.Path(path_type=Path, allow_dash=True), nargs=-1, required=True, metavar="FILE...")
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--no-files", is_flag=True, help="Look for no data and weights: the text alone.")
+@program("data")
 @as_json
-def command(files: tuple[Path, ...], request: Request, json_: bool) -> None:
+def command(files: tuple[Path, ...], strict: bool, no_files: bool, request: Request, json_: bool) -> None:
     """Report every mistake of .net files: syntax, names, settings, types, shapes, data and training.
 
-    Exit status 0: no error (there may be warnings). 2: errors.
+    Data and weights that a file names are looked for as well, and their headers held against the nets. FILE may be a
+    prototxt, a folder (all files of these kinds in it and below), or `-` for standard input.
+
+    Exit status 0: no error (there may be warnings). 2: errors, or with --strict warnings.
     """
+    found: list[Problem] = []
+    unread = False
+    names = list(_all(files))
+    for name in names:
+        try:
+            found += _problems(name, request, not no_files)
+        except UserError as error:  # the other files are checked all the same
+            if len(names) == 1:
+                raise
+            failed(str(error))
+            unread = True
+    wrong = unread or any(
+        problem.severity == "error" or (strict and problem.severity == "warning") for problem in found
+    )
+    if json_:
+        print_json("check/1", {"problems": [problem.as_dict() for problem in found]})
+    else:
+        for problem in found:
+            told(problem.text, problem.severity, err=problem.severity == "error")
+        if wrong:
+            counted(found)
+        else:
+            warned = sum(problem.severity == "warning" for problem in found)
+            note = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
+            said = ", ".join(map(str, files)) if len(names) <= len(files) else f"{len(names)} files"
+            say(f"{said}: no errors{note}")
+    if wrong:
+        click.get_current_context().exit(2)
+
+
+def _all(files: Sequence[Path]) -> Sequence[Path | Source]:
+    """The files that are meant: those in folders, and what comes from standard input."""
+    found: list[Path | Source] = []
+    for file in files:
+        if str(file) == STDIN:
+            found.append(_stdin())
+        elif file.is_dir():
+            below = sorted(path for path in file.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+            if not below:
+                raise UserError(f"{file}: there is no {' or '.join(SUFFIXES)} in this folder")
+            found += below
+        else:
+            found.append(file)
+    return found
+
+
+def _stdin() -> Source:
+    from ..grammar.parse import MAX_BYTES, decoded
+
+    return decoded("<stdin>", sys.stdin.buffer.read(MAX_BYTES))
+
+
+def _problems(name: Path | Source, request: Request, files: bool) -> list[Problem]:
     from ..api.checking import check
 
-    problems = [
-        problem
-        for file in files
-        for problem in check(
-            file,
-            net=request.net,
-            dims=request.dims,
-            settings=request.settings,
-            shapes=request.reading.shapes,
-            lenient=request.reading.lenient,
-        )
-    ]
-    failed = any(problem.severity == "error" for problem in problems)
-    if json_:
-        print_json("check/1", {"problems": [problem.as_dict() for problem in problems]})
-    else:
-        for problem in problems:
-            say(problem.text, err=problem.severity == "error")
-        if not failed:
-            warned = sum(problem.severity == "warning" for problem in problems)
-            note = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
-            say(f"{', '.join(map(str, files))}: no errors{note}")
-    if failed:
-        click.get_current_context().exit(2)
+    return check(
+        name,
+        net=request.net,
+        dims=request.dims,
+        settings=request.settings,
+        shapes=request.reading.shapes,
+        lenient=request.reading.lenient,
+        files=files,
+        data=request.data,
+    )

@@ -20,7 +20,7 @@ def command() -> None:
 @as_json
 def list_(data: Path | None, json_: bool) -> None:
     """List the data sets that netc knows, and where each was found."""
-    from ..runtime.data import list_datasets
+    from ..runtime.data.fetch import list_datasets
 
     found = list_datasets(data)
     if json_:
@@ -41,7 +41,7 @@ def list_(data: Path | None, json_: bool) -> None:
 @click.argument("name")
 def fetch(name: str) -> None:
     """Get a data set into the user's cache, checked against its published SHA-256."""
-    from ..runtime.data import fetch as fetch_data
+    from ..runtime.data.fetch import fetch as fetch_data
 
     folder = fetch_data(name, notify=lambda text: say(text, err=True))
     say(str(folder))

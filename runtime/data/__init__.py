@@ -1,23 +1,19 @@
 """The data part of the runtime: sources, transforms, streams of batches, and the data sets that can be fetched.
 
-`open_data` makes a `Stream` of a `data` form; `fetch` and `list_datasets` serve `netc data`. See `stream.py` for what
+`open_data` makes a `Stream` of a `data` form; `fetch.py` serves `netc data`. See `stream.py` for what
 a batch is and how a run resumes, `transform.py` for what happens to pixels, `catalogue.py` for where data sets are
 looked for.
 """
 
 from .catalogue import cache_folder
-from .fetch import DatasetInfo, fetch, list_datasets
 from .opening import open_data
 from .source import Mode
 from .stream import Batch, Stream
 
 __all__ = [
     "Batch",
-    "DatasetInfo",
     "Mode",
     "Stream",
     "cache_folder",
-    "fetch",
-    "list_datasets",
     "open_data",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...compiler.program import UserError
+from ...compiler.program import Absent, UserError
 from .catalogue import locate
 from .files import check_size, explained, memory_limit, packing, read_array, unpacked
 from .source import Array, ArraySource, Column, Mode, Place
@@ -31,9 +31,9 @@ def cifar10(place: Place, path: str = "", *, split: Mode = "train") -> ArraySour
         folders = [place.path(path)] if path else locate("cifar10", place.data_dir)
         files = next(filter(None, (files_of(folder, split) for folder in folders)), [])
         if not files and path:
-            raise UserError(f"{place.path(path)}: there is no {' ... '.join(OFFICIAL[split])} in this folder")
+            raise Absent(f"{place.path(path)}: there is no {' ... '.join(OFFICIAL[split])} in this folder")
         if not files:
-            raise UserError(
+            raise Absent(
                 f"{place.name}: CIFAR-10 was not found; `netc data fetch cifar10` gets it, or put "
                 f"data_batch_1.bin ... test_batch.bin in a folder `cifar10` of the folder given by --data or NETC_DATA"
             )

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from ...compiler.program import UserError
+from ...compiler.program import Absent, UserError
 from ..memory import available
 from .source import Array
 
@@ -59,7 +59,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
+        raise Absent(f"{path}: there is no such file") from None
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: the file is damaged or cut short ({error})") from None
     except OSError as error:

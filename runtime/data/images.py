@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from ...compiler.program import UserError, printable
+from ...compiler.program import Absent, UserError, printable
 from .files import check_regular, explained, memory_limit
 from .opencv import pixels_of, resized
 from .source import Array, Column, Indices, Place, Source
@@ -176,7 +176,7 @@ def _opened(file: Path) -> Image:
     """An image file whose header was read and whose size is one that can be decoded."""
     with explained(file):
         if not file.is_file():
-            raise UserError(f"{printable(str(file))}: there is no such image")
+            raise Absent(f"{printable(str(file))}: there is no such image")
     return opened_image(file, file)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...compiler.program import UserError
+from ...compiler.program import Absent
 from .arrays import npz
 from .catalogue import locate
 from .idx import idx_source
@@ -25,7 +25,7 @@ def fashion_mnist(place: Place, path: str = "", *, split: Mode = "train") -> Arr
     """The source `fashion_mnist`."""
     found = _find("fashion_mnist", place, path, split)
     if not found:
-        raise UserError(
+        raise Absent(
             f"{place.name}: Fashion-MNIST was not found; `netc data fetch fashion_mnist` gets it, or put its files "
             f"in a folder `fashion_mnist` of the folder given by --data or NETC_DATA"
         )
@@ -49,9 +49,7 @@ def _find(name: str, place: Place, path: str, split: Mode) -> tuple[Path, Path] 
         folder = place.path(path)
         if not (files := files_of(folder, split)):
             stem = PARTS[split]
-            raise UserError(
-                f"{folder}: there are no {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte, plain or .gz"
-            )
+            raise Absent(f"{folder}: there are no {stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte, plain or .gz")
         return files
     return next(filter(None, (files_of(folder, split) for folder in locate(name, place.data_dir))), None)
 

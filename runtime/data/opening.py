@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.packages import Registry
-from ...compiler.program import UserError, ValueRange, printable
+from ...compiler.program import UserError, ValueRange, placed, printable
 from ...compiler.spec import DataSpec
 from .arrays import npz
 from .caffe_sources import hdf5, leveldb, lmdb, windows
@@ -22,7 +22,7 @@ from .idx import idx
 from .images import image_list, images
 from .mnist import fashion_mnist, mnist
 from .reader import Batching, Reader
-from .source import Mode, Place, Source
+from .source import DATA, Mode, Place, Source
 from .stream import PREFETCH, Stream
 from .synthetic import synthetic
 from .transform import Pixels
@@ -57,11 +57,13 @@ def open_data(
     specs = [spec] if isinstance(spec, DataSpec) else list(spec)
     readers = []
     for one in specs:
-        place = Place(one.name, one.folder, data_dir)
-        readers.append(_reader(one, place, mode=mode, seed=seed, only=only, batch=batch))
+        place = Place(one.name, one.folder, data_dir, span=one.span)
+        with placed(DATA, one.span):
+            readers.append(_reader(one, place, mode=mode, seed=seed, only=only, batch=batch))
         for note in place.notes:
             (notify or _say_once)(note)
-    return Stream(readers, prefetch=prefetch, ranges=ranges)
+    with placed(DATA, specs[0].span):
+        return Stream(readers, prefetch=prefetch, ranges=ranges)
 
 
 def _reader(

@@ -54,7 +54,7 @@ class Reader:
                 f"{place.name}: `batch` must be at least 1 and `batches` at least 0, "
                 f"found {batching.batch} and {batching.batches}"
             )
-        self.name = place.name
+        self.name, self.span = place.name, place.span
         self.source = source
         self.records = source.records
         self.batching = batching

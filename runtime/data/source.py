@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ...compiler.program import UserError
+from ...compiler.program import Span, UserError
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 Mode = Literal["train", "test"]
+DATA = "E440"  # the code of mistakes in data
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a source is opened: the data's name, the folder of its paths, `--data`, and remarks for the user."""
+    """Where a source is opened: the data's name, the folder of its paths, `--data`, and remarks for the user.
+
+    span: the place in a `.net` file that says so.
+    """
 
     name: str
     base: Path
     data_dir: Path | None = None
     notes: list[str] = field(default_factory=list)
+    span: Span | None = None
 
     def path(self, text: str) -> Path:
         """A path of the `.net` file, relative to the folder of that file; `~` is the home folder."""

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ...compiler.program import UserError, ValueRange
+from ...compiler.program import UserError, ValueRange, placed
 from ..value_ranges import check_ranges
 from .prefetch import Prefetch
 from .reader import ColumnType, Reader
-from .source import Array
+from .source import DATA, Array
 
 PREFETCH = 3  # batches; Caffe keeps 4, of which one is in use
 MAX_EPOCHS = 1 << 62  # the random order of an epoch counts them in 64 bits
@@ -155,8 +155,10 @@ class Stream:
 
         def fill(job: Job, slot: Slot) -> None:
             for reader, scratch in zip(readers, slot[1], strict=True):
-                reader.fill(*job, slot[0], scratch)
-            check_ranges(ranges, slot[0], names)
+                with placed(DATA, reader.span):
+                    reader.fill(*job, slot[0], scratch)
+            with placed(DATA, readers[0].span):
+                check_ranges(ranges, slot[0], names)
 
         scratch = [reader.scratch() for reader in readers]  # one thread fills, so one set
         slots: list[Slot] = []

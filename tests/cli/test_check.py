@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from safetensors.numpy import save_file
+
 import netc
+from netc.__main__ import cli
 from support.commands import run
 from support.json_forms import parsed
 
@@ -53,6 +60,131 @@ def test_json(tmp_path: Path) -> None:
     assert set(first) == {"severity", "code", "message", "file", "line", "column", "hint", "notes"}
     assert (first["code"], first["severity"], first["line"], first["column"]) == ("E201", "error", 3, 21)
     assert parsed(run("check", LENET, "--json")[1])["problems"] == []
+
+
+REFERS = """net tiny {
+    input x: f32[N, 4]
+    input label: i32[N]
+    loss nll = softmax_loss(x |> linear(3) as fc, label)
+}
+data few = npz("few.npz", batch: 4, columns: [x, label])
+train tiny {
+    from: few
+    weights: "w.safetensors"
+    solver: sgd(lr: 0.1)
+    steps: 2
+}
+"""
+
+
+@pytest.fixture
+def refers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("a.net").write_text(REFERS, encoding="utf-8")
+    return Path("a.net")
+
+
+def few(width: int) -> None:
+    np.savez("few.npz", a=np.zeros((8, width), np.float32), b=np.zeros(8, np.int32))
+
+
+def test_files_that_are_not_here_are_warnings(refers: Path) -> None:
+    code, out, err = run("check", refers)
+    assert (code, err) == (0, "")
+    assert out == (
+        "a.net:6:12: warning[W608]: few.npz: there is no such file\n"
+        ' 6 | data few = npz("few.npz", batch: 4, columns: [x, label])\n'
+        "   |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ it is not on this machine; training needs it\n"
+        "a.net:9:14: warning[W608]: w.safetensors: there is no such file\n"
+        ' 9 |     weights: "w.safetensors"\n'
+        "   |              ^^^^^^^^^^^^^^^ it is not on this machine; training needs it\n"
+        "a.net: no errors, 2 warnings\n"
+    )
+    assert run("check", refers, "--strict")[0] == 2
+    assert run("check", refers, "--no-files") == (0, "a.net: no errors\n", "")
+    assert [problem.code for problem in netc.check(refers)] == ["W608", "W608"]
+    assert netc.check(refers, files=False) == []
+
+
+def test_data_and_weights_that_do_not_fit_are_errors(refers: Path) -> None:
+    few(5)
+    save_file({"fc.weight": np.zeros((3, 7), np.float32), "fc_bias": np.zeros(3, np.float32)}, "w.safetensors")
+    code, _, err = run("check", refers)
+    assert code == 2
+    assert "a.net:6:12: error[E440]: few: the column `x` is [4, 5], the input is f32[N,4]\n" in err
+    assert "a.net:9:14: error[E441]: w.safetensors: fc.weight is [3,7], the net wants [3,4]; fc.bias is missing" in err
+    few(4)
+    save_file({"fc.weight": np.zeros((3, 4), np.float32), "fc.bias": np.zeros(3, np.float32)}, "w.safetensors")
+    assert run("check", refers)[0] == 0
+    Path("few.npz").write_bytes(b"nothing")
+    code, _, err = run("check", refers)
+    assert code == 2
+    assert "a.net:6:12: error[E440]: few.npz: " in err
+
+
+@pytest.mark.parametrize("command", ["train", "test"])
+def test_training_tells_the_same_place(refers: Path, command: str) -> None:
+    refers.write_text(REFERS.replace("    steps", "    test: few\n    steps").replace("    weights", "    # weights"))
+    few(5)
+    if command == "test":
+        save_file({"fc.weight": np.zeros((3, 4), np.float32), "fc.bias": np.zeros(3, np.float32)}, "w.safetensors")
+    code, out, err = run(command, refers, *(["--weights", "w.safetensors"] if command == "test" else []))
+    assert (code, out) == (2, "")
+    assert err == (
+        "a.net:6:12: error[E440]: few: the column `x` is [4, 5], the input is f32[N,4]\n"
+        ' 6 | data few = npz("few.npz", batch: 4, columns: [x, label])\n'
+        "   |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+    )
+
+
+def test_values_that_are_damaged_have_a_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found in a batch, long after the file was opened."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.net").write_text(REFERS.replace('    weights: "w.safetensors"\n', ""), encoding="utf-8")
+    np.savez("few.npz", a=np.zeros((8, 4), np.float32), b=np.full(8, 7, np.int32))
+    assert run("check", "a.net")[0] == 0
+    code, _, err = run("train", "a.net")
+    assert code == 2
+    assert "a.net:6:12: error[E440]: few: `label` holds the label 7;" in err
+
+
+def test_folders_and_standard_input(refers: Path) -> None:
+    Path("below").mkdir()
+    (Path("below") / "b.net").write_text(WRONG)
+    (Path("below") / "c.prototxt").write_text("nam: 1")
+    (Path("below") / "notes.txt").write_text("no net")
+    code, _, err = run("check", ".")
+    assert code == 2
+    assert re.findall(r"^(\S+?):", err, re.MULTILINE) == ["below/b.net", "below/c.prototxt"]
+    few(4)
+    assert run("check", "a.net", LENET, "--no-files")[1] == f"a.net, {LENET}: no errors\n"
+    Path("other").mkdir()
+    assert run("check", "other") == (2, "", "netc: error: other: there is no .net or .prototxt in this folder\n")
+    result = CliRunner().invoke(cli, ["check", "-"], input=WRONG)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("<stdin>:3:21: error[E201]")
+    assert (
+        CliRunner().invoke(cli, ["check", "-"], input=b"\0").stderr.startswith("netc: error: <stdin>: this is no text")
+    )
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(refers: Path) -> None:
+    code, out, err = run("check", "no.net", refers, "--no-files")
+    assert (code, out, err) == (2, "", "netc: error: no.net: cannot be read: No such file or directory\n")
+    code, out, err = run("check", "no.net", "a.net", "--json")
+    assert code == 2
+    assert [one["code"] for one in parsed(out)["problems"]] == ["W608", "W608"]
+
+
+def test_a_list_of_all_there_is_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.net"
+    file.write_text(REFERS.replace("steps: 2", "qqq: 2\n    zzz: 3"), encoding="utf-8")
+    code, _, err = run("check", file)
+    assert code == 2
+    assert err.count("keys: from, test, solver") == 1
+    assert "| ^^^ as at line 11\n" in err.replace("     ^", " ^")
+    hints = [one["hint"] for one in parsed(run("check", file, "--json")[1])["problems"] if one["code"] == "E421"]
+    assert hints[0] == hints[1], "each has its own for programs"
 
 
 def test_several_files(tmp_path: Path) -> None:

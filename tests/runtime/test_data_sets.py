@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from netc.compiler.program import UserError
-from netc.runtime.data import fetch, list_datasets, open_data, opening
+from netc.runtime.data import open_data, opening
 from netc.runtime.data.catalogue import DATASETS, Dataset, RemoteFile, cache_folder
+from netc.runtime.data.fetch import fetch, list_datasets
 from netc.runtime.data.make_digits import main as make_digits
 from netc.runtime.data.mnist import EMBEDDED, files_of
 from netc.runtime.data.source import Mode
