@@ -55,8 +55,23 @@ def last_weights(net: str) -> Path:
         raise UserError(f"no run of `{net}` is in {RUNS / net}: train it here first, or use --weights") from None
     found = sorted(folder.rglob(f"{net}.safetensors"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise UserError(f"{folder}: the last run of `{net}` has not ended, so it has no weights; use --weights")
+        raise UserError(
+            f"{folder}: the last run of `{net}` has not ended, so it has no weights; {_so_far(folder, net)}"
+        )
     return found[-1]
+
+
+def _so_far(folder: Path, net: str) -> str:
+    """What to do with a run that has not ended: its newest snapshot and its best weights, as flags."""
+    from .snapshot import latest
+
+    whole = [found for below in folder.rglob(SNAPSHOTS) if (found := latest(below)[0]) is not None]
+    ways = []
+    if whole:
+        newest = max(whole, key=lambda one: one.step)
+        ways.append(f"--weights {newest.path.parent / newest.tensors} takes those after step {newest.step:,}")
+    ways += [f"--weights {path} those of its best test" for path in sorted(folder.rglob(f"{net}.best.safetensors"))]
+    return ", ".join([*ways, "`netc train --resume` goes on"])
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from .weight_files import Contents, Stored, contents, layer_of, plain
 
 Array = npt.NDArray[Any]
 SHOWN = 20  # problems listed in one message
+MISSING = "is missing"
+Shapes = Mapping[str, Sequence[tuple[int, ...]]]  # of the arrays of layers, by their names in a file
 # What each element type of a file is called in a net.
 DTYPES = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16", "I64": "i64", "I32": "i32", "U8": "u8"}
 FLOATS = ("f64", "f32", "f16", "bf16")
@@ -97,13 +99,12 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], how: Matching, *, v
         elif partial and layer not in wrong:
             absent.setdefault(layer, []).append(info.name.rpartition(".")[2])
         elif layer not in wrong:
-            problems.append((layer, f"{info.name} is missing"))
+            problems.append((layer, f"{info.name} {MISSING}"))
+    others = {name: shapes for file in files for name, shapes in file.shapes.items()}
     unused = list(dict.fromkeys(printable(name) for file in files for name in file.others))
     names = ", ".join(map(str, paths))
     if problems:
-        anew = ", ".join(map(_quoted, dict.fromkeys(layer for layer, _ in problems)))
-        said = listed([text for _, text in problems], "; ")
-        raise UserError(f"{names}: {said} (to start such layers anew: fresh: [{anew}])")
+        raise UserError(f"{names}: {_explained(problems, wanted.values(), others)}")
     if how.strict and unused:
         raise UserError(f"{names}: in the file, but not in the net: {listed(unused)}")
     taken = {key: found for key, found in sources.items() if key in wanted}
@@ -126,7 +127,9 @@ def match(paths: Sequence[Path], infos: Sequence[StateInfo], how: Matching, *, v
         tuple(unused),
         tuple(dict.fromkeys(layer_of(info.name) for info in infos if is_fresh(info, how.fresh))),
         tuple(converted),
-        tuple(_lacking(layer, parts if layer in met else [], unused) for layer, parts in absent.items()),
+        tuple(
+            _lacking(layer, parts if layer in met else [], wanted.values(), others) for layer, parts in absent.items()
+        ),
         tuple(_count(file, taken) for file in files if file.partial),
     )
     return Matched(arrays, report)
@@ -160,11 +163,58 @@ def _count(file: Contents, taken: Mapping[str, tuple[Contents, Stored]]) -> str:
     return f"{layers:,} layers with {numbers:,} numbers taken from {file.path}"
 
 
-def _lacking(layer: str, parts: Sequence[str], others: Sequence[str]) -> str:
-    """A layer that a file lacks, or parts of it; and which of the file's others has a name like it."""
-    near = difflib.get_close_matches(layer, others, n=1)
+def _lacking(layer: str, parts: Sequence[str], infos: Collection[StateInfo], others: Shapes) -> str:
+    """A layer that a file lacks, or parts of it; and which of the file's others may be it."""
     shown = f"{layer} ({', '.join(parts)})" if parts else layer
-    return f"{shown} (is it {near[0]}?)" if near else shown
+    near = likely(layer, [i for i in infos if layer_of(i.name) == layer and (not parts or _last(i) in parts)], others)
+    return f"{shown} (is it {_beside(near, others)}?)" if near else shown
+
+
+def _last(info: StateInfo) -> str:
+    return info.name.rpartition(".")[2]
+
+
+def _beside(name: str, others: Shapes) -> str:
+    """A layer of a file with the shapes of its arrays."""
+    return f"{printable(name)} {' '.join(map(shown_shape, others[name]))}"
+
+
+def likely(layer: str, infos: Sequence[StateInfo], others: Shapes) -> str:
+    """Which layer of a file may be one that is missing: of those with its shapes that of the nearest name, or the only
+    one; else one of a near name; "" if none is.
+    """
+    wanted = sorted(_squeezed(info.type.shape) for info in infos)
+    alike = [name for name, shapes in others.items() if sorted(map(_squeezed, shapes)) == wanted]
+    for names in (alike, [*others]):
+        near = difflib.get_close_matches(plain(layer), names, n=1, cutoff=0.5)
+        if near or (names is alike and len(alike) == 1):
+            return near[0] if near else alike[0]
+    return ""
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without sides of 1, which Caffe's have in front."""
+    return tuple(int(side) for side in shape if side != 1)
+
+
+def _explained(problems: Sequence[tuple[str, str]], infos: Collection[StateInfo], others: Shapes) -> str:
+    """What does not fit, what the file has instead, and what the `train` block can say about it."""
+    layers = dict.fromkeys(layer for layer, _ in problems)
+    missing = {text.removesuffix(f" {MISSING}") for _, text in problems if text.endswith(MISSING)}
+    lacking = {layer: [i for i in infos if layer_of(i.name) == layer and i.name in missing] for layer in layers}
+    near = {layer: likely(layer, of, others) for layer, of in lacking.items() if of}
+    told, shown = [], set()
+    for layer, text in problems:
+        if near.get(layer) and layer not in shown and text.endswith(MISSING):
+            text = f"{text} (is it {_beside(near[layer], others)}?)"
+            shown.add(layer)
+        told.append(text)
+    ways = [f"to start such layers anew: fresh: [{', '.join(map(_quoted, layers))}]"]
+    if pairs := [f'"{printable(name)}={layer}"' for layer, name in near.items() if name]:
+        ways.append(f"if they are there by other names: rename: [{listed(pairs)}], or --map OLD=NEW")
+    elif near and others:
+        ways.append(f"the file has besides {listed([printable(name) for name in others])}")
+    return f"{listed(told, '; ')} ({'; '.join(ways)})"
 
 
 def is_fresh(info: StateInfo, fresh: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What a user sees of a run: a bar with loss, rate, images/s and time left on a terminal, plain lines anywhere else.
+"""What a user sees of a run: a bar with loss, rate, records/s and time left on a terminal, plain lines anywhere else.
 
 rich is imported only where there is a terminal. A reader that goes away (`| head`, a closed terminal) ends no run.
 """
@@ -23,7 +23,7 @@ REDRAWN = 0.1  # seconds between two updates of the bar
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a run stands after a step: averaged loss and metrics, rate, images/s, and the seconds that are left."""
+    """Where a run stands after a step: averaged loss and metrics, rate, records/s, and the seconds that are left."""
 
     done: int
     loss: float
@@ -98,7 +98,7 @@ class Lines(Silent):
             metrics = "".join(f"{name} {value:.5g}  " for name, value in at.metrics.items())
             self.note(
                 f"step {at.done:,} of {self._steps:,}  loss {at.loss:.5g}  {metrics}rate {at.rate:.4g}  "
-                f"{at.speed:,.0f} images/s  {duration(at.left)} left"
+                f"{at.speed:,.0f} records/s  {duration(at.left)} left"
             )
 
     def test(self, done: int, data: str, values: Mapping[str, float]) -> None:
@@ -144,7 +144,7 @@ class Bar(Silent):
             return
         first = self._drawn == 0.0
         self._drawn = now
-        told = f"loss {at.loss:.4g}  rate {at.rate:.3g}  {at.speed:,.0f} images/s  {duration(at.left)} left"
+        told = f"loss {at.loss:.4g}  rate {at.rate:.3g}  {at.speed:,.0f} records/s  {duration(at.left)} left"
         self._bar.update(self._task, completed=at.done, told=told, refresh=first or at.left <= 0)
 
     def test(self, done: int, data: str, values: Mapping[str, float]) -> None:

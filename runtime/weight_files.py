@@ -15,6 +15,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ..compiler.program import StateInfo, UserError
+from .foreign_weights import foreign
 from .tensors import entries, printable, read_tensors, write_tensors
 
 Array = npt.NDArray[Any]
@@ -41,7 +42,7 @@ class Stored:
 @dataclass
 class Contents:
     """What a file holds. tensors: by names as `plain` makes them. layers: by their names in the file. others: those of
-    them that the net does not have.
+    them that the net does not have. shapes: of the arrays of each of these.
 
     problems: a layer of the net, and what is wrong with the file's. partial: it may lack layers, as Caffe's may.
     """
@@ -51,6 +52,7 @@ class Contents:
     tensors: dict[str, Stored] = field(default_factory=dict)
     layers: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    shapes: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def arrays(self, names: Mapping[str, str]) -> dict[str, Array]:
@@ -95,6 +97,8 @@ def renamed_to(name: str, names: Mapping[str, str]) -> str:
 
 
 def _ours(path: Path, infos: Sequence[StateInfo], names: Mapping[str, str]) -> Contents:
+    if what := foreign(path):
+        raise UserError(f"{path}: this is {what}")
     found = Contents(path, partial=False)
     known = {plain(info.name) for info in infos}
     seen: dict[str, str] = {}
@@ -109,8 +113,9 @@ def _ours(path: Path, infos: Sequence[StateInfo], names: Mapping[str, str]) -> C
         if key in found.tensors:
             raise UserError(f"{path}: `{printable(name)}` and another tensor are both renamed to `{printable(key)}`")
         found.tensors[key] = Stored(name, layer, entry.dtype, entry.shape)
-        if key not in known and layer not in found.others:
-            found.others.append(layer)
+        if key not in known:
+            found.shapes.setdefault(layer, []).append(entry.shape)
+    found.others += found.shapes
     return found
 
 
@@ -131,6 +136,7 @@ def _caffes(path: Path, infos: Sequence[StateInfo], names: Mapping[str, str]) ->
         members = layers.get(plain(name))
         if members is None:
             found.others.append(layer.name)
+            found.shapes[layer.name] = [blob.data.shape for blob in layer.blobs]
             continue
         taken = _members(members, len(layer.blobs))
         if taken is None:

@@ -16,6 +16,7 @@ import numpy as np
 from ...compiler.program import UserError
 from ..atomic import replace_file
 from ..data.files import DEFLATE_RATIO, check_regular, explained, memory_limit
+from ..foreign_weights import KERAS
 from ..tensors import printable
 from .blob import MAX_AXES, Blob
 from .extras import needed
@@ -24,6 +25,7 @@ from .solver_state import MAX_HISTORIES, SolverState, checked_state
 from .wire import Array, Damaged
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+KERAS_GROUPS = {"model_weights", "layer_names", "layers", "vars", "_layer_checkpoint_dependencies"}
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3  # the filters that are part of HDF5 itself and unpack by a known ratio at most
 MAX_DEPTH = 8  # groups in groups; the names of layers may hold strokes
 MAX_OBJECTS = 1 << 18
@@ -157,7 +159,10 @@ def _product(shape: tuple[int, ...]) -> int:
 def read_model_hdf5(path: Path) -> Model:
     """The weights in a `.caffemodel.h5`: `data/<layer>/<number>`; layers without blobs have a group too."""
     with opened(path, "a caffemodel") as file:
-        if "data" not in file.names():
+        names = file.names()
+        if "data" not in names and KERAS_GROUPS & {*names}:
+            raise UserError(f"{path}: this is {KERAS}")
+        if "data" not in names:
             raise Damaged("it has no group `data`")
         layers: list[Layer] = []
         for name, arrays in file.groups("data"):

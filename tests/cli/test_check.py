@@ -113,6 +113,7 @@ def test_data_and_weights_that_do_not_fit_are_errors(refers: Path) -> None:
     assert code == 2
     assert "a.net:6:12: error[E440]: few: the column `x` is [4, 5], the input is f32[N,4]\n" in err
     assert "a.net:9:14: error[E441]: w.safetensors: fc.weight is [3,7], the net wants [3,4]; fc.bias is missing" in err
+    assert "(is it fc_bias [3]?)" in err
     few(4)
     save_file({"fc.weight": np.zeros((3, 4), np.float32), "fc.bias": np.zeros(3, np.float32)}, "w.safetensors")
     assert run("check", refers)[0] == 0

@@ -108,7 +108,7 @@ def test_a_terminal_has_a_bar_and_lines_for_tests(monkeypatch: pytest.MonkeyPatc
     text = out.getvalue()
     assert "step 7: heldout: nll" in text
     assert "14/14" in text
-    assert re.search(r"loss \d.*rate 0\.0\d+.*images/s.*0:00 left", text)
+    assert re.search(r"loss \d.*rate 0\.0\d+.*records/s.*0:00 left", text)
 
 
 def test_what_is_no_terminal_has_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_the_displayed_loss_is_the_mean_of_the_steps_behind_it() -> None:
     assert f"loss {history.losses[10:20].mean():.5g}" in shown[2]
     assert f"top1 {history.metrics['top1'][10:20].mean():.5g}" in shown[2]
     assert f"rate {history.rates[19]:.4g}" in shown[2]
-    assert "images/s" in shown[2]
+    assert "records/s" in shown[2]
 
 
 def test_a_run_leaves_log_curves_snapshots_and_weights(tmp_path: Path) -> None:
