@@ -180,22 +180,22 @@ def _opened(file: Path) -> Image:
     return opened_image(file, file)
 
 
-def opened_image(file: Path | BinaryIO, name: object) -> Image:
-    """An image whose header was read and whose size is one that can be decoded. name: for messages."""
+def opened_image(file: Path | BinaryIO, name: object, *, most: int = MAX_PIXELS) -> Image:
+    """An image whose header was read and whose size, at most so many pixels, can be decoded. name: for messages."""
     import PIL.Image
 
     try:
         image = PIL.Image.open(file, formats=FORMATS)
     except Exception as error:
         raise unreadable(name, error) from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > most:
         image.close()
         size = f"{image.height} x {image.width}"
-        raise UserError(f"{printable(str(name))}: the image is {size}, at most {MAX_PIXELS:,} pixels are read")
+        raise UserError(f"{printable(str(name))}: the image is {size}, at most {most:,} pixels are read")
     return image
 
 
 def unreadable(file: object, error: Exception) -> UserError:
     """The error for a file that Pillow does not read: it raises many kinds on damaged files."""
-    reason = str(error).split("\n")[0] or type(error).__name__
+    reason = str(error).split("\n")[0].partition(" <_io.")[0] or type(error).__name__  # of what is no file, its name
     return UserError(f"{printable(str(file))}: not an image that can be read ({reason})")
