@@ -113,7 +113,7 @@ def main() -> None:
         f"({found['program_least_ms']:.1f}) ms   ratio {found['ratio']:.3f}"
     )
     if given.save:
-        save(given.save, found)
+        save(given.save, [found])
 
 
 if __name__ == "__main__":

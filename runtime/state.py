@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..compiler.program import StateInfo, UserError, path_of, shown
 from .buffers import Buffers, Owner, Source, StateReader, allocate
 from .fillers import fill
+from .handed import Handed
 from .kinds import refuse, table, truth, whole, words
 from .loading import Loaded, Matching, is_fresh, listed, match, shown_shape
 from .sharing import ReadersWriter
@@ -56,7 +57,7 @@ class State(MutableMapping[str, Array]):
         self.sharing = ReadersWriter()
         self._owner = Owner()
         self._version = 0
-        self._handed: list[tuple[str, weakref.ref[Array]]] = []
+        self._handed = Handed()
         self.moments: weakref.WeakSet[StateReader] = weakref.WeakSet()
         self._lent: dict[int, weakref.ref[State]] = {}  # states that have memory in common with this one
 
@@ -64,15 +65,13 @@ class State(MutableMapping[str, Array]):
     def version(self) -> int:
         """A number that is new whenever values may have been written since it was last asked for, programs apart.
 
-        An array that was handed out may be written at any time, so the number changes as long as somebody holds one.
+        An array that was handed out may be written at any time: it is compared with what it was.
         """
         others = (held() for held in self._lent.values())
         return self._own_version() + sum(other._own_version() for other in others if other is not None)
 
     def _own_version(self) -> int:
-        if self._handed:
-            self._version += 1
-            self._handed = [(name, held) for name, held in self._handed if held() is not None]
+        self._version += self._handed.changed()
         return self._version
 
     def touch(self) -> None:
@@ -87,14 +86,13 @@ class State(MutableMapping[str, Array]):
 
     def held(self) -> list[tuple[str, Array]]:
         """The arrays that somebody holds, each with its buffer."""
-        found = [(name, ref()) for name, ref in self._handed]
-        return [(name, array) for name, array in found if array is not None]
+        return self._handed.held()
 
     def written(self, source: Source, names: Collection[str]) -> None:
         """Say that buffers were written in a copy, from which they are fetched when somebody reads them."""
         self._version += 1
         self.buffers.newer.update(dict.fromkeys(names, source))
-        for name in {name for name, held in self._handed if name in names and held() is not None}:
+        for name in {name for name, _ in self._handed.held() if name in names}:
             self.buffers[name]
 
     def newer(self, name: str) -> Source | None:
@@ -122,7 +120,7 @@ class State(MutableMapping[str, Array]):
         flat: Array = np.frombuffer(view.reshape(-1).data.cast("B"), view.dtype)
         for moment in list(self.moments):
             moment.about_to_hand(self._buffer(name), flat)
-        self._handed.append((self._buffer(name), weakref.ref(flat)))
+        self._handed.add(self._buffer(name), flat)
         self._version += 1
         return flat.reshape(view.shape)
 

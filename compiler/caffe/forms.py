@@ -344,42 +344,6 @@ def parameter(layer: Layer) -> None:
         layer.bind(title)
 
 
-def dummy_data(layer: Layer) -> None:
-    """DummyData: constants are values of the net; what is drawn at random is fed, as other data are."""
-    given = layer.given
-    tops = layer.targets
-    fillers = given.messages("data_filler")
-    shapes = dummy_shapes(layer, given, len(tops))
-    if len(fillers) not in (0, 1, len(tops)):
-        layer.fail("E714", f"{len(fillers)} `data_filler`s for {len(tops)} tops", fillers[-1].span)
-    for i, (top, shape) in enumerate(zip(tops, shapes, strict=False)):
-        filler = fillers[min(i, len(fillers) - 1)] if fillers else Message("FillerParameter", layer.place)
-        if filler.get("type") != "constant":
-            layer.statements.append(writer.input_(top, shape, top.span))
-            continue
-        label = layer.name if i == 0 else f"{layer.name}.{i + 1}"
-        args = [
-            writer.arg("shape", shape, filler.span),
-            writer.arg("value", filler.get("value"), filler.place("value")),
-        ]
-        layer.bind(layer.call("full", args, label), [top])
-
-
-def dummy_shapes(layer: Layer, given: Message, count: int) -> list[list[int]]:
-    """The shapes of its tops: one for all, or one for each; by `shape`, or by num, channels, height and width."""
-    shapes = [list(shape.all("dim")) for shape in given.messages("shape")]
-    if not shapes:
-        columns = [given.all(name) for name in ("num", "channels", "height", "width")]
-        many = max(map(len, columns))
-        if any(len(column) not in (1, many) for column in columns) or not many:
-            layer.fail("E714", "its shapes are missing: `shape`, or num, channels, height and width", given.span)
-            return []
-        shapes = [[column[min(i, len(column) - 1)] for column in columns] for i in range(many)]
-    if len(shapes) not in (1, count):
-        layer.fail("E714", f"{len(shapes)} shapes for {count} tops", given.span)
-    return shapes * count if len(shapes) == 1 else shapes
-
-
 def python(layer: Layer) -> None:
     """Python: a layer of the user's; one without bottoms brings data."""
     given = layer.given

@@ -66,6 +66,7 @@ class Layer:
     """A layer of one phase of a net.
 
     training: of the phase, or of the layer's own `phase`. owners: parameters with names. report: takes its mistakes.
+    sources: of what it brings beside values of its own.
     """
 
     message: Message
@@ -74,6 +75,7 @@ class Layer:
     owners: Mapping[str, Owner]
     report: Report
     statements: list[tree.AnyStatement] = field(default_factory=list)
+    sources: list[tree.Call] = field(default_factory=list)
 
     @property
     def kind(self) -> str:

@@ -73,6 +73,7 @@ class _Walk:
                 self.found.feeds.append(read)
         elif fine:
             (layer.row.form or forms.plain)(layer)
+        self.found.feeds += [Feed(layer.message, source) for source in layer.sources]
         self._make(layer)
         if fine:
             self._losses(layer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import forms
+from . import dummy, forms
 from .layer import MANY, Param, Row
 
 _WEIGHT = Param("weight", "weight_filler", zero=True)
@@ -59,7 +59,7 @@ ROWS: dict[str, Row] = {
     "Crop": Row("crop", "crop_param", {"axis": "axis", "offset": "offset*"}, (2, 2)),
     "Deconvolution": Row("deconv", "convolution_param", _PRODUCT, _SOME, _SOME, (_WEIGHT, _BIAS), forms.convolution),
     "Dropout": Row("dropout", "dropout_param", {"dropout_ratio": "ratio"}, form=forms.dropout),
-    "DummyData": Row("full", "dummy_data_param", {}, (0, 0), _SOME, form=forms.dummy_data),
+    "DummyData": Row("full", "dummy_data_param", {}, (0, 0), _SOME, form=dummy.dummy_data),
     "ELU": Row("elu", "elu_param", {"alpha": "alpha"}),
     "Eltwise": Row("eltwise", "eltwise_param", {"operation": "operation~", "coeff": "coeff*"}, (2, MANY)),
     "Embed": Row(

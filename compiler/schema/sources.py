@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..packages import Registry
 from ..spec import ColumnTransform
-from .ranges import AtLeastOne, Count, Part
+from .ranges import AtLeastOne, Count, NotNegative, Part
 
 
 class Name(str):
@@ -210,6 +210,24 @@ def synthetic(
 
     An image is the average of noise and of a pattern that its class has, so that a net can learn to tell the classes.
     Everything follows from `seed`.
+    """
+
+
+@_source(_batching, columns={"value": None})
+def noise(
+    *,
+    shape: tuple[AtLeastOne, ...] = (),
+    kind: Literal["uniform", "gaussian"] = "uniform",
+    min: float = 0.0,
+    max: float = 1.0,
+    mean: float = 0.0,
+    std: NotNegative = 1.0,
+    records: AtLeastOne = 1024,
+) -> None:
+    """Numbers drawn at random (Caffe: DummyData with a random filler): `value` f32[batch, *shape].
+
+    `uniform` from `min` to below `max`, or `gaussian` of `mean` and `std`; the seed of the run decides, and each record
+    is new whenever it comes. `records` is how many a pass over the data has.
     """
 
 

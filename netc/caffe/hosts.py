@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.caffe.data import DATA
-from ..compiler.caffe.forms import dummy_shapes
+from ..compiler.caffe.dummy import dummy_shapes
 from ..compiler.caffe.layer import Layer as Translated
 from ..compiler.caffe.parameters import FILLER_FIELDS
 from ..compiler.caffe.rows import ROWS

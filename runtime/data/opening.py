@@ -18,6 +18,7 @@ from ...compiler.spec import DataSpec
 from .arrays import npz
 from .caffe_sources import hdf5, leveldb, lmdb, windows
 from .cifar import cifar10
+from .drawn import noise
 from .idx import idx
 from .images import image_list, images
 from .mnist import fashion_mnist, mnist
@@ -27,7 +28,7 @@ from .stream import PREFETCH, Stream
 from .synthetic import synthetic
 from .transform import Pixels
 
-_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic, lmdb, leveldb, hdf5, windows)
+_OWN = (mnist, fashion_mnist, cifar10, idx, npz, images, image_list, synthetic, noise, lmdb, leveldb, hdf5, windows)
 OPENERS: Registry[Callable[..., Source]] = Registry(
     "netc.sources", {opener.__name__: opener for opener in _OWN}, take=lambda schema: schema.opener
 )
@@ -75,19 +76,21 @@ def _reader(
     settings = dict(spec.settings)
     if batch is not None:
         settings["batch"] = batch
-    batching = Batching(**_take(settings, Batching))
-    pixels = Pixels(**_take(settings, Pixels))
-    own = {one.name: Pixels(**dict(one.settings)) for one in settings.pop("transforms", ())}
     opener = OPENERS[spec.source]
-    if "pixels" in signature(opener).parameters:  # it transforms what it reads itself
+    accepted = signature(opener).parameters
+    batching = Batching(**_take(settings, Batching))
+    pixels = Pixels(**_take(settings, Pixels, accepted))
+    own = {one.name: Pixels(**dict(one.settings)) for one in settings.pop("transforms", ())}
+    if "pixels" in accepted:  # it transforms what it reads itself
         settings["pixels"], pixels = pixels, Pixels()
     source = opener(place, **settings)
     return Reader(source, batching, pixels, place, own=own, mode=mode, seed=seed, only=only)
 
 
-def _take(settings: dict[str, Any], group: type[Batching] | type[Pixels]) -> dict[str, Any]:
-    """Take the settings of a group out of all of them."""
-    return {field.name: settings.pop(field.name) for field in fields(group) if field.name in settings}
+def _take(settings: dict[str, Any], group: type[Batching] | type[Pixels], but: Collection[str] = ()) -> dict[str, Any]:
+    """Take the settings of a group out of all of them, but those that mean something else to a source."""
+    names = [field.name for field in fields(group) if field.name in settings and field.name not in but]
+    return {name: settings.pop(name) for name in names}
 
 
 def _say_once(note: str) -> None:

@@ -181,6 +181,21 @@ def test_data_layers_are_sources_of_data(tmp_path: Path) -> None:
     assert numbers == (300, 2, 20, 35.0, 100, 7, 50)
 
 
+def test_random_dummies_are_fed_by_noise() -> None:
+    text = """layer { name: "d" type: "DummyData" top: "a" top: "b" top: "c" dummy_data_param {
+        shape { dim: 4 dim: 3 } data_filler { type: "gaussian" std: 2 } data_filler { type: "uniform" max: 9 }
+        data_filler { value: 5 } } }"""
+    data = list(loaded(text).data.values())[:2]  # those to train with
+    assert [(spec.source, spec.get("columns"), spec.get("batch"), spec.get("shape")) for spec in data] == [
+        ("noise", ("a",), 4, (3,)),
+        ("noise", ("b",), 4, (3,)),
+    ]
+    assert [(spec.get("kind"), spec.get("std"), spec.get("max")) for spec in data] == [
+        ("gaussian", 2.0, 1.0),
+        ("uniform", 1.0, 9.0),
+    ]
+
+
 def test_nets_to_test_of_their_own_share_parameters(tmp_path: Path) -> None:
     (tmp_path / "train.prototxt").write_text('name: "n"' + DATA + SCORES)
     other = DATA.replace("phase: TEST", 'stage: "b"').replace("include { phase: TRAIN }", "exclude { }")

@@ -359,3 +359,19 @@ def test_weights_that_are_no_finite_f32_are_refused(value: float, tmp_path: Path
     with pytest.raises(UserError, match=r"NaN, infinity, or numbers too large for f32 in conv1\.bias"):
         state.load(path)
     np.testing.assert_array_equal(state["conv1.bias"], [3, 4])
+
+
+def test_an_array_that_is_kept_and_not_written_changes_no_version(state: State) -> None:
+    kept, more = state["conv1.weight"], state["conv1.weight"].T
+    first = state.version
+    assert state.version == first
+    more[0, 0] = np.nan
+    second = state.version
+    assert second != first
+    assert state.version == second  # a number that is none is not another one
+    state["conv1.bias"]
+    third = state.version
+    assert third != second  # it may have been written before it was let go
+    assert state.version == third
+    del kept, more
+    assert state.version != third
