@@ -107,7 +107,7 @@ class Predictor:
 
     @property
     def rgb(self) -> bool:
-        return self.before.setting("order") != "bgr"
+        return bool(self.before.setting("order") != "bgr")
 
     def predict(self, image: Array, layer: str | None = None) -> Prediction:
         """What the net says of an image u8[C, H, W] of `size`; `Busy`, or a `UserError` for a layer there is not."""

@@ -49,7 +49,8 @@ def predictor(folder: Path, **more: Any) -> Predictor:
     weights = folder / "digits.safetensors"
     if not weights.exists():
         history = netc.train(file, folder=folder / "run", quiet=True)
-        weights.write_bytes(Path(history.weights).read_bytes())
+        assert history.weights is not None
+        weights.write_bytes(history.weights.read_bytes())
     return Predictor(file, request(mode="test", **more), Weights((weights,)), notify=lambda line: None)
 
 

@@ -246,7 +246,7 @@ def test_a_fault_does_not_end_the_thread(tmp_path: Path) -> None:
     def fails(group: object) -> Any:
         raise RuntimeError("inside")
 
-    made._run = fails  # type: ignore[method-assign,assignment]
+    made._run = fails  # type: ignore[method-assign]
     answer = application(made).test_client().post("/classify", data=digits(1)[0][0])
     assert (answer.status_code, answer.json) == (500, {"error": "the server made a mistake"})
     made._run = real  # type: ignore[method-assign]
@@ -271,7 +271,8 @@ def test_many_clients_at_once(found: Predictor) -> None:
                 outcomes.append(error.code)
 
         app = application(found).test_client()
-        alone = [app.post("/classify", data=data).json["classes"][0]["name"] for data, _ in pictures]
+        answers: list[Any] = [app.post("/classify", data=data).json for data, _ in pictures]
+        alone = [answer["classes"][0]["name"] for answer in answers]
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(100)]
         for thread in threads:
             thread.start()
