@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,19 @@ class Net:
     def tensor(self, name: str) -> Node:
         """The tensor of a bound name or a layer; UserError for a name that the net does not have."""
         return find_tensor(self.named, name, self.name)
+
+    def differentiable(self, wrt: Sequence[str]) -> dict[str, Node]:
+        """The tensors of floats by these names; UserError where the outputs hold no loss, or do not depend on one."""
+        graph = self.graph
+        if OBJECTIVE not in graph.outputs:
+            raise UserError(f"there is no loss among the outputs of `{self.name}` in {self.mode} mode")
+        named = {name: node for name, node in self.named.items() if node in graph.users}
+        known = {name: x for name, x in {**named, **graph.params, **graph.inputs}.items() if x.type.is_float}
+        for name in wrt:
+            if name not in known:
+                hint = suggest(name, known) or f"there are {', '.join(known)}"
+                raise UserError(f"`{name}` is no input, parameter or value that the outputs depend on; {hint}")
+        return {name: known[name] for name in wrt}
 
 
 def find_tensor(named: Mapping[str, Node], name: str, net: str) -> Node:

@@ -19,6 +19,7 @@ __all__ = [
     "Absent",
     "Argument",
     "Buffer",
+    "Commit",
     "Constant",
     "Decision",
     "Function",
@@ -47,14 +48,14 @@ class StateInfo:
     """One tensor of state under its logical name.
 
     kind: parameter (learned), statistic (running), history (of the solver), counter, carried (what one pass leaves to
-    the next). It lies in `buffer` (the name of a
+    the next), gradient (what batches leave to their update: nothing between steps). It lies in `buffer` (the name of a
     flat buffer shared with others, or its own name) from element `offset` on, row-major. lr and decay are the
     multipliers of a parameter; lr 0 freezes it. place is "file:line" of the layer that owns it.
     """
 
     name: str
     type: TensorType
-    kind: Literal["parameter", "statistic", "history", "counter", "carried"] = "parameter"
+    kind: Literal["parameter", "statistic", "history", "counter", "carried", "gradient"] = "parameter"
     filler: Filler = field(default_factory=lambda: Filler("constant", (("value", 0.0),)))
     lr: float = 1.0
     decay: float = 1.0
@@ -185,6 +186,16 @@ class ValueRange:
     flag: str = ""
 
 
+@dataclass(frozen=True)
+class Commit:
+    """The elements [start, stop) of a buffer of state have their next values after the `launch`-th launch of a step."""
+
+    launch: int
+    state: str
+    start: int
+    stop: int
+
+
 BOUND = ".out."  # before the name of an output that is written into an array given at loading
 Sizes = Mapping[str, tuple[tuple[int, ...], ...]]  # what Python functions gave, by name
 
@@ -199,6 +210,7 @@ class Program:
     parts: where Python functions are called, the programs and calls of which it consists, in their order; the tables
     are those of all parts. resized: makes the program for other sizes of what these functions give.
     bound: the outputs that are written into arrays given at loading. ranges: of the numbers that inputs may hold.
+    commits: when parts of flat state are written; of a program of one part.
     """
 
     name: str
@@ -222,6 +234,7 @@ class Program:
     resized: Callable[[Sizes], Program] | None = None
     bound: tuple[str, ...] = ()
     ranges: tuple[ValueRange, ...] = ()
+    commits: tuple[Commit, ...] = ()
 
     @property
     def returned(self) -> dict[str, TensorType]:
@@ -249,6 +262,7 @@ def joined(
         source="\n\n".join(program.source for program in programs),
         ledger=tuple(decision for program in programs for decision in program.ledger),
         constants={name: value for program in programs for name, value in program.constants.items()},
+        commits=(),
         proved=Proofs(*(sum(getattr(one, key.name) for one in proved) for key in fields(Proofs))),
         parts=tuple(parts),
     )

@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .compiler.build import Experiment, build, load
 from .compiler.codegen import emit
-from .compiler.graph import Graph, Node
+from .compiler.graph import Graph
 from .compiler.kernel import Blocks
 from .compiler.net import OBJECTIVE, Net
 from .compiler.program import Program, Sizes, StateInfo, joined
 from .compiler.spec import TrainSpec
 from .compiler.types import SIZES
 from .compiler.value_ranges import value_ranges, with_flags
-from .grammar.source import Source, UserError, suggest
+from .grammar.source import Source, UserError
 from .machine import cores
 from .passes import manager, pipeline
 from .passes.host_calls import check_state, split
+from .passes.lowering.memory import commits
 from .passes.training.flatten import flat_layout, learned
 from .passes.training.precision import Types, types_of
 from .passes.training.scaling import Scaling
@@ -191,17 +192,18 @@ class Compilation:
                 spec.solver,
                 self.layout,
                 clip=spec.clip,
-                batches=spec.accumulate,
                 types=self.types,
                 scaling=self.scaling,
-                shown=self._differentiable(wrt),
+                shown=self.net.differentiable(wrt),
                 regions=regions,
+                **self._summed,
             )
         if self.request.mode == "train" and self.request.update is None and not wrt and OBJECTIVE in graph.outputs:
             wrt = tuple(info.name for info in learned(self.layout) if info.name in graph.params)
         if not wrt:
             return pipeline.test(self.layout, types=self.types)
-        return pipeline.gradients(wrt, self.layout, types=self.types, values=self._differentiable(wrt), regions=regions)
+        values = self.net.differentiable(wrt)
+        return pipeline.gradients(wrt, self.layout, types=self.types, values=values, regions=regions)
 
     @cached_property
     def types(self) -> Types | None:
@@ -214,19 +216,6 @@ class Compilation:
         """How the loss is scaled, which a step that learns in f16 needs."""
         needed = self.learns and self.types is not None and "f16" in self.types.narrow
         return Scaling(growth=self.request.numbers.growth) if needed else None
-
-    def _differentiable(self, wrt: Sequence[str]) -> dict[str, Node]:
-        """The tensors of floats by these names; UserError where the outputs hold no loss, or do not depend on one."""
-        graph = self.net.graph
-        if OBJECTIVE not in graph.outputs:
-            raise UserError(f"there is no loss among the outputs of `{self.net.name}` in {self.net.mode} mode")
-        named = {name: node for name, node in self.net.named.items() if node in graph.users}
-        known = {name: x for name, x in {**named, **graph.params, **graph.inputs}.items() if x.type.is_float}
-        for name in wrt:
-            if name not in known:
-                hint = suggest(name, known) or f"there are {', '.join(known)}"
-                raise UserError(f"`{name}` is no input, parameter or value that the outputs depend on; {hint}")
-        return {name: known[name] for name in wrt}
 
     @property
     def training(self) -> TrainSpec:
@@ -324,11 +313,16 @@ class Compilation:
     @cached_property
     def apply_fused(self) -> Unit | None:
         """The kernels of that update."""
-        if not self.learns or self.training.accumulate == 1:
+        if not self.learns or set(self._summed.values()) == {1}:
             return None
         spec = self.training
-        graph = apply(spec.solver, self.layout, batches=spec.accumulate, clip=spec.clip, scaling=self.scaling)
+        graph = apply(spec.solver, self.layout, clip=spec.clip, scaling=self.scaling, **self._summed)
         return self.fuse(self._run(graph, pipeline.apply()))
+
+    @property
+    def _summed(self) -> dict[str, int]:
+        """Of how many batches, in how many parts each, an update takes the gradients."""
+        return {"batches": self.training.accumulate, "parts": self.request.shares}
 
     def lower(self, unit: Unit) -> Program:
         """Kernels placed in memory, and written as text."""
@@ -344,7 +338,7 @@ class Compilation:
         of_all = [(one, self.whose(one.layers, one.places)) for one in program.launches]
         launches = tuple(replace(one, layers=layers, places=places) for one, (layers, places) in of_all)
         ledger = tuple(replace(one, layers=self.whose(one.layers, ())[0]) for one in program.ledger)
-        return replace(program, launches=launches, ledger=ledger, ranges=value_ranges(net))
+        return replace(program, launches=launches, ledger=ledger, ranges=value_ranges(net), commits=commits(plan))
 
     def _run(self, of: manager.Passed, passes: Any, observe: Any = None) -> manager.Passed:
         with self._repeated():
@@ -365,8 +359,7 @@ class Compilation:
         """All state: the net's and, for a step that learns, the solver's."""
         if not self.learns:
             return self.layout
-        solver, batches = self.training.solver, self.training.accumulate
-        return (*self.layout, *solver_state(solver, self.layout, batches=batches, scaling=self.scaling))
+        return (*self.layout, *solver_state(self.training.solver, self.layout, scaling=self.scaling, **self._summed))
 
     def new_state(self, seed: int | None = None) -> State:
         """State of its own, with first values from the seed (without one, the request's, the block's, or 0).

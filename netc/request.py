@@ -41,7 +41,9 @@ class Request:
     written for; without it the one it runs on. numbers: in which it computes. schedules: the files of measured blocks.
 
     max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
-    batch: records at a time, where that is not the dimension N. seed, steps: instead of those of the `train` block.
+    batch: records at a time, where that is not the dimension N. ranks: processes that share each batch of a step.
+    parts: in which it is computed, added in an order that is the same on any number of processes; else one a process.
+    seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first. python: whether layers in Python may run.
     reading: how texts of Caffe's are read.
     """
@@ -65,6 +67,8 @@ class Request:
     schedules: TuningFiles = field(default_factory=TuningFiles)
     max_memory: int | None = None
     batch: int | None = None
+    ranks: int = 1
+    parts: int | None = None
     seed: int | None = None
     steps: int | None = None
     data: Path | None = None
@@ -77,8 +81,16 @@ class Request:
         check_threads(self.target, self.threads)
         if self.batch is not None and self.dims.get("N", self.batch) != self.batch:
             raise UserError(f"a batch of {self.batch} and the dimension N of {self.dims['N']} contradict each other")
+        if self.parts is not None and (self.parts & (self.parts - 1) or self.parts % self.ranks):
+            where = f", of which {self.ranks} processes take as many each" if self.ranks > 1 else ""
+            raise UserError(f"--parts is a power of two{where}, not {self.parts}")
         if self.steps is not None and self.steps < 1:
             raise UserError(f"`steps` takes a whole number from 1 up, not {self.steps}")
+
+    @property
+    def shares(self) -> int:
+        """In how many parts a batch of a step is computed."""
+        return self.parts or self.ranks
 
     @property
     def kinds(self) -> tuple[str, ...] | None:

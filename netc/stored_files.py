@@ -23,16 +23,16 @@ DATA, WEIGHTS = "E440", "E441"
 HINT = "it is not on this machine; training needs it"
 
 
-def check_columns(stream: Stream, inputs: Mapping[str, TensorType], data: Sequence[DataSpec]) -> None:
-    """PlacedError where data have no column for an input, or one of another shape."""
+def check_columns(stream: Stream, inputs: Mapping[str, TensorType], data: Sequence[DataSpec], parts: int = 1) -> None:
+    """PlacedError where data have no column for an input, or one of another shape. parts: in which a batch is fed."""
     names = ", ".join(one.name for one in data)
     with placed(DATA, data[0].span):
         for name, type_ in inputs.items():
             if name not in stream.columns:
                 hint = f"the columns are {', '.join(stream.known)}: rename one, or say `columns: [...]` in the data"
                 raise UserError(f"{names}: there is no column for the input `{name}`; {hint}")
-            shape = stream.columns[name][0]
-            if shape != tuple(map(int, type_.shape)):
+            shape, fed = stream.columns[name][0], tuple(map(int, type_.shape))
+            if shape != (fed if parts == 1 else (fed[0] * parts, *fed[1:])):
                 raise UserError(f"{names}: the column `{name}` is {list(shape)}, the input is {type_}")
 
 

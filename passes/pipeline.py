@@ -99,6 +99,7 @@ def train(
     *,
     clip: float | None = None,
     batches: int = 1,
+    parts: int = 1,
     types: Types | None = None,
     scaling: Scaling | None = None,
     shown: Mapping[str, Node] | None = None,
@@ -106,18 +107,20 @@ def train(
 ) -> Pipeline:
     """The passes that make a training step of a net built in training mode.
 
-    batches: how many steps share one update; above 1 a step only accumulates, and `update.apply` makes the other graph.
+    batches: how many steps share one update; parts: in how many a batch is cut. Above 1 a step only makes gradients,
+    and `update.apply` makes the other graph.
     types: those of the layers, where any is of 16 bits. scaling: of the loss, for f16. shown: values by name whose
     gradients are outputs as well. regions: layers that are recomputed.
     """
     shown = shown or {}
     read = [info.name for info in learned(layout) if info.name in graph.params]
     wrt = list(dict.fromkeys((*read, *shown)))
-    apart = accumulate(layout, scaling=scaling, shown=shown)
-    learn = update(solver, layout, clip=clip, scaling=scaling, shown=shown) if batches == 1 else apart
+    whole = batches == parts == 1
+    apart = accumulate(layout, batches=batches, scaling=scaling, shown=shown, finite=parts > 1)
+    learn = update(solver, layout, clip=clip, scaling=scaling, shown=shown) if whole else apart
     return (
         ("gradient", gradient(wrt, scale=scale_of if scaling else None, values=shown, regions=regions)),
-        ("update" if batches == 1 else "accumulate", learn),
+        ("update" if whole else "accumulate", learn),
         ("flatten", flatten(layout)),
         ("simplify", simplify),
         *_narrowed(types),

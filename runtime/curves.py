@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..compiler.program import UserError
 from .atomic import replace_file
 
 if TYPE_CHECKING:
@@ -81,6 +82,17 @@ def write_comparison(path: Path, runs: Mapping[str, History]) -> None:
     """Write that picture as PNG, whole or not at all."""
     made = comparison(runs)
     replace_file(path, lambda part: made.savefig(part, format="png", dpi=110))
+
+
+def try_curves(path: Path, history: History) -> str:
+    """Draw the curves, or say why that cannot be: it must not hide how the run ended."""
+    try:
+        write_curves(path, history)
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # the library may lack memory, or fail in ways of its own
+        return f"{path}: cannot be drawn: {type(error).__name__}: {error}".rstrip(": ")
+    return ""
 
 
 def write_curves(path: Path, history: History) -> None:

@@ -6,15 +6,11 @@ them. It relies on the module's `bind(inputs, state, pool)`, and reads and write
 
 from __future__ import annotations
 
-import hashlib
-import linecache
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from functools import lru_cache
 from pathlib import Path
-from types import CodeType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -24,6 +20,7 @@ from ..compiler.codegen.target import TARGETS, imported
 from ..compiler.program import BOUND, HostCall, Launch, Program, Sizes, UserError
 from .binding import Given, arrays_for, check_state
 from .kinds import table, whole
+from .module import load_module
 from .parts import PartsEngine, seconds_of_one
 from .pool import pool_of
 from .sharing import Turn
@@ -36,22 +33,6 @@ Calls = Sequence[Callable[[], Any]]
 Bind = Callable[[Mapping[str, Array], Mapping[str, Array]], tuple[dict[str, Array], Calls, Calls]]
 
 
-def load_module(program: Program) -> dict[str, Any]:
-    """The names that a program's text defines. Tracebacks show its lines."""
-    digest = hashlib.sha256(program.source.encode()).hexdigest()[:12]
-    name = f"<netc {program.name} {program.mode} {digest}>"
-    linecache.cache[name] = (len(program.source), None, program.source.splitlines(keepends=True), name)
-    names: dict[str, Any] = {"__name__": f"netc_program_{digest}"}
-    exec(_code(program.source, name), names)
-    return names
-
-
-@lru_cache(maxsize=16)
-def _code(source: str, name: str) -> CodeType:
-    """A module's text, compiled once for all clones of an executable."""
-    return compile(source, name, "exec")
-
-
 class Engine(Protocol):
     """What runs a program. Feeds are complete and have the right shapes."""
 
@@ -62,6 +43,10 @@ class Engine(Protocol):
     def seconds(self, feeds: Mapping[str, Array], times: int, /) -> float: ...
 
     def spoil(self) -> None: ...
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]], /) -> None: ...
+
+    def memory(self, name: str, /) -> Any: ...
 
     def fed(self) -> dict[str, Array]: ...
 
@@ -85,6 +70,7 @@ class Executable:
         self.device = device
         self._turn = Turn()
         self._given: Given = ({}, {})
+        self._between: Mapping[int, Callable[[], None]] = {}
         self.use(program)
 
     @property
@@ -132,6 +118,18 @@ class Executable:
         self._engine = engine_of(program, self.state, self.device)
         if isinstance(self._engine, ArrayEngine) and any(self._given):
             self._engine.bind(*self._given)
+        if self._between:
+            self._engine.interleave(self._between)
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> None:
+        """Make these calls in each run, each behind the launch of its number, or later. On a GPU they are recorded."""
+        with self._turn:
+            self._between = calls
+            self._engine.interleave(calls)
+
+    def memory(self, name: str) -> Any:
+        """A buffer of state where the engine has it: an array, or on a GPU torch's tensor of its bytes."""
+        return self._engine.memory(name)
 
     def clone(self) -> Self:
         """The same program on the same state with memory of its own, for another thread."""
@@ -281,7 +279,7 @@ class Executable:
             except ValueError:
                 raise UserError(f"{name} is given as lists of several lengths, the program takes {type_}") from None
             if array.shape != tuple(type_.shape):
-                raise UserError(f"{name} has the shape {_shape(array.shape)}, the program takes {type_}")
+                raise UserError(f"{name} has the shape ({', '.join(map(str, array.shape))}), the program takes {type_}")
             if not np.can_cast(array.dtype, type_.numpy_dtype, "same_kind"):
                 raise UserError(f"{name} holds {array.dtype}, the program takes {type_}")
             arrays[name] = array
@@ -310,6 +308,7 @@ class ArrayEngine:
         self._inputs: dict[str, Array] = {
             name: np.zeros(tuple(map(int, type_.shape)), type_.numpy_dtype) for name, type_ in program.inputs.items()
         }
+        self._between: Mapping[int, Callable[[], None]] = {}
         self._bound_to, self._threads = self._open()
         types = program.outputs
         self.bind({}, {k: np.zeros(tuple(map(int, types[k].shape)), types[k].numpy_dtype) for k in program.bound})
@@ -328,13 +327,23 @@ class ArrayEngine:
         state |= {BOUND + name: array for name, array in self._written.items()}
         self._outputs, self.prepare, self._step = self._bound_to(self._inputs, state)
         self._prepared: int | None = None
+        self.interleave(self._between)
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> None:
+        """Make these calls too, each behind the launch of its number."""
+        self._between = calls
+        self._calls = [one for k, call in enumerate(self._step) for one in (call, calls.get(k)) if one is not None]
+
+    def memory(self, name: str) -> Array:
+        """A buffer of state."""
+        return self._state.buffers[name]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """A step: the outputs by name, as copies."""
         self._feed(feeds)
         with self._threads():
             self._remake()
-            for call in self._step:
+            for call in self._calls:
                 call()
         self._committed()
         return self.fetch()
@@ -388,7 +397,3 @@ class ArrayEngine:
         types = self._program.outputs
         own = {k: np.array(x, types[k].numpy_dtype, order="C", copy=True) for k, x in self._outputs.items()}
         return {name: self._written[name] if name in self._written else own[name] for name in types}
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"({', '.join(map(str, shape))})"

@@ -32,6 +32,10 @@ class Diverged(UserError):
     """The loss or a parameter is no finite number any more. The state is that before the step, histories apart."""
 
 
+class RankLost(UserError):
+    """Another process of the run is gone, or does not answer. What was asked of all did not happen."""
+
+
 class Interruption:
     """A context in which the first signal only sets `signal`; from then on signals act as they did before.
 

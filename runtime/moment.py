@@ -54,7 +54,7 @@ class Moment:
         self._whole.clear()
         self._parts.clear()
         infos = self._state.infos.values()
-        self._names = {info.buffer or info.name for info in infos if info.kind != "history"}
+        self._names = {info.buffer or info.name for info in infos if info.kind not in ("history", "gradient")}
         for name, array in self._state.held():
             self.about_to_hand(name, array)
 

@@ -32,6 +32,7 @@ class PartsEngine:
         self._opened = opened
         self._first = self._now = _Parts(program, opened)
         self._others: dict[tuple[Any, ...], _Parts] = {}
+        self._late: tuple[Callable[[], None], ...] = ()
 
     @property
     def where(self) -> str:
@@ -45,6 +46,8 @@ class PartsEngine:
         # The sizes of the last pass are the best guess; each further try knows the results of more functions.
         while not self._now.run(fed, known):
             self._now = self._fitting(sizes_of(self._program, known))
+        for call in self._late:
+            call()
         return self.fetch()
 
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
@@ -58,6 +61,14 @@ class PartsEngine:
     def seconds(self, feeds: Mapping[str, Array], times: int) -> float:
         """So many passes: the seconds of one, functions included."""
         return seconds_of_one(lambda: self.run(feeds), times)
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> None:
+        """Make these calls behind the last part, which alone writes state."""
+        self._late = tuple(calls.values())
+
+    def memory(self, name: str) -> Any:
+        """Where the last part has a buffer of state."""
+        return next(part[1] for part in reversed(self._now.parts) if not isinstance(part, HostCall)).memory(name)
 
     def spoil(self) -> None:
         """As of an engine, of each part."""

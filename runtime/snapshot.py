@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.program import UserError
+from ..compiler.spec import TrainSpec
 from .atomic import sweep, write_text
 from .data.files import check_regular
 from .state import State
@@ -64,8 +65,8 @@ class Snapshot:
             raise UserError(f"{self.path}: {error}") from None
 
 
-def environment(program: str = "", threads: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """What decides the bits of a result besides the inputs: program hash, threads, versions, BLAS, machine, device."""
+def environment(program: str = "", threads: int = 1, device: str = "cpu", ranks: int = 1) -> dict[str, Any]:
+    """What decides the bits of a result besides the inputs: program, versions, BLAS, machine, device, processes."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -81,6 +82,7 @@ def environment(program: str = "", threads: int = 1, device: str = "cpu") -> dic
         "python": platform.python_version(),
         "machine": f"{sys.platform} {platform.machine()}",
         "device": device,
+        "ranks": ranks,
     }
 
 
@@ -107,13 +109,25 @@ def differences(snapshot: Snapshot, current: Mapping[str, Any]) -> list[str]:
         "blas": "BLAS",
         "machine": "machine",
         "device": "device",
+        "ranks": "processes",
     }
     lines = []
     for key, words in names.items():
-        # Snapshots of the first version say nothing of a device: there was one.
-        before, now = snapshot.environment.get(key, "cpu" if key == "device" else None), current.get(key)
+        # Snapshots of earlier versions say nothing of what there was one of.
+        first = {"device": "cpu", "ranks": 1}.get(key)
+        before, now = snapshot.environment.get(key, first), current.get(key, first)
         if before != now:
             lines.append(words if key == "program" else f"{words}: {printable(str(before))} then, {now} now")
+    return lines
+
+
+def changes(snapshot: Snapshot, current: Mapping[str, Any], spec: TrainSpec) -> list[str]:
+    """The same, and what the `train` block asks for now that it did not then."""
+    lines = differences(snapshot, current)
+    asked = {"solver": str(spec.solver), "schedule": str(spec.schedule), "steps": spec.steps, "seed": spec.seed}
+    for name, value in asked.items():
+        if (then := getattr(snapshot, name)) != value:
+            lines.append(f"{name}: {printable(str(then), 300)} then, {value} now")
     return lines
 
 

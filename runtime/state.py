@@ -206,7 +206,8 @@ class State(MutableMapping[str, Array]):
 
     def keep(self) -> None:
         """Remember all values but histories as they are, for `undo`; where they were written on a device, there."""
-        for name in {info.buffer or info.name for info in self.infos.values() if info.kind != "history"}:
+        left = ("history", "gradient")
+        for name in {info.buffer or info.name for info in self.infos.values() if info.kind not in left}:
             source, before = self.newer(name), self._kept.get(name)
             if source is not None:
                 source.keep(name, self._owner)
@@ -290,7 +291,7 @@ class State(MutableMapping[str, Array]):
         self.touch()
 
     def logical(self) -> dict[str, Array]:
-        """Everything, in an order and under names that do not depend on the layout of the flat buffers.
+        """All that a step leaves to the next, in an order and under names that do not depend on the flat layout.
 
         The history `.history0` of the parameter `conv1.weight` is `.history0/conv1.weight`. These are views: copy or
         write them before the next step.
@@ -298,15 +299,18 @@ class State(MutableMapping[str, Array]):
         self.refresh()
         found: dict[str, Array] = {}
         for name, info in self.infos.items():
-            parts = self._parts(info)
-            found.update(parts if parts else {name: self._views[name]})
+            if info.kind != "gradient":
+                parts = self._parts(info)
+                found.update(parts if parts else {name: self._views[name]})
         return found
 
     def restore(self, tensors: Mapping[str, Array]) -> None:
         """Take back what `logical` gave; a `UserError` that says what is missing or differs. Nothing changes if so."""
         own = self.logical()
         problems = [f"{name} is missing" for name in own if name not in tensors]
-        problems += [f"{name} is not of this net" for name in tensors if name not in own]
+        sums = [f"{info.name}/" for info in self.infos.values() if info.kind == "gradient"]  # of older snapshots
+        strange = [name for name in tensors if name not in own and not name.startswith(tuple(sums))]
+        problems += [f"{name} is not of this net" for name in strange]
         for name, array in own.items():
             if name in tensors and (tensors[name].shape != array.shape or tensors[name].dtype != array.dtype):
                 other = tensors[name]
@@ -317,6 +321,14 @@ class State(MutableMapping[str, Array]):
         self.writing()
         for name, array in own.items():
             array[...] = tensors[name]
+        self.clear()
+        self.touch()
+
+    def clear(self) -> None:
+        """Forget gradients that wait for their update."""
+        for info in self.infos.values():
+            if info.kind == "gradient":
+                self._fresh(info.name)[...] = 0
         self.touch()
 
     def _buffer(self, name: str) -> str:

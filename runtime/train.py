@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -22,12 +22,14 @@ from ..compiler.spec import TestSpec, TrainSpec
 from . import snapshot as snapshots
 from .atomic import sweep
 from .callbacks import Callback, Calls
-from .curves import write_curves
+from .curves import try_curves
+from .distributed.alone import ALONE, Alone, Signalled
+from .distributed.standing import go_down
 from .evaluate import Array, EndOfData, PassData, Runnable, TrainData, evaluate, feeds, numbers
 from .folder import CURVES, LOG, SNAPSHOTS, locked
 from .history import History
 from .improvement import tests_of, unimproved
-from .interruption import Diverged, Interrupted, Interruption
+from .interruption import Diverged, Interrupted, Interruption, RankLost
 from .learning_rate import rate
 from .log import Log, mend, records
 from .progress import Progress, Standing, open_progress
@@ -40,8 +42,6 @@ RATE = ".rate"
 WINDOW = 20  # steps behind the averaged loss where no lines are displayed
 MOST = 10_000  # steps behind it at most: each snapshot keeps their losses
 Diagnose = Callable[[Mapping[str, Array], State], str]
-
-
 Test = tuple[TestSpec, Runnable, PassData]
 
 
@@ -63,6 +63,7 @@ def train(
     diagnose: Diagnose | None = None,
     progress: Progress | None = None,
     callbacks: Sequence[Callback] = (),
+    group: Alone = ALONE,
 ) -> History:
     """Train for `spec.steps` steps from the state that `step` holds, or with `resume` from the folder's last snapshot.
 
@@ -71,27 +72,30 @@ def train(
     an executable in test mode on the same state. folder: where the run keeps its files; None keeps none, and then
     there are no snapshots. start: steps that were done before, elsewhere. threads, device: recorded with snapshots.
     keep: snapshots left on disk, 0 for all. diagnose: says in which layer a number that is none appeared first, from
-    the columns of the batch and the state before the step. callbacks: told of each event, and may end the run.
+    the columns of the batch and the state before the step. callbacks: told of each event, and may end the run. group:
+    the processes that do this together; only the first has a folder, and all have programs and streams of their share.
 
     Raises `Interrupted` after Ctrl-C or SIGTERM, `Diverged` for a loss that is no finite number, `UserError` for files
     that cannot be read or written. Snapshots and log are whole and usable after each of them.
     """
-    run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, device, keep, diagnose)
+    run = _Run(step, stream, spec, losses, metrics, tests, accumulate, folder, threads, device, keep, diagnose, group)
     run.calls = Calls(callbacks, spec, step.state, run.history)
     run.done = start
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(locked(folder))
         run.progress = stack.enter_context(closing(progress or open_progress()))
-        found = run.open(resume)
+        found = group.begin(lambda: run.open(resume), run)
         run.log = stack.enter_context(Log(folder / LOG if folder else None, run.history))
-        interruption = stack.enter_context(Interruption())
+        interruption = group.stopped_by(stack.enter_context(Interruption()))
         run.header(found)
         try:
             run.all_steps(interruption)
+        except RankLost as lost:
+            go_down(run, lost)
         finally:
-            if folder is not None and len(run.history):
-                run.curves(folder / CURVES)
+            if folder is not None and len(run.history) and (why := try_curves(folder / CURVES, run.history)):
+                run.progress.note(f"warning: {why}")
     return run.history
 
 
@@ -116,11 +120,14 @@ class _Run:
         device: str,
         keep: int,
         diagnose: Diagnose | None,
+        group: Alone,
     ) -> None:
         if (accumulate is not None) != (spec.accumulate > 1):
             raise ValueError("a program that accumulates gradients goes with spec.accumulate > 1")
         self.step, self.stream, self.spec, self.tests = step, stream, spec, tests
-        self.accumulate, self.folder, self.diagnose = accumulate, folder, diagnose
+        self.accumulate, self.folder, self.diagnose, self.group = accumulate, folder, diagnose, group
+        self.place: Any = None  # in the data, where a step is under way
+        self.elsewhere = Path()  # in the place of a snapshot that another process has
         self.keep = keep if spec.keep is None else spec.keep
         self.losses = dict(losses)
         self.names = [*losses, *(name for name in metrics if name not in losses)]
@@ -136,7 +143,8 @@ class _Run:
         self.ended = False  # the data came to an end
         self.saved: Path | None = None  # the snapshot of step `done`
         source = "\n".join(one.program.source for one in (step, accumulate) if one is not None)
-        self.environment = snapshots.environment(hashlib.sha256(source.encode()).hexdigest(), threads, device)
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        self.environment = snapshots.environment(digest, threads, device, group.ranks)
 
     def open(self, resume: bool) -> Snapshot | None:
         """Find the snapshot to go on from, or see that the folder is free for a new run."""
@@ -175,12 +183,7 @@ class _Run:
         self.done, self.tested, self.saved = found.step, found.tested, found.path
         self.seen.update(self._due_tests() if self.tested else ())
         self.recent.extend(found.losses)
-        changed = snapshots.differences(found, self.environment)
-        asked = {"solver": str(spec.solver), "schedule": str(spec.schedule), "steps": spec.steps, "seed": spec.seed}
-        for name, value in asked.items():
-            if getattr(found, name) != value:
-                changed.append(f"{name}: {printable(str(getattr(found, name)), 300)} then, {value} now")
-        if changed:
+        if changed := snapshots.changes(found, self.environment, spec):
             self.progress.note("the results may differ from an uninterrupted run's, since the snapshot was made with:")
             for line in changed:
                 self.progress.note(f"  {line}")
@@ -207,7 +210,7 @@ class _Run:
         self.progress.start(spec.net, self.done, spec.steps)
         self.calls.begin(self.done)
 
-    def all_steps(self, interruption: Interruption) -> None:
+    def all_steps(self, interruption: Signalled) -> None:
         """Every step that is left, and what is due after it; then the last test, snapshot and weights."""
         start, first = time.monotonic(), self.done
         if self.done == 0:
@@ -219,7 +222,7 @@ class _Run:
                 self._compare()
             due = self.spec.snapshot and self.done > first and self.done % self.spec.snapshot == 0
             if due and self.tested and self.saved is None:
-                self._snapshot()
+                self.snapshot()
             if stop():
                 self._stop(interruption)
             if self._over():
@@ -231,7 +234,7 @@ class _Run:
             else:
                 self._one_step(due=self.done == first)
         if self.saved is None:
-            self._snapshot()
+            self.snapshot()
         seconds = round(time.monotonic() - start, 3)
         if self.folder is None:
             self.log.write("end", step=self.done, seconds=seconds)
@@ -246,6 +249,7 @@ class _Run:
 
     def _one_step(self, *, due: bool) -> None:
         spec = self.spec
+        self.place = self.stream.position
         self.state.keep()
         now = rate(spec.schedule, float(spec.solver["lr"]), self.done, spec.steps)
         with np.errstate(over="ignore"):  # a rate too large for f32 is infinite
@@ -260,7 +264,7 @@ class _Run:
             return
         seconds = time.perf_counter() - begin
         self.done += 1
-        self.saved = None
+        self.place = self.saved = None
         self.seen.clear()
         self.recent.append(loss)
         self.seconds.append(seconds)
@@ -324,6 +328,7 @@ class _Run:
 
     def _test(self, numbers: Iterable[int], stop: Callable[[], bool]) -> bool:
         """Run tests; whether all of them were finished."""
+        self.group.collect(self.state)
         for number in numbers:
             spec, executable, data = self.tests[number]
             begin = time.perf_counter()
@@ -358,8 +363,11 @@ class _Run:
             self.progress.note(f"step {self.done:,}: no better {watched} for {count} tests; the run ends")
         return over
 
-    def _snapshot(self) -> None:
+    def snapshot(self) -> None:
+        """Save how things stand, where this process keeps files."""
+        self.group.collect(self.state)
         if self.folder is None:
+            self.saved = None if self.group.first else self.elsewhere
             return
         broken = [n for n, i in self.state.infos.items() if i.kind == "parameter" and not self.state.finite(n)]
         if broken:
@@ -385,16 +393,8 @@ class _Run:
         self.log.write("snapshot", step=self.done, file=self.saved.name)
         self.calls.snapshot(self.saved)
 
-    def curves(self, path: Path) -> None:
-        """Draw the curves; a picture that cannot be written must not hide how the run ended."""
-        try:
-            write_curves(path, self.history)
-        except Exception as error:  # the library may lack memory, or fail in ways of its own
-            why = f"{path}: cannot be drawn: {type(error).__name__}: {error}".rstrip(": ")
-            self.progress.note(f"warning: {error if isinstance(error, UserError) else why}")
-
-    def _stop(self, interruption: Interruption) -> NoReturn:
+    def _stop(self, interruption: Signalled) -> NoReturn:
         if self.saved is None:
-            self._snapshot()
+            self.snapshot()
         self.log.write("stop", step=self.done, reason=f"signal {interruption.signal or 0}")
         raise Interrupted(interruption.signal or 0, self.done, self.saved, self.history)

@@ -24,13 +24,16 @@ from ..numbers import GROWTH
 from ..passes.training.flatten import flat_layout
 from ..request import Mode, Request
 from ..runtime.caffe.resuming import Began
+from ..runtime.distributed.alone import ALONE, Alone
+from ..runtime.progress import Silent
 from ..stored_files import WEIGHTS, check_columns
 from ..weights import NONE, Weights
 from .diagnose import diagnosis
 from .feeding import Fed, FedData, Feed, fed_data, open_fed
+from .sharing import check_same, fingerprint, rows, step_of, tester_of
 
 if TYPE_CHECKING:
-    from ..runtime.data import Stream
+    from ..runtime.data import Share, Stream
     from ..runtime.history import History
     from ..runtime.progress import Progress
     from ..runtime.state import State
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 class Training:
     """The `train` blocks of a file that are asked for (those of one net, if it is named), with their steps.
+
+    group: the processes that train together, of which `want.ranks` says the number.
 
     weights: to begin with, instead of what the first block says. solver_state: of Caffe's, where that block goes on,
     with the weights that it names unless others are given. display: in the place of the blocks'. feed, tested: data in
@@ -53,14 +58,16 @@ class Training:
         weights: Weights = NONE,
         solver_state: Path | None = None,
         display: int | None = None,
+        group: Alone = ALONE,
         *,
         feed: Feed | None = None,
         tested: Feed | None = None,
         test_every: int = 0,
     ) -> None:
-        self.want, self.weights = want, weights
+        self.want, self.weights, self.group = want, weights, group
         self.began = Began(solver_state) if solver_state is not None else None
         self.experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
+        check_same(group, self.experiment.source.text, want)
         asked = {"steps": want.steps, "seed": want.seed, "display": display}
         own = {name: value for name, value in asked.items() if value is not None}
         trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
@@ -110,9 +117,9 @@ class Training:
 
     def program(self, spec: TrainSpec, mode: Mode, data: DataSpec) -> Compilation:
         """A program of a block's net, for batches as the data or the request say."""
-        batch = self.records or int(data.get("batch") or 1)
+        batch = rows(data, self.records or int(data.get("batch") or 1), mode, self.want)
         has_batch = "N" in checked_sizes(self.experiment.net(spec.net))
-        dims = {**({"N": batch} if has_batch else {}), **self.want.dims}
+        dims = {**self.want.dims, **({"N": batch} if has_batch or "N" in self.want.dims else {})}
         want = replace(self.want, mode=mode, net=spec.net, dims=dims, batch=None)
         if mode == "test":
             want = replace(want, max_memory=None, measured=True)  # the limit is about the step that learns
@@ -138,17 +145,18 @@ class Training:
         """
         before: Path | State | None = None
         history: History | None = None
-        for number, spec in enumerate(self.blocks):
-            own = folder if folder is None or len(self.blocks) == 1 else folder / str(number + 1)
-            done = None if own is None else own / f"{spec.net}.safetensors"
-            if resume and done is not None and done.exists() and number + 1 < len(self.blocks):
-                before = done
-                continue
+        numbers = range(1, len(self.blocks) + 1)
+        folders = [folder / str(k) if folder and len(numbers) > 1 else folder for k in numbers]
+        ends = [at / f"{spec.net}.safetensors" if at else None for at, spec in zip(folders, self.blocks, strict=True)]
+        ended = [resume and done is not None and done.exists() for done in ends[:-1]]
+        start = self.group.told([*ended, False].index(False))
+        before = ends[start - 1] if start else None
+        for number, own in [*enumerate(folders)][start:]:
             run = Run(self, number)
             run.begin(before)
             again = resume and own is not None and own.exists()
             history = run.train(own, resume=again, progress=progress, callbacks=callbacks)
-            before = run.state if done is None else done
+            before = ends[number] or run.state
         assert history is not None
         return history
 
@@ -204,7 +212,8 @@ class Run:
     def _note(self, line: str) -> None:
         import sys
 
-        print(f"netc: {printable(line)}", file=sys.stderr)
+        if self.training.group.first:
+            print(f"netc: {printable(line)}", file=sys.stderr)
 
     def train(
         self, folder: Path | None, *, resume: bool, progress: Progress | None, callbacks: Sequence[Any] = ()
@@ -212,15 +221,21 @@ class Run:
         """The loop, to its end."""
         from ..runtime.train import train
 
-        net, records = self.step.net, self.training.records
-        programs = self.step.executables(self.state)
+        net, group = self.step.net, self.training.group
+        made = self.step.executables(self.state)
+        programs = step_of(made, self.spec.accumulate, self.training.want, group)
         with ExitStack() as stack:
-            stream = stack.enter_context(self.stream(self.spec.data, "train", self.step, records))
+            stream = stack.enter_context(self.stream(self.spec.data, "train", self.step))
             tests = [
-                (test, made.executables(self.state)[-1],
-                 stack.enter_context(self.stream((test.data,), "test", made, records)))
-                for test, made in self.tests
-            ]  # fmt: skip
+                (
+                    test,
+                    tester_of(one.executables(self.state), group),
+                    stack.enter_context(self.stream((test.data,), "test", one)),
+                )
+                for test, one in self.tests
+            ]
+            text = [one.program.source for one in made]
+            group.check_same({"program": fingerprint(*text), "data": str(stream.position)})
             history = train(
                 programs[-1],
                 stream,
@@ -233,20 +248,28 @@ class Run:
                 resume=resume,
                 start=self.began.step if self.began is not None else 0,
                 threads=self.step.threads,
-                device=programs[-1].where,
+                device=made[-1].where,
                 diagnose=diagnosis(net.graph, self.step.stations["gradient"]),
-                progress=progress,
+                progress=progress if group.first else Silent(),
                 callbacks=callbacks,
+                group=group,
             )
         history.state = self.state
         return history
 
-    def stream(self, data: Any, mode: str, made: Compilation, batch: int | None) -> Fed:
-        """The data of a program of the block."""
+    def stream(self, data: tuple[DataSpec, ...], mode: Mode, made: Compilation) -> Fed:
+        """The data of a program; of each batch the share of this process."""
+        from ..runtime.data import Share
+
         if isinstance(data[0], FedData):
-            for_mode: Mode = "train" if mode == "train" else "test"
-            return open_fed(data[0], inputs_of(made), seed=self.spec.seed, mode=for_mode)
-        return open_stream(made, data, mode, seed=self.spec.seed, batch=batch, data_dir=self.training.want.data)
+            return open_fed(data[0], inputs_of(made), seed=self.spec.seed, mode=mode)
+
+        want, batch, parts = self.training.want, self.training.records, 1
+        if want.shares > 1:
+            parts = want.shares // want.ranks if mode == "train" else 1
+            batch = int(made.net.dims["N"]) * parts
+        share, seed, folder = Share(self.training.group.rank, want.ranks), self.spec.seed, want.data
+        return open_stream(made, data, mode, seed=seed, batch=batch, data_dir=folder, share=share, parts=parts)
 
 
 def shared_layout(compilations: list[Compilation]) -> tuple[StateInfo, ...]:
@@ -267,9 +290,20 @@ def inputs_of(made: Compilation) -> dict[str, TensorType]:
 
 
 def open_stream(
-    made: Compilation, data: Any, mode: str, *, seed: int, batch: int | None, data_dir: Path | None
+    made: Compilation,
+    data: Any,
+    mode: str,
+    *,
+    seed: int,
+    batch: int | None,
+    data_dir: Path | None,
+    share: Share | None = None,
+    parts: int = 1,
 ) -> Stream:
-    """The data of a program, only the columns that it reads; UserError where an input has no column."""
+    """The data of a program, only the columns that it reads; UserError where an input has no column.
+
+    share: the rows that are read here. parts: in how many these are computed.
+    """
     from ..runtime.data import open_data
 
     wanted = [name for name in made.net.inputs if not name.startswith(".")]
@@ -281,9 +315,11 @@ def open_stream(
         only=wanted,
         batch=batch,
         ranges=value_ranges(made.net),
+        share=share,
+        notify=(lambda note: None) if share is not None and share.rank else None,
     )
     try:
-        check_columns(stream, {name: made.net.inputs[name] for name in wanted}, tuple(data))
+        check_columns(stream, {name: made.net.inputs[name] for name in wanted}, tuple(data), parts)
     except UserError:
         stream.close()
         raise
@@ -332,7 +368,7 @@ def test_file(
     results = {}
     for test, made in run.tests:
         executable = made.executables(run.state)[-1]
-        with run.stream((test.data,), "test", made, training.records) as stream:
+        with run.stream((test.data,), "test", made) as stream:
             means = evaluate(executable, stream, [*made.net.losses, *made.net.metrics])
         assert means is not None
         results[test.data.name] = means

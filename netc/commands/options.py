@@ -163,6 +163,9 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
         "--shape", "shapes", multiple=True, metavar="BLOB=1x3x4x5", help="What a data layer of a prototxt brings."
     ),
     "lenient": click.option("--lenient", is_flag=True, help="Pass over fields of a prototxt that Caffe does not have."),
+    "parts": click.option(
+        "--parts", type=_COUNT, metavar="N", help="Of each batch: the same bits on 1, 2, … N processes."
+    ),
     "steps": click.option("--steps", type=_COUNT, metavar="N", help="Instead of the block's."),
 }
 MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("schedules", "frozen")

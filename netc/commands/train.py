@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +14,16 @@ from ..request import Request
 from ..weights import Weights
 from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, say, swept_of, tell, weights_files
 
+if TYPE_CHECKING:
+    from ..runtime.distributed.alone import Alone
+
 
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
-@program(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps", records=True)
+@program(
+    *(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps", "parts"),
+    records=True,
+)
 @click.option("--display", type=click.IntRange(min=0), metavar="N", help="A line every N steps, not as the block says.")
 @weights_files("To begin with, rather than those of the file.")
 @click.option("--solverstate", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Caffe stopped.")
@@ -40,8 +48,7 @@ def command(
     With --sweep, once or more, there is a run for each combination of values, in folders below runs/NET/sweep-NUMBER,
     with a table and one picture of all; --resume goes on with those that have not ended.
     """
-    from ..api.training import Training
-    from ..runtime.folder import last_run, new_run
+    from ..runtime.distributed.group import joined
     from ..runtime.interruption import Interrupted
 
     if resume and (weights or solverstate is not None):
@@ -50,25 +57,66 @@ def command(
         raise UserError(f"{folder}: there is no run to go on with")
     if sweep and solverstate is not None:
         raise UserError("--solverstate is of one run: leave out --sweep")
-    ready(request)
-    made = None
     try:
-        if sweep:
-            _sweep(file, request, sweep, folder, resume, display, weights)
-            return
-        training = Training(file, request, weights, solverstate, display)
-        if folder is None:
-            name = training.blocks[-1].net
-            folder = last_run(name) if resume else new_run(name)
-            made = None if resume else folder
-        training.train(folder, resume=resume)
+        with joined(request.device) as group:
+            ready(request)
+            if sweep and group.ranks > 1:
+                raise UserError("a sweep is one run after the other: start it without torchrun")
+            if sweep:
+                _sweep(file, request, sweep, folder, resume, display, weights)
+            else:
+                _train(file, request, weights, solverstate, display, folder, resume, group)
     except Interrupted as stop:
-        say(f"netc: {stop}", err=True)
+        if group.first:
+            say(f"netc: {stop}", err=True)
         click.get_current_context().exit(stop.exit_code)
+
+
+def _train(
+    file: Path,
+    request: Request,
+    weights: Weights,
+    solverstate: Path | None,
+    display: int | None,
+    folder: Path | None,
+    resume: bool,
+    group: Alone,
+) -> None:
+    """One run. group: the processes that train together; the first keeps the folder."""
+    from ..api.training import Training
+    from ..runtime.distributed.group import restarted
+    from ..runtime.folder import LOG, last_run, new_run
+
+    training = Training(file, shared_by(request, group), weights, solverstate, display, group)
+    if not group.first:
+        training.train(None)
+        return
+    made = None
+    name = training.blocks[-1].net
+    if restarted():  # by torchrun, which calls for the same as at first
+        with suppress(UserError):  # it had not begun
+            folder = folder or last_run(name)
+        resume = resume or (folder is not None and (any(folder.glob(LOG)) or any(folder.glob(f"*/{LOG}"))))
+    if folder is None:
+        folder = last_run(name) if resume else new_run(name)
+        made = None if resume else folder
+    try:
+        training.train(folder, resume=resume)
     finally:
         if made is not None:
             with suppress(OSError):  # something is in it: the run began
                 made.rmdir()
+
+
+def shared_by(request: Request, group: Alone) -> Request:
+    """The request of a process of a group; those on a machine share its cores."""
+    if group.ranks == 1:
+        return request
+    from ..machine import cores
+    from ..runtime.distributed.group import beside
+
+    threads = request.threads or (max(1, cores() // beside()) if request.choice.row.threads else 0)
+    return replace(request, ranks=group.ranks, threads=threads)
 
 
 def _sweep(

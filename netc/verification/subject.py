@@ -241,7 +241,7 @@ def _disturb(info: StateInfo, value: Array, rng: np.random.Generator) -> None:
         return
     elif info.kind == "statistic":
         value[...] = rng.uniform(0.5, 1.5, value.shape)
-    elif info.kind == "history":
+    elif info.kind in ("history", "gradient"):
         value[...] = rng.uniform(0.0, 0.01, value.shape)
     elif (value.size > 1 and np.all(value == value.flat[0])) or value.size == 1:
         value += rng.uniform(-0.1, 0.1, value.shape).astype(value.dtype)

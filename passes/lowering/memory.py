@@ -12,6 +12,7 @@ from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node
 from ...compiler.kernel import made_in, narrow
 from ...compiler.plan import Home, Orders, Pitches, Plan
+from ...compiler.program import Commit
 from ..fusion.materialize import Span, base_of, state_span
 from ..prepared import Prepared
 
@@ -96,6 +97,17 @@ def written_span(node: Node, home: Home, homes: dict[Node, Home]) -> Span | None
         if outer.space == "state":
             return Span(outer.name, home.start, home.start + node.type.count)
     return None
+
+
+def commits(plan: Plan) -> tuple[Commit, ...]:
+    """When each part of the flat state is written, in the order of the launches of a step."""
+    launches = {kernel: k for k, kernel in enumerate(k for k in plan.kernels if k not in plan.prepare)}
+    found = [
+        Commit(launches[node.inputs[0]], span.state, span.start, span.stop)
+        for node, home in plan.homes.items()
+        if node.op is ops.item and (span := written_span(node, home, plan.homes)) is not None
+    ]
+    return tuple(sorted(found, key=lambda one: (one.launch, one.state, one.start)))
 
 
 def prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:

@@ -24,6 +24,7 @@ from .scaling import OverflowGuard, Scaling, scale_of, scaling_state
 
 HISTORY = ".history"
 GRADIENTS = ".gradients"
+FINITE = ".finite"
 
 
 def update(
@@ -56,11 +57,20 @@ def update(
     return run
 
 
-def accumulate(layout: Sequence[StateInfo], *, scaling: Scaling | None = None, shown: Collection[str] = ()) -> Pass:
+def accumulate(
+    layout: Sequence[StateInfo],
+    *,
+    batches: int = 2,
+    scaling: Scaling | None = None,
+    shown: Collection[str] = (),
+    finite: bool = False,
+) -> Pass:
     """A pass after which a program adds its gradients to `.gradients`, and counts its batch in `.step`.
 
-    scaling: the gradients are those of a scaled loss. A batch whose gradients are not finite leaves running statistics
-    alone, but is counted and added, so that the update sees it. shown: names whose gradients stay outputs.
+    batches: that share an update; one writes `.gradients`, with nothing to add to. scaling: the gradients are those of
+    a scaled loss. A batch whose gradients are not finite leaves running statistics alone, but is counted and added, so
+    that the update sees it; finite: whether they are, as the output `.finite`, 0 or 1. shown: names whose gradients
+    stay outputs.
     """
 
     def run(graph: Graph) -> Graph:
@@ -71,9 +81,11 @@ def accumulate(layout: Sequence[StateInfo], *, scaling: Scaling | None = None, s
         updates = graph.updates
         if scaling:
             scale = scale_of(graph)
-            updates = OverflowGuard(gradients, scale).updates(graph, {})
+            guard = OverflowGuard(gradients, scale)
+            updates = guard.updates(graph, {})
             gradients = gradients * (1.0 / scale)
-        summed = _flat(GRADIENTS, layout) + gradients
+            outputs = {**outputs, FINITE: ops.cast(guard.finite, dtype="f32")} if finite else outputs
+        summed = _flat(GRADIENTS, layout) + gradients if batches > 1 else gradients
         return graph.with_roots(outputs, {**updates, GRADIENTS: summed, STEP: _counter(graph) + 1})
 
     return run
@@ -86,34 +98,42 @@ def apply(
     batches: int,
     clip: float | None = None,
     scaling: Scaling | None = None,
+    parts: int = 1,
 ) -> Graph:
-    """The graph that follows `batches` accumulating steps: the update by `.gradients`, which become zero.
+    """The graph that follows `batches` accumulating steps: the update by `.gradients`, which become zero if added to.
 
     `.step` counts batches, so that each draws its own random numbers: the solver's time is a `batches`-th of it.
+    parts: of a batch, of which `.gradients` is the sum; their mean is what is clipped and taken.
     """
     if not learned(layout):
         return Graph({})
-    gradients = _flat(GRADIENTS, layout)
+    gradients = _flat(GRADIENTS, layout) * (1.0 / parts) if parts > 1 else _flat(GRADIENTS, layout)
     time = _real(_counter(Graph({}))) * (1.0 / batches)
     guard = OverflowGuard(gradients, scale_of(Graph({})), scaled=False) if scaling else None
     state = _solve(solver, layout, gradients, clip=clip, batches=batches, time=time, guard=guard)
     more = guard.next(scaling) if guard and scaling else {}
-    return Graph({}, {**state, GRADIENTS: expr.zeros(gradients.type), **more})
+    empty = {GRADIENTS: expr.zeros(gradients.type)} if batches > 1 else {}
+    return Graph({}, {**state, **empty, **more})
 
 
 def solver_state(
-    solver: Use, layout: Sequence[StateInfo], *, batches: int = 1, scaling: Scaling | None = None
+    solver: Use,
+    layout: Sequence[StateInfo],
+    *,
+    batches: int = 1,
+    scaling: Scaling | None = None,
+    parts: int = 1,
 ) -> tuple[StateInfo, ...]:
-    """What a solver keeps between steps: histories, `.gradients` where several batches are accumulated, `.step`.
+    """What a solver keeps between steps: histories, `.gradients` where these come from several batches, `.step`.
 
-    scaling: then also the scale of the loss, and the count of good steps.
+    scaling: then also the scale of the loss, and the count of good steps. parts: of a batch.
     """
     flat = TensorType((length(layout),), "f32")
     names = [f"{HISTORY}{i}" for i in range(FORMULAS[solver.name].histories(solver))] if learned(layout) else []
-    if batches > 1 and learned(layout):
-        names.append(GRADIENTS)
     zero = Filler("constant", (("value", 0.0),))
     kept = [StateInfo(name, flat, "history", zero, buffer=name) for name in names]
+    if max(batches, parts) > 1 and learned(layout):
+        kept.append(StateInfo(GRADIENTS, flat, "gradient", zero, buffer=GRADIENTS))
     if all(info.name != STEP for info in layout):
         kept.append(StateInfo(STEP, TensorType((), "i64"), "counter", zero, buffer=STEP))
     if scaling and learned(layout):

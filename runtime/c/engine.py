@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 LINE = 64  # bytes of a cache line, at which the arena begins
 _teams = False  # whether this process has run several threads of OpenMP
 _forked = False  # whether it is the child of one that had: its threads are not here, and OpenMP would wait for them
+DONE = ctypes.CFUNCTYPE(None, ctypes.c_int)  # what a step calls behind a launch, with its number
 POISON = 0xFF  # as a float of any size NaN, as a whole number -1
 
 
@@ -40,6 +41,8 @@ class CEngine(ArrayEngine):
         self._arena = held[-held.ctypes.data % LINE :][: program.arena_bytes]
         self._constants = {name: packed(x.array(), x.dtype) for name, x in program.constants.items()}
         self._seconds: Array | None = None
+        self._raised: BaseException | None
+        self._done, self._raised = DONE(), None
         return self._bind, nullcontext
 
     def _bind(self, inputs: Mapping[str, Array], state: Mapping[str, Array]) -> tuple[dict[str, Array], Calls, Calls]:
@@ -73,7 +76,25 @@ class CEngine(ArrayEngine):
     def _call(self, phase: str) -> None:
         timed = self._seconds is not None and phase == "step"
         seconds = self._seconds.ctypes.data_as(ctypes.c_void_p) if self._seconds is not None and timed else None
-        self._library[phase](self._table, seconds, _team(self._program.threads))
+        done = self._done if phase == "step" else DONE()
+        self._library[phase](self._table, seconds, _team(self._program.threads), done)
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            raise raised
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> None:
+        """Make these calls too: the step calls back behind each launch."""
+        super().interleave({})
+        self._between = calls
+
+        def done(launch: int) -> None:
+            try:
+                if self._raised is None and (call := calls.get(launch)) is not None:
+                    call()
+            except BaseException as error:  # C cannot pass it on
+                self._raised = error
+
+        self._done = DONE(done) if calls else DONE()
 
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
         """A step: the seconds of each launch."""

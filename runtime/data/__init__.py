@@ -8,11 +8,12 @@ looked for.
 from .catalogue import cache_folder
 from .opening import open_data
 from .source import Mode
-from .stream import Batch, Stream
+from .stream import Batch, Share, Stream
 
 __all__ = [
     "Batch",
     "Mode",
+    "Share",
     "Stream",
     "cache_folder",
     "open_data",

@@ -24,7 +24,7 @@ from .images import image_list, images
 from .mnist import fashion_mnist, mnist
 from .reader import Batching, Reader
 from .source import DATA, Mode, Place, Source
-from .stream import PREFETCH, Stream
+from .stream import PREFETCH, Share, Stream
 from .synthetic import synthetic
 from .transform import Pixels
 
@@ -46,14 +46,15 @@ def open_data(
     batch: int | None = None,
     prefetch: int = PREFETCH,
     ranges: Sequence[ValueRange] = (),
+    share: Share | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Stream:
     """Open a data of a `.net` file, or several side by side; headers and lists are read now, values when wanted.
 
     mode: random crops, or centred ones. seed: of shuffling, crops and mirroring. data_dir: the folder of `--data`.
     only: the columns that are wanted; others are not read. batch: instead of the data's own. prefetch: batches to read
-    ahead. ranges: of the numbers that columns may hold. notify: takes a remark for the user, such as that embedded
-    digits are used (else it goes to standard error, once).
+    ahead. ranges: of the numbers that columns may hold. share: `batch` is then the rows of one process. notify: takes a
+    remark for the user, such as that embedded digits are used (else it goes to standard error, once).
     """
     specs = [spec] if isinstance(spec, DataSpec) else list(spec)
     readers = []
@@ -64,7 +65,7 @@ def open_data(
         for note in place.notes:
             (notify or _say_once)(note)
     with placed(DATA, specs[0].span):
-        return Stream(readers, prefetch=prefetch, ranges=ranges)
+        return Stream(readers, prefetch=prefetch, ranges=ranges, share=share)
 
 
 def _reader(

@@ -42,23 +42,42 @@ class Batch:
     weight: int
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The rows of each batch that this process reads: the `rank`-th of `ranks` equal parts."""
+
+    rank: int = 0
+    ranks: int = 1
+
+
 class Stream:
-    """Batches of one data, or of several side by side; a context manager that ends its thread."""
+    """Batches of one data, or of several side by side; a context manager that ends its thread.
+
+    share: the readers then have the batch of one process, `batch` is that of all; what a batch says of its rows
+    (`valid`, `weight`) is of all, too.
+    """
 
     def __init__(
-        self, readers: Sequence[Reader], *, prefetch: int = PREFETCH, ranges: Sequence[ValueRange] = ()
+        self,
+        readers: Sequence[Reader],
+        *,
+        prefetch: int = PREFETCH,
+        ranges: Sequence[ValueRange] = (),
+        share: Share | None = None,
     ) -> None:
-        first = readers[0]
+        first, share = readers[0], share or Share()
         self._ranges = tuple(ranges)
-        self.batch: int = first.batching.batch
+        self._rows = first.batching.batch
+        self._first_row = share.rank * self._rows
+        self.batch: int = self._rows * share.ranks
         self.records: int = first.records
         self.batches: int = first.batching.batches
         self.columns: dict[str, ColumnType] = {}
         self.known = tuple(name for reader in readers for name in reader.known)
         for reader in readers:
-            if reader.batching.batch != self.batch or reader.batching.batches != self.batches:
+            if reader.batching.batch != self._rows or reader.batching.batches != self.batches:
                 raise UserError(
-                    f"{first.name} has batch {self.batch}, {reader.name} {reader.batching.batch}; data side by side "
+                    f"{first.name} has batch {self._rows}, {reader.name} {reader.batching.batch}; data side by side "
                     f"need the same `batch` and `batches`"
                 )
             if reader.records == self.records and reader.batching.shuffle != first.batching.shuffle:
@@ -150,13 +169,14 @@ class Stream:
             yield 0, 0
 
     def _fill_ahead(self, jobs: Iterator[Job]) -> Prefetch[Job, Slot]:
-        readers, ranges = self._readers, self._ranges
+        readers, ranges, rows, first = self._readers, self._ranges, self._rows, self._first_row
         names = ", ".join(reader.name for reader in readers)
 
         def fill(job: Job, slot: Slot) -> None:
+            place, valid = job[0] + first, min(max(job[1] - first, 0), rows)
             for reader, scratch in zip(readers, slot[1], strict=True):
                 with placed(DATA, reader.span):
-                    reader.fill(*job, slot[0], scratch)
+                    reader.fill(place, valid, slot[0], scratch)
             with placed(DATA, readers[0].span):
                 check_ranges(ranges, slot[0], names)
 

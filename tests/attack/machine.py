@@ -155,7 +155,7 @@ def _put_run(folder: Path, version: int) -> None:
 @cache
 def _ended() -> dict[str, bytes]:
     """The state after twenty steps that nothing interrupted."""
-    vars(train)["write_curves"] = lambda *_: None  # a picture takes a second, and is written as a text is
+    vars(train)["try_curves"] = lambda *_: ""  # a picture takes a second, and is written as a text is
     return _bytes(run(None, 20, progress=Lines(io.StringIO()))[1].logical())
 
 

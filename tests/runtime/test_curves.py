@@ -161,7 +161,7 @@ def test_a_picture_that_fails_is_a_warning_of_a_run_that_is_done(
     def full(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("netc.runtime.train.write_curves", full)
+    monkeypatch.setattr("netc.runtime.curves.write_curves", full)
     out = io.StringIO()
     made, _ = run(tmp_path, 2, progress=Lines(out))
     assert made.weights == tmp_path / "tiny.safetensors"

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netc.compiler.program import UserError
-from netc.runtime.data import Stream, open_data
+from netc.runtime.data import Share, Stream, open_data
 from netc.runtime.data.prefetch import Prefetch
 from netc.runtime.data.source import Array
 from support.data_files import pixels, spec, stream, write_npz
@@ -275,3 +275,34 @@ def test_a_stream_reads_ahead_no_further_than_its_buffers() -> None:
     time.sleep(0.05)
     assert len(started) <= 3
     prefetch.close()
+
+
+@pytest.mark.parametrize("records", [RECORDS, 7])
+def test_shares_of_a_batch_are_its_rows(folder: Path, records: int) -> None:
+    """Side by side the shares of all processes are what one reads, shuffled and mirrored; the place is that of all."""
+    path = "rows.npz" if records == RECORDS else "other.npz"
+    more: dict[str, Any] = {"mirror": True} if records == RECORDS else {}
+    data = spec("npz", folder, path=path, shuffle=True, **more)
+
+    def opened(batch: int, share: Share | None) -> Stream:
+        return open_data(data, mode="train", seed=5, batch=batch, share=share)
+
+    shares = [opened(2, Share(rank, 3)) for rank in range(3)]
+    with opened(6, None) as whole:
+        for _ in range(9):
+            batch, parts = whole.next(), [one.next() for one in shares]
+            for name, column in batch.columns.items():
+                assert np.array_equal(np.concatenate([part.columns[name] for part in parts]), column)
+        assert {str(one.position) for one in shares} == {str(whole.position)}
+        assert {one.batch for one in shares} == {6}
+        passes = [[(copied(b.columns), b.valid, b.weight) for b in one.one_pass()] for one in (whole, *shares)]
+    for whole_batch, *others in zip(*passes, strict=True):
+        for name, column in whole_batch[0].items():
+            assert np.array_equal(np.concatenate([other[0][name] for other in others]), column)
+        assert all(other[1:] == whole_batch[1:] for other in others)
+    for one in shares:
+        one.close()
+
+
+def copied(columns: dict[str, Array]) -> dict[str, Array]:
+    return {name: array.copy() for name, array in columns.items()}

@@ -277,7 +277,7 @@ def goes_on(folder: Path) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures by this process: they take most of the time, and other tests look at them."""
-    monkeypatch.setattr("netc.runtime.train.write_curves", lambda path, history: None)
+    monkeypatch.setattr("netc.runtime.curves.write_curves", lambda path, history: None)
 
 
 @pytest.mark.usefixtures("undrawn")

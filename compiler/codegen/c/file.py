@@ -35,13 +35,17 @@ HEAD = """
 #include <time.h>
 """
 TICK = """
-/* The time now, behind launch k. */
-static void tick(double *seconds, int k) {
+/* The time now, behind so many launches; and tell who wants to know that the last of them is done. */
+static void tick(double *seconds, void (*done)(int), int k) {
     #pragma omp master
-    if (seconds) {
-        struct timespec now;
-        timespec_get(&now, TIME_UTC);
-        seconds[k] = now.tv_sec + 1e-9 * now.tv_nsec;
+    {
+        if (seconds) {
+            struct timespec now;
+            timespec_get(&now, TIME_UTC);
+            seconds[k] = now.tv_sec + 1e-9 * now.tv_nsec;
+        }
+        if (done && k)
+            done(k - 1);
     }
 }
 """
@@ -49,7 +53,8 @@ static void tick(double *seconds, int k) {
 
 def reserved() -> tuple[str, ...]:
     """Names that the text uses itself."""
-    return (*KEYWORDS.split(), *HELPERS, *RENAMED, "prepare", "step", "tick", "memory", "seconds", "threads", "arena")
+    own = ("prepare", "step", "tick", "memory", "seconds", "threads", "done", "arena")
+    return (*KEYWORDS.split(), *HELPERS, *RENAMED, *own)
 
 
 def memories(program: Program) -> list[tuple[str, str]]:
@@ -97,9 +102,9 @@ def _phase(program: Program, phase: str) -> str:
         if buffer.name in used:
             local[buffer.name] = names.fresh(buffer.name)
             lines.append(_pointer(buffer, local[buffer.name], order))
-    calls = ["tick(seconds, 0);"] if launches else []
+    calls = ["tick(seconds, done, 0);"] if launches else []
     for k, launch in enumerate(launches):
-        calls += [_call(launch, local), f"tick(seconds, {k + 1});"]
+        calls += [_call(launch, local), f"tick(seconds, done, {k + 1});"]
     if calls:
         # One team for all kernels: each shares out its loop, and ends when all threads have done their part.
         lines += ["#pragma omp parallel num_threads(threads)", "{", *(f"    {line}" for line in calls), "}"]
@@ -107,9 +112,11 @@ def _phase(program: Program, phase: str) -> str:
     told = _comment(
         f"Compute {what} on so many threads, which changes no bit.",
         "seconds: if given, the time before the first launch and behind each.",
+        "done: if given, called behind each with its number.",
     )
     body = "\n".join(f"    {line}" for line in lines)
-    return f"{told}\nvoid {phase}(void *const *memory, double *seconds, int threads) {{\n{body}\n}}"
+    takes = "void *const *memory, double *seconds, int threads, void (*done)(int)"
+    return f"{told}\nvoid {phase}({takes}) {{\n{body}\n}}"
 
 
 def _pointer(buffer: Buffer, name: str, order: dict[tuple[str, str], int]) -> str:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NoReturn
@@ -236,6 +236,10 @@ class WorkerProgram:
     def repeated(self, times: int) -> float:
         """Run so many steps; the seconds of one."""
         return sum(sum(self._run("step")) for _ in range(times)) / times
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> bool:
+        """The worker is asked for whole steps."""
+        return False
 
     def _run(self, phase: str) -> list[float]:
         seconds: list[float] = self._owner.ask({"do": "run", "program": self.number, "phase": phase})[0]["seconds"]

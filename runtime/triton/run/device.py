@@ -181,7 +181,7 @@ class CudaProgram:
     def __init__(self, owner: Cuda, prepare: Sequence[Callable[[], None]], step: Sequence[Callable[[], None]]) -> None:
         self._owner = owner
         self._prepare = prepare
-        self._step = step
+        self._step = self._calls = step
         self._graph: Any = None
         self._compiled = False
         self.replays = True  # whether steps are recorded
@@ -196,11 +196,17 @@ class CudaProgram:
         if self._graph is not None:
             self._graph.replay()
             return
-        for call in self._step:
+        for call in self._calls:
             call()
         if self.replays and not self._compiled:
             self._record()
         self._compiled = True
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> bool:
+        """Make these calls too, each behind the launch of its number; they are recorded with the launches."""
+        self._calls = [one for k, call in enumerate(self._step) for one in (call, calls.get(k)) if one is not None]
+        self._graph, self._compiled = None, False
+        return True
 
     def _record(self) -> None:
         """Record the step, whose kernels are compiled. What is recorded does not run now."""
@@ -213,7 +219,7 @@ class CudaProgram:
         try:
             # Only this thread: others may be filling memory for the next step.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                for call in self._step:
+                for call in self._calls:
                     call()
         except Exception as error:  # whatever the driver says, the step can be launched kernel by kernel
             told = str(error).strip().partition("\n")[0]

@@ -5,7 +5,7 @@ The same for a GPU and for Triton's interpreter; what differs is behind `KernelD
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +37,8 @@ class LoadedProgram(Protocol):
     def timed(self) -> list[float]: ...
 
     def repeated(self, times: int) -> float: ...
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]], /) -> bool: ...
 
 
 class KernelDevice(MemoryDevice, Protocol):
@@ -85,6 +87,7 @@ class DeviceEngine:
         written = {ARENA, *(f"state:{name}" for name in program.updates)}
         self._constant = [name for name in self._memories if name not in written]
         self._before: list[Array] = []
+        self._late: tuple[Callable[[], None], ...] = ()
 
     @property
     def where(self) -> str:
@@ -97,7 +100,18 @@ class DeviceEngine:
             self._begin(feeds)
             self._loaded.step()
             self._committed()
+            for call in self._late:
+                call()
             return self._fetch()
+
+    def interleave(self, calls: Mapping[int, Callable[[], None]]) -> None:
+        """Make these calls between launches, or behind a step on a device that is asked for whole steps."""
+        self._late = () if self._loaded.interleave(calls) else tuple(calls.values())
+
+    def memory(self, name: str) -> Any:
+        """Where a buffer of state is: torch's tensor of its bytes on the device, else the host's array."""
+        held = getattr(self._memories.get(f"state:{name}"), "tensor", None)
+        return held if held is not None else self._state.buffers[name]
 
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
         """A step: the seconds of each launch."""

@@ -1,0 +1,141 @@
+"""Data parallel training on this machine: what several ranks compute, and how quickly.
+
+    python benchmarks/ranks.py equal [--data FOLDER] [--save FILE]    losses of 1, 2 and 4 ranks, beside float64
+    python benchmarks/ranks.py rate [--save FILE]                     2 ranks of a thread, 1 rank of two
+
+Ranks are started by torchrun, as a user does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from setting import save
+
+from netc.api.training import Run, Training
+from netc.compiler.interpret import evaluate
+from netc.request import request
+from netc.runtime.learning_rate import rate
+from netc.runtime.log import read_log, records
+
+ROOT = Path(__file__).parents[1]
+NETS = {"LeNet": "lenet.net", "CIFAR-10 quick": "cifar10_quick.net"}
+RATE = ".rate"
+
+
+def train(ranks: int, folder: Path, *words: str, threads: int = 1) -> Path:
+    """A run on so many ranks: its log."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    command += ["-m", "netc", "train", *words, "--folder", str(folder), "--threads", str(threads), "--display", "0"]
+    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    logs = sorted(folder.rglob("log.jsonl"))
+    return logs[0]
+
+
+def reference(file: Path, steps: int, data: Path | None, net: str | None = None) -> list[float]:
+    """The losses of the file's first block in float64: every node of the step's graph by the oracle."""
+    training = Training(file, request(mode="train", update=None, data=data, threads=1))
+    run = Run(training, 0)
+    run.begin(None)
+    graph, spec = run.step.simplified, run.spec
+    state: dict[str, Any] = {name: np.array(array) for name, array in run.state.buffers.items()}
+    state = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in state.items()}
+    found = []
+    with run.stream(spec.data, "train", run.step) as stream:
+        for step in range(steps):
+            feeds: dict[str, Any] = {**stream.next().columns, **state}
+            feeds[RATE] = np.float32(rate(spec.schedule, float(spec.solver["lr"]), step, spec.steps))
+            outputs, updates = evaluate(graph, feeds)
+            state |= updates
+            found.append(sum(weight * float(outputs[name]) for name, weight in run.step.net.losses.items()))
+    return found
+
+
+def furthest(losses: Any, others: Any) -> float:
+    """The largest relative difference."""
+    return float(np.abs(np.asarray(losses) / np.asarray(others) - 1).max())
+
+
+def equal(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Losses of 1, 2 and 4 ranks, as they are and in four parts; each beside one rank, and beside float64."""
+    rows = []
+    for net, name in NETS.items():
+        file = ROOT / "examples" / name
+        words = [str(file), "--steps", str(arguments.steps)]
+        words += ["--data", str(arguments.data)] if arguments.data else []
+        exact = reference(file, arguments.steps, arguments.data)
+        with tempfile.TemporaryDirectory() as folder:
+            for how, more in (("one part a rank", []), ("--parts 4", ["--parts", "4"])):
+                first = None
+                for ranks in (1, 2, 4):
+                    at = Path(folder) / f"{ranks}{len(more)}"
+                    losses = read_log(train(ranks, at, *words, *more)).losses[: arguments.steps]
+                    first = losses if first is None else first
+                    row = {
+                        "net": net,
+                        "how": how,
+                        "ranks": ranks,
+                        "steps": len(losses),
+                        "to one rank": furthest(losses, first),
+                        "same bits": bool((losses == first).all()),
+                        "to float64": furthest(losses, exact),
+                        "to float64, first 25 steps": furthest(losses[:25], exact[:25]),
+                    }
+                    rows.append(row)
+                    print(row, flush=True)
+    return rows
+
+
+def speed(log: Path, batch: int) -> float:
+    """Records a second, by the median step after the first ones."""
+    seconds = [one["seconds"] for one in records(log) if one["kind"] == "step"][5:]
+    return batch / float(np.median(seconds))
+
+
+def rates(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Batches of 64 a rank: two ranks of a thread beside one rank of two threads, in turns."""
+    rows = []
+    for net, name in NETS.items():
+        words = [str(ROOT / "examples" / name), "--steps", str(arguments.steps), "--batch", "128"]
+        words += ["--data", str(arguments.data)] if arguments.data else []
+        with tempfile.TemporaryDirectory() as folder:
+            found: dict[str, list[float]] = {"two ranks": [], "two threads": []}
+            for turn in range(arguments.turns):
+                for how, ranks, threads in (("two ranks", 2, 1), ("two threads", 1, 2)):
+                    at = Path(folder) / f"{turn}{ranks}"
+                    found[how].append(speed(train(ranks, at, *words, threads=threads), 128))
+                time.sleep(0.1)
+            two, one = (float(np.median(values)) for values in found.values())
+            rows.append({"net": net, "records/s": found, "ratio": two / one})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["equal", "rate"])
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--save", type=Path)
+    arguments = parser.parse_args()
+    results = {"equal": equal, "rate": rates}[arguments.what](arguments)
+    if arguments.save:
+        save(arguments.save, results)
+
+
+if __name__ == "__main__":
+    main()

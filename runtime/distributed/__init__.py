@@ -1,0 +1,1 @@
+"""Several processes as one run: data parallel training, and inference in bulk, over `torch.distributed`."""
