@@ -38,6 +38,7 @@ COMMANDS = {
     "compile": "compile",
     "profile": "profile",
     "tune": "tune",
+    "scale": "scale",
     "explain": "explain",
     "verify": "verify",
     "data": "data",

@@ -198,10 +198,10 @@ def request(
     )
 
 
-def bytes_of(text: str) -> int:
-    """A size such as `200M` or `1.5G` in bytes; K, M and G are thousands, as in what netc prints."""
+def bytes_of(text: str, flag: str = "max-memory") -> int:
+    """A size such as `200M` or `1.5G` in bytes; K, M and G are thousands, as in what netc prints. flag: whose it is."""
     found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)([KMG]?)B?", text.strip(), re.IGNORECASE | re.ASCII)
     size = round(float(found[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[found[2].upper()]) if found else 0
     if size < 1:
-        raise UserError(f"--max-memory wants a size such as 200M or 1.5G, not `{text}`")
+        raise UserError(f"--{flag} wants a size such as 200M or 1.5G, not `{text}`")
     return size

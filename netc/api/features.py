@@ -31,11 +31,13 @@ from ..request import Request
 from ..runtime.data import Stream, open_data
 from ..runtime.data.files import memory_limit
 from ..runtime.data.images import SUFFIXES
+from ..runtime.distributed.alone import ALONE, Alone
 from ..runtime.evaluate import feeds
 from ..stored_files import check_columns
 from ..weights import Weights
 from .feeding import BATCH, Fed, Feed, fed_data, open_fed
 from .inference import image_data, write_arrays
+from .sharing import check_same
 from .training import inputs_of
 
 Array = npt.NDArray[Any]
@@ -102,13 +104,15 @@ def extract(
     *,
     as_is: bool = False,
     notify: Callable[[str], None],
+    group: Alone = ALONE,
 ) -> Features:
     """The outputs of a net for all records of a data block of its file, of all images in a folder and below it, or of
     data in memory.
 
     want.outputs: the values wanted, by the names of outputs, of bound values or of layers; without any what the net
     calls outputs. weights: without any those of its last run. as_is: the values of images are as the net takes them.
-    UserError where an output is not a row a record, or all rows would not fit into memory.
+    group: processes that take the batches in turn; the first has all rows then, the others their own. UserError where
+    an output is not a row a record, or all rows would not fit into memory.
     """
     experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
     block = None if isinstance(data, Feed) else experiment.data.get(str(data))
@@ -143,10 +147,11 @@ def extract(
                 spec, names = _folder(Path(data), inputs, before, listed)
             rows = int(next(iter(inputs.values())).shape[0]) if inputs else batch
             opened = _opened(made, spec, inputs, rows)
-        arrays = _run(made, stack.enter_context(opened), inputs, weights, notify)
+        check_same(group, experiment.source.text, want)
+        arrays = _run(made, stack.enter_context(opened), inputs, weights, notify, group)
         for line in lines_of(before):
             notify(line)
-    count = len(next(iter(arrays.values())))
+    count = len(next(iter(arrays.values()), ()))
     return Features(arrays, names or [str(i) for i in range(count)], class_names(experiment, made.net.name))
 
 
@@ -193,6 +198,7 @@ def _run(
     inputs: Mapping[str, TensorType],
     weights: Weights,
     notify: Callable[[str], None],
+    group: Alone,
 ) -> dict[str, Array]:
     """The outputs for all records, and the labels where the data have some that the net does not read."""
     state = made.new_state()
@@ -200,15 +206,17 @@ def _run(
         notify(line)
     executable = made.executables(state)[-1]
     found: dict[str, _Rows] = {}
-    for batch in stream.one_pass():
+    for batch in stream.one_pass(group.rank, group.ranks) if isinstance(stream, Stream) else stream.one_pass():
         outputs = dict(executable.run(feeds(executable, batch.columns)))
         if LABEL in batch.columns and LABEL not in inputs:
             outputs.setdefault(LABEL, batch.columns[LABEL])
         if not found:
-            found = _room(outputs, stream.batch, stream.records if isinstance(stream, Stream) else 0)
+            records = stream.records if isinstance(stream, Stream) and group.first else 0
+            found = _room(outputs, stream.batch, records)
         for name, array in outputs.items():
             found[name].add(array[: batch.valid])
-    return {name: rows.all() for name, rows in found.items()}
+    arrays = {name: rows.all() for name, rows in found.items()}
+    return group.in_turns(arrays, stream.batch)
 
 
 class _Rows:

@@ -12,6 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,7 @@ from ..weights import Weights
 
 if TYPE_CHECKING:
     from ..driver import Compilation
+    from ..runtime.distributed.alone import Alone
 
 F = TypeVar("F", bound=Callable[..., Any])
 DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?"  # names of settings: `lr`, `solver.lr`
@@ -85,13 +87,22 @@ def arch_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 def svg_file(said: str) -> Callable[[F], F]:
     """--svg: a file for a picture, whose name says what it holds."""
+    return _picture("svg", said)
 
+
+def png_file(said: str) -> Callable[[F], F]:
+    """--png: the same."""
+    return _picture("png", said)
+
+
+def _picture(form: str, said: str) -> Callable[[F], F]:
     def checked(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-        if value is not None and value.suffix.lower() != ".svg":
-            raise UserError(f"--svg writes SVG, and {value.name} is no name for it; call it {value.stem}.svg")
+        if value is not None and value.suffix.lower() != f".{form}":
+            name = f"{value.name} is no name for it; call it {value.stem}.{form}"
+            raise UserError(f"--{form} writes {form.upper()}, and {name}")
         return value
 
-    return click.option("--svg", type=_FILE, metavar="OUT.svg", help=said, callback=checked)
+    return click.option(f"--{form}", type=_FILE, metavar=f"OUT.{form}", help=said, callback=checked)
 
 
 def choice_of_arch(function: F) -> F:
@@ -227,6 +238,17 @@ def ready(want: Request) -> None:
     want.choice.open()
     if want.choice.note:
         tell(want.choice.note)
+
+
+def shared_by(request: Request, group: Alone) -> Request:
+    """The request of a process of a group; those on a machine share its cores."""
+    if group.ranks == 1:
+        return request
+    from ..machine import cores
+    from ..runtime.distributed.group import beside
+
+    threads = request.threads or (max(1, cores() // beside()) if request.choice.row.threads else 0)
+    return replace(request, ranks=group.ranks, threads=threads)
 
 
 def tell(text: str) -> None:

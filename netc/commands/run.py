@@ -19,6 +19,7 @@ from .options import (
     program,
     ready,
     say,
+    shared_by,
     tell,
     weights_files,
 )
@@ -64,10 +65,17 @@ def command(
         raise UserError("give a .npz or images to run on, or --data with a data of the file or a folder of images")
     if out is not None:
         check_format(out)
-    ready(request)
     if data is not None:
-        made = extract(file, request, data, weights, as_is=as_is, notify=tell)
+        from ..runtime.distributed.group import joined
+
+        with joined(request.device) as group:
+            ready(request)
+            want = shared_by(request, group)
+            made = extract(file, want, data, weights, as_is=as_is, notify=tell, group=group)
+        if not group.first:
+            return
     else:
+        ready(request)
         arrays, count, folders = run_files(file, request, inputs, weights, as_is=as_is, notify=tell)
         names = map(str, inputs if len(inputs) == count else range(count))
         made = Features(arrays, list(names), folders)

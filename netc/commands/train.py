@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,19 @@ import click
 from ..grammar.source import UserError
 from ..request import Request
 from ..weights import Weights
-from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, say, swept_of, tell, weights_files
+from .options import (
+    MACHINE,
+    NUMBERS,
+    SCHEDULES,
+    net_file,
+    program,
+    ready,
+    say,
+    shared_by,
+    swept_of,
+    tell,
+    weights_files,
+)
 
 if TYPE_CHECKING:
     from ..runtime.distributed.alone import Alone
@@ -106,17 +117,6 @@ def _train(
         if made is not None:
             with suppress(OSError):  # something is in it: the run began
                 made.rmdir()
-
-
-def shared_by(request: Request, group: Alone) -> Request:
-    """The request of a process of a group; those on a machine share its cores."""
-    if group.ranks == 1:
-        return request
-    from ..machine import cores
-    from ..runtime.distributed.group import beside
-
-    threads = request.threads or (max(1, cores() // beside()) if request.choice.row.threads else 0)
-    return replace(request, ranks=group.ranks, threads=threads)
 
 
 def _sweep(

@@ -134,8 +134,10 @@ class Stream:
         self.close()
         self._taken = epoch * self.records + record
 
-    def one_pass(self) -> Iterator[Batch]:
+    def one_pass(self, first: int = 0, every: int = 1) -> Iterator[Batch]:
         """A pass over the data from its first record, whatever the stream's own place: the same one every time.
+
+        first, every: of its batches the first-th and each every-th after it; others are not read.
 
         With `batches` set, that many whole batches, beginning again at the end of the data; otherwise every record
         counts once (see `Batch`).
@@ -146,7 +148,7 @@ class Stream:
                 f"{self._readers[0].name} has {self.records:,} records, {others[0].name} {others[0].records:,}: "
                 f"one pass needs the same number; or set `batches`"
             )
-        prefetch = self._fill_ahead(iter(self._pass_jobs()))
+        prefetch = self._fill_ahead(itertools.islice(self._pass_jobs(), first, None, every))
         try:
             while (taken := prefetch.take()) is not None:
                 (_, valid), (columns, _) = taken

@@ -208,6 +208,40 @@ class Group(Alone):
         self.told(None)
         return found
 
+    # Rows.
+
+    def in_turns(self, arrays: dict[str, Array], batch: int) -> dict[str, Array]:
+        """The rows of all ranks on rank 0, where they took batches in turn; on others their own."""
+        mine = len(next(iter(arrays.values()), ()))
+        counts = [self.told(mine, rank) for rank in range(self.ranks)]
+        if self.rank:
+            for array in arrays.values():
+                self._pass_on(np.ascontiguousarray(array), 0)
+            return arrays
+        total, found = sum(counts), {}
+        for name, array in arrays.items():
+            rows = np.empty((total, *array.shape[1:]), array.dtype)
+            for rank, count in enumerate(counts):
+                own = array if rank == 0 else np.empty((count, *array.shape[1:]), array.dtype)
+                if rank:
+                    self._take(own, rank)
+                for turn, start in enumerate(range(0, count, batch)):
+                    at = (turn * self.ranks + rank) * batch
+                    piece = own[start : start + batch]
+                    rows[at : at + len(piece)] = piece
+            found[name] = rows
+        return found
+
+    def _pass_on(self, array: Array, to: int) -> None:
+        if array.size:
+            with self._asking():
+                self._dist.send(self._flat(array.reshape(-1).view(np.uint8)), to)
+
+    def _take(self, array: Array, source: int) -> None:
+        if array.size:
+            with self._asking():
+                self._dist.recv(self._flat(array.reshape(-1).view(np.uint8)), source)
+
     # What the training loop asks.
 
     def stopped_by(self, signals: Signalled) -> Signalled:

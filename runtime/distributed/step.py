@@ -149,9 +149,9 @@ class SharedProgram:
         self._parts = parts or group.ranks
         self._mine = range(self._parts // group.ranks)
         of: Program = own.program
-        outputs = {name: type_ for name, type_ in of.outputs.items() if name != FINITE}
+        returned = {name: type_ for name, type_ in of.returned.items() if name != FINITE}
         inputs = {**of.inputs, **(more or {})}
-        self.program = SimpleNamespace(inputs=inputs, outputs=outputs, source=f"{of.source}{source}")
+        self.program = SimpleNamespace(inputs=inputs, returned=returned, source=f"{of.source}{source}")
 
     @property
     def state(self) -> State:

@@ -22,6 +22,7 @@ CALLS = {
     "check/1": ("check", LOGREG),
     "summary/1": ("summary", LOGREG),
     "profile/1": ("profile", LOGREG, "--batch", "2", "--seconds", "0.01"),
+    "scale/1": ("scale", LOGREG, "--batch", "2", "--devices", "1,8", "--link", "1GB/s"),
     "verify/1": ("verify", LOGREG, "--mode", "test"),
     "explain.code/1": ("explain", "E201"),
     "explain.name/1": ("explain", "relu"),

@@ -215,3 +215,28 @@ def test_what_is_not_finite_ends_all_ranks_alike(ranks: Ranks, file: Path) -> No
     assert ended.codes == [2, 2]
     assert all("the loss is" in text or "not finite" in text for text in ended.err)
     assert json.loads((file.parent / "run" / "log.jsonl").read_text().splitlines()[-1])["kind"] == "stop"
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_all_records_go_through_a_net_once_and_stay_in_order(ranks: Ranks, file: Path, count: int) -> None:
+    """Batches are taken in turn, the last of them not full: the bits are those of one process."""
+    file.write_text(NET.replace("loss nll", "output prob = softmax(scores)\n    loss nll"))
+    trained(ranks, 1, file, "run", "--steps", "2")
+    words = ["run", str(file), "--data", "heldout", "--weights", "run/smooth.safetensors", "--batch", "16"]
+    for number in (1, count):
+        ended = ranks.run(number, file.parent, *words, "-o", f"of{number}.npz")
+        assert ended.codes == [0] * number, ended.err
+        assert ended.out[1:] == [""] * (number - 1)
+    one, several = (np.load(file.parent / f"of{number}.npz") for number in (1, count))
+    assert one["prob"].shape == (50, 3)
+    for name in one.files:
+        assert np.array_equal(one[name], several[name])
+
+
+def test_more_ranks_than_batches(ranks: Ranks, file: Path) -> None:
+    file.write_text(NET.replace("loss nll", "output prob = softmax(scores)\n    loss nll"))
+    trained(ranks, 1, file, "run", "--steps", "2")
+    words = ["run", str(file), "--data", "heldout", "--weights", "run/smooth.safetensors", "--batch", "50"]
+    ended = ranks.run(2, file.parent, *words, "-o", "of2.npz")
+    assert ended.codes == [0, 0], ended.err
+    assert np.load(file.parent / "of2.npz")["prob"].shape == (50, 3)
