@@ -2,6 +2,7 @@
 
     python benchmarks/ranks.py equal [--data FOLDER] [--save FILE]    losses of 1, 2 and 4 ranks, beside float64
     python benchmarks/ranks.py rate [--save FILE]                     2 ranks of a thread, 1 rank of two
+    python benchmarks/ranks.py kills [--turns 200] [--save FILE]      a rank killed at any moment, again and again
 
 Ranks are started by torchrun, as a user does.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,7 @@ from setting import save
 from netc.api.training import Run, Training
 from netc.compiler.interpret import evaluate
 from netc.request import request
+from netc.runtime import snapshot
 from netc.runtime.learning_rate import rate
 from netc.runtime.log import read_log, records
 
@@ -124,15 +128,81 @@ def rates(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+SMALL = """net small {
+    input image: f32[N, 1, 8, 8]
+    input label: i32[N]
+    x = image |> conv(4, 3) |> batch_norm |> relu |> linear(24) |> relu |> dropout(0.2)
+    scores = x |> linear(3)
+    loss nll = softmax_loss(scores, label)
+}
+
+data made = synthetic(shape: [1, 8, 8], classes: 3, batch: 16, records: 200, scale: 1/256, shuffle: true)
+
+train small {
+    from: made
+    solver: adam(lr: 0.001)
+    steps: 1000000
+    display: every 0
+    snapshot: every 7
+}
+"""
+
+
+def kills(arguments: argparse.Namespace) -> dict[str, Any]:
+    """One run on 2, 3 or 4 ranks, of which a random one is killed at a random moment, and which then goes on.
+
+    In four parts, so that the losses must have the bits of a run of one process that nobody killed. After each kill
+    every snapshot is read, with its hash.
+    """
+    sys.path.insert(0, str(ROOT / "tests"))
+    from support.ranks import Ranks
+
+    chance = random.Random(arguments.seed)
+    counts = {"kills": 0, "of rank 0": 0, "before the first step": 0, "snapshots read": 0, "saved by the others": 0}
+    with tempfile.TemporaryDirectory() as name, Ranks() as server:
+        folder = Path(name)
+        (folder / "small.net").write_text(SMALL)
+        words = ["train", "small.net", "--folder", "run", "--threads", "1", "--parts", "4"]
+        log, done = folder / "run" / "log.jsonl", 0
+        for _ in range(arguments.turns):
+            ranks = chance.choice((2, 4))
+            victim, lines = chance.randrange(ranks), log.read_bytes().count(b"\n") if log.exists() else 0
+            again = ["--resume"] if log.exists() else []
+            when = (victim, int(signal.SIGKILL), lines + chance.choice((0, 1, 3, 10, 30)), chance.random() * 0.3)
+            ended = server.run(ranks, folder, *words, *again, kill=when)
+            if ended.codes[victim] != -signal.SIGKILL or 70 in ended.codes:
+                raise SystemExit(f"rank {victim} of {ranks} was to be killed: {ended}")
+            others = "".join(ended.err)
+            counts["kills"] += 1
+            counts["of rank 0"] += victim == 0
+            counts["saved by the others"] += "go on with --resume" in others
+            for path in sorted((folder / "run" / "snapshots").glob("step-*.json")):
+                snapshot.read(path)
+                counts["snapshots read"] += 1
+            reached = len(read_log(log)) if log.exists() else 0
+            counts["before the first step"] += reached == done
+            done = reached
+        found = read_log(log).losses
+        whole = server.run(1, folder, *words, "--folder", "whole", "--steps", str(len(found)))
+        if any(whole.codes):
+            raise SystemExit(whole.err)
+        same = bool((read_log(folder / "whole" / "log.jsonl").losses == found).all())
+    print(counts, "steps", len(found), "same bits as without a kill:", same)
+    if not same:
+        raise SystemExit("the losses are others")
+    return {**counts, "steps": len(found), "same bits": same}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["equal", "rate"])
+    parser.add_argument("what", choices=["equal", "rate", "kills"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
-    results = {"equal": equal, "rate": rates}[arguments.what](arguments)
+    results = {"equal": equal, "rate": rates, "kills": kills}[arguments.what](arguments)
     if arguments.save:
         save(arguments.save, results)
 

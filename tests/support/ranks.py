@@ -54,11 +54,13 @@ class Ranks:
         ranks: int,
         folder: Path,
         *words: str,
-        kill: tuple[int, int, int] | None = None,
+        kill: tuple[int, int, int, float] | None = None,
         environment: Sequence[dict[str, str]] = (),
         program: str = "",
     ) -> Ended:
-        """Run `netc WORDS` in a folder on so many ranks. kill: a rank, a signal, and the lines of `run/log.jsonl` then.
+        """Run `netc WORDS` in a folder on so many ranks.
+
+        kill: a rank, a signal, and when: so many seconds after `run/log.jsonl` has so many lines.
 
         environment: more variables of each rank. program: Python text that the ranks run in the place of netc.
         """
@@ -140,6 +142,7 @@ def _serve() -> None:
         kill = job["kill"]
         while len(codes) < len(children):
             if kill is not None and _lines(Path(job["folder"]) / "run" / "log.jsonl") >= kill[2]:
+                time.sleep(kill[3])
                 if children[kill[0]] not in codes:
                     os.kill(children[kill[0]], kill[1])
                 kill = None

@@ -152,7 +152,7 @@ def test_a_run_goes_on_with_other_ranks(ranks: Ranks, file: Path) -> None:
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_lost_rank_ends_the_run_and_nothing_is_lost(ranks: Ranks, file: Path, victim: int) -> None:
     words = ("train", str(file), "--folder", "run", "--threads", "1", "--steps", "100000", "--set", "snapshot=50")
-    ended = ranks.run(2, file.parent, *words, kill=(victim, signal.SIGKILL, 120))
+    ended = ranks.run(2, file.parent, *words, kill=(victim, signal.SIGKILL, 120, 0.0))
     other = 1 - victim
     assert ended.codes[victim] == -9
     assert ended.codes[other] == 2
@@ -169,7 +169,7 @@ def test_a_lost_rank_ends_the_run_and_nothing_is_lost(ranks: Ranks, file: Path, 
 
 def test_signals_stop_all_ranks_after_the_same_step(ranks: Ranks, file: Path) -> None:
     words = ("train", str(file), "--folder", "run", "--threads", "1", "--steps", "1000000")
-    ended = ranks.run(2, file.parent, *words, kill=(1, signal.SIGTERM, 30))
+    ended = ranks.run(2, file.parent, *words, kill=(1, signal.SIGTERM, 30, 0.0))
     assert ended.codes == [128 + 15] * 2
     assert "go on with --resume" in ended.err[0]
     log = [*records(file.parent / "run" / "log.jsonl")]
