@@ -103,7 +103,10 @@ class Blob:
 
     def reshape(self, *shape: int) -> None:
         """Take another shape. BlobMemory that is large enough stays; else it is new, and zero."""
-        self._shape = checked_shape(shape)
+        wanted = checked_shape(shape)
+        if wanted != self._shape:
+            self.values.pending = None  # what was left out had the other shape
+        self._shape = wanted
         self.values.grow(self.count)
         self.gradients.grow(self.count)
 

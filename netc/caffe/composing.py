@@ -61,14 +61,22 @@ class Composer:
         return [made.outputs[f"{i}"] for i in range(len(piece.tops))]
 
 
-def forward(rows: Sequence[Row]) -> tuple[Composer, dict[str, Node]]:
-    """Layers in a row, and the node that each blob is in the end, by its name; inputs are blobs made before."""
+def forward(rows: Sequence[Row]) -> tuple[Composer, dict[str, Node], dict[Version, Node]]:
+    """Layers in a row; the node that each blob is in the end, by name; all values. Inputs are blobs made before."""
     made = Composer()
     current: dict[str, Node] = {}
+    values: dict[Version, Node] = {}
     for row in rows:
         bottoms = [current.get(blob.name) or made.input(blob.name, blob.shape) for blob in row.bottoms]
-        current |= {blob.name: node for blob, node in zip(row.tops, made.place(row, bottoms), strict=True)}
-    return made, current
+        tops = made.place(row, bottoms)
+        current |= {blob.name: node for blob, node in zip(row.tops, tops, strict=True)}
+        values |= {(row.number, i): node for i, node in enumerate(tops)}
+    return made, current, values
+
+
+def kept_name(blob: Named, version: Version) -> str:
+    """The name of a value that another overwrites in its place."""
+    return f"{blob.name}@{version[0]}"
 
 
 class Backward:
@@ -99,7 +107,7 @@ class Backward:
         if version not in self.values:
             made_by = self.row_of(version[0])
             if self.kept(version) and not self.held(version, blob):
-                key = f"{blob.name}@{version[0]}"
+                key = kept_name(blob, version)
                 self.saved[key] = version
                 self.values[version] = self.made.input(key, blob.shape)
             elif self.held(version, blob) or made_by.entry.hosted:
@@ -163,12 +171,18 @@ class Backward:
         return total
 
     def _held(self) -> Mapping[str, Node]:
-        """The values that lie in blobs and need not be computed again, by names of outputs."""
+        """The values that are there and need not be computed again, by names of outputs."""
         found = {}
         for row in self.rows:
             for i, blob in enumerate(row.tops):
-                if self.held((row.number, i), blob) and self.values[row.number, i].type.is_float:
-                    found[f"v:{blob.name}"] = self.values[row.number, i]
+                version = row.number, i
+                if not self.values[version].type.is_float:
+                    continue
+                if self.held(version, blob):
+                    found[f"v:{blob.name}"] = self.values[version]
+                elif self.kept(version):
+                    found[f"v:{kept_name(blob, version)}"] = self.values[version]
+                    self.saved[kept_name(blob, version)] = version
         return found
 
     def _cut(self, found: Graph) -> Graph:
@@ -177,7 +191,8 @@ class Backward:
         for key, node in found.outputs.items():
             if key.startswith("v:") and node not in cut and node.op is not ops.input_:
                 name = key.removeprefix("v:")
-                self.data.add(name)
+                if name not in self.saved:
+                    self.data.add(name)
                 cut[node] = found.inputs.get(name) or self.made.input(name, node.shape)
         wanted = {name: node for name, node in found.outputs.items() if name in self.results or name in self.learned}
         return Graph(wanted).rebuild(cut)

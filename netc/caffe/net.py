@@ -66,9 +66,11 @@ class PycaffeNet:
     def _wrap(self) -> None:
         rows = self._core.rows
         self._layer_names = [row.entry.name for row in rows]
-        self._blobs: OrderedDict[str, Named] = self._core.named
+        self._named: OrderedDict[str, Named] = self._core.named
         self._params = OrderedDict((row.entry.name, row.blobs.blobs) for row in rows if row.slots)
-        names = list(self._blobs)
+        self._blob_names = names = list(self._named)
+        self._blobs = list(self._named.values())
+        self._blob_loss_weights = list(self.blob_loss_weights.values())
         self._inputs = [names.index(name) for name in self._core.table.inputs]
         self._outputs = [names.index(name) for name in self._core.table.outputs]
 
@@ -77,7 +79,7 @@ class PycaffeNet:
     @property
     def blobs(self) -> OrderedDict[str, Named]:
         """Blobs by name, in the order in which they are made; copies for several readers among them."""
-        return self._blobs
+        return self._named
 
     @property
     def params(self) -> OrderedDict[str, BlobVec]:
@@ -97,7 +99,7 @@ class PycaffeNet:
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """What each blob weighs in the loss, by name."""
-        found = OrderedDict.fromkeys(self._blobs, 0.0)
+        found = OrderedDict.fromkeys(self._named, 0.0)
         for row in self._core.rows:
             for top, weight in zip(row.tops, row.entry.weights, strict=False):
                 found[top.name] = weight or found[top.name]
@@ -122,6 +124,14 @@ class PycaffeNet:
     def outputs(self) -> list[str]:
         """The blobs that no layer reads, sorted by name as Caffe does."""
         return list(self._core.table.outputs)
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        """The blobs that a layer reads, by number."""
+        return [self._blob_names.index(blob.name) for blob in self._core.rows[layer].bottoms]
+
+    def _top_ids(self, layer: int) -> list[int]:
+        """The blobs that a layer makes, by number."""
+        return [self._blob_names.index(blob.name) for blob in self._core.rows[layer].tops]
 
     # Passes ---------------------------------------------------------------------------------------------------------
 
@@ -149,7 +159,7 @@ class PycaffeNet:
         names = self.top_names[end] if end is not None else self.outputs
         self._set(kwargs, self.inputs, "data")
         self._forward(first, last)
-        return {name: self._blobs[name].data for name in dict.fromkeys((*names, *(blobs or ())))}
+        return {name: self._named[name].data for name in dict.fromkeys((*names, *(blobs or ())))}
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
@@ -163,7 +173,7 @@ class PycaffeNet:
         names = self.bottom_names[end] if end is not None else self.inputs
         self._set(kwargs, self.outputs, "diff")
         self._backward(first, last)
-        return {name: self._blobs[name].diff for name in dict.fromkeys((*names, *(diffs or ())))}
+        return {name: self._named[name].diff for name in dict.fromkeys((*names, *(diffs or ())))}
 
     def _set(self, given: Mapping[str, Any], names: Sequence[str], what: str) -> None:
         if not given:
@@ -173,7 +183,7 @@ class PycaffeNet:
                 f"{what} is given for {', '.join(given)}; the net takes all of {', '.join(names) or 'none'}"
             )
         for name, value in given.items():
-            blob, array = self._blobs[name], np.asarray(value)
+            blob, array = self._named[name], np.asarray(value)
             if not array.shape or not blob.shape or array.shape[0] != blob.shape[0]:
                 raise Exception(f"{name}: {array.shape} is given, the blob has {blob.shape[:1]} records")
             getattr(blob, what)[...] = array
@@ -214,7 +224,7 @@ class PycaffeNet:
         """Records in batches of the net's size, the last filled with zeros."""
         if not given:
             return
-        size = next(iter(self._blobs[name].num for name in given))
+        size = next(iter(self._named[name].num for name in given))
         count = len(next(iter(given.values())))
         for at in range(0, count, size):
             batch = {}

@@ -6,6 +6,7 @@ import datetime
 import os
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +87,23 @@ def set_solver_rank(rank: int) -> None:
 def set_multiprocess(several: bool) -> None:
     """Whether processes train one net together; it changes nothing where there is one."""
     HERE.multiprocess = several
+
+
+class Timer:
+    """A stopwatch: `start`, `stop`, and in `ms` the milliseconds between."""
+
+    def __init__(self) -> None:
+        self._began = self._ended = 0.0
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
+
+    def stop(self) -> None:
+        self._ended = time.perf_counter()
+
+    @property
+    def ms(self) -> float:
+        return 1e3 * (self._ended - self._began)
 
 
 def has_nccl() -> bool:

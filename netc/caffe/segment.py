@@ -21,7 +21,7 @@ from ..runtime.executable import Executable
 from ..runtime.moment import Moment
 from ..runtime.state import State
 from .blob import BlobMemory
-from .composing import TOP, Backward, forward
+from .composing import TOP, Backward, forward, kept_name
 from .rows import Named, Row, Version
 
 Array = npt.NDArray[Any]
@@ -104,7 +104,7 @@ class Segment:
 
     def __init__(self, core: Running, rows: Sequence[Row]) -> None:
         self.core, self.rows = core, rows
-        made, self._nodes = forward(rows)
+        made, self._nodes, values = forward(rows)
         self._updates = made.updates
         blobs = {blob.name: blob for row in rows for blob in (*row.bottoms, *row.tops)}
         self._entering = {name: blobs[name] for name in made.inputs}
@@ -119,9 +119,17 @@ class Segment:
             for version, blob in zip(row.entry.reads, row.bottoms, strict=True)
             if blob.name in self._entering and blob.values in self._makes and version[0] < rows[0].number
         ]
+        # What a layer overwrites in its place here, though its gradient depends on it.
+        self._hidden = {
+            f"{kept_name(blob, version)}{TOP}": (BlobMemory(blob.count), blob, version, values[version])
+            for row in rows
+            for version, blob in zip(row.entry.reads, row.bottoms, strict=True)
+            if row.entry.need and blob in row.tops and core.base(version) == version and version in values
+        }
         last = rows[-1].number
         self._always = frozenset(memory for memory in self._makes if core.read_later(memory, last))
-        self._programs: dict[frozenset[BlobMemory], Loaded] = {}
+        self._inner = [(row.number, i) for row in rows for i in range(len(row.tops))]
+        self._programs: dict[tuple[frozenset[BlobMemory], bool], Loaded] = {}
         self._looks: dict[frozenset[BlobMemory], Executable] = {}
         self._bound: object = core.shared
         self._last: Loaded | None = None
@@ -132,12 +140,14 @@ class Segment:
         """A pass through these layers."""
         for blob in self._entering.values():
             blob.values.filled()
+        for version in self._inner:  # copies of what an earlier pass over other layers overwrote
+            self.core.saved.pop(version, None)
         for version, blob in self._overwritten:
             self.core.saved[version] = blob.view(blob.values.flat).copy()
-        kept = self._kept()
-        program = self._programs.get(kept)
+        kept, hidden = self._kept(), self.core.learning
+        program = self._programs.get((kept, hidden))
         if program is None:
-            program = self._programs[kept] = self._load(kept)
+            program = self._programs[kept, hidden] = self._load(kept, hidden)
         inputs = program.executable.program.inputs
         feeds = {name: blob.view(blob.values.flat) for name, blob in self._entering.items()}
         for name in feeds.keys() - inputs.keys():
@@ -145,6 +155,8 @@ class Segment:
         program.run(feeds)
         self._last = program
         self._runs += 1
+        for memory, blob, version, _ in self._hidden.values() if hidden else ():
+            self.core.saved[version] = blob.view(memory.flat)
         for memory, (_, version) in self._makes.items():
             memory.holds = version
             memory.pending = None if memory in kept else self._make
@@ -155,9 +167,14 @@ class Segment:
             return frozenset(self._makes)
         return self._always | {memory for memory in self._makes if memory.looked}
 
-    def _load(self, kept: Iterable[BlobMemory]) -> Loaded:
+    def _load(self, kept: Iterable[BlobMemory], hidden: bool) -> Loaded:
         named = {f"{self._makes[memory][0].name}{TOP}": (memory, self._makes[memory][0]) for memory in kept}
-        return Loaded(self.core, compiled(self.core, self.rows, self._graph(kept, self._updates)), named)
+        graph = self._graph(kept, self._updates)
+        if hidden:
+            named |= {name: (memory, blob) for name, (memory, blob, _, _) in self._hidden.items()}
+            more = {name: node for name, (_, _, _, node) in self._hidden.items()}
+            graph = graph.with_roots({**graph.outputs, **more})
+        return Loaded(self.core, compiled(self.core, self.rows, graph), named)
 
     def _graph(self, memories: Iterable[BlobMemory], updates: Mapping[str, Node]) -> Graph:
         names = [self._makes[memory][0].name for memory in self._makes if memory in set(memories)]

@@ -99,3 +99,52 @@ def test_gradients_after_passes_that_left_much_out(net: Any) -> None:
     np.testing.assert_allclose(ip.diff, expected / 4, rtol=1e-4, atol=1e-6)
     weight = ip.diff.T @ net.blobs["drop"].data.reshape(4, -1)
     np.testing.assert_allclose(net.params["ip"][0].diff, weight, rtol=1e-3, atol=1e-5)
+
+
+CHAIN = """force_backward: true
+layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 2 dim: 5 dim: 5 } } }
+layer {
+  name: 'conv' type: 'Convolution' bottom: 'x' top: 'c'
+  convolution_param { num_output: 3 kernel_size: 3 weight_filler { type: 'xavier' } }
+}
+layer { name: 'norm' type: 'BatchNorm' bottom: 'c' top: 'c' }
+layer { name: 'scale' type: 'Scale' bottom: 'c' top: 'c' scale_param { filler { value: 2 } bias_term: true } }
+layer { name: 'relu' type: 'ReLU' bottom: 'c' top: 'c' relu_param { negative_slope: 0.5 } }
+layer { name: 'sum' type: 'Reduction' bottom: 'c' top: 'sum' reduction_param { operation: SUMSQ } loss_weight: 1 }
+"""
+
+
+def test_gradients_of_what_is_overwritten_in_its_place(tmp_path: Path) -> None:
+    """The same, whether it is computed again, was kept by the program, or by layers that ran one by one."""
+    (tmp_path / "chain.prototxt").write_text(CHAIN)
+    found: list[list[np.ndarray[Any, Any]]] = []
+    weights = str(tmp_path / "w.caffemodel")
+    for way in ("again", "kept", "one by one", "part by part"):
+        net = caffe.Net(tmp_path / "chain.prototxt", caffe.TRAIN)
+        if found:
+            net.copy_from(weights)
+        else:
+            net.save(weights)
+        net.blobs["x"].data[...] = np.random.default_rng(0).standard_normal(net.blobs["x"].shape)
+        if way == "kept":
+            net.backward()  # from now on passes keep what backward passes need
+        if way == "one by one":
+            net.after_forward(lambda number: None)
+            net.before_backward(lambda number: None)
+        if way == "part by part":
+            net.forward(end="conv")
+            net.forward(start="norm")
+        else:
+            net.forward()
+        net.clear_param_diffs()
+        if way == "part by part":
+            net.backward(end="scale")
+            net.backward(start="norm")
+        else:
+            net.backward()
+        diffs = [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+        found.append([net.blobs["x"].diff.copy(), net.blobs["c"].diff.copy(), *diffs])
+    assert all(np.abs(array).max() > 0.01 for array in (found[0][0], found[0][1], found[0][2]))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import netc.caffe as caffe
 from netc.grammar.source import SourceErrors, UserError
+from netc.runtime.triton.run.opening import driver_present
 from support.caffe.pycaffe import SMALL
 
 Net = Any
@@ -50,6 +52,12 @@ def test_tables(net: Net) -> None:
         "conv": [(11, 2, 2, 2), (11,)],
         "ip": [(13, 11 * 8 * 9), (13,)],
     }
+    assert [net._blobs[i].shape for i in (*net._inputs, *net._outputs)] == [()]
+    assert [net._blob_names[i] for number in range(4) for i in net._bottom_ids(number)] == [
+        name for names in bottoms.values() for name in names
+    ]
+    assert net._top_ids(0) == [0, 1]
+    assert net._blob_loss_weights == [0, 0, 0, 0, 1]
     assert net.blob_loss_weights == {"data": 0, "label": 0, "conv": 0, "ip_blob": 0, "loss": 1}
     conv = net.blobs["conv"]
     assert (conv.num, conv.channels, conv.height, conv.width, conv.count) == (5, 11, 8, 9, 5 * 11 * 72)
@@ -258,6 +266,38 @@ def test_mistakes(tmp_path: Path, small: Path) -> None:
         caffe.Net(str(small), caffe.TEST)
 
 
+def test_the_process() -> None:
+    caffe.set_mode_cpu()
+    caffe.set_device(0)
+    caffe.set_multiprocess(True)
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    assert (caffe.solver_count(), caffe.solver_rank()) == (1, 0)
+    for call, value, message in (
+        (caffe.set_device, 1, "CUDA_VISIBLE_DEVICES=1"),
+        (caffe.set_solver_count, 2, "2 solvers cannot share a net"),
+        (caffe.set_solver_rank, 1, "there is one solver"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call(value)
+
+
+def test_the_log_is_caffes_and_can_be_silenced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caffe.log("one")
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    caffe.log("two")
+    assert re.fullmatch(r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ \S+\] one\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(driver_present(), reason="there is a GPU")
+def test_without_a_gpu_its_mode_is_refused(small: Path) -> None:
+    with pytest.raises(UserError, match="GPU"):
+        caffe.set_mode_gpu()
+    caffe.Net(small, caffe.TEST).forward()  # as before
+
+
 def test_types_and_constants() -> None:
     types = caffe.layer_type_list()
     assert {"Convolution", "Data", "Python", "SoftmaxWithLoss"} <= set(types)
@@ -265,5 +305,9 @@ def test_types_and_constants() -> None:
     assert (caffe.TRAIN, caffe.TEST) == (0, 1)
     assert caffe.has_nccl() is False
     assert {"Net", "Layer", "set_mode_cpu"} <= set(dir(caffe))
+    timer = caffe.Timer()
+    timer.start()
+    timer.stop()
+    assert 0 <= timer.ms < 1000
     with pytest.raises(AttributeError, match="no attribute 'Nett'"):
         _ = caffe.Nett
