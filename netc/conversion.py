@@ -86,7 +86,9 @@ def _difference(ours: Experiment, other: Experiment, tidy: Tidy) -> str:
             for one in (ours, other):
                 needed = symbols(one.net(name).definition.body, set())
                 dims = {key: size for key, size in sizes.items() if key in needed}
-                nets.append(build(one, name, mode="train" if mode == "train" else "test", dims=dims))
+                # What a training step of Caffe's computes beside its losses, a `.net` does not.
+                kinds = ("loss", "metric") if mode == "train" else None
+                nets.append(build(one, name, mode="train" if mode == "train" else "test", dims=dims, kinds=kinds))
             before, after = nets
             texts = [_numbered(print_graph(net.graph, comments=False), sizes) for net in nets]
             if _renamed(texts[0], tidy.renamed) != texts[1]:

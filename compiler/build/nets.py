@@ -47,8 +47,8 @@ def build(
 
     dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2; for others
     what a record of the data says, where data may be opened. settings: of the net's own parameters, over what `load`
-    was given. outputs: the names wanted, any that the net binds; None: losses and metrics in training, all roles in
-    testing, or those of some kinds. python: whether layers in Python may run. made: the sizes of what those gave, where
+    was given. outputs: the names wanted, any that the net binds; None: losses and metrics in training (of Caffe's nets
+    outputs, too), all roles in testing, or those of some kinds. python: whether layers in Python may run. made: the sizes of what those gave, where
     it is something else than they say.
     Raises SourceErrors, and UserError for names that are not in the file.
     """
@@ -74,7 +74,9 @@ def build(
             (kind, key) for key, (kind, node, _) in state.roles.items() if node and (kind != "output" or mode == "test")
         ]
         outputs = [key for wanted in kinds for kind, key in found if kind == wanted]
-    return assemble(state, env, net, mode, outputs, tuple(problems.warnings))
+    # Caffe's solvers decay and save the parameters of layers that no loss reaches, too.
+    every = entry.module.foreign
+    return assemble(state, env, net, mode, outputs, tuple(problems.warnings), every=every)
 
 
 def run(
@@ -134,10 +136,12 @@ def assemble(
     mode: Mode,
     outputs: Sequence[str] | None,
     warnings: tuple[SourceError, ...],
+    *,
+    every: bool = False,
 ) -> Net:
     """The net of what was gathered, cut down to what its outputs need."""
     named = _named(state, env)
-    wanted = _wanted(state, named, mode, outputs)
+    wanted = _wanted(state, named, mode, outputs, every=every)
     if mode == "train":
         objective = _objective(state, wanted if outputs is not None else None)
         if objective is not None:
@@ -187,12 +191,16 @@ def _named(state: NetState, env: Mapping[str, Binding]) -> dict[str, Node]:
     return found
 
 
-def _wanted(state: NetState, named: Mapping[str, Node], mode: Mode, outputs: Sequence[str] | None) -> dict[str, Node]:
-    """The nodes asked for, by name."""
+def _wanted(
+    state: NetState, named: Mapping[str, Node], mode: Mode, outputs: Sequence[str] | None, *, every: bool
+) -> dict[str, Node]:
+    """The nodes asked for, by name. every: all roles in a training step, too."""
     if outputs is not None:
         return {key: find_tensor(named, key, state.name) for key in outputs}
     roles = {key: (kind, node) for key, (kind, node, _) in state.roles.items() if node is not None}
     order = ("loss", "metric") if mode == "train" else ("output", "metric", "loss")
+    if every and mode == "train" and any(kind == "loss" for kind, _ in roles.values()):
+        order = (*order, "output")
     return {key: node for kind in order for key, (k, node) in roles.items() if k == kind}
 
 

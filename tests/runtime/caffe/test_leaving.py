@@ -113,3 +113,16 @@ def test_how_often_the_rate_was_lowered(policy: str, done: int, lowered: int, tm
     assert read_solver_state(left).current_step == lowered
     # A solver without histories has some of 0, as Caffe's does.
     assert [blob.data.any() for blob in read_solver_state(left).history] == [False, False]
+
+
+def test_a_layer_that_no_loss_reaches_is_decayed_and_remembered(tmp_path: Path) -> None:
+    """Caffe's solver goes over all parameters; of these the gradient is 0, the decay is not."""
+    side = 'layer { name: "side" type: "InnerProduct" bottom: "x" top: "side" inner_product_param { num_output: 2 } }'
+    exe, spec = step(tmp_path, NET + side, "momentum: 0.9 weight_decay: 0.5")
+    exe.state["side.weight"] = np.ones((2, 4), np.float32)
+    feeds = {"x": np.ones((3, 4), np.float32), "y": np.arange(3, dtype=np.float32)}
+    assert set(exe(**feeds)) == {"loss", "side"}
+    np.testing.assert_allclose(exe.state["side.weight"], 1 - 0.01 * 0.5, rtol=1e-6)
+    weights, left = leave(tmp_path / "left", exe.state, spec, exe.compilation.net.state, 1)
+    assert [blob.shape for blob in read_solver_state(left).history] == [(4, 4), (4,), (2, 4), (2,)]
+    assert [layer.name for layer in read_model(weights).layers] == ["ip", "side"]
