@@ -48,8 +48,8 @@ def build(
     dims: sizes of symbolic dimensions; without one for `N` the batch of the net's training data, else 2; for others
     what a record of the data says, where data may be opened. settings: of the net's own parameters, over what `load`
     was given. outputs: the names wanted, any that the net binds; None: losses and metrics in training (of Caffe's nets
-    outputs, too), all roles in testing, or those of some kinds. python: whether layers in Python may run. made: the sizes of what those gave, where
-    it is something else than they say.
+    outputs, too), all roles in testing, or those of some kinds. python: whether layers in Python may run. made: the
+    sizes of what those gave, where it is something else than they say.
     Raises SourceErrors, and UserError for names that are not in the file.
     """
     entry = experiment.net(net)

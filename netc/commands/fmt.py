@@ -1,12 +1,16 @@
-"""`netc fmt`: `.net` files in their canonical form, which means the same."""
+"""`netc fmt`: `.net` files and prototxts in their canonical form, which means the same."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import say
+
+if TYPE_CHECKING:
+    from ..grammar.source import Source
 
 
 @click.command("fmt", short_help="Put .net files in canonical form.")
@@ -14,14 +18,13 @@ from .options import say
 @click.option("--check", "check_", is_flag=True, help="Write nothing; exit status 1 if a file is in another form.")
 @click.option("--diff", is_flag=True, help="Write nothing; print what would change. Exit status as with --check.")
 def command(files: tuple[Path, ...], check_: bool, diff: bool) -> None:
-    """Put .net files in canonical form, in place. Comments stay."""
-    from ..grammar.format import format_file
+    """Put .net files, and prototxts of Caffe's, in canonical form, in place. Comments stay."""
     from ..grammar.parse import read_source
 
     differs = False
     for file in files:
         source = read_source(file)
-        text = format_file(source)
+        text = _formatted(source)
         if text == source.text:
             continue
         differs = True
@@ -34,6 +37,20 @@ def command(files: tuple[Path, ...], check_: bool, diff: bool) -> None:
             say(f"{file}: formatted")
     if differs and (check_ or diff):
         click.get_current_context().exit(1)
+
+
+def _formatted(source: Source) -> str:
+    from ..compiler.caffe.reading import is_prototxt, type_of
+
+    if not is_prototxt(source):
+        from ..grammar.format import format_file
+
+        return format_file(source)
+    from ..grammar.caffe.format import format_prototxt
+    from ..grammar.caffe.text_format import read
+
+    read(source, type_of(source), lenient=True)
+    return format_prototxt(source)
 
 
 def _diff(before: str, after: str, name: str) -> str:

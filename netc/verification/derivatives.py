@@ -24,6 +24,7 @@ from ..compiler import ops
 from ..compiler.graph import Graph, Node
 from ..compiler.interpret import evaluate
 from ..compiler.net import OBJECTIVE
+from ..compiler.value_ranges import VIEWS
 from ..passes.training.flatten import learned
 from ..passes.training.gradient import GRADIENT, gradient
 from .budget import held
@@ -83,7 +84,7 @@ def slopes(subject: Subject) -> Slopes | None:
     graph = Graph({OBJECTIVE: forward.outputs[OBJECTIVE]})
     owners = {info.name: info.layer for info in learned(subject.made.layout)}
     tensors = {**{n: x for n, x in graph.params.items() if n in owners}, **graph.inputs}
-    names = [name for name, x in tensors.items() if x.type.is_float]
+    names = [name for name, x in tensors.items() if x.type.is_float and not _cut(graph, x)]
     if not names:
         return None
     feeds: Arrays = {name: held(node, subject.feeds[name]) for name, node in {**graph.params, **graph.inputs}.items()}
@@ -120,6 +121,18 @@ def slopes(subject: Subject) -> Slopes | None:
     if count > len(names) or len(faults) > 1:  # each was looked at, or one is known, which says more than all of them
         faults = [fault for fault in faults if fault.name != ALL]
     return Slopes(count, worst, tuple(faults))
+
+
+def _cut(graph: Graph, node: Node) -> bool:
+    """Whether a tensor is only read as whole numbers, as labels of Caffe's are: the loss has steps there."""
+    waiting, users = [node], graph.users
+    for reached in waiting:
+        for user in users[reached]:
+            if user.op in VIEWS and user.type.is_float:
+                waiting.append(user)
+            elif user.op is not ops.cast:
+                return False
+    return True
 
 
 def _way(rng: np.random.Generator, value: Array, slope: Array) -> Array:

@@ -47,6 +47,20 @@ def test_right_gradients_are_the_derivatives(tmp_path: Path) -> None:
     assert program.slopes.worst < 1e-6
 
 
+def test_labels_that_are_floats_are_no_direction(tmp_path: Path) -> None:
+    """Caffe's labels are; the loss steps from one whole number to the next, which is no wrong gradient."""
+    (tmp_path / "net.prototxt").write_text("""
+    layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 3 dim: 4 } shape { dim: 3 dim: 1 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip"
+            inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "y" top: "loss" }
+    """)
+    verdict = verify(tmp_path / "net.prototxt", WANTED)
+    assert verdict.ok
+    assert verdict.programs[0].slopes is not None
+    assert verdict.programs[0].slopes.directions == 4  # all at once, x, weight and bias
+
+
 @pytest.mark.parametrize(
     ("op", "operand", "named"),
     [
