@@ -172,13 +172,14 @@ def _lines(one: _Field, level: int, first: bool) -> list[str]:
     lead = INDENT * level
     lines = _comments(_trimmed(one.above, top=True) if first else one.above, level)
     beside = f"  {one.beside}" if one.beside else ""
-    flat = lead + _one(one)
     inside = one.inner or []
     if one.inner is None:
-        return [*lines, flat + beside, *_comments(one.below, level)]
+        return [*lines, f"{lead}{_one(one)}{beside}", *_comments(one.below, level)]
     below = _trimmed(_trimmed(one.below, top=not inside), top=False)
-    if (one.flat or not inside) and len(flat + beside) <= WIDTH and not below and not any(map(_commented, inside)):
-        return [*lines, flat + beside]
+    if (one.flat or not inside) and not below and not any(map(_commented, inside)):
+        flat = f"{lead}{_one(one)}{beside}"
+        if len(flat) <= WIDTH:
+            return [*lines, flat]
     lines.append(f"{lead}{one.name} {{")
     lines += [line for part in inside for line in _lines(part, level + 1, part is inside[0])]
     lines += _comments(below, level + 1)

@@ -14,9 +14,12 @@ from netc.api.inference import read_labels
 from netc.caffe.tools import read_windows
 from netc.commands.options import settings_of
 from netc.compiler.build import build, load
+from netc.compiler.caffe.reading import type_of
 from netc.compiler.text import print_graph
 from netc.compiler.text_reader import read_graph
 from netc.driver import Compilation
+from netc.grammar.caffe.format import format_prototxt
+from netc.grammar.caffe.text_format import read
 from netc.grammar.format import format_file
 from netc.grammar.parse import read_source
 from netc.grammar.source import Source, UserError
@@ -170,6 +173,18 @@ def read_settings(path: Path) -> None:
     settings_of([line for line in lines if line])
 
 
+PROTOTXT = b"""# top
+name: 'a'   # the name
+
+layer { name: "x" type: "Input" top: "x"  # in
+  input_param { shape: { dim: 1, dim: 2; } } # end
+  # last
+}
+layer{name:'y' include:<phase:TEST> convolution_param { kernel_size: [3,  3] } loss_weight: - 1 bottom: "a"
+  "b" }  # tail
+layer { param [ { lr_mult: 1 # one
+}, <lr_mult: 2> ] }
+"""
 WINDOWS = b"""filename,ymin,xmin,ymax,xmax
 "a b.jpg",0,0,4,4
 c.jpg,1.5,2,30,1e2
@@ -184,6 +199,17 @@ LOG = b"""{"kind": "run", "time": 10.0, "net": "a", "steps": 2, "batch": 1, "los
 {"kind": "step", "time": 11.5, "step": 1, "loss": 2.5, "rate": 0.1, "values": {"l": 2.5}, "seconds": 1.0}
 {"kind": "test", "time": 12.5, "step": 1, "data": "t", "values": {"top1": "nan"}, "records": 3}
 """
+
+
+def format_caffes(path: Path) -> None:
+    """A prototxt in its form, which has a form of its own: itself."""
+    source = read_source(path)
+    type_ = type_of(source) or "NetParameter"
+    read(source, type_, lenient=True)
+    made = Source(source.path, format_prototxt(source))
+    read(made, type_, lenient=True)
+    if format_prototxt(made) != made.text:
+        raise Broken(f"the form of {made.text[:200]!r} is another")
 
 
 def read_any_log(path: Path) -> None:
@@ -209,6 +235,9 @@ ROWS = [
     ),
     Reader("logs of Caffe's", "case.log", lambda: [GLOG, LOG], text.changed, read_any_log, text=True, quick=200),
     Reader("windows of images", "case.csv", lambda: [WINDOWS], text.changed, read_windows, text=True, quick=200),
+    Reader(
+        "format of Caffe's", "case.prototxt", lambda: [PROTOTXT], text.changed, format_caffes, text=True, quick=150
+    ),
     Reader("labels", "case.txt", lambda: [b"cat\ndog\nfox\n", "für\n日本\n".encode()], _labels, read_labels, text=True),
     Reader(
         "settings", "case.txt", lambda: [b"lr=0.1\nclasses=10\nshape=[1, 2, 3]\nname=\"a\"\nok=true\n"], text.changed,
