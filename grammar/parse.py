@@ -43,18 +43,21 @@ def read_source(path: str | Path) -> Source:
     Raises UserError for a file that is missing, unreadable, too large or no text at all, and SourceError E102 where a
     text is not UTF-8.
     """
-    path = Path(path)
+    return decoded(str(path), file_bytes(Path(path), MAX_BYTES))
+
+
+def file_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a file, at most so many; UserError for one that is missing or unreadable, a pipe or a device."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to read a pipe might wait for ever
             raise UserError(f"{path}: this is a pipe or a device, not a file")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES)
+            return file.read(most)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError:  # a null byte in the name
         raise UserError(f"{str(path)!r} is not a file name") from None
-    return decoded(str(path), data)
 
 
 def decoded(path: str, data: bytes) -> Source:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
+from .commands.terminal import counted, failed, told
+from .commands.usage import MISTAKE, Commands
 
 if TYPE_CHECKING:
     from .grammar.source import PlacedError, SourceError, SourceErrors
@@ -46,12 +48,11 @@ COMMANDS = {
     "devices": "devices",
     "completion": "completion",
 }
-MISTAKE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
-class Netc(click.Group):
+class Netc(Commands):
     """A group whose commands are imported late, and which turns users' mistakes into messages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -64,16 +65,6 @@ class Netc(click.Group):
         command = getattr(module, "command")  # noqa: B009
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        from .grammar.source import suggest
-
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = suggest(args[0], COMMANDS)
-            ctx.fail(f"no such command `{args[0]}`{f'; {near}' if near else ''}")
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         from .grammar.source import PlacedError, SourceError, SourceErrors, UserError
@@ -110,7 +101,6 @@ class Netc(click.Group):
 
 def wrong(error: SourceError | SourceErrors | PlacedError) -> None:
     """The mistakes of a file to standard error, and on a terminal how many there are."""
-    from .commands.terminal import counted, told
     from .grammar.source import PlacedError, SourceErrors, rendered
 
     found = error.error if isinstance(error, PlacedError) else error
@@ -122,8 +112,6 @@ def wrong(error: SourceError | SourceErrors | PlacedError) -> None:
 
 def fail(ctx: click.Context, message: str) -> None:
     """One line to standard error, and exit status 2."""
-    from .commands.terminal import failed
-
     failed(message)
     ctx.exit(MISTAKE)
 

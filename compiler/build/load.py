@@ -59,6 +59,8 @@ def load(
     loader = Loader(Problems(), Counts(), settings or {})
     module = loader.main(source, settings or {}, reading or Reading())
     problems = loader.problems
+    if not module.file.definitions:
+        problems.add(SourceError("W609", "the file defines nothing", source.span(), "such as `net NAME { … }`"))
     data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
     if reading and reading.records and any(note.code == "W606" for note in problems.warnings):
         found = reading.records(tuple(data.values()))

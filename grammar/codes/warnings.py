@@ -65,4 +65,10 @@ WARNINGS: dict[str, Code] = {
         text may be right all the same: with `--no-files` nothing is looked for, with `--strict` it is an error.
         """,
     ),
+    "W609": Code(
+        "a file that defines nothing",
+        """
+        There is no net, op, block, constant, data or `train` in the file, so no command can do anything with it.
+        """,
+    ),
 }

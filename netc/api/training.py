@@ -73,7 +73,9 @@ class Training:
         trains = [spec for spec in self.experiment.trains if want.net in (None, spec.net)]
         if not trains:
             named = f" for the net `{want.net}`" if want.net else ""
-            raise UserError(f"the file has no `train` block{named}: it says what to learn from, and how")
+            raise UserError(
+                f"{self.experiment.source.path} has no `train` block{named}: it says what to learn from, and how"
+            )
         trains = [replace(spec, **own) for spec in trains]  # type: ignore[arg-type]
         self.blocks = [self._fed(spec, feed, tested, test_every) for spec in trains]
         if lacking := [spec for spec in self.blocks if not spec.data]:

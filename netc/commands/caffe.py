@@ -16,6 +16,7 @@ import click
 
 from ..grammar.source import UserError
 from .options import say, tell
+from .usage import Commands
 
 PATH = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,7 +47,7 @@ def flag(name: str, **more: Any) -> Callable[[F], F]:
     return click.option(f"-{name}", f"--{name}", name, **more)
 
 
-@click.group("caffe", short_help="Caffe's own commands and tools, by their names.")
+@click.group("caffe", cls=Commands, short_help="Caffe's own commands and tools, by their names.")
 def command() -> None:
     """Caffe's command line and tools: names, arguments and flags are theirs. docs/caffe.md has netc's beside them."""
 

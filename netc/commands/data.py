@@ -8,9 +8,10 @@ from typing import Literal
 import click
 
 from .options import as_json, data_folder, print_json, say
+from .usage import Commands
 
 
-@click.group("data", short_help="List, fetch and make data sets.")
+@click.group("data", cls=Commands, short_help="List, fetch and make data sets.")
 def command() -> None:
     """List and fetch data sets, make databases of Caffe's."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -46,6 +47,7 @@ def command(
     kernels for the target (`netc show --stages` lists them).
     """
     from ..compiler.text_reader import MAX_SIZE
+    from ..grammar.parse import file_bytes
     from ..grammar.source import UserError
     from ..passes.lowering.machines import DEVICES
     from ..passes.opt import opt
@@ -54,13 +56,16 @@ def command(
 
     if arch not in DEVICES:
         raise UserError(f"there is no architecture `{arch[:40]}`; there are {', '.join(DEVICES)}")
-    named = "standard input" if str(file) == "-" else str(file)
-    with click.open_file(str(file), "rb") as stream:
-        data = stream.read(4 * MAX_SIZE + 1)
+    most = 4 * MAX_SIZE + 1
+    piped = str(file) == "-"
+    named = "standard input" if piped else str(file)
+    data = sys.stdin.buffer.read(most) if piped else file_bytes(file, most)
     try:
         given = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{named}: this is no text in UTF-8") from None
+        given = "\0"
+    if "\0" in given:
+        raise UserError(f"{named}: this is no text in UTF-8")
     precision = "tf32" if tf32 else "ieee"
     how = {"fused": not unfused, "threads": threads, "arch": arch, "precision": precision}
     unit = opt(given, names, target=check_target(target), file=named, **how)

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import netc as api
-from netc.__main__ import MISTAKE, cli
+from netc.__main__ import cli
+from netc.commands.usage import MISTAKE
 from netc.runtime.triton.run import device
 
 NET = """net tiny {
@@ -63,12 +64,12 @@ def netc(*arguments: str) -> Result:
             ("train", "tiny.net", "--scale-growth", "7", "--precision", "bf16"),
             "--scale-growth is for the loss that is scaled in f16",
         ),
-        (("compile", "tiny.net", "-o", "out", "--threads", "2"), "No such option '--threads'"),
-        (("explain", "tiny.net", "--seed", "2"), "No such option '--seed'"),
-        (("show", "tiny.net", "--seed", "2"), "No such option '--seed'"),
-        (("summary", "tiny.net", "--seed", "2"), "No such option '--seed'"),
-        (("tune", "tiny.net", "--seed", "2"), "No such option '--seed'"),
-        (("tune", "tiny.net", "--threads", "2"), "No such option '--threads'"),
+        (("compile", "tiny.net", "-o", "out", "--threads", "2"), "there is no flag --threads"),
+        (("explain", "tiny.net", "--seed", "2"), "there is no flag --seed"),
+        (("show", "tiny.net", "--seed", "2"), "there is no flag --seed"),
+        (("summary", "tiny.net", "--seed", "2"), "there is no flag --seed"),
+        (("tune", "tiny.net", "--seed", "2"), "there is no flag --seed"),
+        (("tune", "tiny.net", "--threads", "2"), "there is no flag --threads"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

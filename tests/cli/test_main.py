@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from netc.__main__ import COMMANDS, INTERRUPTED, MISTAKE, PIPE_CLOSED, Netc, cli
+from netc.__main__ import COMMANDS, INTERRUPTED, PIPE_CLOSED, Netc, cli
+from netc.commands.usage import MISTAKE
 from netc.grammar.source import Source, SourceError, SourceErrors, UserError
 
 ROOT = Path(__file__).parents[2]
