@@ -28,6 +28,7 @@ from ..grammar.source import Source, UserError, path_of, suggest
 from ..preprocessing import Preprocessing, class_names, lines_of, preprocessing
 from ..report.tables import Table
 from ..request import Request
+from ..runtime.caffe.extras import needed
 from ..runtime.data import Stream, open_data
 from ..runtime.data.files import memory_limit
 from ..runtime.data.images import SUFFIXES
@@ -42,7 +43,8 @@ from .training import inputs_of
 
 Array = npt.NDArray[Any]
 LABEL = "label"
-FORMATS = (".npz", ".csv")
+RECORD = "record"
+FORMATS = (".npz", ".csv", ".h5")
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,15 +256,22 @@ def _room(outputs: Mapping[str, Array], rows: int, records: int) -> dict[str, _R
 
 
 def write_features(path: Path, found: Features) -> None:
-    """Write a `.npz` with an array for each output, or a `.csv` with a line for each record; whole or not at all."""
-    from ..runtime.atomic import write_text
+    """Write a `.npz` or `.h5` with an array for each output, or a `.csv` with a line for each record.
 
-    if path.suffix.lower() == ".npz":
-        write_arrays(path, found.arrays)
+    Whole or not at all. Records that have names, as the images of a folder, are an array `record`.
+    """
+    from ..runtime.atomic import write_text
+    from ..runtime.caffe.hdf5 import write_arrays_hdf5
+
+    if path.suffix.lower() != ".csv":
+        named = any(name != str(number) for number, name in enumerate(found.records))
+        names = {RECORD: np.array(found.records)} if named and RECORD not in found.arrays else {}
+        write = write_arrays if path.suffix.lower() == ".npz" else write_arrays_hdf5
+        write(path, {**found.arrays, **names})
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["record", *(name for key, array in found.arrays.items() for name in _columns(key, array))])
+    writer.writerow([RECORD, *(name for key, array in found.arrays.items() for name in _columns(key, array))])
     flat = [array.reshape(len(array), -1) for array in found.arrays.values()]
     for i, record in enumerate(found.records):
         writer.writerow([record, *(value for array in flat for value in array[i])])
@@ -277,6 +286,8 @@ def _columns(name: str, array: Array) -> list[str]:
 
 
 def check_format(path: Path) -> None:
-    """UserError for a file that is neither."""
+    """UserError for a file that is none of them, or that needs a library which is not there."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path}: features are written as .npz or .csv")
+        raise UserError(f"{path}: features are written as .npz, .csv or .h5")
+    if path.suffix.lower() == ".h5":
+        needed("h5py", f"{path}: HDF5")

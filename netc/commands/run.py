@@ -24,15 +24,17 @@ from .options import (
     weights_files,
 )
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command("run", short_help="Run a trained net on arrays or images.")
 @net_file
 @click.argument("inputs", type=click.Path(path_type=Path), nargs=-1, metavar="[INPUT.npz|IMAGE...]")
 @click.option("--data", metavar="NAME|FOLDER", help="All records of a data of the file, or all images of a folder.")
 @weights_files()
-@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT.npz|.csv", help="Write all.")
+@click.option("-o", "--out", type=_FILE, metavar="OUT.npz|.csv|.h5", help="Write all.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes printed for a record.")
-@click.option("--labels", type=click.Path(path_type=Path, dir_okay=False), help="Names of the classes, a line each.")
+@click.option("--labels", type=_FILE, help="Names of the classes, a line each.")
 @click.option("--as-is", is_flag=True, help="Values are as the net takes them: no scale, mean or crop.")
 @program("outputs", *MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, mode="test", records=True)
 @as_json

@@ -6,7 +6,7 @@ in memory is held against what the file stores of it before it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -234,5 +234,23 @@ def write_solver_state_hdf5(path: Path, state: SolverState) -> None:
             history = file.create_group("history")
             for number, blob in enumerate(state.history):
                 history.create_dataset(str(number), data=blob.data)
+
+    replace_file(path, write)
+
+
+def write_arrays_hdf5(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays of numbers or of texts by their names, whole or not at all; UserError where a name cannot be one."""
+    h5py = needed("h5py", f"{path}: HDF5")
+
+    def write(part: Path) -> None:
+        with h5py.File(part, "w", libver=("earliest", "v108")) as file:
+            for name, array in arrays.items():
+                texts = array.dtype.kind == "U"
+                kind = h5py.string_dtype() if texts else array.dtype
+                try:
+                    file.create_dataset(name, data=array.astype(object) if texts else array, dtype=kind)
+                except (ValueError, TypeError) as error:  # a name that is another's beginning with `/`
+                    said = printable(str(error).split("\n")[0], 100)
+                    raise UserError(f"{path}: `{printable(name, 100)}` cannot be an array in HDF5: {said}") from None
 
     replace_file(path, write)

@@ -93,6 +93,29 @@ def test_a_folder_of_images_is_treated_as_the_test_data(folder: Path) -> None:
     assert out.splitlines()[3].startswith("more/1.png: prob: ")
 
 
+def test_hdf5_holds_what_a_npz_does(folder: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    (folder / "photos").mkdir()
+    for i, pixels in enumerate(np.load("rows.npz")["image"]):
+        Image.fromarray(pixels[0]).save(folder / "photos" / f"{i}.png")
+    for data in ("rows", "photos"):
+        for end in ("npz", "h5"):
+            file = f"{data}.{end}" if data == "photos" else f"f.{end}"
+            code, out, _ = run("run", "small.net", "--data", data, "--output", "conv1", "--output", "prob", "-o", file)
+            assert code == 0
+            assert out.startswith(f"{file}: conv1 [10, 2, 4, 4], prob [10, 3]")
+    for name, more in (("f", ["label"]), ("photos", ["record"])):
+        arrays = np.load(f"{name}.npz")
+        with h5py.File(f"{name}.h5") as held:
+            assert sorted(held) == sorted(arrays) == sorted(["conv1", "prob", *more])
+            for key in ("conv1", "prob"):
+                assert held[key].dtype == np.float32
+                np.testing.assert_array_equal(held[key], arrays[key])
+            if "record" in more:
+                assert held["record"].asstr()[:].tolist() == arrays["record"].tolist()
+                assert arrays["record"].tolist() == [f"{i}.png" for i in range(RECORDS)]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -100,7 +123,7 @@ def test_a_folder_of_images_is_treated_as_the_test_data(folder: Path) -> None:
         (("rows.npz", "--data", "rows"), "give a .npz or images to run on, or --data"),
         (("--data", "row"), "there is no data and no folder `row`; did you mean `rows`?"),
         (("--data", "empty"), "empty: there is no image in it"),
-        (("--data", "rows", "-o", "f.txt"), "f.txt: features are written as .npz or .csv"),
+        (("--data", "rows", "-o", "f.txt"), "f.txt: features are written as .npz, .csv or .h5"),
         (("--data", "rows", "--output", "nll"), "the output `nll` is [], not a row a record"),
         (("--data", "rows", "--output", "conv2"), "binds no tensor `conv2`; did you mean `conv1`?"),
     ],
