@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .compiler.kinds import refuse, table, truth, whole, word, words
 from .grammar.source import Source, UserError, path_of, printable
-from .runtime.kinds import refuse, table, truth, whole, word, words
 
 MAX_SEED = 2**63 - 1
 MAX_DEPTH = 8  # of lists in lists

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..compiler.codegen.target import TARGETS, imported
+from ..compiler.kinds import table, whole
 from ..compiler.program import BOUND, HostCall, Launch, Program, Sizes, UserError
 from .binding import Given, arrays_for, check_state
-from .kinds import table, whole
 from .module import load_module
 from .parts import PartsEngine, seconds_of_one
 from .pool import pool_of

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.kinds import refuse, table, truth, whole, words
 from ..compiler.program import StateInfo, UserError, path_of, shown
 from .buffers import Buffers, Owner, Source, StateReader, allocate
 from .fillers import fill
 from .handed import Handed
-from .kinds import refuse, table, truth, whole, words
 from .loading import Loaded, Matching, is_fresh, listed, match, shown_shape
 from .sharing import ReadersWriter
 

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "compiler": ("netc.grammar", "netc.compiler"),
     "passes": ("netc.grammar.source", "netc.compiler", "netc.passes"),
     "runtime": (
+        "netc.compiler.kinds",
         "netc.compiler.packages",
         "netc.compiler.program",
         "netc.compiler.spec",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import checked, net_of, shapes_of
+from ..compiler.kinds import truth
 from ..grammar.source import Severity, Source, SourceError, SourceErrors, rendered
-from ..runtime.kinds import truth
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..compiler.kinds import number, optional, table, word, words
 from ..compiler.net import RATE, STEP
 from ..grammar.source import UserError
 from ..runtime.executable import ArrayEngine, Executable
-from ..runtime.kinds import number, optional, table, word, words
 from ..runtime.sharing import Turn
 from .binding import on_state, written
 from .looking import Looking

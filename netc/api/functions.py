@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import checked, net_of
+from ..compiler.kinds import function, refuse, truth, whole, words
 from ..grammar.source import UserError, path_of
 from ..request import Mode, Request, request
-from ..runtime.kinds import function, refuse, truth, whole, words
 from ..weights import NONE, Weights
 from .checking import Problem, check
 

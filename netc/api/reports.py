@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..arguments import net_of
+from ..compiler.kinds import function, number, truth, word
 from ..grammar.source import UserError, path_of
 from ..request import AnyMode, Mode
-from ..runtime.kinds import function, number, truth, word
 from .functions import requested, weights_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..compiler.program import UserError, shown
+from .program import UserError, shown
 
 Found = TypeVar("Found")
 MAX_COUNT = 2**31 - 1
