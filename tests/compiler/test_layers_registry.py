@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -100,8 +101,10 @@ def test_float32_is_near_float64(name: str, call: Call) -> None:
             np.testing.assert_allclose(rounded[key], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["train", "test"])
 @each_call
-def test_a_layers_gradient_is_the_finite_difference(name: str, call: Call) -> None:
+def test_a_layers_gradient_is_the_finite_difference(name: str, call: Call, training: bool) -> None:
+    call = replace(call, training=training)
     context, results = call.build(name)
     floats = [y for y in results if y.type.is_float][: 1 if name in LEFT else None]
     inputs = {n.attrs["name"]: n for n in Graph(dict(enumerate(floats))).order if n.op.name in ("input", "param")}  # type: ignore[arg-type]

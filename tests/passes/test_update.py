@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -14,55 +11,14 @@ from netc.compiler.interpret import evaluate
 from netc.compiler.net import OBJECTIVE
 from netc.compiler.program import StateInfo
 from netc.compiler.schema.solvers import SOLVERS
-from netc.compiler.spec import Use
 from netc.compiler.types import TensorType
 from netc.passes import pipeline
 from netc.passes.manager import run
-from netc.passes.training.flatten import FROZEN, PARAMETERS, flat_layout, flatten, learned, ranges
+from netc.passes.training.flatten import FROZEN, PARAMETERS, flat_layout, flatten, ranges
 from netc.passes.training.formulas import FORMULAS
 from netc.passes.training.update import accumulate, apply, solver_state, update
 from support import graph_cases
-from support.equality import Array
-
-
-def _info(name: str, *shape: int, lr: float = 1.0, decay: float = 1.0) -> StateInfo:
-    return StateInfo(name, TensorType(shape, "f32"), lr=lr, decay=decay)
-
-
-STATE = (
-    _info("a.weight", 2, 3),
-    _info("a.bias", 2, lr=2.0, decay=0.0),
-    _info("b.weight", 4, lr=0.0),
-    _info("c.weight", 5),
-)
-
-
-def _solver(name: str, **settings: Any) -> Use:
-    defaults = {k: p.default for k, p in inspect.signature(SOLVERS[name]).parameters.items()}
-    return Use(name, tuple({**defaults, **settings}.items()))
-
-
-def _objective(state: tuple[StateInfo, ...]) -> Graph:
-    """A sum of products of each parameter with an input: the gradient of `p` is the input `d/p`."""
-    total = ops.const(value=0.0, shape=(), dtype="f32")
-    for info in state:
-        w = ops.param(name=info.name, shape=info.type.shape, dtype="f32")
-        total = total + expr.sum(w * ops.input_(name=f"d/{info.name}", shape=info.type.shape, dtype="f32"))
-    return Graph({OBJECTIVE: total})
-
-
-def _fed(state: tuple[StateInfo, ...], seed: int, scale: float = 1.0) -> dict[str, Array]:
-    rng = np.random.default_rng(seed)
-    return {f"d/{i.name}": scale * rng.standard_normal(i.type.shape) for i in state}
-
-
-def _first(solver: Use, layout: tuple[StateInfo, ...], batches: int = 2) -> dict[str, Array]:
-    rng = np.random.default_rng(7)
-    found: dict[str, Array] = {i.name: np.zeros(i.type.shape) for i in solver_state(solver, layout, batches=batches)}
-    for info in layout:
-        found.setdefault(info.buffer, np.zeros(sum(i.type.count for i in layout if i.buffer == info.buffer)))
-        found[info.buffer][info.offset : info.offset + info.type.count] = rng.standard_normal(info.type.count)
-    return found
+from support.solver_steps import STATE, end_to_end, fed_with, first_state, learned_info, objective, solver_of, stepped
 
 
 def test_equal_multipliers_lie_together_and_frozen_parameters_apart() -> None:
@@ -93,10 +49,10 @@ def test_parameters_of_other_types_are_refused() -> None:
 
 def test_flatten_reads_each_parameter_at_its_place() -> None:
     layout = flat_layout(STATE)
-    graph = flatten(layout)(_objective(STATE)).verify()
+    graph = flatten(layout)(objective(STATE)).verify()
     assert set(graph.params) == {PARAMETERS, FROZEN}
-    fed = _fed(STATE, 0)
-    state = _first(_solver("sgd", lr=0.1), layout)
+    fed = fed_with(STATE, 0)
+    state = first_state(solver_of("sgd", lr=0.1), layout)
     wanted = sum(
         float((fed[f"d/{i.name}"].ravel() * state[i.buffer][i.offset : i.offset + i.type.count]).sum()) for i in layout
     )
@@ -104,46 +60,18 @@ def test_flatten_reads_each_parameter_at_its_place() -> None:
 
 
 def test_flatten_refuses_a_layout_of_another_net() -> None:
-    layout = flat_layout((_info("a.weight", 3, 3), *STATE[1:]))
+    layout = flat_layout((learned_info("a.weight", 3, 3), *STATE[1:]))
     with pytest.raises(GraphError, match="its layout says"):
-        flatten(layout)(_objective(STATE))
-
-
-def _steps(solver: Use, gradients: list[dict[str, Array]], *, clip: float | None = None) -> dict[str, Array]:
-    layout = flat_layout(STATE)
-    graph = run(_objective(STATE), pipeline.train(_objective(STATE), solver, layout, clip=clip))
-    state = _first(solver, layout)
-    for fed in gradients:
-        state |= evaluate(graph, {**state, **fed, ".rate": 0.1})[1]
-    return state
-
-
-def _flat(layout: tuple[StateInfo, ...], fed: dict[str, Array]) -> Array:
-    return np.concatenate([fed[f"d/{i.name}"].ravel() for i in learned(layout)])
-
-
-def test_adamw_is_the_papers() -> None:
-    solver = _solver("adamw", weight_decay=0.3)
-    layout = flat_layout(STATE)
-    gradients = [_fed(STATE, seed) for seed in range(4)]
-    rate = np.repeat([0.1, 0.2], [11, 2])
-    decay = np.repeat([0.3, 0.0], [11, 2])
-    w = _first(solver, layout)[PARAMETERS].copy()
-    m, v = np.zeros(13), np.zeros(13)
-    for t, fed in enumerate(gradients, 1):
-        g = _flat(layout, fed)
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        w = w - rate * (m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * w)
-    np.testing.assert_allclose(_steps(solver, gradients)[PARAMETERS], w, rtol=1e-9)
+        flatten(layout)(objective(STATE))
 
 
 def test_clipping_bounds_the_norm_over_all_parameters() -> None:
-    solver = _solver("sgd", lr=0.1)
+    solver = solver_of("sgd", lr=0.1)
     layout = flat_layout(STATE)
     for scale in (0.01, 10.0):
-        fed = _fed(STATE, 3, scale)
-        g = _flat(layout, fed)
-        moved = _first(solver, layout)[PARAMETERS] - _steps(solver, [fed], clip=1.0)[PARAMETERS]
+        fed = fed_with(STATE, 3, scale)
+        g = end_to_end(layout, fed)
+        moved = first_state(solver, layout)[PARAMETERS] - stepped(solver, [fed], clip=1.0)[PARAMETERS]
         rate = np.repeat([0.1, 0.2], [11, 2])
         np.testing.assert_allclose(moved, rate * g / max(1.0, float(np.linalg.norm(g))), rtol=1e-9, atol=1e-12)
 
@@ -151,15 +79,15 @@ def test_clipping_bounds_the_norm_over_all_parameters() -> None:
 @pytest.mark.parametrize("name", [*SOLVERS.own])
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_accumulated_batches_are_one_batch_of_their_mean(name: str, clip: float | None) -> None:
-    solver = _solver(name, lr=0.1, weight_decay=0.05)
+    solver = solver_of(name, lr=0.1, weight_decay=0.05)
     layout = flat_layout(STATE)
-    parts = [_fed(STATE, seed) for seed in range(3)]
+    parts = [fed_with(STATE, seed) for seed in range(3)]
     mean = {k: np.mean([p[k] for p in parts], axis=0) for k in parts[0]}
     # Clipping looks at the sum, which is three times the mean.
-    whole = _steps(solver, [mean], clip=clip / 3 if clip else None)
-    graph = run(_objective(STATE), pipeline.train(_objective(STATE), solver, layout, clip=clip, batches=3))
+    whole = stepped(solver, [mean], clip=clip / 3 if clip else None)
+    graph = run(objective(STATE), pipeline.train(objective(STATE), solver, layout, clip=clip, batches=3))
     final = run(apply(solver, layout, batches=3, clip=clip), pipeline.apply())
-    state = _first(solver, layout)
+    state = first_state(solver, layout)
     for fed in parts:
         state |= evaluate(graph, {**state, **fed})[1]
     state |= evaluate(final, {**state, ".rate": 0.1})[1]
@@ -171,40 +99,40 @@ def test_accumulated_batches_are_one_batch_of_their_mean(name: str, clip: float 
 
 
 def test_l1_decay_leaves_zeros_alone() -> None:
-    solver = _solver("sgd", lr=1.0, weight_decay=0.5, decay="l1")
-    layout = flat_layout((_info("w", 3),))
-    graph = run(_objective(layout), pipeline.train(_objective(layout), solver, layout))
+    solver = solver_of("sgd", lr=1.0, weight_decay=0.5, decay="l1")
+    layout = flat_layout((learned_info("w", 3),))
+    graph = run(objective(layout), pipeline.train(objective(layout), solver, layout))
     state = {PARAMETERS: np.array([2.0, 0.0, -3.0]), ".step": 0, ".rate": 0.1, "d/w": np.zeros(3)}
     np.testing.assert_allclose(evaluate(graph, state)[1][PARAMETERS], [1.95, 0.0, -2.95])
 
 
 def test_a_parameter_that_nothing_reads_only_decays() -> None:
-    solver = _solver("sgd", lr=1.0, weight_decay=0.5)
-    state = (_info("used", 2), _info("unused", 2))
+    solver = solver_of("sgd", lr=1.0, weight_decay=0.5)
+    state = (learned_info("used", 2), learned_info("unused", 2))
     layout = flat_layout(state)
-    graph = run(_objective(state[:1]), pipeline.train(_objective(state[:1]), solver, layout))
+    graph = run(objective(state[:1]), pipeline.train(objective(state[:1]), solver, layout))
     feeds = {PARAMETERS: np.array([1.0, 1.0, 2.0, 4.0]), ".step": 0, ".rate": 0.1, "d/used": np.array([1.0, 0.0])}
     np.testing.assert_allclose(evaluate(graph, feeds)[1][PARAMETERS], [0.85, 0.95, 1.9, 3.8])
 
 
 def test_a_net_without_learned_parameters_only_counts() -> None:
-    layout = flat_layout((_info("w", 3, lr=0.0),))
-    solver = _solver("adam")
-    graph = update(solver, layout)(_objective(layout))
+    layout = flat_layout((learned_info("w", 3, lr=0.0),))
+    solver = solver_of("adam")
+    graph = update(solver, layout)(objective(layout))
     assert set(graph.updates) == {".step"}
     assert [i.name for i in solver_state(solver, layout, batches=2)] == [".step"]
-    assert accumulate(layout)(_objective(layout)).updates == {}
+    assert accumulate(layout)(objective(layout)).updates == {}
     assert apply(solver, layout, batches=2).updates == {}
 
 
 def test_the_rate_and_the_counter_that_dropout_reads_are_one_node() -> None:
-    layout = flat_layout((_info("w", 3),))
+    layout = flat_layout((learned_info("w", 3),))
     step = ops.param(name=".step", shape=(), dtype="i64")
     bits = ops.random(ops.param(name=".seed", shape=(), dtype="i64"), step, shape=(3,), stream=0)
     mask = expr.less(bits, ops.const(value=2**31, shape=(3,), dtype="u32"))
     w = ops.param(name="w", shape=(3,), dtype="f32")
     net = Graph({OBJECTIVE: expr.sum(expr.where(mask, w, 0.0))})
-    graph = run(net, pipeline.train(net, _solver("adam"), layout))
+    graph = run(net, pipeline.train(net, solver_of("adam"), layout))
     assert evaluate(graph, {PARAMETERS: np.ones(3), ".history0": np.zeros(3), ".history1": np.zeros(3),
                             ".rate": 0.1, ".step": 4, ".seed": 1})[1][".step"] == 5  # fmt: skip
 
@@ -216,14 +144,14 @@ def test_every_schema_has_a_formula() -> None:
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_before_and_after(name: str, golden: graph_cases.Golden) -> None:
     layout = flat_layout(STATE[:2])
-    solver = _solver(name, lr=0.1, momentum=0.9, weight_decay=0.01)
+    solver = solver_of(name, lr=0.1, momentum=0.9, weight_decay=0.01)
     passes = {"update": update(solver, layout, clip=1.0), "flatten": flatten(layout)}
     graph_cases.check(f"update_{name}", golden, passes)
 
 
 def test_accumulating_before_and_after(golden: graph_cases.Golden) -> None:
     layout = flat_layout(STATE[:2])
-    own = apply(_solver("sgd", lr=0.1, momentum=0.9), layout, batches=4)
+    own = apply(solver_of("sgd", lr=0.1, momentum=0.9), layout, batches=4)
     graph_cases.check(
         "accumulate", golden, {"accumulate": accumulate(layout), "apply, a graph of its own": lambda _: own}
     )
