@@ -92,9 +92,12 @@ class GradientSum:
 
     def _start(self, ready: Sequence[Bucket]) -> None:
         if self.due:
-            memory = self._program.memory(GRADIENTS)
-            for one in ready:
-                self._pending.append(self._group.start_sum(self._group.tensor(memory, one.start, one.stop)))
+            self._begin(ready)
+
+    def _begin(self, ready: Sequence[Bucket]) -> None:
+        memory = self._program.memory(GRADIENTS) if ready else None
+        for one in ready:
+            self._pending.append(self._group.start_sum(self._group.tensor(memory, one.start, one.stop)))
 
     def _start_and_wait(self, start: Callable[[], None]) -> None:
         start()
@@ -104,6 +107,16 @@ class GradientSum:
         for one in self._pending:
             one.wait()
         self._pending = []
+
+    @property
+    def bytes(self) -> int:
+        """Those that are summed."""
+        return sum(one.stop - one.start for one in self.buckets) * F32
+
+    def alone(self) -> None:
+        """The same sums of what lies there, beside nothing else."""
+        self._begin(self.buckets)
+        self._wait()
 
     def finish(self) -> None:
         """Wait until all is summed."""

@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 LOGREG = ROOT / "examples" / "logreg.net"
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 FORMS = sorted(path.stem.replace("-", "/") for path in SCHEMAS.glob("*.json"))
-# The forms that need data, or a GPU, are held to where those are: tests/cli/test_training.py, tests/test_tuning.py.
-ELSEWHERE = {"run/1", "test/1", "tune/1"}
+# The forms that need data, a GPU, or several processes are held to where those are: tests/cli/test_training.py,
+# tests/test_tuning.py, tests/runtime/distributed.
+ELSEWHERE = {"profile.ranks/1", "run/1", "test/1", "tune/1"}
 CALLS = {
     "check/1": ("check", LOGREG),
     "summary/1": ("summary", LOGREG),

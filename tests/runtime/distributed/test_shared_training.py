@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from netc.runtime.log import read_log, records
+from support.json_forms import parsed
 from support.ranks import Ended, Ranks
 
 # Smooth, so that a rounding stays a rounding.
@@ -240,3 +241,21 @@ def test_more_ranks_than_batches(ranks: Ranks, file: Path) -> None:
     ended = ranks.run(2, file.parent, *words, "-o", "of2.npz")
     assert ended.codes == [0, 0], ended.err
     assert np.load(file.parent / "of2.npz")["prob"].shape == (50, 3)
+
+
+def test_a_profile_shows_each_rank(ranks: Ranks, file: Path) -> None:
+    words = ("profile", str(file), "--batch", "4", "--seconds", "0.05")
+    ended = ranks.run(2, file.parent, *words)
+    assert ended.codes == [0, 0], ended.err
+    assert "2 ranks, batch 4 each, numpy" in ended.out[0]
+    assert ended.out[1] == ""
+    ended = ranks.run(2, file.parent, *words, "--json")
+    found = parsed(ended.out[0])
+    assert [one["rank"] for one in found["ranks"]] == [0, 1]
+    for one in found["ranks"]:
+        assert one["sums"] > 0
+        assert one["step"] >= one["update"]
+    assert found["gradient_bytes"] == 4 * (4 * 9 + 4 + 24 * 144 + 24 + 3 * 24 + 3)
+    ended = ranks.run(2, file.parent, *words, "--memory")
+    assert ended.codes == [2, 2]
+    assert "--memory means nothing for processes that train together" in ended.err[0]
