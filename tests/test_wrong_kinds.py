@@ -145,7 +145,7 @@ def objects() -> Iterator[tuple[type, Any]]:
 
 # What the runtime and the compiler ask of these objects, and no page tells of.
 INTERNAL = {
-    Compiled: {"take", "use", "alone", "run_alone"},
+    Compiled: {"take", "use", "alone", "run_alone", "interleave", "memory"},
     State: {
         "touch",
         "writing",
