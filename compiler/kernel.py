@@ -16,7 +16,9 @@ from . import ops
 from .graph import Graph, Node, at
 
 Kind = Literal["map", "reduce", "window", "dot", "conv", "scatter", "copy"]
-HEAVY = frozenset({"conv", "conv_data_grad", "conv_weight_grad", "dot"})
+HEAVY = frozenset({"conv", "conv_data_grad", "conv_weight_grad", "dot", "winograd_product"})
+# Ops that read all of a tile or of a kernel for each element: kernels of their own.
+TRANSFORMS = frozenset({"winograd_data", "winograd_weights"})
 # The axis of a node that sums over the tiles: its result is complete after the last of them.
 TOTAL = -1
 
@@ -132,7 +134,7 @@ def made_in(item: Node) -> Node:
 def kind_of(body: Graph) -> Kind:
     """The kind of a kernel, told by the heaviest op in it."""
     names = {n.op.name for n in body.order}
-    if names & {"conv", "conv_data_grad", "conv_weight_grad"}:
+    if names & (TRANSFORMS | HEAVY - {"dot"}):
         return "conv"
     if "dot" in names:
         return "dot"

@@ -260,9 +260,9 @@ class Compilation:
     def unit(self, graph: Graph) -> Unit:
         """A graph of primitives, before the stages of lowering."""
         apart = [layer for layer, found in self.net.directives.items() if "nofuse" in found]
-        want = self.request
-        precision: Literal["ieee", "tf32"] = "tf32" if want.numbers.tf32 else "ieee"
-        return Unit(graph, Choices(want.fused, apart, self.threads, self.arch, precision, self._measured()))
+        fused, how = self.request.fused, self.request.numbers
+        precision: Literal["ieee", "tf32"] = "tf32" if how.tf32 else "ieee"
+        return Unit(graph, Choices(fused, apart, self.threads, self.arch, precision, self._measured(), not how.direct))
 
     def _measured(self) -> Measured | None:
         """The schedules that were measured, which go before those of the cost model."""

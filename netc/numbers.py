@@ -17,15 +17,19 @@ GROWTH = 2000  # good steps until the scale of the loss doubles
 class Numbers:
     """precision: of what products read and layers hand on. tf32: products of f32 may be made of shorter numbers.
 
-    growth: in f16, after so many steps with finite gradients the scale of the loss doubles.
+    growth: in f16, after so many steps with finite gradients the scale of the loss doubles. direct: no
+    convolution is filtered in tiles.
     """
 
     precision: Precision = "f32"
     tf32: bool = False
     growth: int = GROWTH
+    direct: bool = False
 
 
-def numbers(precision: str = "f32", *, tf32: bool = False, growth: int = GROWTH, target: str = "numpy") -> Numbers:
+def numbers(
+    precision: str = "f32", *, tf32: bool = False, growth: int = GROWTH, direct: bool = False, target: str = "numpy"
+) -> Numbers:
     """What was asked for, or UserError in a line where it is unknown or the target has no such thing."""
     known = next((one for one in PRECISIONS if one == precision), None)
     if known is None:
@@ -35,6 +39,9 @@ def numbers(precision: str = "f32", *, tf32: bool = False, growth: int = GROWTH,
         raise UserError(
             f"TF32 is a way of GPUs to multiply: the target {target} has none; leave it out, or use {those}"
         )
+    if direct and not TARGETS[target].winograd:
+        those = that(lambda row: row.winograd)
+        raise UserError(f"the target {target} sums all convolutions directly: leave --direct out, or use {those}")
     if growth < 1:
         raise UserError(f"the scale of the loss doubles after 1 good step or more, not {growth}")
-    return Numbers(known, tf32, growth)
+    return Numbers(known, tf32, growth, direct)

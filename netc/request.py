@@ -127,6 +127,7 @@ class Request:
         of = (("net", self.net), ("arch", self.arch), ("precision", precision), ("threads", threads))
         words += [word for flag, value in of if value for word in (f"--{flag}", value)]
         words += ["--tf32"] if self.numbers.tf32 else []
+        words += ["--direct"] if self.numbers.direct else []
         return words + (["--allow-python"] if self.python else [])
 
 
@@ -149,6 +150,7 @@ def request(
     device: str = AUTO,
     precision: str = "f32",
     tf32: bool = False,
+    direct: bool = False,
     scale_growth: int = GROWTH,
     schedules: str | Path | None = None,
     frozen: bool = False,
@@ -180,7 +182,7 @@ def request(
         auto=mode == "auto",
         target=choice.target,
         device=choice.device,
-        numbers=numbers(precision, tf32=tf32, growth=scale_growth, target=choice.target),
+        numbers=numbers(precision, tf32=tf32, growth=scale_growth, direct=direct, target=choice.target),
         schedules=TuningFiles(Path(schedules) if schedules is not None else None, frozen),
         dims=dims or {},
         settings=settings or {},

@@ -38,6 +38,7 @@ LOWER: dict[str, Lowering] = {
         ("plan", stages.plan),
     ),
     "c": (
+        ("algorithms", stages.choose_algorithms),
         ("pack_weights", stages.copy_weights),
         ("join_ranges", stages.join_ranges),
         ("materialize", stages.materialize),

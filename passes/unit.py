@@ -23,7 +23,8 @@ class Choices:
 
     fused: False leaves every op a kernel of its own. nofuse: layers that stay apart from others. threads: of a CPU.
     arch: the GPU for which tile sizes are chosen. precision: of products of f32 on a GPU. measured: schedules that go
-    before the cost model's. The order of sums, and so the last bits of results, depends on all of them.
+    before the cost model's. winograd: convolutions may be filtered in tiles. The order of sums, and so the last bits of
+    results, depends on all of them.
     """
 
     fused: bool = True
@@ -32,6 +33,7 @@ class Choices:
     arch: str = "cuda:90"
     precision: Literal["ieee", "tf32"] = "ieee"
     measured: Measured | None = None
+    winograd: bool = True
 
 
 @dataclass(frozen=True)

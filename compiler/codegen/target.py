@@ -37,7 +37,8 @@ class Target:
     absent. remedy: `() -> str`, what to do where this Python lacks something, else nothing. folder: a module that
     writes folders which run without netc (`export`), and knows its files in them (`own`).
 
-    What it takes: threads that share a kernel's work; products of f32 by TF32; measured schedules (`netc tune`); archs,
+    What it takes: threads that share a kernel's work; products of f32 by TF32; convolutions by Winograd's filtering, or
+    direct ones; measured schedules (`netc tune`); archs,
     the architectures for which kernels are compiled ahead of time; arch, the one they are shown for where none is here.
     """
 
@@ -49,6 +50,7 @@ class Target:
     folder: str = ""
     threads: bool = False
     tf32: bool = False
+    winograd: bool = False
     schedules: bool = False
     archs: tuple[str, ...] = ()
     arch: str = ""
@@ -84,6 +86,7 @@ TARGETS: dict[str, Target] = {
             ways=(Way("cpu", "C, by the machine's compiler", arch="cpu"),),
             remedy="netc.runtime.c.compiling:remedy",
             threads=True,
+            winograd=True,
         ),
         Target(
             "triton",

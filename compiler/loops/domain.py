@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from .. import ops
 from ..graph import Graph, Node
-from ..kernel import HEAVY, Kind, read_in_windows, window_axes
+from ..kernel import HEAVY, TRANSFORMS, Kind, read_in_windows, window_axes
 from ..ops.partial import Parts, undivided
 from ..types import wide
 from .deviations import deviations
@@ -156,7 +156,7 @@ def domain_of(body: Graph) -> Domain:
 
 def is_anchor(node: Node) -> bool:
     """Whether computing a node takes a loop of its own: it cannot be computed at any index, wherever it is read."""
-    return node.op.name in HEAVY or node.op.family == "reduce" or node.op is ops.scatter_add
+    return node.op.name in HEAVY | TRANSFORMS or node.op.family == "reduce" or node.op is ops.scatter_add
 
 
 def followed(body: Graph, root: Node, index: Index) -> tuple[dict[Node, Index], list[Index]]:

@@ -49,3 +49,6 @@ from .source import input_ as input_
 from .source import iota as iota
 from .source import param as param
 from .source import random as random
+from .winograd import winograd_data as winograd_data
+from .winograd import winograd_product as winograd_product
+from .winograd import winograd_weights as winograd_weights

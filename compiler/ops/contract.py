@@ -23,6 +23,7 @@ from .base import Array, Op, Vjp, check, register
 from .movement import transpose
 from .pointwise import cast
 from .rounding import TF32, Evaluation, Rounding, bilinear, likely, magnitudes
+from .winograd import growth
 
 Ints = tuple[int, ...]
 
@@ -64,6 +65,9 @@ def contract(
         found = likely(at.arithmetic.inner(at.node.dtype), n, at.value, magnitudes(at, a, b), squares)
         if at.arithmetic.tf32 and at.node.inputs[0].dtype == "f32":
             found = found + 2 * TF32 * np.sqrt(squares)
+        if at.arithmetic.filtered and at.node.op.name in ("conv", "conv_data_grad"):
+            attrs, weights = at.node.attrs, at.node.inputs[1].shape[2:]
+            found = found * growth(tuple(weights), tuple(attrs["stride"]), tuple(attrs["dilation"]))
         return found + at.rounded
 
     error = Rounding(bilinear, rounding)

@@ -34,10 +34,14 @@ DIVISION, ROOT, ELEMENTARY, POWER = 3.0, 2.0, 4.0, 8.0
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How a target computes. safety: what errors are multiplied by. tf32: products of f32 round their operands."""
+    """How a target computes. safety: what errors are multiplied by. tf32: products of f32 round their operands.
+
+    filtered: convolutions may be computed in tiles (`compiler/ops/winograd.py`), whose transforms make errors larger.
+    """
 
     safety: float = 4.0
     tf32: bool = False
+    filtered: bool = False
 
     def unit(self, dtype: str) -> float:
         """The unit roundoff of an element type; 0 for whole numbers."""

@@ -151,6 +151,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     ),
     "precision": _named("--precision", PRECISIONS, "f32", "Products and layers in 16 bits, sums in f32."),
     "tf32": click.option("--tf32", is_flag=True, help="Products of f32 by TF32, on GPUs."),
+    "direct": click.option("--direct", is_flag=True, help="No convolution by Winograd's filtering, on the target c."),
     "schedules": click.option(
         "--schedules", type=_FILE, metavar="FILE", help="Measured schedules, as `netc tune` writes."
     ),
@@ -179,7 +180,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     ),
     "steps": click.option("--steps", type=_COUNT, metavar="N", help="Instead of the block's."),
 }
-MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32"), ("schedules", "frozen")
+MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32", "direct"), ("schedules", "frozen")
 
 
 def program(*flags: str, mode: AnyMode | None = None, records: bool = False, ahead: bool = False) -> Callable[[F], F]:

@@ -10,6 +10,7 @@ from ..compiler.build import load
 from ..compiler.build.dims import symbols
 from ..compiler.build.nets import checked_sizes
 from ..compiler.caffe.reading import is_prototxt
+from ..compiler.codegen.target import TARGETS
 from ..compiler.ops.rounding import Arithmetic
 from ..driver import Compilation
 from ..grammar.parse import read_source
@@ -56,7 +57,8 @@ class Wanted(Request):
 
     @property
     def arithmetic(self) -> Arithmetic:
-        return Arithmetic(self.safety, self.numbers.tf32)
+        filtered = TARGETS[self.target].winograd and not self.numbers.direct
+        return Arithmetic(self.safety, self.numbers.tf32, filtered)
 
 
 def verify(file: str | Path | Source, wanted: Wanted | None = None, notify: Notify | None = None) -> Verdict:

@@ -32,6 +32,13 @@ def pack_weights(unit: Unit) -> Unit:
     return replace(unit, graph=packed_weights(unit.graph, unit.choices.precision))
 
 
+def choose_algorithms(unit: Unit) -> Unit:
+    """Compute convolutions by Winograd's minimal filtering where that is faster."""
+    from .winograd import transformed
+
+    return replace(unit, graph=transformed(unit.graph)) if unit.choices.winograd else unit
+
+
 def copy_weights(unit: Unit) -> Unit:
     """Copy weights that vectors are read of into values of their own."""
     from .weight_lanes import with_lanes

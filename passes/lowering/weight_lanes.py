@@ -37,17 +37,17 @@ def with_lanes(graph: Graph) -> Graph:
 
 
 def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
-    """The order of the axes, outermost first, of the weights that kernels read as vectors."""
+    """The order of the axes, outermost first, of the weights that kernels read as vectors, and of tiles."""
     found: dict[Node, tuple[int, ...]] = {}
     for kernel in graph.order:
         if kernel.op is not ops.kernel:
             continue
         body: Graph = kernel.attrs["body"]
         for node in body.order:
-            if node.op not in (ops.conv, ops.conv_data_grad) or node.inputs[1].op is not ops.input_:
-                continue
-            weight = kernel.inputs[int(node.inputs[1].attrs["name"][2:])]
-            taps = range(2, len(weight.shape))
-            if weight.op is ops.item:
-                found[weight] = (*taps, 1, 0) if node.op is ops.conv else (*taps, 0, 1)
+            read = [kernel.inputs[int(x.attrs["name"][2:])] if x.op is ops.input_ else x for x in node.inputs]
+            if node.op is ops.winograd_product:
+                found |= {value: tuple(range(len(value.shape))) for value in read if value.op is ops.item}
+            elif node.op in (ops.conv, ops.conv_data_grad) and read[1].op is ops.item:
+                taps = range(2, len(read[1].shape))
+                found[read[1]] = (*taps, 1, 0) if node.op is ops.conv else (*taps, 0, 1)
     return found

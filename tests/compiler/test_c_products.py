@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -11,6 +12,8 @@ import pytest
 from netc.compiler import expr, ops
 from netc.compiler.graph import Graph, Node
 from netc.driver import compilation
+from netc.passes.lowering import stages
+from netc.passes.unit import Choices, Unit
 from netc.runtime.c import compiling
 from support.c_program import assert_like_oracle, needs_compiler, run
 from support.example_nets import EXAMPLES
@@ -64,6 +67,18 @@ def depthwise(random: Random) -> Graph:
     )
 
 
+def in_tiles(random: Random) -> Graph:
+    """A convolution and its gradient by the data, of sizes for which Winograd's filtering is chosen."""
+    kernel, n = random.choice([3, 5]), random.randint(2, 4)
+    channels, features = random.choice([48, 70]), random.choice([50, 64])
+    pad, size = (random.randint(0, kernel - 1), 1), (random.randint(17, 20), random.randint(16, 19))
+    lies = {"stride": (1, 1), "pad": pad, "dilation": (1, 1), "groups": 1}
+    x, w = ops.exp(fed("x", n, channels, *size) * 0.3), fed("w", features, channels, kernel, kernel)
+    y = ops.conv(x, w, **lies)
+    dx = ops.conv_data_grad(fed("dy", *y.shape), w, size=size, **lies)
+    return Graph({"y": expr.maximum(0.0, y + fed("b", 1, features, 1, 1)), "dx": dx})
+
+
 def products(random: Random) -> Graph:
     """A matrix product in all orders in which its factors can lie."""
     n, m, k = (random.choice([1, 2, 7, 16, 31, 50]) for _ in range(3))
@@ -92,6 +107,18 @@ def test_depthwise_convolutions(seed: int) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("seed", range(4))
+def test_convolutions_in_tiles(seed: int) -> None:
+    """Winograd's filtering, in place of convolutions; none where it is forbidden."""
+    graph = in_tiles(Random(seed))
+    chosen = [node.op.name for node in stages.choose_algorithms(Unit(graph)).graph.order]
+    assert "winograd_product" in chosen
+    kept = stages.choose_algorithms(Unit(graph, Choices(winograd=False))).graph
+    assert kept is graph
+    assert_like_oracle(graph)
+
+
+@needs_compiler
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are processors of another kind")
 @pytest.mark.parametrize("processor", ["x86-64", "haswell"])
 def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +127,7 @@ def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pyte
         pytest.skip("this machine has no AVX2")
     flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in compiling.FLAGS]
     monkeypatch.setattr(compiling, "FLAGS", tuple(flags))
-    for made in (convolutions, products, depthwise):
+    for made in (convolutions, products, depthwise, in_tiles):
         assert_like_oracle(made(Random(5)))
 
 
@@ -129,9 +156,9 @@ def test_a_convolution_with_nothing_to_add_is_proved() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("seed", range(2))
-def test_the_number_of_threads_changes_no_bit(seed: int) -> None:
-    graph = convolutions(Random(seed))
+@pytest.mark.parametrize("made", [convolutions, depthwise, in_tiles])
+def test_the_number_of_threads_changes_no_bit(made: Callable[[Random], Graph]) -> None:
+    graph = made(Random(1))
     feeds = made_up(graph)
     one, three = (run(graph, feeds, threads=threads)[0] for threads in (1, 3))
     assert all(one[name].tobytes() == three[name].tobytes() for name in one)

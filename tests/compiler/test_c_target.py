@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from netc.driver import compilation
+from netc.grammar.source import UserError
+from netc.numbers import numbers
 from netc.runtime.executable import Executable
 from netc.verification import Wanted, verify
 from support.c_program import assert_like_oracle, needs_compiler, run
@@ -95,6 +97,19 @@ train windows {{
     request = compilation(file, mode="train", target="c", device="cpu", dims={"N": batch}).request
     verdict = verify(file, Wanted(**vars(request), modes=("train",), budget=0))
     assert verdict.ok, verdict
+
+
+def filtered(batch: int, *, direct: bool = False) -> bool:
+    how = numbers(direct=direct, target="c")
+    made = compilation(EXAMPLES / "cifar10_full.net", mode="test", dims={"N": batch}, target="c", numbers=how)
+    return "winograd_product" in made.lowering[0].after.text()
+
+
+def test_convolutions_are_filtered_where_that_is_faster() -> None:
+    assert filtered(64)
+    assert not filtered(64, direct=True)
+    with pytest.raises(UserError, match="target numpy sums all convolutions directly: leave --direct out"):
+        numbers(direct=True)
 
 
 @needs_compiler

@@ -16,7 +16,7 @@ from support.op_samples import SAMPLES, Sample
 # What is no computation in a kernel: operands, numbers, what is only read through; and ops that hold graphs, or that
 # stages of other targets make.
 READ_THROUGH = {"input", "param", "const", "surrogate", "after"}
-GROUPS = {"kernel", "item", "host", "partial"}
+GROUPS = {"kernel", "item", "host", "partial", "winograd_data", "winograd_weights", "winograd_product"}
 CASES = [
     pytest.param(sample, id=f"{name}-{i}")
     for name, samples in SAMPLES.items()

@@ -20,6 +20,7 @@ from support.op_samples import SAMPLES, Array, Sample
 
 # Ops through which no gradient flows. Any other has a rule, and the test below asks it.
 FLAT = {"input", "param", "const", "iota", "random", "floor", "less", "equal", "argmax", "kernel", "partial"}
+FLAT |= {"winograd_data", "winograd_weights", "winograd_product"}  # lowering makes them, behind all gradients
 
 CASES = [(n, i, s) for n, some in SAMPLES.items() for i, s in enumerate(some)]
 each_sample = pytest.mark.parametrize(("name", "sample"), [pytest.param(n, s, id=f"{n}-{i}") for n, i, s in CASES])

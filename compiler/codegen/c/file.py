@@ -72,7 +72,11 @@ def file_text(storage: Storage, program: Program) -> str:
     head = _comment(title, counts)
     functions = [f"{_comment(*_notes(storage, f.name))}\n{f.source}" for f in program.functions]
     own = {name: text for _, one in storage.written.values() for name, text in one.helpers}
-    parts = [head + HEAD.rstrip("\n"), *vectors.helpers("".join(functions)), *helpers([*own.values(), *functions])]
+    parts = [
+        head + HEAD.rstrip("\n"),
+        *vectors.helpers("".join([*own.values(), *functions])),
+        *helpers([*own.values(), *functions]),
+    ]
     parts += [*own.values(), TICK, *functions]
     parts += [_phase(program, phase) for phase in ("prepare", "step")]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"

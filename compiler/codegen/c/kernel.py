@@ -11,7 +11,7 @@ from ..loops import nests
 from ..loops.body import Body
 from ..loops.place import MemRef
 from ..loops.written import Written, written
-from . import depthwise, inner, reduce, tile, window
+from . import depthwise, inner, reduce, tile, window, winograd
 from .dialect import FAR, C
 from .function import function
 
@@ -24,6 +24,8 @@ def write_kernel(graph: Graph, kind: str, _: Blocks, operands: Sequence[MemRef],
 
 
 def _text(domain: Domain, body: Body) -> str:
+    if domain.product and (text := winograd.write(domain, body)) is not None:
+        return text
     if domain.product and (tiled := tile.tile_of(domain, body)) is not None:
         return tile.write(domain, body, tiled)
     if domain.product and (dots := inner.tile_of(domain, body)) is not None:

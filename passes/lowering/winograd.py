@@ -1,0 +1,76 @@
+"""Algorithm selection for convolutions on a CPU: where Winograd's minimal filtering needs less time than direct sums.
+
+By rule, from what each moves and multiplies on a core with vectors: see the figures below. A convolution of stride 1
+with a square kernel of 3 or 5, and its gradient by the data, become three primitives (`compiler/ops/winograd.py`).
+"""
+
+from __future__ import annotations
+
+from ...compiler import ops
+from ...compiler.graph import Graph, Node, at
+
+# Fewer channels than these do not fill a vector.
+FEWEST = 16
+# What one core does, measured on a Zen 5 with AVX-512: operations a second in register tiles of direct sums, and of
+# tiles that are transformed back; bytes a second of transforms that write, and of weights that are read.
+DIRECT, TILED = 250e9, 190e9
+WRITTEN, READ = 7e9, 30e9
+# Rows of a register tile: fewer tiles than that take as long.
+ROWS = 14
+# Tiles by the size of the kernel, those that save more first.
+CHOICES = {3: (4, 2), 5: (2,)}
+
+
+def transformed(graph: Graph) -> Graph:
+    """The graph with Winograd's primitives where they are faster."""
+    made: dict[tuple[Node, int, bool], Node] = {}
+    learns = bool(graph.updates)  # weights are transformed once a step; else once in all
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        tile = choice(node, learns=learns)
+        if not tile:
+            return node.with_inputs(inputs)
+        x, weight = inputs
+        turned, kernel = node.op is ops.conv_data_grad, weight.shape[2]
+        pad = tuple(kernel - 1 - p if turned else p for p in node.attrs["pad"])
+        with at(node.span, node.scope):
+            if (weight, tile, turned) not in made:
+                made[weight, tile, turned] = ops.winograd_weights(weight, tile=tile, turned=turned)
+            data = ops.winograd_data(x, tile=tile, kernel=kernel, pad=pad)
+            sizes = {"images": node.shape[0], "channels": node.shape[1], "size": tuple(node.shape[2:])}
+            return ops.winograd_product(data, made[weight, tile, turned], tile=tile, kernel=kernel, **sizes)
+
+    return graph.mapped(make)
+
+
+def choice(node: Node, *, learns: bool) -> int:
+    """The side of the tiles in which a convolution, or its gradient by the data, is fastest; 0 where that is direct."""
+    if node.op not in (ops.conv, ops.conv_data_grad) or node.dtype != "f32" or len(node.shape) != 4:
+        return 0
+    attrs, (x, weight) = node.attrs, node.inputs
+    kernel = tuple(weight.shape[2:])
+    plain = attrs["stride"] == attrs["dilation"] == (1, 1) and attrs["groups"] == 1
+    if not plain or x.dtype != "f32" or kernel[0] != kernel[1] or kernel[0] not in CHOICES:
+        return 0
+    if max(attrs["pad"]) >= kernel[0] or min(x.shape[1], node.shape[1]) < FEWEST:
+        return 0
+    best = min(CHOICES[kernel[0]], key=lambda tile: _seconds(node, tile, learns=learns))
+    return best if _seconds(node, best, learns=learns) < _direct(node) else 0
+
+
+def _direct(node: Node) -> float:
+    """Seconds of direct sums."""
+    x, weight = node.inputs
+    flops = 2 * node.type.count * x.shape[1] * weight.shape[2] ** 2
+    return float(flops / DIRECT + 4 * weight.type.count / READ)
+
+
+def _seconds(node: Node, tile: int, *, learns: bool) -> float:
+    """Seconds in tiles: the products, and what the transforms write and the products read."""
+    x, weight = node.inputs
+    channels, features = x.shape[1], node.shape[1]
+    cells = (tile + weight.shape[2] - 1) ** 2
+    count = node.shape[0] * -(-node.shape[2] // tile) * -(-node.shape[3] // tile)
+    flops = 2 * cells * -(-count // ROWS) * ROWS * channels * features
+    written = 4 * cells * channels * (count + features * learns)
+    return float(flops / TILED + written / WRITTEN + 4 * cells * channels * features / READ)
