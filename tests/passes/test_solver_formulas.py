@@ -67,6 +67,7 @@ def adamw(w: float, g: float, r: float, t: int, m: Memory, s: dict[str, float]) 
 
 
 RULES: dict[str, Rule] = {f.__name__: f for f in (sgd, nesterov, adagrad, rmsprop, adadelta, adam, adamw)}
+DECOUPLED = ("adamw",)  # these decay by themselves
 VARIED: dict[str, list[dict[str, Any]]] = {
     "sgd": [{"momentum": 0.0}, {"momentum": 0.9}],
     "nesterov": [{}, {"momentum": 0.5}],
@@ -81,7 +82,7 @@ CASES = [
     pytest.param(name, {**settings, **decay}, clip, id=f"{name}-{i}-{j}-clip-{clip}")
     for name, several in VARIED.items()
     for i, settings in enumerate(several)
-    for j, decay in enumerate([{}] if name == "adamw" else DECAYS)
+    for j, decay in enumerate([{}] if name in DECOUPLED else DECAYS)
     for clip in (None, 1.5)
 ]
 
@@ -94,7 +95,7 @@ class Learning:
     """Weights, each by the rule of a solver. lr, decay: multipliers of each."""
 
     def __init__(self, name: str, settings: dict[str, Any], w: np.ndarray, lr: np.ndarray, decay: np.ndarray) -> None:
-        self.rule, self.settings, self.own = RULES[name], settings, name == "adamw"
+        self.rule, self.settings, self.own = RULES[name], settings, name in DECOUPLED
         self.w, self.lr, self.decay = w.astype(float), lr, decay
         self.memory: list[Memory] = [{} for _ in w]
         self.t = 0

@@ -9,6 +9,8 @@ import numpy as np
 
 from support.layer_formulas import CHECKS, FORMULAS, Array, Given, formula, many, places, sigmoid
 
+__all__ = ["CHECKS", "FORMULAS", "Given"]
+
 
 @formula
 def scale(
@@ -277,6 +279,3 @@ def lstm(
 def lstm_unit(c: Given, cell: Array, gates: Array, cont: Array) -> tuple[Array, Array]:
     found = [stepped(cell[0, n], gates[0, n], float(cont[0, n])) for n in range(cell.shape[1])]
     return np.stack([one for one, _ in found])[None], np.stack([h for _, h in found])[None]
-
-
-__all__ = ["CHECKS", "FORMULAS", "Given"]
