@@ -24,6 +24,7 @@ TAB = "    "
 LINE_SHOWN = 160  # a longer line is cut around the caret
 LONG_LIST = 6  # a hint with more parts between commas is said once
 CUT = "…"
+TEXT = "<text>"  # the path of a source that lies in no file
 
 
 class Source:

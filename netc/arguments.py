@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from .compiler.kinds import refuse, table, truth, whole, word, words
-from .grammar.source import Source, UserError, path_of, printable
+from .grammar.source import TEXT, Source, UserError, path_of, printable
 
 MAX_SEED = 2**63 - 1
 MAX_DEPTH = 8  # of lists in lists
-TEXT = "<text>"  # the name of the file of a net that is given as text
 
 
 def sizes(name: str, value: Any) -> dict[str, int]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from .compiler.caffe.options import Reading
 from .compiler.codegen.target import that
 from .compiler.fault import Fault
-from .grammar.source import UserError
+from .grammar.source import TEXT, UserError
 from .numbers import GROWTH, Numbers, numbers
 from .record_shapes import RecordShapes
 from .targets import AUTO, Choice, check_threads, choose
@@ -104,11 +104,12 @@ class Request:
 
     @contextmanager
     def repeated(self, file: str | Path, dims: Mapping[str, int]) -> Iterator[None]:
-        """A fault inside is told with the command that makes the same program of the file."""
+        """A fault inside is told with the command that makes the same program of the file; of a text there is none."""
         try:
             yield
         except Fault as error:
-            error.command = error.command or shlex.join(self._command(file, dims))
+            if file != TEXT:
+                error.command = error.command or shlex.join(self._command(file, dims))
             raise
 
     def _command(self, file: str | Path, dims: Mapping[str, int]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import netc
+from netc.compiler.fault import Fault
 from support.own_data import RECORDS, TEXT, rows
 
 
@@ -26,6 +27,27 @@ def test_a_text_is_what_has_a_line_end_in_it(tmp_path: Path, monkeypatch: pytest
     assert netc.check(Path("odd\n.net")) == []
     assert netc.check(TEXT) == []
     assert [one.line for one in netc.check("net b {\n    input x: f32[N, 2]\n    output y = rellu(x)\n}\n")] == [3]
+
+
+def test_what_a_text_names_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = rows()
+    np.savez("rows.npz", x=x, y=y)
+    (tmp_path / "sizes.net").write_text("const three = 3\n")
+    text = 'import "sizes.net"\n' + TEXT.replace("linear(3)", "linear(three)")
+    text = text.replace("train a", 'data rows = npz("rows.npz", arrays: [x, y], batch: 10)\ntrain a')
+    history = netc.train(text.replace("from: []", "from: rows"), quiet=True, steps=2)
+    assert len(history.losses) == 2
+
+
+def test_a_fault_of_netc_is_told_without_a_command_that_no_text_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: object, **named: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("netc.driver.emit", fails)
+    with pytest.raises(Fault, match="this is a fault of netc") as found:
+        netc.compile(TEXT, dims={"N": 2}, outputs=["prob"])
+    assert "<text>" not in str(found.value)
 
 
 def test_a_prototxt_may_be_a_text_too() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -321,3 +323,23 @@ def test_an_input_of_the_name_rate_is_an_input() -> None:
     assert np.array_equal(step.state["y.weight"], before)
     step(rate=np.ones((2, 2)))
     assert not np.array_equal(step.state["y.weight"], before)
+
+
+def test_a_step_leaves_no_memory_behind(made: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the history is as long as it may be; what each step recorded would be 48 bytes and more."""
+    monkeypatch.setattr("netc.runtime.history.LIMIT", 256)
+    monkeypatch.setattr("netc.runtime.history.RECENT", 64)
+    held: list[int] = []
+
+    def measured(run: Running) -> None:
+        if run.step == 500:
+            tracemalloc.start()
+        elif run.step in (1000, 3000):
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+
+    try:
+        train(made, steps=3000, display=0, callbacks=measured)
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 2000 * 12
