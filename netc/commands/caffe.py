@@ -70,7 +70,8 @@ def _device(gpu: str) -> list[str]:
     if not gpu:
         return []
     if gpu == "all" or "," in gpu:
-        raise UserError(f"-gpu {gpu}: a command of netc runs on one GPU; name one, such as -gpu 0")
+        hint = "or train by torchrun --nproc-per-node 2 -m netc train SOLVER, whose batch is that of all"
+        raise UserError(f"-gpu {gpu}: this runs on one GPU; name one, such as -gpu 0, {hint}")
     if not gpu.isdigit():
         raise UserError(f"-gpu takes the number of a GPU, not `{gpu}`")
     if gpu != "0":
