@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message, Scalar
 from ...grammar.source import SourceError, Span, suggest
 from . import writer
 from .data import Feed
+from .files import written
 from .layer import Report
 from .nets import Translated
 
@@ -177,6 +179,11 @@ def _solver_settings(solver: Message, report: Report) -> list[tree.Setting]:
     for caffe, ours in plain.items():
         if solver.has(caffe):
             found.append(_setting(ours, writer.constant(solver.get(caffe), solver.place(caffe)), solver.place(caffe)))
+    if solver.has("weights"):
+        at, folder = solver.place("weights"), Path(solver.source.path).parent
+        names = [name for given in solver.all("weights") for name in given.split(",") if name]
+        paths = tuple(writer.text(written(name, folder), at) for name in names)
+        found.append(_setting("weights", tree.List(at, paths), at))
     if solver.get("clip_gradients") > 0:
         clip = writer.constant(solver.get("clip_gradients"), solver.place("clip_gradients"))
         found.append(_setting("clip", clip, clip.span))

@@ -113,14 +113,26 @@ def train(
     sigint_effect: str,
     sighup_effect: str,
 ) -> None:
-    """Train a net as a solver says: `netc train`."""
+    """Train a net as a solver says: `netc train`. At the end there is a snapshot where the solver wants it."""
     if snapshot and weights:
         raise UserError("give a snapshot to go on from, or weights to begin with, not both")
     for name, effect in (("sigint_effect", sigint_effect), ("sighup_effect", sighup_effect)):
         if effect != "stop":
             raise UserError(f"-{name} {effect}: a signal makes netc save a snapshot and stop, and has no other effect")
     begun = ["--solverstate", snapshot] if snapshot else _each("--weights", weights)
-    called(ctx, "train", solver, *begun, *_device(gpu), *_state(level, stage))
+    called(ctx, "train", solver, *begun, *_device(gpu), *_state(level, stage), *_left(solver))
+
+
+def _left(solver: Path) -> list[str]:
+    """Where a solver wants its last snapshot, and in which format."""
+    from ..grammar.caffe.text_format import read
+    from ..grammar.parse import read_source
+
+    message, _ = read(read_source(solver), "SolverParameter", lenient=True)
+    prefix = message.get("snapshot_prefix") or str(solver.with_suffix(""))
+    if not message.get("snapshot_after_train"):
+        return []
+    return ["--for-caffe", f"{prefix}.h5" if message.get("snapshot_format") == "HDF5" else prefix]
 
 
 @command.command("test", cls=Tool, short_help="Means of a net's outputs on its own data.")

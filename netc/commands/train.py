@@ -26,7 +26,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..api.training import Training
     from ..runtime.distributed.alone import Alone
+    from ..runtime.history import History
 
 
 @click.command("train", short_help="Train as the file says, or go on.")
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--display", type=click.IntRange(min=0), metavar="N", help="A line every N steps, not as the block says.")
 @weights_files("To begin with, rather than those of the file.")
 @click.option("--solverstate", type=click.Path(path_type=Path), metavar="FILE", help="Go on where Caffe stopped.")
+@click.option("--for-caffe", type=click.Path(path_type=Path), metavar="PREFIX[.h5]", help="Leave a snapshot for Caffe.")
 @click.option("--sweep", multiple=True, metavar="NAME=A,B|A..B", help="A run for each value, and each combination.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
@@ -47,6 +50,7 @@ def command(
     display: int | None,
     weights: Weights,
     solverstate: Path | None,
+    for_caffe: Path | None,
     sweep: tuple[str, ...],
     folder: Path | None,
     resume: bool,
@@ -54,7 +58,8 @@ def command(
     """Train a net. Log, curves, snapshots and weights go to a folder of their own.
 
     Ctrl-C finishes the step and saves; --resume goes on from there, to the same bits as without the stop. --solverstate
-    takes weights, histories and the number of steps of a run of Caffe's.
+    takes weights, histories and the number of steps of a run of Caffe's; --for-caffe leaves PREFIX_iter_N.caffemodel
+    and .solverstate at the end, with which Caffe goes on.
 
     With --sweep, once or more, there is a run for each combination of values, in folders below runs/NET/sweep-NUMBER,
     with a table and one picture of all; --resume goes on with those that have not ended.
@@ -66,8 +71,10 @@ def command(
         raise UserError("--resume goes on with the run's own weights: leave out --weights and --solverstate")
     if resume and folder is not None and not folder.is_dir():
         raise UserError(f"{folder}: there is no run to go on with")
-    if sweep and solverstate is not None:
-        raise UserError("--solverstate is of one run: leave out --sweep")
+    if sweep and (solverstate is not None or for_caffe is not None):
+        raise UserError("--solverstate and --for-caffe are of one run: leave out --sweep")
+    if for_caffe is not None and not for_caffe.parent.is_dir():
+        raise UserError(f"--for-caffe {for_caffe}: there is no folder {for_caffe.parent}")
     try:
         with joined(request.device) as group:
             ready(request)
@@ -76,7 +83,7 @@ def command(
             if sweep:
                 _sweep(file, request, sweep, folder, resume, display, weights)
             else:
-                _train(file, request, weights, solverstate, display, folder, resume, group)
+                _train(file, request, weights, solverstate, display, folder, resume, group, for_caffe)
     except Interrupted as stop:
         if group.first:
             say(f"netc: {stop}", err=True)
@@ -92,6 +99,7 @@ def _train(
     folder: Path | None,
     resume: bool,
     group: Alone,
+    for_caffe: Path | None,
 ) -> None:
     """One run. group: the processes that train together; the first keeps the folder."""
     from ..api.training import Training
@@ -112,11 +120,24 @@ def _train(
         folder = last_run(name) if resume else new_run(name)
         made = None if resume else folder
     try:
-        training.train(folder, resume=resume)
+        history = training.train(folder, resume=resume)
+        if for_caffe is not None:
+            _leave(for_caffe, training, history)
     finally:
         if made is not None:
             with suppress(OSError):  # something is in it: the run began
                 made.rmdir()
+
+
+def _leave(prefix: Path, training: Training, history: History) -> None:
+    """The end of a run as Caffe has a snapshot."""
+    from ..runtime.caffe.resuming import leave
+
+    spec, hdf5 = training.blocks[-1], prefix.suffix == ".h5"
+    assert history.state is not None
+    infos = training.steps[-1].net.state
+    for path in leave(prefix.with_suffix("") if hdf5 else prefix, history.state, spec, infos, spec.steps, hdf5=hdf5):
+        say(str(path))
 
 
 def _sweep(

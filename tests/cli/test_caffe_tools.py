@@ -178,8 +178,15 @@ def test_flags_become_those_of_netc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "name one" in refused("train", "-solver", "s", "-gpu", "0,1")
     assert "CUDA_VISIBLE_DEVICES=3" in refused("time", "-model", "net.prototxt", "-gpu", "3")
     assert "true or false is wanted" in refused("convert_imageset", "a", "b", "c", "-gray=maybe")
-    told = refused("train", "-solver", "absent.prototxt", "-weights", "a,b")
-    assert "netc train absent.prototxt --weights a --weights b" in told
+    assert "absent.prototxt: cannot be read" in refused("train", "-solver", "absent.prototxt")
+    Path("solver.prototxt").write_text('net: "net.prototxt" snapshot_format: HDF5')
+    told = refused("train", "-solver", "solver.prototxt", "-weights", "a,b", "-gpu", "0", "-level", "2")
+    words = "netc train solver.prototxt --weights a --weights b --device cuda --set level=2 --for-caffe solver.h5"
+    assert told.splitlines()[0] == words
+    Path("solver.prototxt").write_text('net: "net.prototxt" snapshot_after_train: false')
+    assert refused("train", "-solver", "solver.prototxt").splitlines()[0] == "netc train solver.prototxt"
+    Path("solver.prototxt").write_text('net: "net.prototxt" snapshot_prefix: "nowhere/x"')
+    assert "there is no folder nowhere" in refused("train", "-solver", "solver.prototxt")
 
 
 @needs_shared
@@ -191,8 +198,14 @@ def test_training_by_caffes_flags_and_back_to_caffe(tmp_path: Path, monkeypatch:
     shutil.copytree(FILES / "lmdb_gray_resized", tmp_path / "files" / "lmdb_gray_resized")
     solver = (FILES / "lenet_solver.prototxt").read_text()
     Path("solver.prototxt").write_text(solver.replace("files/lenet_train_test", "lenet_train_test"))
-    done("train", "-solver", "solver.prototxt", "-snapshot", "lenet_iter_5.solverstate")
+    told = done("train", "-solver", "solver.prototxt", "-snapshot", "lenet_iter_5.solverstate")
+    assert "--for-caffe files/lenet" in told.splitlines()[0]
     done("snapshot", "solver.prototxt", "left")
+    assert Path("files/lenet_iter_10.caffemodel").read_bytes() == Path("left_iter_10.caffemodel").read_bytes()
+    state = caffe_pb2.SolverState.FromString(Path("files/lenet_iter_10.solverstate").read_bytes())
+    assert state.learned_net == "files/lenet_iter_10.caffemodel"
+    state.learned_net = "left_iter_10.caffemodel"
+    assert state == caffe_pb2.SolverState.FromString(Path("left_iter_10.solverstate").read_bytes())
     state = caffe_pb2.SolverState.FromString(Path("left_iter_10.solverstate").read_bytes())
     real = caffe_pb2.SolverState.FromString((FILES / "lenet_iter_5.solverstate").read_bytes())
     assert (state.iter, state.learned_net) == (10, "left_iter_10.caffemodel")

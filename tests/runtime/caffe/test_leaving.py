@@ -9,9 +9,11 @@ import pytest
 
 import netc
 from netc.api.compiled import Compiled
+from netc.api.training import Run, Training
 from netc.compiler.build import load
 from netc.compiler.program import UserError
 from netc.compiler.spec import TrainSpec
+from netc.request import request
 from netc.runtime.caffe.hdf5 import read_solver_state_hdf5
 from netc.runtime.caffe.model import read_model
 from netc.runtime.caffe.resuming import Began, leave, remembered
@@ -126,3 +128,21 @@ def test_a_layer_that_no_loss_reaches_is_decayed_and_remembered(tmp_path: Path) 
     weights, left = leave(tmp_path / "left", exe.state, spec, exe.compilation.net.state, 1)
     assert [blob.shape for blob in read_solver_state(left).history] == [(4, 4), (4,), (2, 4), (2,)]
     assert [layer.name for layer in read_model(weights).layers] == ["ip", "side"]
+
+
+def test_a_solver_names_the_weights_to_begin_with(tmp_path: Path) -> None:
+    """`weights: "a,b"` of a solver: of two files the later one wins."""
+    exe, _ = step(tmp_path, NET, "")
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        exe.state["ip.bias"] = np.full(4, value, np.float32)
+        exe.save(tmp_path / f"{name}.caffemodel")
+    _, spec = step(tmp_path, NET, f'weights: "{tmp_path}/a.caffemodel,{tmp_path}/b.caffemodel" weights: "c.caffemodel"')
+    assert [Path(name).name for name in spec.weights or ()] == ["a.caffemodel", "b.caffemodel", "c.caffemodel"]
+    noise = """layer { name: "in" type: "DummyData" top: "x" top: "y" dummy_data_param {
+    shape { dim: 3 dim: 4 } shape { dim: 3 } data_filler { type: "gaussian" } data_filler { type: "constant" } } }"""
+    fed = noise + "\n".join(line for line in NET.splitlines() if '"Input"' not in line)
+    step(tmp_path, fed, f'weights: "{tmp_path}/a.caffemodel,{tmp_path}/b.caffemodel"')
+    training = Training(tmp_path / "solver.prototxt", request(mode="train", steps=1))
+    run = Run(training, 0)
+    run.begin(None)
+    np.testing.assert_array_equal(run.state["ip.bias"], np.full(4, 2.0))
