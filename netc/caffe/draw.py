@@ -1,7 +1,7 @@
 """Bipartite graph drawing of a net, layers and blobs, in Graphviz's language and as pictures.
 
-The text (`dot`) and netc's own drawing (`svg`, where there is no Graphviz) need no program beside Python; others are
-made by Graphviz's `dot`. Shapes, colours and labels are those that users of pycaffe know.
+Pictures are made by Graphviz's `dot`; where that is not, by netc, which draws downwards. Shapes, colours and labels are
+those that users of pycaffe know.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from ..grammar.source import UserError
 from ..report.drawing import Box, acyclic, svg
+from ..report.raster import raster
 from ..runtime.atomic import replace_file
 from ..runtime.caffe.extras import needed
 from .proto import caffe_pb2
@@ -152,9 +153,13 @@ def draw_net(
     if shutil.which("dot") is not None:
         graph = get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm)
         return bytes(graph.create(format=ext))
+    boxes, title = _boxes(caffe_net, phase, display_lrm), caffe_net.name or "Net"
     if ext == "svg":
-        return svg(_boxes(caffe_net, phase, display_lrm), caffe_net.name or "Net").encode()
-    raise UserError(f"a picture as .{ext} needs the program `dot` of Graphviz; .svg and .dot do without")
+        return svg(boxes, title).encode()
+    try:
+        return raster(boxes, title, ext)
+    except ValueError:
+        raise UserError(f"a picture as .{ext} needs the program `dot` of Graphviz; .png and .svg do without") from None
 
 
 def _boxes(caffe_net: Any, phase: int | None, display_lrm: bool) -> dict[str, Box]:
@@ -167,7 +172,8 @@ def _boxes(caffe_net: Any, phase: int | None, display_lrm: bool) -> dict[str, Bo
         for blob in (*layer.bottom, *layer.top):
             boxes.setdefault(f"{blob}_blob", Box(blob, "input", ""))
         for edge in _edges(layer, False):
-            boxes[edge.end].before[edge.start] = None
+            if edge.end == _layer_key(layer) or not _is_in_place(layer):  # what works in place hangs below its blob
+                boxes[edge.end].before[edge.start] = None
     return acyclic(boxes)
 
 

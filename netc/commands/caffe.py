@@ -251,7 +251,7 @@ def upgrade_solver_proto_text(in_: Path, out: Path) -> None:
 @click.option("--phase", default="ALL", show_default=True, type=click.Choice(["TRAIN", "TEST", "ALL"]))
 @click.option("--display_lrm", is_flag=True, help="Learning rates, too.")
 def draw_net(net: Path, out: Path, rankdir: str, phase: str, display_lrm: bool) -> None:
-    """Draw a net of any of Caffe's formats: .svg and .dot by netc, other pictures by Graphviz."""
+    """Draw a net of any of Caffe's formats: by Graphviz where it is installed, else by netc, downwards."""
     from ..caffe.draw import draw_net_to_file
     from ..caffe.proto import caffe_pb2
     from ..caffe.upgrading import upgraded

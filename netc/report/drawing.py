@@ -132,13 +132,34 @@ def acyclic(boxes: dict[str, Box]) -> dict[str, Box]:
     return done
 
 
-def svg(boxes: Mapping[str, Box], title: str) -> str:
-    """The picture of boxes, inputs above."""
+@dataclass(frozen=True)
+class Picture:
+    """Where everything is, in pixels from the upper left: ways as points, boxes by the middle of their upper edge."""
+
+    width: float
+    height: float
+    ways: list[list[tuple[float, float]]]
+    boxes: list[tuple[Box, float, float, float]]  # x, y and the width
+
+
+def placed(boxes: Mapping[str, Box]) -> Picture:
+    """Boxes laid out, inputs above."""
     widths = {key: _width(box) for key, box in boxes.items()}
     edges = [(a, key) for key, box in boxes.items() for a in box.before]
     plan = layout(widths, edges, GAP)
     top = MARGIN + 24
-    width, height = plan.width + 2 * MARGIN, top + plan.rows * ROW + MARGIN
+    return Picture(
+        plan.width + 2 * MARGIN,
+        top + plan.rows * ROW + MARGIN,
+        [[(x + MARGIN, top + row * ROW) for x, row in way] for way in plan.ways.values()],
+        [(box, plan.x[key] + MARGIN, top + plan.row[key] * ROW, widths[key]) for key, box in boxes.items()],
+    )
+
+
+def svg(boxes: Mapping[str, Box], title: str) -> str:
+    """The picture of boxes, inputs above."""
+    found = placed(boxes)
+    width, height = found.width, found.height
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" '
@@ -149,45 +170,61 @@ def svg(boxes: Mapping[str, Box], title: str) -> str:
         '<rect width="100%" height="100%" fill="#fff"/>',
         f'<text x="{MARGIN:.0f}" y="{MARGIN + 8:.0f}" font-weight="bold">{escape(title)}</text>',
     ]
-    for way in plan.ways.values():
-        lines.append(_curve([(x + MARGIN, top + row * ROW) for x, row in way]))
-    for key, box in boxes.items():
-        x, y = plan.x[key] + MARGIN, top + plan.row[key] * ROW
-        lines.append(_box(box, x, y, widths[key]))
+    for way in found.ways:
+        lines.append(_curve(way))
+    for box, x, y, wide in found.boxes:
+        lines.append(_box(box, x, y, wide))
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _second_line(box: Box) -> str:
+def second_line(box: Box) -> str:
+    """What stands in a box below its name."""
     kind = "" if box.kind in ("input", "output", box.name) else box.kind
     return f"{kind} {box.type}".strip()
 
 
+def fill(box: Box) -> str:
+    """The colour of a box."""
+    return next((colour for kinds, colour in FILLS if box.kind.split(" ")[0] in kinds), "#faf3dd")
+
+
+def rounding(box: Box) -> int:
+    """The radius of a box's corners."""
+    return 16 if box.kind in ("input", "output") else 4
+
+
 def _width(box: Box) -> float:
-    return max(len(box.name), len(_second_line(box))) * CHARACTER + 2 * PADDING
+    return max(len(box.name), len(second_line(box))) * CHARACTER + 2 * PADDING
 
 
 def _box(box: Box, x: float, y: float, width: float) -> str:
-    fill = next((colour for kinds, colour in FILLS if box.kind.split(" ")[0] in kinds), "#faf3dd")
-    round_ = 16 if box.kind in ("input", "output") else 4
     return (
         f"<g><title>{escape(f'{box.name}: {box.kind} {box.type}')}</title>"
-        f'<rect x="{x - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BOX:.0f}" rx="{round_}" '
-        f'fill="{fill}" stroke="#556"/>'
+        f'<rect x="{x - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BOX:.0f}" rx="{rounding(box)}" '
+        f'fill="{fill(box)}" stroke="#556"/>'
         f'<text x="{x:.1f}" y="{y + 15:.1f}" text-anchor="middle" font-weight="bold">{escape(box.name)}</text>'
-        f'<text x="{x:.1f}" y="{y + 29:.1f}" text-anchor="middle" fill="#445">{escape(_second_line(box))}</text></g>'
+        f'<text x="{x:.1f}" y="{y + 29:.1f}" text-anchor="middle" fill="#445">{escape(second_line(box))}</text></g>'
     )
 
 
-def _curve(points: list[tuple[float, float]]) -> str:
-    """A way from the lower edge of a box, through the rows between, to the upper edge of another."""
+def curve(points: list[tuple[float, float]]) -> list[tuple[str, list[tuple[float, float]]]]:
+    """A way from the lower edge of a box, through the rows between, to the upper edge of another.
+
+    The letters of SVG's paths (M, C, L), each with its points.
+    """
     (x, y), *rest = points
     y += BOX
-    path = f"M{x:.1f},{y:.1f}"
+    found = [("M", [(x, y)])]
     for i, (to_x, to_y) in enumerate(rest):
         middle = (y + to_y) / 2
-        path += f" C{x:.1f},{middle:.1f} {to_x:.1f},{middle:.1f} {to_x:.1f},{to_y:.1f}"
+        found.append(("C", [(x, middle), (to_x, middle), (to_x, to_y)]))
         x, y = to_x, to_y
         if i < len(rest) - 1:  # past the boxes of the row between
             y += BOX
-            path += f" L{x:.1f},{y:.1f}"
-    return f'<path d="{path}" fill="none" stroke="#889" marker-end="url(#a)"/>'
+            found.append(("L", [(x, y)]))
+    return found
+
+
+def _curve(points: list[tuple[float, float]]) -> str:
+    parts = (letter + " ".join(f"{x:.1f},{y:.1f}" for x, y in places) for letter, places in curve(points))
+    return f'<path d="{" ".join(parts)}" fill="none" stroke="#889" marker-end="url(#a)"/>'

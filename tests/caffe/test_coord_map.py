@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from netc.caffe.coord_map import AxisMismatchException, compose, coord_map_from_to, crop, inverse
+from netc.caffe.net import Net
 from netc.caffe.net_spec import NetSpec, layers, params
 
 
@@ -109,6 +112,36 @@ def test_crop_is_a_layer_with_axis_and_offset() -> None:
     layer = n.to_proto().layer[-1]
     assert (layer.type, list(layer.bottom)) == ("Crop", ["deconv", "data"])
     assert (layer.crop_param.axis, list(layer.crop_param.offset)) == (2, [1])
+
+
+def test_a_score_map_is_cropped_to_its_image() -> None:
+    """As fully convolutional nets do it: padded at first, pooled, brought up again, and cut to the size of the image.
+
+    A spot in the image is where the spot in the score is: the net does nothing but pass it on.
+    """
+    n = NetSpec()
+    n.data = layers.Input(shape={"dim": [1, 1, 21, 17]})
+    n.conv = layers.Convolution(n.data, num_output=1, kernel_size=3, pad=10, bias_term=False)
+    n.pool = layers.Pooling(n.conv, pool=params.Pooling.AVE, kernel_size=2, stride=2)
+    window = {"num_output": 1, "kernel_size": 4, "stride": 2, "bias_term": False}
+    n.up = layers.Deconvolution(n.pool, convolution_param=window)
+    n.score = crop(n.up, n.data)
+    net = _made(str(n.to_proto()))
+    assert net.blobs["score"].data.shape == (1, 1, 21, 17)
+    net.params["conv"][0].data[...] = np.eye(3)[1][:, None] * np.eye(3)[1]
+    net.params["up"][0].data[...] = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
+    y, x = np.mgrid[:21, :17]
+    net.blobs["data"].data[...] = np.exp(-((y - 9) ** 2 + (x - 8) ** 2) / 18)
+    score = net.forward()["score"][0, 0]
+    for axis, grid, middle in ((0, y, 9), (1, x, 8)):
+        assert (score * grid).sum() / score.sum() == pytest.approx(middle, abs=0.05), axis
+
+
+def _made(text: str) -> Net:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.prototxt"
+        path.write_text(text)
+        return Net(str(path), 1)
 
 
 def test_what_is_not_connected_in_space() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import PIL.Image
 import pydot
 import pytest
 from google.protobuf import text_format
@@ -90,9 +91,18 @@ def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Convolution kernel size: 5, stride: 1, pad: 2" in texts
     draw.draw_net_to_file(spec(), str(tmp_path / "a.dot"), rankdir="TB")
     assert "rankdir=TB" in (tmp_path / "a.dot").read_text()
+    assert draw._boxes(spec(), None, False)["pool_blob"].before == {"pool_Pooling": None}  # not the ReLU in its place
+    draw.draw_net_to_file(spec(), str(tmp_path / "a.png"))
+    with PIL.Image.open(tmp_path / "a.png") as pixels:
+        assert pixels.format == "PNG"
+        wide, high = (float(picture.attrib[side]) for side in ("width", "height"))
+        assert pixels.size == pytest.approx((wide, high), abs=1)
+        colours = {colour for _, colour in pixels.convert("RGB").getcolors(1 << 20) or []}
+    assert {(0xCF, 0xE3, 0xF7), (0xEE, 0xEE, 0xEE), (255, 255, 255)} <= colours  # a convolution, a blob, nothing
+    assert draw.draw_net(spec(), "LR", ext="pdf").startswith(b"%PDF")
     with pytest.raises(UserError, match="Graphviz"):
-        draw.draw_net_to_file(spec(), str(tmp_path / "a.png"))
-    assert not (tmp_path / "a.png").exists()
+        draw.draw_net_to_file(spec(), str(tmp_path / "a.xdot"))
+    assert not (tmp_path / "a.xdot").exists()
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is absent")
