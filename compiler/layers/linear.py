@@ -8,6 +8,7 @@ from .. import expr, ops
 from ..graph import Node
 from ..schema.fillers import constant, xavier
 from ..schema.ranges import AtLeastOne
+from .axes import refuse
 from .base import layer, parameter
 
 
@@ -25,6 +26,17 @@ def linear(x: Node, *, out: AtLeastOne, bias: bool = True, axis: int = 1, transp
     if bias:
         y = y + parameter("bias", (out,), constant())
     return expr.reshape(y, (*batch, out))
+
+
+@layer(policy="narrow")
+def matmul(a: Node, b: Node) -> Node:
+    """y[i, k] = sum over j of a[i, j] * b[j, k], over the last two axes; those before them broadcast"""
+    for x in (a, b):
+        refuse(len(x.shape) < 2, f"{x.type} is no matrix")
+    refuse(a.shape[-1] != b.shape[-2], f"{a.type} has {a.shape[-1]} columns, {b.type} has {b.shape[-2]} rows")
+    heads = [ops.const(value=0.0, shape=x.shape[:-2], dtype="f32") for x in (a, b)]
+    batch = expr.common_shape(*heads)
+    return ops.dot(*(expr.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b)))
 
 
 @layer("Embed", params=("weight", "bias"), policy="narrow")

@@ -91,6 +91,24 @@ def mvn(x: Node, *, normalize_variance: bool = True, across_channels: bool = Fal
     return centred * (1.0 / ops.surrogate(deviation, variance * (0.5 / expr.stop(deviation))))
 
 
+@layer(params=("weight", "bias"), policy="narrow")
+def layer_norm(x: Node, *, axis: int = -1, affine: bool = True, eps: NotNegative = 1e-5) -> Node:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, over the axes from `axis` on
+
+    weight and bias have the sizes of these axes; affine: false leaves them out. Source: Ba, Kiros and Hinton, 2016.
+    """
+    first = expr.axis_of(axis, len(x.shape))
+    axes = tuple(range(first, len(x.shape)))
+    refuse(math.prod(x.shape[a] for a in axes) == 0, f"{x.type} has nothing to normalize over")
+    _, centred, variance = _moments(x, axes)
+    y = centred * (1.0 / ops.sqrt(variance + eps))
+    if not affine:
+        return y
+    shape = tuple(x.shape[first:])
+    weight, shift = parameter("weight", shape, constant(value=1.0)), parameter("bias", shape, constant())
+    return y * along(weight, len(x.shape), first) + along(shift, len(x.shape), first)
+
+
 @layer("LRN", policy="narrow")
 def lrn(
     x: Node,

@@ -80,6 +80,32 @@ def reshape(x: Node, *, shape: PerAxis, axis: int = 0, num_axes: int = -1) -> No
     return expr.reshape(x, (*x.shape[:start], *(count // known if n == -1 else n for n in sizes), *x.shape[end:]))
 
 
+@layer(policy="narrow")
+def transpose(x: Node, *, order: tuple[int, ...]) -> Node:
+    """Axis i of the result is axis order[i] of x"""
+    rank = len(x.shape)
+    found = tuple(expr.axis_of(axis, rank) for axis in order)
+    refuse(sorted(found) != list(range(rank)), f"{list(order)} is no order of the {rank} axes of {x.type}")
+    return expr.transpose(x, found)
+
+
+@layer(policy="narrow")
+def pad(x: Node, *, low: PerAxis = 0, high: PerAxis = 0, value: float = 0.0) -> Node:
+    """x with `low` elements of `value` before, and `high` after, each of its last axes
+
+    One number stands for all axes of space (from the third on), a list for as many of the last axes as it has.
+    """
+    rank = len(x.shape)
+    refuse(not x.type.is_float, f"the input is {x.type}, cast it to f32 first")
+    edges = []
+    for what, given in (("low", low), ("high", high)):
+        last = (given,) * max(rank - 2, 0) if isinstance(given, int) else tuple(given)
+        refuse(len(last) > rank, f"{what} has {len(last)} values, {x.type} has {rank} axes")
+        refuse(any(n < 0 for n in last), f"{what} is {list(last)}, it must be at least 0")
+        edges.append((0,) * (rank - len(last)) + last)
+    return ops.pad(x, low=edges[0], high=edges[1], interior=(0,) * rank, value=value)
+
+
 @layer("Tile", policy="narrow")
 def tile(x: Node, *, tiles: AtLeastOne, axis: int = 1) -> Node:
     """x, x, … tiles times along axis   (Caffe: Tile)"""

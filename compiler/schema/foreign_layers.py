@@ -57,8 +57,7 @@ _GLOBAL_AVERAGE = Meant("avg_pool(global: true)", "of shape [N, C, 1, 1]")
 _GLOBAL_MAXIMUM = Meant("max_pool(global: true)", "of shape [N, C, 1, 1]")
 _POOLED = "sizes are rounded up unless so"
 _TRANSPOSED = Meant("deconv")
-_ROOT = "sqrt(mean((x - mean(x, axis: -1, keepdims: true)) ** 2, axis: -1, keepdims: true) + 0.00001)"
-_LAYER_NORM = formula(f"(x - mean(x, axis: -1, keepdims: true)) / {_ROOT}", "over the last axis, without weights")
+_LAYER_NORM = Meant("layer_norm", "over the last axis, unless `axis:` says where it begins")
 _HUBER = formula("mean(where(abs(a - b) < 1, 0.5 * (a - b) ** 2, abs(a - b) - 0.5))")
 _ABSOLUTE = formula("mean(abs(a - b))")
 _CHANNELS = none("`dropout` drops single numbers, not channels")
@@ -168,6 +167,7 @@ CALLS: Mapping[str, Meant] = {
     "bidirectional": none(),
     "scaledmm": none(),
     "multiheadattention": none(),
+    "transformer": none("it is made of `matmul`, `softmax`, `layer_norm` and `linear`"),
     "crossentropy": _SCORES,
     "crossentropyloss": _SCORES,
     "softmaxcrossentropy": _SCORES,

@@ -11,10 +11,11 @@ from .entry import Code
 from .files import FILES
 from .limits import LIMITS
 from .names import NAMES
+from .onnx import ONNX
 from .shapes import SHAPES
 from .syntax import SYNTAX
 from .warnings import WARNINGS
 
-CODES: dict[str, Code] = {**SYNTAX, **NAMES, **SHAPES, **FILES, **LIMITS, **WARNINGS, **CAFFE}
+CODES: dict[str, Code] = {**SYNTAX, **NAMES, **SHAPES, **FILES, **LIMITS, **WARNINGS, **CAFFE, **ONNX}
 
 __all__ = ["CODES", "Code"]

@@ -1,4 +1,4 @@
-"""`netc convert`: Caffe's prototxts as `.net` files of the same meaning, and nets as ONNX models."""
+"""`netc convert`: Caffe's prototxts and ONNX models as `.net` files of the same meaning, and nets as ONNX models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Wish:
     verify: bool
 
 
-@click.command("convert", short_help="Write a prototxt as a .net, a net as an ONNX model.")
+@click.command("convert", short_help="Write a prototxt or an ONNX model as a .net, a net as an ONNX model.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.net")
 @click.option("--keep-names", is_flag=True, help="Also those of layers without parameters.")
@@ -52,10 +52,15 @@ def command(
 
     With -o FILE.onnx the net is written in test mode with its weights inside. The batch N is free unless --batch gives
     it; --output chooses what is computed.
+
+    Of FILE.onnx a .net is made, with its weights in a file beside it, and compared with ONNX Runtime where that is
+    installed.
     """
     convert: Callable[[Path, Path | None, Wish, Request], None] = _to_net
     if target is not None and target.suffix == ".onnx":
         convert = _to_onnx
+    if file.suffix == ".onnx":
+        convert = _from_onnx
     convert(file, target, Wish(weights, keep_names, untrained, verify), request)
 
 
@@ -72,6 +77,30 @@ def _to_net(file: Path, target: Path | None, wish: Wish, request: Request) -> No
         return
     write_text(target, found.text)
     say(f"{target} ({len(found.text.splitlines()):,} lines for {len(file.read_text().splitlines()):,})")
+
+
+def _from_onnx(file: Path, target: Path | None, wish: Wish, request: Request) -> None:
+    from ..onnx import comparing, imported
+
+    nothing_beside("a model that is read", *_ALWAYS, "seed", "verify")
+    if target is not None and target.suffix != ".net":
+        raise UserError(f"{file} becomes a .net, and {target.name} is no name for one")
+    if wish.verify:
+        comparing.runtime()
+    net = imported.read(file, request)
+    for note in net.notes:
+        tell(note)
+    if target is None:
+        say(net.text, nl=False)
+        return
+    made = imported.build(net, request, file)
+    if comparing.installed():
+        found = made.compare(file, request.seed or 0)
+        say(f"beside ONNX Runtime, largest difference of outputs: {max(found, key=lambda one: one.size)}")
+    else:
+        tell("not compared with the model: onnxruntime is not installed")
+    weights = made.save(target)
+    say(f"{target} ({len(net.text.splitlines()):,} lines), {weights} ({weights.stat().st_size:,} bytes)")
 
 
 def _to_onnx(file: Path, target: Path | None, wish: Wish, request: Request) -> None:

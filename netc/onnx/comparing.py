@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,15 +42,25 @@ def runtime() -> Any:
         raise UserError(f"a model is compared by ONNX Runtime ({error}): pip install onnxruntime") from None
 
 
-def run(model: Any, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs of a model by ONNX Runtime, as it is written: without fusions of the runtime's own."""
+def installed() -> bool:
+    """Whether there is ONNX Runtime."""
+    return find_spec("onnxruntime") is not None
+
+
+def run(model: bytes | Path, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs of a model, its bytes or a file, by ONNX Runtime: as it is written, without fusions of its own."""
     ort = runtime()
     how = ort.SessionOptions()
     how.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     how.log_severity_level = 4
-    session = ort.InferenceSession(model.SerializeToString(), how, providers=["CPUExecutionProvider"])
-    read = {value.name for value in session.get_inputs()}
-    found = session.run(None, {name: value for name, value in feeds.items() if name in read})
+    given = str(model) if isinstance(model, Path) else model
+    try:
+        session = ort.InferenceSession(given, how, providers=["CPUExecutionProvider"])
+        read = {value.name for value in session.get_inputs()}
+        found = session.run(None, {name: value for name, value in feeds.items() if name in read})
+    except Exception as error:  # of kinds that onnxruntime does not export
+        reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        raise UserError(f"ONNX Runtime does not run the model: {reason[:300]}") from None
     return dict(zip((value.name for value in session.get_outputs()), found, strict=True))
 
 
@@ -62,8 +74,8 @@ def compare(given: Export, model: Any, seed: int = 0) -> tuple[list[Difference],
         state[name][...] = given.state[name]
     feeds = made_up_inputs(first, np.random.default_rng(seed))
     ours = first.executables(state)[0].run(feeds)
-    outputs = run(model, feeds)
-    layers = run(model_of(whole), feeds) if names else {}
+    outputs = run(model.SerializeToString(), feeds)
+    layers = run(model_of(whole).SerializeToString(), feeds) if names else {}
     return (
         [Difference(name, difference(ours[name], value)) for name, value in outputs.items()],
         [Difference(name, difference(ours[name], layers[name])) for name in names],

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from ..compiler import ops
 from ..compiler.graph import Node
+from ..compiler.layers.activation import erf
 from ..compiler.ops.source import splat
 from ..passes.rules.pattern import Pattern, constant, number, of, var
 from . import idioms_of_norms as norms
 from . import idioms_of_windows as windows
-from .matching import X, bare, edges, known, match, spread, vector
+from .matching import X, alike, bare, edges, known, match, spread, vector
 from .rows import conv, conv_transpose
 from .writer import Idiom, Spelling, Value, Writer
 
@@ -59,6 +60,14 @@ def _clip(w: Writer, node: Node) -> Spelling | None:
         return w.node("Clip", [name, *bounds]), shape
 
     return Spelling([found["x"]], write)
+
+
+def _erf(w: Writer, node: Node) -> Spelling | None:
+    """The layer `erf`: what it makes of the same operand."""
+    found = match(node, of(ops.mul, of(ops.maximum, of(ops.minimum, X, number(4.0)), number(-4.0)), of(ops.div)))
+    if found is None or not alike(node, erf(found["x"])):
+        return None
+    return Spelling([found["x"]], lambda w: w.elementwise("Erf", [w.loose(found["x"])]))
 
 
 def _sub(w: Writer, node: Node) -> Spelling | None:
@@ -145,7 +154,7 @@ def _gemm_plain(w: Writer, node: Node) -> Spelling | None:
 
 IDIOMS: dict[str, tuple[Idiom, ...]] = {
     "add": (SIGMOID, SOFTPLUS, _conv_bias, _gemm, *norms.ADD, _sub),
-    "mul": (*norms.MUL, *windows.MUL),
+    "mul": (_erf, *norms.MUL, *windows.MUL),
     "div": (*norms.DIV, *windows.DIV),
     "max": (RELU, _clip),
     "where": (LEAKY, _prelu, ELU),

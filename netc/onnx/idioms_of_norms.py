@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..compiler import ops
 from ..compiler.graph import Node
 from ..compiler.ops.source import splat
 from ..passes.rules.pattern import constant, number, of, var
+from .idioms_of_windows import CLOSE
 from .matching import X, bare, known, match, spread, vector
 from .writer import Idiom, Spelling, Value, Writer
 
@@ -119,6 +121,48 @@ def _batch_norm_scaled(w: Writer, node: Node) -> Spelling | None:
     return replace(inner, weight=weight, bias=bias).form(node) if weight is not None and bias is not None else None
 
 
+_MEAN = of(ops.mul, of(ops.sum_, X, name="summed"), constant("share"))
+_MOVED = of(ops.add, X, of(ops.neg, spread(_MEAN)))
+_SPREAD = of(ops.mul, of(ops.sum_, of(ops.mul, _MOVED, _MOVED), name="squares"), constant("share2"))
+_UNIT = of(ops.div, number(1.0), of(ops.sqrt, of(ops.add, _SPREAD, constant("eps"))))
+
+
+def _layer_norm(w: Writer, node: Node) -> Spelling | None:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axes."""
+    ends = of(ops.mul, of(ops.mul, _MOVED, spread(_UNIT)), var("weight"))
+    found = match(node, of(ops.add, ends, var("bias")))
+    rank = len(node.shape)
+    if found is None or node.dtype != "f32":
+        return None
+    axes, first = found["summed"].attrs["axes"], found["summed"].attrs["axes"][0]
+    count = math.prod(int(n) for n in node.shape[first:])
+    shares = [abs((splat(found[key]) or 0.0) * count - 1) for key in ("share", "share2")]
+    if axes != tuple(range(first, rank)) or found["squares"].attrs["axes"] != axes or max(shares) > CLOSE:
+        return None
+    weight, bias = (_last(w, found[key], first) for key in ("weight", "bias"))
+    if weight is None or bias is None:
+        return None
+    x, eps = found["x"], splat(found["eps"]) or 0.0
+
+    def write(w: Writer) -> Value:
+        operands = [w.full(x), known(w, weight), known(w, bias)]
+        return w.node("LayerNormalization", operands, axis=first, epsilon=eps), w.sizes.shape(node)
+
+    return Spelling([x], write)
+
+
+def _last(w: Writer, node: Node, first: int) -> Node | None:
+    """The numbers, of the last axes alone, that a fixed node spreads; None where it does something else."""
+    inner = bare(node)
+    if not w.fixed(inner) or len(inner.shape) != len(node.shape) or inner.shape[first:] != node.shape[first:]:
+        return None
+    if any(n != 1 for n in inner.shape[:first]):
+        return None
+    shape = tuple(inner.shape[first:])
+    own = inner.op is ops.reshape and inner.inputs[0].shape == shape
+    return inner.inputs[0] if own else ops.reshape(inner, shape=shape)
+
+
 MUL: tuple[Idiom, ...] = (_softmax, _lrn)
 DIV: tuple[Idiom, ...] = (_softmax,)
-ADD: tuple[Idiom, ...] = (_batch_norm, _batch_norm_scaled)
+ADD: tuple[Idiom, ...] = (_batch_norm, _batch_norm_scaled, _layer_norm)

@@ -52,3 +52,18 @@ def edges(x: Node, fill: float = 0.0) -> bool:
     if x.op is not ops.pad or x.attrs["value"] != fill or any(x.attrs["interior"]):
         return False
     return not any((*x.attrs["low"][:2], *x.attrs["high"][:2]))
+
+
+def alike(a: Node, b: Node) -> bool:
+    """Whether two nodes are the same expression of the same operands."""
+    waiting, seen = [(a, b)], set()
+    while waiting:
+        pair = waiting.pop()
+        one, other = pair
+        if one is other or pair in seen:
+            continue
+        seen.add(pair)
+        if one.op is not other.op or one.attrs != other.attrs or len(one.inputs) != len(other.inputs):
+            return False
+        waiting += zip(one.inputs, other.inputs, strict=True)
+    return True

@@ -392,6 +392,5 @@ ROWS: dict[str, Row] = {
     "random": _refuse("random numbers are not exported: ONNX has no generator whose numbers are known"),
     "host": _refuse("what Python computes is not exported"),
     "item": _refuse("what Python computes is not exported"),
-    "kernel": _LOWERED,
-    "partial": _LOWERED,
+    **dict.fromkeys(("kernel", "partial", "winograd_data", "winograd_weights", "winograd_product"), _LOWERED),
 }

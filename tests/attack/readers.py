@@ -42,9 +42,9 @@ class Reader:
 
 def readers() -> dict[str, Reader]:
     """All rows by name."""
-    from attack.rows import artifacts, data, texts
+    from attack.rows import artifacts, data, models, texts
 
-    found = [*texts.ROWS, *data.ROWS, *artifacts.ROWS]
+    found = [*texts.ROWS, *data.ROWS, *artifacts.ROWS, *models.ROWS]
     table = {row.name: row for row in found}
     assert len(table) == len(found)
     return table

@@ -33,11 +33,10 @@ def test_a_net_with_its_weights(net: Path) -> None:
     assert code == 0, err
     assert out.splitlines()[0].startswith("beside ONNX Runtime, largest difference of ")
     assert out.splitlines()[-1] == f"tiny.onnx (3 nodes, {(net / 'tiny.onnx').stat().st_size} bytes)"
-    model = onnx().load(net / "tiny.onnx")
     x = np.ones((5, 3), np.float32)
     exe = netc.compile("tiny.net", dims={"N": 5})
     exe.load("tiny.safetensors")
-    assert np.allclose(comparing.run(model, {"x": x})["y"], exe(x=x)["y"], atol=1e-6)
+    assert np.allclose(comparing.run(net / "tiny.onnx", {"x": x})["y"], exe(x=x)["y"], atol=1e-6)
 
 
 def test_one_output_and_a_batch(net: Path) -> None:

@@ -61,7 +61,7 @@ BINARY = pair(lambda x, y: F.binary_cross_entropy_with_logits(x, torch.sigmoid(y
 MEAN = over(lambda x: F.adaptive_avg_pool2d(x, 1))
 MOST = over(lambda x: F.adaptive_max_pool2d(x, 1))
 NORM = Case(lambda v: F.batch_norm(v["x"], None, None, v["h.weight"], v["h.bias"], training=True))
-ROWS = over(lambda x: F.layer_norm(x, x.shape[-1:]))
+ROWS = Case(lambda v: F.layer_norm(v["x"], v["x"].shape[-1:], v["h.weight"], v["h.bias"]))
 SQUARES, LINES, HUBER = pair(F.mse_loss), pair(F.l1_loss), pair(F.smooth_l1_loss)
 JOINED = Case(lambda v: torch.cat([v["x"], v["y"]], 1), shape=(4, 3))
 CASES: dict[str, Case] = {

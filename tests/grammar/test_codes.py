@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from netc.grammar.codes import CODES, caffe, files, limits, names, shapes, syntax, warnings
+from netc.grammar.codes import CODES, caffe, files, limits, names, onnx, shapes, syntax, warnings
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r'"([EW]\d{3})"')
@@ -40,6 +40,7 @@ def test_codes_stand_in_their_range() -> None:
         "E5": limits.LIMITS,
         "W6": warnings.WARNINGS,
         "E7": caffe.CAFFE,
+        "E8": onnx.ONNX,
     }
     for start, table in ranges.items():
         assert list(table) == sorted(table)

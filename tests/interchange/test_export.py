@@ -28,7 +28,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
 MODELS = ROOT.parent / "shared" / "data" / "models"
 CLOSE = 1e-5
 LARGE = ("caffenet", "googlenet")
-REFUSED = {"random", "host", "item", "kernel", "partial"}
+REFUSED = {"random", "host", "item", "kernel", "partial"} | {name for name in SAMPLES if name.startswith("winograd")}
 
 
 def test_every_primitive_has_a_row() -> None:
@@ -106,7 +106,7 @@ def test_trained_nets_of_strangers(name: str) -> None:
 
 def test_random_nets() -> None:
     random, free = Random("onnx"), 0
-    for _ in range(20):
+    for _ in range(10):
         net = random_net(random)
         try:
             made = exported(net.text)
@@ -117,16 +117,16 @@ def test_random_nets() -> None:
             model = model_of(made)
         outputs, _ = compare(made, checked(model))
         assert max(one.size for one in outputs) < CLOSE, net.text
-    assert free > 10
+    assert free > 5
 
 
 def prob(model: Any, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return run(model, {"image": x})["prob"]
+    return run(model.SerializeToString(), {"image": x})["prob"]
 
 
 def test_the_batch_is_free() -> None:
-    model = model_of(exported(ROOT / "examples" / "resnet18.net", settings={"classes": 10}))
-    x = np.random.default_rng(0).standard_normal((3, 3, 224, 224)).astype(np.float32)
+    model = model_of(exported(ROOT / "examples" / "lenet.net"))
+    x = np.random.default_rng(0).random((5, 1, 28, 28), np.float32)
     assert difference(prob(model, x)[:1], prob(model, x[:1])) < CLOSE
 
 
@@ -178,13 +178,13 @@ def test_layers_become_the_operators_of_their_names() -> None:
     input x: f32[N, 4, 9, 9]
     a = x |> conv(8, 3, pad: 1) as conv1 |> batch_norm |> relu |> max_pool(3, stride: 2, pad: 1)
     b = a |> lrn(3) |> avg_pool(5) |> conv(8, 1) |> elu |> prelu |> deconv(4, 2) |> relu(negative_slope: 0.1)
-    c = b |> softplus |> clip(min: -1, max: 6) |> sigmoid |> linear(5) as score
+    c = b |> softplus |> clip(min: -1, max: 6) |> sigmoid |> erf |> layer_norm |> linear(5) as score
     output y = softmax(c)
 }
 """
     model = model_of(exported(text))
     first = "Conv BatchNormalization Relu MaxPool LRN GlobalAveragePool Conv Elu PRelu ConvTranspose LeakyRelu"
-    operators = f"{first} Softplus Clip Sigmoid Flatten Gemm Softmax".split()
+    operators = f"{first} Softplus Clip Sigmoid Erf LayerNormalization Flatten Gemm Softmax".split()
     assert [node.op_type for node in model.graph.node] == operators
     assert model.graph.node[0].input[1:] == ["conv1.weight", "conv1.bias"]
     assert model.graph.node[0].name == "conv1/Conv"

@@ -39,6 +39,52 @@ def dropout(c: Given, x: Array, *, ratio: float = 0.5) -> Array:
     return x
 
 
+@formula
+def transpose(c: Given, x: Array, *, order: tuple[int, ...]) -> Array:
+    axes = [axis % x.ndim for axis in order]
+    y = np.empty([x.shape[axis] for axis in axes])
+    for at in places(x.shape):
+        y[tuple(at[axis] for axis in axes)] = x[at]
+    return y
+
+
+@formula
+def pad(
+    c: Given, x: Array, *, low: int | tuple[int, ...] = 0, high: int | tuple[int, ...] = 0, value: float = 0.0
+) -> Array:
+    edges = [(one,) * (x.ndim - 2) if isinstance(one, int) else one for one in (low, high)]
+    before, after = ([0] * (x.ndim - len(one)) + list(one) for one in edges)
+    y = np.full([a + n + b for a, n, b in zip(before, x.shape, after, strict=True)], value)
+    for at in places(x.shape):
+        y[tuple(a + i for a, i in zip(before, at, strict=True))] = x[at]
+    return y
+
+
+@formula
+def matmul(c: Given, a: Array, b: Array) -> Array:
+    rank = max(a.ndim, b.ndim)
+    heads = [(1,) * (rank - x.ndim) + x.shape[:-2] for x in (a, b)]
+    y = np.zeros([*map(max, *heads), a.shape[-2], b.shape[-1]])
+    for at in places(y.shape):
+        left, right = (
+            x[tuple(i if n > 1 else 0 for i, n in zip(at[len(at) - x.ndim : -2], x.shape[:-2], strict=True))]
+            for x in (a, b)
+        )
+        y[at] = sum(float(left[at[-2], k] * right[k, at[-1]]) for k in range(a.shape[-1]))
+    return y
+
+
+@formula
+def layer_norm(c: Given, x: Array, *, axis: int = -1, affine: bool = True, eps: float = 1e-5) -> Array:
+    y, first = np.empty_like(x), axis % x.ndim
+    for at in places(x.shape[:first]):
+        row = x[at].ravel()
+        mean = sum(row) / len(row)
+        deviation = math.sqrt(sum((v - mean) ** 2 for v in row) / len(row) + eps)
+        y[at] = (x[at] - mean) / deviation * (c.p["weight"] if affine else 1.0) + (c.p["bias"] if affine else 0.0)
+    return y
+
+
 def _kept_or_zero(c: Given, y: Array, x: Array, *, ratio: float = 0.5) -> None:
     for at in places(x.shape):
         assert y[at] == 0.0 or math.isclose(y[at], x[at] / (1 - ratio), rel_tol=1e-12)
