@@ -49,6 +49,17 @@ def same(found: Arrays, expected: Arrays) -> None:
         np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def test_a_bound_program_of_another_target_copies(tmp_path: Path) -> None:
+    exe = netc.compile(written(tmp_path), dims={"N": 4}, outputs=["prob"], target="c")
+    x, prob = np.zeros((4, 2, 6, 6), "f4"), np.zeros((4, 3), "f4")
+    exe.bind({"x": x}, {"prob": prob})
+    for seed in range(2):
+        x[:] = batch(seed)["x"]
+        assert exe()["prob"] is prob
+        twin = netc.compile(written(tmp_path), dims={"N": 4}, outputs=["prob"])
+        np.testing.assert_allclose(prob, twin(x=x)["prob"], rtol=1e-4)
+
+
 def test_a_bound_program_works_in_the_arrays_of_the_caller(tmp_path: Path) -> None:
     exe, twin = (netc.compile(written(tmp_path), dims={"N": 4}, outputs=["prob", "logits"]) for _ in range(2))
     x, prob = np.zeros((4, 2, 6, 6), "f4"), np.zeros((4, 3), "f4")

@@ -36,7 +36,7 @@ class Compiled(Executable):
 
     def take(self, made: Compilation) -> None:
         """Run another program of the same net, on the same state and arrays."""
-        inside = isinstance(self._engine, ArrayEngine)
+        inside = type(self._engine) is ArrayEngine  # others place arrays themselves, and are copied to and from
         self.use(written(made, tuple(self._given[1]) if inside else ()))
 
     def _rebind(self) -> None:

@@ -7,7 +7,7 @@ program. Shapes are looked at before each layer or segment runs, since blobs may
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -329,21 +329,25 @@ class Core:
         for row in rows:
             self._passes[row] = number
         if STEP in self._infos and int(self.state.buffers[STEP]) != number:
-            self.state.writing([STEP])
-            self.state.buffers[STEP][...] = number
-            self.state.touch()
+            self._write({STEP: np.asarray(number)})
 
     @contextmanager
     def _as_before(self) -> Iterator[None]:
         """Inside, what a pass leaves to the next is what the last one began with."""
         now = {name: self.state.buffers[name].copy() for name in self._before}
-        for name, array in self._before.items():
-            self.state.buffers[name][...] = array
+        self._write(self._before)
         try:
             yield
         finally:
-            for name, array in now.items():
+            self._write(now)
+
+    def _write(self, values: Mapping[str, Array]) -> None:
+        """Put values into the state."""
+        if values:
+            self.state.writing(values)
+            for name, array in values.items():
                 self.state.buffers[name][...] = array
+            self.state.touch()
 
 
 def _ignored(error: SourceError) -> None:

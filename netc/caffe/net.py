@@ -250,9 +250,12 @@ class PycaffeNet:
 
     def clear_param_diffs(self) -> None:
         """Set the diffs of all parameters to 0, in their place."""
-        for row in self._core.rows:
-            for slot in row.slots:
-                self._core.state.buffers[slot.diff][...] = 0
+        state = self._core.state
+        names = [slot.diff for row in self._core.rows for slot in row.slots]
+        state.writing(names)
+        for name in names:
+            state.buffers[name][...] = 0
+        state.touch()
 
     # Hooks ----------------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..api.binding import written
+from ..compiler.codegen.target import TARGETS, imported
 from ..compiler.graph import Graph, Node
 from ..compiler.net import Net as BuiltNet
 from ..compiler.program import StateInfo
 from ..driver import Compilation
-from ..runtime.executable import Executable
+from ..runtime.executable import ArrayEngine, Executable
 from ..runtime.moment import Moment
 from ..runtime.state import State
 from .blob import BlobMemory
@@ -83,7 +84,8 @@ class Loaded:
         self.core = core
         self.outputs = outputs
         self.inputs = inputs or {}
-        self.executable = Executable(written(made, list(outputs)), core.state, made.request.device)
+        inside = imported(TARGETS[made.request.target].engine) is ArrayEngine
+        self.executable = Executable(written(made, list(outputs) if inside else ()), core.state, made.request.device)
         self._bound: list[Any] = []
 
     def run(self, feeds: Mapping[str, Array]) -> None:

@@ -249,6 +249,34 @@ def test_levels_and_stages_choose_layers(tmp_path: Path, given: dict[str, Any], 
     assert net.outputs == sorted(made)
 
 
+ALL_IN_ONE = """
+layer { name: 'train_data' type: 'DummyData' top: 'data' top: 'label' include { phase: TRAIN stage: 'train' }
+        dummy_data_param { shape { dim: 1 dim: 1 dim: 10 dim: 10 } shape { dim: 1 dim: 1 dim: 1 dim: 1 } } }
+layer { name: 'val_data' type: 'DummyData' top: 'data' top: 'label' include { phase: TEST stage: 'val' }
+        dummy_data_param { shape { dim: 1 dim: 1 dim: 10 dim: 10 } shape { dim: 1 dim: 1 dim: 1 dim: 1 } } }
+layer { name: 'deploy_data' type: 'Input' top: 'data' include { phase: TEST stage: 'deploy' }
+        input_param { shape { dim: 1 dim: 1 dim: 10 dim: 10 } } }
+layer { name: 'ip' type: 'InnerProduct' bottom: 'data' top: 'ip' inner_product_param { num_output: 2 } }
+layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss'
+        include { phase: TRAIN stage: 'train' } include { phase: TEST stage: 'val' } }
+layer { name: 'pred' type: 'Softmax' bottom: 'ip' top: 'pred' include { phase: TEST stage: 'deploy' } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("phase", "stage", "inputs", "outputs"),
+    [(0, "train", [], ["loss"]), (1, "val", [], ["loss"]), (1, "deploy", ["data"], ["pred"])],
+)
+def test_a_net_for_training_validation_and_use(
+    tmp_path: Path, phase: int, stage: str, inputs: list[str], outputs: list[str]
+) -> None:
+    path = tmp_path / "all.prototxt"
+    path.write_text(ALL_IN_ONE)
+    net = caffe.Net(str(path), phase, stages=[stage])
+    assert (net.inputs, net.outputs, net._layer_names[0]) == (inputs, outputs, f"{stage}_data")
+    assert list(net.forward()) == outputs
+
+
 def test_mistakes(tmp_path: Path, small: Path) -> None:
     with pytest.raises(RuntimeError, match="Could not open file"):
         caffe.Net(str(tmp_path / "none.prototxt"), caffe.TEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 import netc.caffe as caffe
+import netc.caffe.core as core
 from netc.grammar.source import SourceErrors, UserError
+from netc.request import Request, request
 from netc.runtime.caffe.model import read_model
 from netc.runtime.caffe.solver_state import read_solver_state
 from support.caffe import CONFORMANCE
@@ -193,3 +196,26 @@ def test_lenet_goes_on_from_step_5_to_caffes_step_10(tmp_path: Path, monkeypatch
         ):
             np.testing.assert_allclose(blob.data, given.data.reshape(blob.shape), atol=1e-6)
     assert (tmp_path / "lenet_iter_10.solverstate").is_file()
+
+
+@pytest.mark.parametrize("target", ["c", "triton"])
+def test_other_targets_take_the_same_steps(target: str, solver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: where programs have memory of their own, arrays are copied in and out."""
+    found = []
+    for chosen in ("numpy", target):
+        monkeypatch.setattr(core, "request", partial(request_on, chosen))
+        caffe.set_random_seed(3)
+        one = labelled(caffe.SGDSolver("solver.prototxt"))
+        one.net.params["ip"][1].data[...] += 1
+        one.step(2)
+        assert one.net._core.compilation.request.target == chosen
+        ip = one.net.params["ip"][0]
+        found.append(
+            [*parameters(one.net), one.net.blobs["conv"].data.copy(), one.net.blobs["conv"].diff.copy(), ip.diff]
+        )
+    for ours, others in zip(*found, strict=True):
+        np.testing.assert_allclose(others, ours, rtol=1e-3, atol=1e-5)
+
+
+def request_on(target: str, **given: Any) -> Request:
+    return request(**{**given, "target": target})
