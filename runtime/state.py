@@ -167,7 +167,8 @@ class State(MutableMapping[str, Array]):
         self.buffers.arrays.update(allocate(new))
         self.infos |= {info.name: info for info in new}
         self._views |= {info.name: self._view(info) for info in new}
-        self._fill(new, seed)
+        # What is 0 at first is so in new memory already, which need not be touched then.
+        self._fill([info for info in new if info.kind != "history"], seed)
 
     def adopt(self, name: str, other: State, theirs: str) -> None:
         """Hold another state's tensor in the place of one's own: the same memory, and with it what moves its version.
