@@ -37,6 +37,70 @@ print(__name__, number, sorted(net.forward()), caffe_pb2.NetParameter(name="x").
 """
 
 
+# As the notebook of Caffe's that begins with LeNet does it, on the digits that come with netc.
+LEARNING = """
+import lmdb
+import numpy as np
+
+import caffe
+from caffe import layers as L, params as P
+from netc.runtime.data.mnist import EMBEDDED
+
+caffe.set_random_seed(1)
+with np.load(EMBEDDED) as digits:
+    images, labels = digits["train_image"][::4], digits["train_label"][::4]
+with lmdb.open("digits_lmdb", map_size=1 << 26) as base, base.begin(write=True) as batch:
+    for number, (image, label) in enumerate(zip(images, labels)):
+        datum = caffe.io.array_to_datum(image, int(label))
+        batch.put(f"{number:08d}".encode(), datum.SerializeToString())
+
+
+def lenet(batch_size):
+    n = caffe.NetSpec()
+    scale = dict(scale=1.0 / 255)
+    n.data, n.label = L.Data(
+        batch_size=batch_size, backend=P.Data.LMDB, source="digits_lmdb", transform_param=scale, ntop=2
+    )
+    n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20, weight_filler=dict(type="xavier"))
+    n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
+    n.conv2 = L.Convolution(n.pool1, kernel_size=5, num_output=50, weight_filler=dict(type="xavier"))
+    n.pool2 = L.Pooling(n.conv2, kernel_size=2, stride=2, pool=P.Pooling.MAX)
+    n.fc1 = L.InnerProduct(n.pool2, num_output=100, weight_filler=dict(type="xavier"))
+    n.relu1 = L.ReLU(n.fc1, in_place=True)
+    n.score = L.InnerProduct(n.relu1, num_output=10, weight_filler=dict(type="xavier"))
+    n.loss = L.SoftmaxWithLoss(n.score, n.label)
+    return n.to_proto()
+
+
+for name, size in (("train", 64), ("test", 100)):
+    with open(f"{name}.prototxt", "w") as file:
+        file.write(str(lenet(size)))
+with open("solver.prototxt", "w") as file:
+    file.write(
+        "train_net: 'train.prototxt' test_net: 'test.prototxt' test_interval: 500 test_iter: 2 base_lr: 0.01"
+        " momentum: 0.9 weight_decay: 5e-4 lr_policy: 'inv' gamma: 1e-4 power: 0.75 max_iter: 100"
+    )
+solver = caffe.SGDSolver("solver.prototxt")
+assert [(k, v.data.shape) for k, v in solver.net.blobs.items()][2:4] == [
+    ("conv1", (64, 20, 24, 24)), ("pool1", (64, 20, 12, 12))
+]
+solver.net.forward()
+solver.test_nets[0].forward()
+solver.step(1)
+assert solver.net.params["conv1"][0].diff[:, 0].any()
+losses = []
+for it in range(50):
+    solver.step(1)
+    losses.append(float(solver.net.blobs["loss"].data))
+    solver.test_nets[0].forward(start="conv1")
+correct = 0
+for _ in range(3):
+    solver.test_nets[0].forward()
+    correct += sum(solver.test_nets[0].blobs["score"].data.argmax(1) == solver.test_nets[0].blobs["label"].data)
+print(losses[0] > 3 * losses[-1], correct / 300 > 0.8)
+"""
+
+
 def run(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "netc.caffe", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -53,6 +117,13 @@ def test_a_script_runs_as_it_is(tmp_path: Path) -> None:
     assert found.stderr == ""
     assert found.stdout == "__main__ 7 ['loss'] x True\n"
     assert found.returncode == 0
+
+
+def test_a_script_that_learns(tmp_path: Path) -> None:
+    (tmp_path / "learning.py").write_text(LEARNING)
+    found = run("learning.py", folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == "True True\n"
 
 
 def test_mistakes(tmp_path: Path) -> None:
