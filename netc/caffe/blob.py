@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..grammar.source import UserError
+from ..runtime.data.files import memory_limit
 from ..runtime.state import State
 
 Array = npt.NDArray[Any]
 MAX_AXES = 32
 MAX_COUNT = 2**31 - 1
+SMALL = 1 << 26  # bytes that any machine has
 
 
 class BlobMemory:
@@ -31,6 +33,7 @@ class BlobMemory:
     __slots__ = ("flat", "holds", "looked", "pending")
 
     def __init__(self, count: int = 0) -> None:
+        check_memory(4 * count, "a blob")
         self.flat: Array = np.zeros(count, np.float32)
         self.looked = False
         self.holds: tuple[int, int] | None = None
@@ -45,6 +48,7 @@ class BlobMemory:
     def grow(self, count: int) -> None:
         """Hold at least so many."""
         if count > self.flat.size:
+            check_memory(4 * count, "a blob")
             self.flat = np.zeros(count, np.float32)
 
 
@@ -154,6 +158,12 @@ class BlobVec(list[Blob]):
     def add_blob(self, *shape: int) -> None:
         """One more, of a shape, 0 at first; in `setup` of a Python layer that is a parameter."""
         self.append(Blob(shape))
+
+
+def check_memory(size: int, what: str) -> None:
+    """UserError for so many bytes where this machine cannot hold them."""
+    if size > SMALL and size > (limit := memory_limit()):
+        raise UserError(f"{what} of {size:,} bytes is more than this machine can hold, which is {limit:,}")
 
 
 def checked_shape(shape: Iterable[int]) -> tuple[int, ...]:

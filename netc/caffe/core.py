@@ -29,7 +29,7 @@ from ..grammar.source import SourceError, SourceErrors
 from ..request import request
 from ..runtime.moment import Moment
 from ..runtime.state import State
-from .blob import BlobMemory, BlobVec, ParamBlob
+from .blob import BlobMemory, BlobVec, ParamBlob, check_memory
 from .hosts import HOSTS, Python
 from .layer import NetLayer
 from .piece import Piece, build_layer
@@ -145,6 +145,7 @@ class Core:
     def hold(self, infos: Sequence[StateInfo]) -> None:
         """Have these tensors in the state, each in a buffer of its own."""
         new = [replace(info, buffer=info.name, offset=0) for info in infos if info.name not in self._infos]
+        check_memory(sum(info.type.nbytes for info in new), "a layer's state")
         self._infos |= {info.name: info for info in new}
         if new:
             self.state.extend(new, self.seed)
@@ -230,7 +231,7 @@ class Core:
         for row in (*self.rows[:start], *self.rows[end + 1 :]):
             for blob in row.tops:
                 blob.values.filled()  # what was left out belongs to the pass before
-        self._count(max(self._passes) + 1, range(start, end + 1))
+        self._count(max(self._passes, default=0) + 1, range(start, end + 1))
         self.moment.begin()
         self._before = {
             info.name: self.state.buffers[info.name].copy() for info in self.infos if info.kind == "carried"

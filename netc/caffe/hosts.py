@@ -176,6 +176,9 @@ class Python(Host):
     def __init__(self, row: Row, phase: int, seed: int) -> None:
         super().__init__(row, phase, seed)
         given = self.message.sub("python_param")
+        for field in ("module", "layer"):
+            if not given.get(field):
+                raise SourceErrors([SourceError("E714", f"Python: `{field}` is missing", given.span)])
         found = getattr(importlib.import_module(given.get("module")), given.get("layer"))
         if not (isinstance(found, type) and issubclass(found, Layer)):
             raise UserError(f"{given.get('module')}.{given.get('layer')} is no class made of caffe.Layer")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..compiler.caffe.data import DATA
+from ..compiler.caffe.layer import MANY, Row
 from ..compiler.caffe.parameters import owners
 from ..compiler.caffe.rows import ROWS
 from ..grammar.caffe.message import Message, Scalar
@@ -23,6 +24,7 @@ from .splits import add, insert_splits
 
 AUTOMATIC = "(automatic)"  # the top of a loss that has none
 HOSTED = ("Python", "Filter", "HDF5Output", "Silence", "DummyData", *DATA)  # not compiled
+DATA_ROW = Row("", bottoms=(0, 0), tops=(1, MANY))
 Version = tuple[int, int]  # one value of a blob: the layer that makes it, and as which of its tops
 
 
@@ -125,10 +127,20 @@ def _with_top(layer: Message) -> Message:
 
 
 def _known(layer: Message) -> None:
+    """SourceErrors for a type that there is not, and for other numbers of blobs than a hosted layer takes."""
     kind = layer.get("type")
     if kind not in ROWS and kind not in HOSTED:
         hint = suggest(kind, [*ROWS, *HOSTED]) or "a layer of a fork of Caffe's"
         raise SourceErrors([SourceError("E710", f"there is no type of layer `{kind}`", layer.place("type"), hint)])
+    if kind not in HOSTED:  # others are counted when they are built
+        return
+    row = ROWS.get(kind) or (Row("", bottoms=(2, 2), tops=(0, 0)) if kind == "HDF5Output" else DATA_ROW)
+    for what, (least, most) in (("bottom", row.bottoms), ("top", row.tops)):
+        count = len(layer.items(what))
+        if not least <= count <= most:
+            wanted = f"{least}" if least == most else f"{least} or more"
+            place = layer.place(what) if count else layer.place("type")
+            raise SourceErrors([SourceError("E712", f"{kind}: it takes {wanted} {what}s, {count} are given", place)])
 
 
 def _entry(number: int, layer: Message) -> LayerEntry:

@@ -294,6 +294,55 @@ def test_mistakes(tmp_path: Path, small: Path) -> None:
         caffe.Net(str(small), caffe.TEST)
 
 
+INPUT = "layer { name: 'i' type: 'Input' top: 'x' input_param { shape { dim: 10 dim: 10 } } }"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer { name: 'i' type: 'Input' top: 'x' }", "Input: `shape` is missing"),
+        ("layer { name: 'i' type: 'Python' top: 'x' }", "Python: `module` is missing"),
+        ("layer { name: 'i' type: 'Data' top: 'x' }", "Data: `source` is missing"),
+        ("layer { name: 'i' type: 'Data' }", "Data: it takes 1 or more tops, 0 are given"),
+        ("layer { name: 'i' type: 'Silence' }", "Silence: it takes 1 or more bottoms, 0 are given"),
+        (INPUT + "layer { name: 'o' type: 'HDF5Output' bottom: 'x' }", "HDF5Output: it takes 2 bottoms, 1 are given"),
+        (INPUT + "layer { name: 'c' type: 'Concat' top: 'y' }", "Concat: it takes 1 or more bottoms"),
+        (
+            INPUT + "layer { name: 'b' type: 'Tile' bottom: 'x' top: 'y' tile_param { tiles: 1000000000 } }",
+            "the result of `tile` has 100,000,000,000 elements",
+        ),
+        (
+            "layer { name: 'd' type: 'DummyData' top: 'x' dummy_data_param { shape { dim: 60000 dim: 60000 } } }",
+            "a blob has at most 32 axes",
+        ),
+        (INPUT.replace("dim: 10 dim", "dim: 2147483647 dim: 0 dim"), "a dimension is 1 or more"),
+        (
+            INPUT + "layer { name: 'p' type: 'Power' bottom: 'x' top: 'y' loss_weight: [1, 2] }",
+            "2 `loss_weight`s for 1",
+        ),
+    ],
+)
+def test_texts_that_cannot_be_nets(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.prototxt"
+    path.write_text(text + "layer { name: 'last' type: 'Power' bottom: 'x' top: 'z' }" if "dim: 0" in text else text)
+    with pytest.raises((SourceErrors, UserError), match=re.escape(message)):
+        caffe.Net(path, caffe.TEST)
+
+
+def test_what_this_machine_cannot_hold_is_refused(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netc.caffe.blob.memory_limit", lambda: 1 << 27)
+    small.write_text(SMALL.replace("num: 5 channels: 2", "num: 50000 channels: 200"))
+    with pytest.raises(UserError, match="more than this machine can hold"):
+        caffe.Net(small, caffe.TEST)
+
+
+def test_a_net_without_layers(tmp_path: Path) -> None:
+    path = tmp_path / "empty.prototxt"
+    path.write_text("name: 'empty'")
+    net = caffe.Net(path, caffe.TEST)
+    assert (net.forward(), net.backward(), list(net.blobs), net.outputs) == ({}, {}, [], [])
+
+
 def test_the_process() -> None:
     caffe.set_mode_cpu()
     caffe.set_device(0)
