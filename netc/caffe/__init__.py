@@ -26,7 +26,7 @@ _NAMES = {
     **dict.fromkeys(("RMSPropSolver", "AdaDeltaSolver", "AdamSolver"), "solver"),
     **dict.fromkeys(("set_mode_cpu", "set_mode_gpu", "set_device", "set_random_seed", "set_multiprocess"), "process"),
     **dict.fromkeys(("solver_count", "set_solver_count", "solver_rank", "set_solver_rank", "has_nccl"), "process"),
-    **dict.fromkeys(("init_log", "log", "Timer"), "process"),
+    **dict.fromkeys(("init_log", "log", "Timer", "set_target"), "process"),
     "layer_type_list": "table",
     **dict.fromkeys(("NetSpec", "layers", "params", "to_proto"), "net_spec"),
     "Classifier": "classifier",

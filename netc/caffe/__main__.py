@@ -15,9 +15,12 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from ..grammar.source import UserError
+
 REAL = "netc.caffe"
-USAGE = """usage: python -m netc.caffe SCRIPT.py|TOOL [ARGUMENT]…
-Runs a script that imports caffe, which is then netc's, or one of Caffe's tools (netc caffe --help lists them)."""
+USAGE = """usage: python -m netc.caffe [--target TARGET] SCRIPT.py|TOOL [ARGUMENT]…
+Runs a script that imports caffe, which is then netc's, or one of Caffe's tools (netc caffe --help lists them).
+--target: of the script's nets, as netc devices lists them."""
 
 
 class CaffeFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -54,6 +57,15 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, file=sys.stderr if not argv else sys.stdout)
         return 0 if argv else 2
+    if argv[0] == "--target":
+        from .process import set_target
+
+        try:
+            set_target(argv[1] if len(argv) > 1 else "")
+        except UserError as error:
+            print(f"netc: {error}", file=sys.stderr)
+            return 2
+        return main(argv[2:])
     from ..commands.caffe import TOOLS
 
     script = Path(argv[0])

@@ -60,7 +60,7 @@ class Core:
         self.shared: object = None  # another one when parameters moved
         self.hooks: dict[str, list[Hook]] = {"before_forward": [], "after_forward": []}
         self.hooks |= {"before_backward": [], "after_backward": []}
-        self._device = HERE.device
+        self._target, self._device = HERE.target, HERE.device
         self._pieces: dict[tuple[Any, ...], Piece] = {}
         self._segments: dict[tuple[Any, ...], Segment] = {}
         self._returns: dict[tuple[Any, ...], Returning] = {}
@@ -206,7 +206,7 @@ class Core:
             title = writer.name("net", message.span)
             empty = tree.File(message.span, (tree.NetDef(message.span, title, (), ()),))
             mode: Any = PHASES[self.phase].lower()
-            want = request(mode=mode, device=self._device, net="net")
+            want = request(mode=mode, net="net", target=self._target, device=self._device)
             self._compilation = Compilation(entered(message.source, empty), want, layout=self.infos)
         return self._compilation
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..grammar.source import UserError
+from ..targets import AUTO, choose
 
 TRAIN, TEST = 0, 1
 PHASES = {TRAIN: "TRAIN", TEST: "TEST"}
@@ -21,9 +22,10 @@ GLOG = "GLOG_minloglevel"  # the variable of the environment that silences it
 
 @dataclass
 class Process:
-    """device: `cpu` or `cuda`. random: from which each net draws its seed."""
+    """device: `cpu` or `cuda`. target: in which nets are written. random: from which each net draws its seed."""
 
     device: str = "cpu"
+    target: str = AUTO
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     solver_count: int = 1
     solver_rank: int = 0
@@ -41,11 +43,14 @@ def set_mode_cpu() -> None:
 
 def set_mode_gpu() -> None:
     """Nets that are made from now on run on the GPU; UserError where there is none."""
-    from ..targets import Choice, choose
-
-    found: Choice = choose("auto", "cuda")
-    found.open()
+    choose(HERE.target, "cuda").open()
     HERE.device = "cuda"
+
+
+def set_target(target: str) -> None:
+    """Nets that are made from now on are written for this target (`netc devices` lists them); not of pycaffe."""
+    choose(target, HERE.device)
+    HERE.target = target
 
 
 def set_device(number: int) -> None:

@@ -155,5 +155,8 @@ def test_hooks_are_called_around_each_layer(chain: Any) -> None:
     chain.forward()
     assert seen == [(when, number) for number in range(4) for when in ("before", "after")]
     seen.clear()
+    chain.after_forward(lambda number: chain.blobs["one"].data.fill(3) if number == 1 else None)
+    assert np.all(chain.forward()["three"] == 3 * 0.5 * 7)  # what a hook writes, the next layer reads
+    seen.clear()
     chain.backward()
     assert seen == [(when, number) for number in (3, 2, 1, 0) for when in ("before back", "after back")]

@@ -119,6 +119,17 @@ def test_a_script_runs_as_it_is(tmp_path: Path) -> None:
     assert found.returncode == 0
 
 
+def test_a_script_on_another_target(tmp_path: Path) -> None:
+    (tmp_path / "small.prototxt").write_text(SMALL)
+    (tmp_path / "script.py").write_text(
+        "import caffe\n"
+        "net = caffe.Net('small.prototxt', caffe.TEST)\n"
+        "print(net._core.compilation.request.target, list(net.forward()))\n"
+    )
+    found = run("--target", "c", "script.py", folder=tmp_path)
+    assert (found.stdout, found.stderr) == ("c ['loss']\n", "")
+
+
 def test_a_script_that_learns(tmp_path: Path) -> None:
     (tmp_path / "learning.py").write_text(LEARNING)
     found = run("learning.py", folder=tmp_path)
@@ -131,5 +142,7 @@ def test_mistakes(tmp_path: Path) -> None:
     assert (found.returncode, found.stderr.split()[0]) == (2, "usage:")
     found = run("none.py", folder=tmp_path)
     assert (found.returncode, found.stderr) == (2, "netc: there is no script none.py\n")
+    found = run("--target", "d", "none.py", folder=tmp_path)
+    assert (found.returncode, found.stderr.partition(";")[0]) == (2, "netc: there is no target `d`")
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(3)\n")
     assert run("ends.py", folder=tmp_path).returncode == 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 
 import netc.caffe as caffe
-import netc.caffe.core as core
+import netc.caffe.process as process
 from netc.grammar.source import SourceErrors, UserError
-from netc.request import Request, request
 from netc.runtime.caffe.model import read_model
 from netc.runtime.caffe.solver_state import read_solver_state
 from support.caffe import CONFORMANCE
@@ -137,6 +135,19 @@ def test_snapshots_fall_into_steps(solver: Any) -> None:
     np.testing.assert_allclose(state.history[0].data.reshape(diff.shape), diff)  # what was taken is the history
 
 
+def test_nets_may_stand_in_the_solver(solver: Any) -> None:
+    Path("solver.prototxt").write_text(
+        f"net_param {{ {SMALL} }} test_net_param {{ {SMALL} }} test_iter: 2 test_iter: 1 test_interval: 2 base_lr: 0.01"
+        " lr_policy: 'step' gamma: 0.1 stepsize: 3 max_iter: 4 test_state { } test_state { stage: 'x' }"
+    )
+    other = labelled(caffe.get_solver("solver.prototxt"))
+    assert len(other.test_nets) == 2
+    other.solve()
+    assert other.lr == pytest.approx(0.001)
+    state = read_solver_state(Path("solver_iter_4.solverstate"))  # the prefix is the solver's own name
+    assert (state.iter, state.current_step) == (4, 1)
+
+
 def test_callbacks(solver: Any) -> None:
     seen: list[tuple[str, bool]] = []
     diff = solver.net.params["ip"][0].diff
@@ -203,7 +214,7 @@ def test_other_targets_take_the_same_steps(target: str, solver: Any, monkeypatch
     """As on a GPU: where programs have memory of their own, arrays are copied in and out."""
     found = []
     for chosen in ("numpy", target):
-        monkeypatch.setattr(core, "request", partial(request_on, chosen))
+        monkeypatch.setattr(process.HERE, "target", chosen)
         caffe.set_random_seed(3)
         one = labelled(caffe.SGDSolver("solver.prototxt"))
         one.net.params["ip"][1].data[...] += 1
@@ -215,7 +226,3 @@ def test_other_targets_take_the_same_steps(target: str, solver: Any, monkeypatch
         )
     for ours, others in zip(*found, strict=True):
         np.testing.assert_allclose(others, ours, rtol=1e-3, atol=1e-5)
-
-
-def request_on(target: str, **given: Any) -> Request:
-    return request(**{**given, "target": target})
