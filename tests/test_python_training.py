@@ -27,7 +27,7 @@ FILED = TEXT.replace("from: []", "from: rows\n    test: rows every 3").replace(
 @pytest.fixture(autouse=True)
 def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """To draw them takes longer than all else here."""
-    monkeypatch.setattr("netc.runtime.train.write_curves", lambda path, history: None)
+    monkeypatch.setattr("netc.runtime.curves.write_curves", lambda path, history: None)
 
 
 @pytest.fixture
