@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message
+from ...grammar.source import SourceError
 from . import writer
 from .files import written
 from .layer import Layer, Param
@@ -247,6 +248,16 @@ def silence(layer: Layer) -> None:
     """Silence: what it takes is no output of the net, and nothing is computed for it."""
     for i, operand in enumerate(layer.operands):
         layer.bind(operand, [writer.name(f"_{layer.name}.{i}", layer.place)])
+
+
+def hdf5_output(layer: Layer) -> None:
+    """HDF5Output: it reads what it would write; files are written by those who are asked to."""
+    silence(layer)
+    given = layer.given
+    hint = f"netc run FILE --output {','.join(layer.bottoms)} -o OUT.h5 writes such values"
+    message = f'no file "{given.get("file_name")}" is written'
+    place = given.place("file_name") if given.has("file_name") else layer.place
+    layer.report(SourceError("W610", f"HDF5Output: {message}", place, hint, severity="note"))
 
 
 def exponential(layer: Layer) -> None:

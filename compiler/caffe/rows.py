@@ -70,6 +70,7 @@ ROWS: dict[str, Row] = {
     "Filter": Row("filter", bottoms=(2, MANY), tops=_SOME, form=forms.filter_),
     "Flatten": Row("flatten", "flatten_param", {"axis": "axis", "end_axis": "end_axis"}),
     "HingeLoss": _loss("hinge_loss", "hinge_loss_param", {"norm": "norm~"}),
+    "HDF5Output": Row("", "hdf5_output_param", {}, (2, 2), (0, 0), form=forms.hdf5_output),
     "Im2col": Row("im2col", "convolution_param", form=forms.im2col),
     "InfogainLoss": Row(
         "infogain_loss",

@@ -71,4 +71,12 @@ WARNINGS: dict[str, Code] = {
         There is no net, op, block, constant, data or `train` in the file, so no command can do anything with it.
         """,
     ),
+    "W610": Code(
+        "a layer that would write a file",
+        """
+        `HDF5Output` writes what it reads into the file that it names. Commands of netc write no file because a net says
+        so: the layer reads its blobs, and that is all. `netc run FILE --output ip -o out.h5` writes values of a net; a
+        script of pycaffe's runs the layer as Caffe does.
+        """,
+    ),
 }

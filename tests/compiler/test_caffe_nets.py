@@ -224,6 +224,23 @@ def test_shapes_that_lie_in_the_data_are_said() -> None:
     assert {name: str(type_) for name, type_ in net.inputs.items()} == {"x": "f32[4,7]", "y": "f32[4,7]"}
 
 
+def test_a_layer_that_would_write_a_file_reads_only() -> None:
+    text = (
+        INPUT
+        + """
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 4 } }
+    layer { name: "s" type: "Softmax" bottom: "ip" top: "s" }
+    layer { name: "out" type: "HDF5Output" bottom: "ip" bottom: "x" hdf5_output_param { file_name: "a.h5" } }
+    """
+    )
+    (note,) = loaded(text).warnings
+    assert (note.code, note.severity, note.message) == ("W610", "note", 'HDF5Output: no file "a.h5" is written')
+    assert "--output ip,x -o OUT.h5" in note.hint
+    assert list(built(text, "test").graph.outputs) == ["s"]
+    with pytest.raises(SourceErrors, match="it takes 2 bottoms, 1 are given"):
+        loaded(text.replace('bottom: "ip" bottom: "x"', 'bottom: "ip"'))
+
+
 def test_layers_of_forks_that_bring_data_are_inputs() -> None:
     experiment = loaded(
         'layer { name: "d" type: "VideoData" top: "x" }\nlayer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
