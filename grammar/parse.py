@@ -65,7 +65,8 @@ def decoded(path: str, data: bytes) -> Source:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: this text is UTF-16; save it as UTF-8")
     if b"\0" in data:
-        raise UserError(f"{path}: this is no text file (there is a null byte at offset {data.index(0)})")
+        model = "; of an ONNX model `netc convert` makes a .net" if path.endswith(".onnx") else ""
+        raise UserError(f"{path}: this is no text file (there is a null byte at offset {data.index(0)}){model}")
     if len(data) > 4 * MAX_SIZE:
         raise UserError(f"{path}: the file is larger than {MAX_SIZE:,} characters, the most that a .net file may have")
     try:

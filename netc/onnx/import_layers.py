@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -142,3 +143,38 @@ def softmax(t: Translator) -> Tensor:
 
 def log_softmax(t: Translator) -> Tensor:
     return t.call("log", [softmax(t)])
+
+
+def einsum(t: Translator) -> Tensor:
+    """A sum of products of two tensors, as a product of matrices: axes of both, of one, and those that are summed."""
+    text = re.sub(r"\s", "", str(t.attr("equation", "")))
+    found = re.fullmatch(r"([A-Za-z]+),([A-Za-z]+)->([A-Za-z]*)", text)
+    if found is None or len(t.node.inputs) != 2 or any(len(set(part)) < len(part) for part in found.groups()):
+        raise Untranslated(f"the equation {text[:60]}")
+    left, right, result = found.groups()
+    a, b = t.tensor(0), t.tensor(1)
+    batch = [c for c in left if c in right and c in result]
+    summed = [c for c in left if c in right and c not in result]
+    rows, columns = ([c for c in one if c not in other] for one, other in ((left, right), (right, left)))
+    if (a.rank, b.rank) != (len(left), len(right)) or set(result) != {*batch, *rows, *columns} or not summed:
+        raise Untranslated(f"the equation {text[:60]}")
+    sizes = [
+        dict(zip((*left, *right), (*x, *y), strict=True)) for x, y in zip(a.shapes, b.shapes, strict=True)
+    ]  # of each letter, for each batch
+    first = _matrix(t, a, left, [batch, rows, summed], sizes)
+    second = _matrix(t, b, right, [batch, summed, columns], sizes)
+    y = t.call("matmul", [first, second])
+    whole = [*batch, *rows, *columns]
+    y = t.reshaped(y, [tuple(size[c] for c in whole) for size in sizes])
+    order = [whole.index(c) for c in result]
+    return y if order == sorted(order) else t.call("transpose", [y], [order])
+
+
+def _matrix(t: Translator, x: Tensor, letters: str, groups: list[list[str]], sizes: list[dict[str, int]]) -> Tensor:
+    """A tensor with its axes in groups, the last two of which become one axis each."""
+    order = [letters.index(c) for group in groups for c in group]
+    x = x if order == sorted(order) else t.call("transpose", [x], [order])
+    shapes = [
+        (*(size[c] for c in groups[0]), *(math.prod(size[c] for c in group) for group in groups[1:])) for size in sizes
+    ]
+    return t.reshaped(x, shapes)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..compiler.caffe import writer
+from ..grammar import tree
 from .folding import broadcast, resolved, slices, whole_numbers
 from .import_values import Known, Tensor, Untranslated, Value
 from .import_windows import padded
@@ -195,12 +198,16 @@ def expand(t: Translator) -> Tensor:
     shapes = [broadcast(shape, whole_numbers(array)) for shape, array in zip(x.shapes, wanted.arrays, strict=True)]
     if all(shape == own for shape, own in zip(shapes, x.shapes, strict=True)):
         return x
-    sizes: list[object] = []
-    for found in zip(*shapes, strict=True):
-        if len(set(found)) == 1:
-            sizes.append(int(found[0]))
-        elif tuple(found) == t.batches:
-            sizes.append("N")
-        else:
-            raise Untranslated("a size that is no number and not the batch")
-    return t.zeros_added(x, sizes, shapes)
+    return t.zeros_added(x, [_size(t, found) for found in zip(*shapes, strict=True)], shapes)
+
+
+def _size(t: Translator, found: Sequence[int]) -> object:
+    """A size as the language writes it: a number, `N`, or so many times `N`."""
+    first = int(found[0])
+    if len(set(found)) == 1:
+        return first
+    times, rest = divmod(first, t.batches[0])
+    if rest or any(times * n != size for n, size in zip(t.batches, found, strict=True)):
+        raise Untranslated("a size that is no number and no multiple of the batch")
+    symbol = writer.name("N", t.place)
+    return symbol if times == 1 else tree.Binary(t.place, "*", writer.constant(times, t.place), symbol, t.place)

@@ -17,6 +17,7 @@ OPERATORS: dict[str, Row] = {
     "GlobalAveragePool": windows.whole("avg_pool"),
     "Gemm": layers.gemm,
     "MatMul": layers.matmul,
+    "Einsum": layers.einsum,
     "BatchNormalization": layers.batch_norm,
     "LRN": layers.lrn,
     "LayerNormalization": layers.layer_norm,

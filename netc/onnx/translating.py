@@ -352,7 +352,8 @@ class Translator:
     def zeros_added(self, x: Tensor, sizes: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> Tensor:
         """x, broadcast to a shape with the batch in it by adding zeros."""
         place = self.place
-        zeros = writer.call("full", [writer.arg("", list(sizes), place)], place)
+        items = tuple(one if isinstance(one, tree.Node) else writer.constant(one, place) for one in sizes)
+        zeros = writer.call("full", [writer.arg("", tree.List(place, items), place)], place)  # type: ignore[arg-type]
         nodes = tuple(
             expr.add(node, ops.const(value=0.0, shape=shape, dtype="f32"))
             for node, shape in zip(x.nodes, shapes, strict=True)

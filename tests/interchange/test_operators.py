@@ -58,6 +58,10 @@ CASES: dict[str, list[OneNode]] = {
         OneNode("MatMul", [(None, 2, 5, 6), (None, 1, 6, 3)]),
         OneNode("MatMul", [(None, 2, 5, 6)], {}, [draw(2, 6, 3)]),
     ],
+    "Einsum": [
+        OneNode("Einsum", [(None, 2, 5, 6), (None, 2, 3, 6)], {"equation": "b h i d, b h j d -> b h i j"}),
+        OneNode("Einsum", [(None, 5, 6), (6, 2, 3)], {"equation": "nik,kab->nbia"}),
+    ],
     "BatchNormalization": [
         OneNode("BatchNormalization", [IMAGE], {"epsilon": 1e-3}, [*CHANNELS, np.abs(draw(4)) + 0.5]),
         OneNode("BatchNormalization", [(None, 4)], {}, [*CHANNELS, np.abs(draw(4)) + 0.5]),
@@ -200,6 +204,15 @@ TEXTS = {
         sizes = Where (less, ones, wanted)
         tokens = Expand (token, sizes)
         z = Concat <axis = 1> (tokens, x)
+    }""",
+    "as large as another": """g (float[batch, 4, 6] x) => (float[a, 6] z) {
+        flat = Constant <value_ints = [-1, 6]> ()
+        rows = Reshape (x, flat)
+        axis = Constant <value_ints = [1]> ()
+        mean = ReduceMean <keepdims = 1> (rows, axis)
+        shape = Shape (rows)
+        wide = Expand (mean, shape)
+        z = Sub (rows, wide)
     }""",
     "an output that is an input, one that is read on, and one that is a weight": """g (float[batch, 2] x)
         => (float[batch, 2] x2, float[batch, 2] y, float[batch, 2] z, float[1, 2] w2)
