@@ -165,11 +165,12 @@ class Lanes:
 
 @contextmanager
 def between(
-    body: Body, variables: Sequence[Var], guards: Sequence[Guard], at: Mapping[Var, Expr]
+    body: Body, variables: Sequence[Var], guards: Sequence[Guard], at: Mapping[Var, Expr], *, apart: bool = False
 ) -> Iterator[dict[Var, Expr]]:
     """Loops over variables, each from the first value for which there are elements to the last.
 
-    guards: say where there are elements, over the variables and those that `at` replaces; see `operand.limits`.
+    guards: say where there are elements, over the variables and those that `at` replaces; see `operand.limits`. apart:
+    the turns of the innermost do not need each other.
     """
     found, whole = {**at, **{var: Expr.of(0) for var in variables if var.size == 1}}, type_of(body, "i32")
     several = [var for var in variables if var.size > 1]
@@ -181,7 +182,8 @@ def between(
         for var in several:
             name = body.name(var.name)
             first, end = bounds(body, var, [g.replace(found) for g in guards if var in g.expr.vars])
-            stack.enter_context(body.loop(f"for ({whole} {name} = {first}; {name} < {end}; {name}++) {{", "}"))
+            head = f"for ({whole} {name} = {first}; {name} < {end}; {name}++) {{"
+            stack.enter_context(body.loop(f"{SIMD}\n{head}" if apart and var is several[-1] else head, "}"))
             found[var] = body.bind(Var(name, var.size), name)
         body.asked += tuple(g.replace(found) for g in guards)
         yield found

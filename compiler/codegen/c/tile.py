@@ -252,11 +252,17 @@ def _sum_in_turns(body: Body, tile: RegisterTile, at: dict[Var, Expr]) -> None:
 
 def _copy(body: Body, copied: Copied, at: dict[Var, Expr]) -> None:
     """Statements that copy what a tile reads of a factor."""
-    body.put(f"float copy[{copied.count}];")
-    with body.loops(copied.axes, apart=True) as found:
-        values = {**at, **dict(zip(copied.axes, found, strict=True))}
+    guards = guards_that_tell(g.replace(at) for g in copied.guards)
+    bounded = limits(guards, copied.axes)
+    body.put(f"float copy[{copied.count}]{' = {0}' if bounded and guards else ''};")
+    with ExitStack() as stack:
+        if bounded:
+            values = stack.enter_context(between(body, copied.axes, guards, at, apart=True))
+        else:
+            found = stack.enter_context(body.loops(copied.axes, apart=True))
+            values = {**at, **dict(zip(copied.axes, found, strict=True))}
         index = tuple(e.replace(values) for e in copied.index)
-        guards = [g.replace(values) for g in copied.guards]
-        value = body.floating(body.masked(copied.source.node, index, 0, guards_that_tell(guards)))
-        place = body.expr(flat(found, [axis.size for axis in copied.axes]))
+        guards = guards_that_tell(g.replace(values) for g in copied.guards)
+        value = body.floating(body.masked(copied.source.node, index, 0, guards))
+        place = body.expr(flat(tuple(values[axis] for axis in copied.axes), [axis.size for axis in copied.axes]))
         body.put(f"copy[{place.text}] = {value.text};")
