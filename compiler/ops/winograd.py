@@ -132,41 +132,69 @@ def _matrix(rows: Matrix, like: Array, power: int) -> Array:
     return np.abs(found) ** power if power else found
 
 
-def _weights_type(w: TensorType, *, tile: int, turned: bool) -> TensorType:
+def _weights_type(w: TensorType, *, tile: int, groups: int, turned: bool) -> TensorType:
     check(w.rank == 4 and w.is_float and w.shape[2] == w.shape[3], f"{w} is no square kernel")
+    check(groups > 0 and w.shape[0] % groups == 0, f"{w} is not of {groups} groups")
     side = _known(tile, w.shape[2])
-    inputs, outputs = w.shape[:2] if turned else w.shape[1::-1]
-    return w.with_shape((side * side, -(-outputs // PANEL), inputs, PANEL))
+    inputs, outputs = w.shape[1], w.shape[0] // groups
+    inputs, outputs = (outputs, inputs) if turned else (inputs, outputs)
+    return w.with_shape((side * side, groups * -(-outputs // PANEL), inputs, PANEL))
 
 
-def _weights_numpy(w: Array, *, tile: int, turned: bool, power: int = 0) -> Array:
+def _weights_numpy(w: Array, *, tile: int, groups: int, turned: bool, power: int = 0) -> Array:
     matrix = _matrix(WEIGHTS[tile, w.shape[2]], w, power)
-    read = w[:, :, ::-1, ::-1] if turned else np.swapaxes(w, 0, 1)
-    inputs, outputs = read.shape[:2]
-    found = np.moveaxis(_both(matrix, read).reshape(inputs, outputs, -1), 2, 0)
-    found = np.pad(found, [(0, 0), (0, 0), (0, -outputs % PANEL)])
-    return np.ascontiguousarray(np.swapaxes(found.reshape(len(found), inputs, -1, PANEL), 1, 2))
+    read = w.reshape(groups, -1, *w.shape[1:])
+    read = read[..., ::-1, ::-1] if turned else np.swapaxes(read, 1, 2)
+    inputs, outputs = read.shape[1:3]
+    found = np.moveaxis(_both(matrix, read).reshape(groups, inputs, outputs, -1), 3, 0)
+    found = np.pad(found, [(0, 0), (0, 0), (0, 0), (0, -outputs % PANEL)])
+    found = np.swapaxes(found.reshape(len(found), groups, inputs, -1, PANEL), 2, 3)
+    return np.ascontiguousarray(found.reshape(len(found), -1, inputs, PANEL))
 
 
 def _product_type(
-    v: TensorType, u: TensorType, *, tile: int, kernel: int, images: int, channels: int, size: tuple[int, int]
+    v: TensorType,
+    u: TensorType,
+    *,
+    tile: int,
+    kernel: int,
+    groups: int,
+    images: int,
+    channels: int,
+    size: tuple[int, int],
 ) -> TensorType:
     side = _known(tile, kernel)
+    check(groups > 0 and channels % groups == 0, f"{channels} channels are not {groups} groups")
     check(v.rank == 3 and u.rank == 4 and v.dtype == u.dtype and v.is_float, f"cannot multiply {v} and {u}")
-    check(v.shape[0] == u.shape[0] == side * side and v.shape[2] == u.shape[2], f"{v} and {u} do not fit")
-    check(-(-channels // PANEL) == u.shape[1] and u.shape[3] == PANEL, f"{u} has not {channels} channels")
+    check(v.shape[0] == u.shape[0] == side * side and v.shape[2] == groups * u.shape[2], f"{v} and {u} do not fit")
+    check(
+        groups * -(-channels // groups // PANEL) == u.shape[1] and u.shape[3] == PANEL,
+        f"{u} has not {channels} channels",
+    )
     count = images * -(-size[0] // tile) * -(-size[1] // tile)
     check(v.shape[1] == count, f"there are {count} tiles of {images} images of {list(size)}, not {v.shape[1]}")
     return v.with_shape((images, channels, *size))
 
 
 def _product(
-    v: Array, u: Array, *, tile: int, kernel: int, images: int, channels: int, size: tuple[int, int], power: int = 0
+    v: Array,
+    u: Array,
+    *,
+    tile: int,
+    kernel: int,
+    groups: int,
+    images: int,
+    channels: int,
+    size: tuple[int, int],
+    power: int = 0,
 ) -> Array:
     matrix = _matrix(RESULT[tile, kernel], v, power)
     side, counts = tile + kernel - 1, [-(-n // tile) for n in size]
-    weights = np.swapaxes(u, 1, 2).reshape(*u.shape[::2], -1)[:, :, :channels]
-    products = np.moveaxis(np.matmul(v, weights), 0, 2).reshape(images, *counts, channels, side, side)
+    cells, inputs = side * side, u.shape[2]
+    weights = np.swapaxes(u.reshape(cells, groups, -1, inputs, PANEL), 2, 3).reshape(cells, groups, inputs, -1)
+    data = np.swapaxes(v.reshape(cells, -1, groups, inputs), 1, 2)
+    products = np.matmul(data, weights[..., : channels // groups])  # (cells, groups, tiles, channels of a group)
+    products = products.transpose(2, 1, 3, 0).reshape(images, *counts, channels, side, side)
     found = _both(matrix, products).transpose(0, 3, 1, 4, 2, 5)
     whole = found.reshape(images, channels, counts[0] * tile, counts[1] * tile)
     return np.ascontiguousarray(whole[:, :, : size[0], : size[1]])
@@ -194,7 +222,7 @@ def _product_spread(at: Evaluation, ea: Array, eb: Array) -> Bound:
 
 def _product_own(at: Evaluation) -> Bound:
     a, b, attrs = at.size(0), at.size(1), at.node.attrs
-    n = int(a.shape[2]) + 2 * (attrs["tile"] + attrs["kernel"])
+    n = int(b.shape[2]) + 2 * (attrs["tile"] + attrs["kernel"])
     inner = at.arithmetic.inner(at.node.dtype)
     found = likely(inner, n, at.value, _product(a, b, **attrs, power=1), _product(a * a, b * b, **attrs, power=2))
     return np.asarray(found + at.rounded)
@@ -212,8 +240,8 @@ winograd_data: Op = register(
         _linear(_data, lambda node: node.attrs["tile"] + node.attrs["kernel"]),
     )
 )
-# G g G^T: (O, I, r, r) to (t^2, panels, I, 32), which are output channels, with zeros behind the last. turned: of the
-# kernel turned by half a circle, whose channels change places: for the gradient by the data.
+# G g G^T: (O, I, r, r) to (t^2, groups * panels, I, 32), which are output channels of a group, with zeros behind the
+# last. turned: of the kernel turned by half a circle, whose channels change places: for the gradient by the data.
 winograd_weights: Op = register(
     Op(
         "winograd_weights",
@@ -233,7 +261,7 @@ winograd_product: Op = register(
         _product_type,
         _product,
         None,
-        lambda y, v, u, *, channels, **_: 2 * v.count * channels,
+        lambda y, v, u, *, groups, channels, **_: 2 * v.count * channels // groups,
         Rounding(_product_spread, _product_own),
     )
 )

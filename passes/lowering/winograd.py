@@ -31,14 +31,16 @@ def transformed(graph: Graph) -> Graph:
         if not tile:
             return node.with_inputs(inputs)
         x, weight = inputs
+        groups = node.attrs["groups"]
         turned, kernel = node.op is ops.conv_data_grad, weight.shape[2]
         pad = tuple(kernel - 1 - p if turned else p for p in node.attrs["pad"])
         with at(node.span, node.scope):
             if (weight, tile, turned) not in made:
-                made[weight, tile, turned] = ops.winograd_weights(weight, tile=tile, turned=turned)
+                made[weight, tile, turned] = ops.winograd_weights(weight, tile=tile, groups=groups, turned=turned)
             data = ops.winograd_data(x, tile=tile, kernel=kernel, pad=pad)
             sizes = {"images": node.shape[0], "channels": node.shape[1], "size": tuple(node.shape[2:])}
-            return ops.winograd_product(data, made[weight, tile, turned], tile=tile, kernel=kernel, **sizes)
+            transformed = made[weight, tile, turned]
+            return ops.winograd_product(data, transformed, tile=tile, kernel=kernel, groups=groups, **sizes)
 
     return graph.mapped(make)
 
@@ -49,10 +51,10 @@ def choice(node: Node, *, learns: bool) -> int:
         return 0
     attrs, (x, weight) = node.attrs, node.inputs
     kernel = tuple(weight.shape[2:])
-    plain = attrs["stride"] == attrs["dilation"] == (1, 1) and attrs["groups"] == 1
+    plain = attrs["stride"] == attrs["dilation"] == (1, 1)
     if not plain or x.dtype != "f32" or kernel[0] != kernel[1] or kernel[0] not in CHOICES:
         return 0
-    if max(attrs["pad"]) >= kernel[0] or min(x.shape[1], node.shape[1]) < FEWEST:
+    if max(attrs["pad"]) >= kernel[0] or min(x.shape[1], node.shape[1]) < FEWEST * attrs["groups"]:
         return 0
     best = min(CHOICES[kernel[0]], key=lambda tile: _seconds(node, tile, learns=learns))
     return best if _seconds(node, best, learns=learns) < _direct(node) else 0
@@ -61,16 +63,17 @@ def choice(node: Node, *, learns: bool) -> int:
 def _direct(node: Node) -> float:
     """Seconds of direct sums."""
     x, weight = node.inputs
-    flops = 2 * node.type.count * x.shape[1] * weight.shape[2] ** 2
+    flops = 2 * node.type.count * x.shape[1] // node.attrs["groups"] * weight.shape[2] ** 2
     return float(flops / DIRECT + 4 * weight.type.count / READ)
 
 
 def _seconds(node: Node, tile: int, *, learns: bool) -> float:
     """Seconds in tiles: the products, and what the transforms write and the products read."""
     x, weight = node.inputs
-    channels, features = x.shape[1], node.shape[1]
+    channels, features, groups = x.shape[1], node.shape[1], node.attrs["groups"]
     cells = (tile + weight.shape[2] - 1) ** 2
     count = node.shape[0] * -(-node.shape[2] // tile) * -(-node.shape[3] // tile)
-    flops = 2 * cells * -(-count // ROWS) * ROWS * channels * features
-    written = 4 * cells * channels * (count + features * learns)
-    return float(flops / TILED + written / WRITTEN + 4 * cells * channels * features / READ)
+    flops = 2 * cells * -(-count // ROWS) * ROWS * channels * features // groups
+    weights = 4 * cells * channels * features // groups
+    written = 4 * cells * channels * count + weights * learns
+    return float(flops / TILED + written / WRITTEN + weights / READ)

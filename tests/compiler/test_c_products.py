@@ -72,8 +72,10 @@ def in_tiles(random: Random) -> Graph:
     kernel, n = random.choice([3, 5]), random.randint(2, 4)
     channels, features = random.choice([48, 70]), random.choice([50, 64])
     pad, size = (random.randint(0, kernel - 1), 1), (random.randint(17, 20), random.randint(16, 19))
-    lies = {"stride": (1, 1), "pad": pad, "dilation": (1, 1), "groups": 1}
-    x, w = ops.exp(fed("x", n, channels, *size) * 0.3), fed("w", features, channels, kernel, kernel)
+    groups = random.choice([1, 2])
+    channels, features = groups * channels, groups * features
+    lies = {"stride": (1, 1), "pad": pad, "dilation": (1, 1), "groups": groups}
+    x, w = ops.exp(fed("x", n, channels, *size) * 0.3), fed("w", features, channels // groups, kernel, kernel)
     y = ops.conv(x, w, **lies)
     dx = ops.conv_data_grad(fed("dy", *y.shape), w, size=size, **lies)
     return Graph({"y": expr.maximum(0.0, y + fed("b", 1, features, 1, 1)), "dx": dx})

@@ -153,16 +153,16 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "winograd_data": _one("f32[2,3,7,9]", lambda x: ops.winograd_data(x, tile=4, kernel=3, pad=(1, 0)))
     + _one("f32[1,2,6,8]", lambda x: ops.winograd_data(x, tile=2, kernel=3, pad=(2, 1))),
-    "winograd_weights": _one("f32[5,3,3,3]", lambda w: ops.winograd_weights(w, tile=4, turned=False))
-    + _one("f32[5,3,5,5]", lambda w: ops.winograd_weights(w, tile=2, turned=True)),
+    "winograd_weights": _one("f32[5,3,3,3]", lambda w: ops.winograd_weights(w, tile=4, groups=1, turned=False))
+    + _one("f32[6,3,5,5]", lambda w: ops.winograd_weights(w, tile=2, groups=2, turned=True)),
     "winograd_product": [
         Sample(
             ("f32[36,8,3]", "f32[36,1,3,32]"),
-            lambda v, u: ops.winograd_product(v, u, tile=4, kernel=3, images=2, channels=5, size=(7, 6)),
+            lambda v, u: ops.winograd_product(v, u, tile=4, kernel=3, groups=1, images=2, channels=5, size=(7, 6)),
         ),
         Sample(
-            ("f32[16,6,2]", "f32[16,2,2,32]"),
-            lambda v, u: ops.winograd_product(v, u, tile=2, kernel=3, images=1, channels=40, size=(3, 5)),
+            ("f32[16,6,4]", "f32[16,4,2,32]"),
+            lambda v, u: ops.winograd_product(v, u, tile=2, kernel=3, groups=2, images=1, channels=80, size=(3, 5)),
         ),
     ],
     "gather": [Sample(("f32[5,3]", "i32[2,4]"), ops.gather)],

@@ -23,7 +23,9 @@ from .tasks import COUNTED, Tasks
 
 BLOCK = 64  # channels that are transformed in turn: a multiple of the widest vectors
 WORDS = (*COUNTED, "rows", "vectors", "first_lane", "columns", "sums", "made", "width", "v")
+WORDS = (*WORDS, "line", "end", "channel", "next")
 LANES = "LANES_16"
+LINE = 16  # numbers of a cache line
 Patch = Callable[[Expr, Index], tuple[Index, tuple[Guard, ...]]]
 
 
@@ -61,15 +63,17 @@ def _data(domain: Domain, body: Body) -> str:
 def _weights(domain: Domain, body: Body) -> str:
     root = domain.root
     weight, turned = root.inputs[0], root.attrs["turned"]
-    kernel, outputs = int(weight.shape[2]), int(weight.shape[1 if turned else 0])
+    own = int(weight.shape[0]) // root.attrs["groups"]  # of a group
+    kernel, outputs = int(weight.shape[2]), int(weight.shape[1]) if turned else own
     _, panels, inputs, width = (int(n) for n in root.shape)
+    several = panels // root.attrs["groups"]
     with body.loops([Var("panel", panels), Var("channel", inputs)]) as (panel, other):
 
         def patch(lane: Expr, at: Index) -> tuple[Index, tuple[Guard, ...]]:
             taps = tuple(e * -1 + (kernel - 1) for e in at) if turned else at
-            own = panel * width + lane
-            guards = guards_that_tell([Guard(own, 0, outputs)])
-            return (*((other, own) if turned else (own, other)), *taps), guards
+            group, output = panel // several, panel % several * width + lane
+            index = (group * own + other, output) if turned else (group * own + output, other)
+            return (*index, *taps), guards_that_tell([Guard(output, 0, outputs)])
 
         _transform(domain, body, WEIGHTS[root.attrs["tile"], kernel], kernel, patch, (panel, other))
     return function(body, shared=True)
@@ -100,28 +104,37 @@ def _transform(domain: Domain, body: Body, matrix: Matrix, side: int, patch: Pat
 
 def _product(domain: Domain, body: Body) -> str:
     root, (data, weights) = domain.root, body.operands[:2]
-    attrs, (cells, count, channels) = root.attrs, (int(n) for n in root.inputs[0].shape)
-    size, tile, features = attrs["size"], attrs["tile"], int(root.shape[1])
+    attrs, (cells, count, _) = root.attrs, (int(n) for n in root.inputs[0].shape)
+    _, panels, channels, _ = (int(n) for n in root.inputs[1].shape)
+    size, tile, groups = attrs["size"], attrs["tile"], attrs["groups"]
+    features, panels = int(root.shape[1]) // groups, panels // groups
     side = tile + attrs["kernel"] - 1
     for word in WORDS:
         body.name(word)
     name = _helper(body, RESULT[tile, attrs["kernel"]], side)
-    row, lane = Var("place", count), Var("feature", features)
+    group, row, lane = Var("group", groups), Var("place", count), Var("feature", features)
     inside = (Var("inner_row", tile), Var("inner_column", tile))
-    tasks = Tasks(body, (row, lane, *inside), {row: "first_row", lane: "first_lane"}, inside)
+    tasks = Tasks(body, (group, row, lane, *inside), {row: "first_row", lane: "first_lane"}, inside)
     body.put(f"float total[{cells}][MOST_ROWS][2 * {LANES}];")
     with body.loops([Var("element", cells)]) as (element,):
         body.put("vec_16 sums[MOST_ROWS][2];")
         body.put("clear_16(rows, vectors, sums);")
-        # The tiles' rows of the next element lie far away: they are fetched meanwhile, a line with each channel.
+        # The tiles' rows of the next element lie far away: they are fetched meanwhile, a line of each in turn.
         at_row = body.bind(row, "first_row")
-        start = data.address((element, at_row, Expr.of(0)))
+        own = tasks.at[group]
+        start = data.address((element, at_row, own * channels))
         body.put(f"const float *next = {data.name} + {body.expr(start).text} + {data.strides[0]};")
-        with body.loops([Var("channel", channels)]) as (channel,):
-            body.put(f"__builtin_prefetch(next + {body.expr(channel).text} * rows);")
-            column = body.bind(Var("first_lane", weights.shape[1] * PANEL), "first_lane")
-            v = (element, at_row, channel)
-            u = (element, column // PANEL, channel, column % PANEL)
+        with ExitStack() as stack:
+            head = f"for ({tasks.whole} line = 0; line < {channels}; line += {LINE}) {{"
+            stack.enter_context(body.loop(head, "}"))
+            body.put(f"const {tasks.whole} end = line + {LINE} < {channels} ? line + {LINE} : {channels};")
+            body.put(f"for (int r = 0; r < rows; r++) __builtin_prefetch(next + r * {data.strides[1]} + line);")
+            head = f"for ({tasks.whole} channel = line; channel < end; channel++) {{"
+            stack.enter_context(body.loop(head, "}"))
+            channel = body.bind(Var("channel", channels), "channel")
+            column = body.bind(Var("first_lane", panels * PANEL), "first_lane")
+            v = (element, at_row, own * channels + channel)
+            u = (element, own * panels + column // PANEL, channel, column % PANEL)
             for place, index in ((data, v), (weights, u)):
                 body.used.setdefault(place, False)
                 body.proof.load(place, index, place.address(index), ())
@@ -146,7 +159,7 @@ def _product(domain: Domain, body: Body) -> str:
         end = f"{features} % {LANES} ? columns : vectors * {LANES}"
         at[lane] = tasks.element(stack, lane, "first_lane", "j", f"{SIMD}\nfor (int j = 0; j < ({end}); j++) {{")
         image = at[row] // (counts[0] * counts[1])
-        nests.finish(domain, body, (image, at[lane], *where), f"made[{cell}][j]")
+        nests.finish(domain, body, (image, own * features + at[lane], *where), f"made[{cell}][j]")
     constants = (
         f"rows = EVEN({count}, MOST_ROWS), tiles = ({count} + rows - 1) / rows, rest = {count} - (tiles - 1) * rows",
         f"vectors = {features} < 2 * {LANES} ? 1 : 2, width = vectors * {LANES}",
