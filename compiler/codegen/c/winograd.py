@@ -18,7 +18,7 @@ from ...ops.winograd import DATA, PANEL, RESULT, WEIGHTS, Matrix
 from ..loops import nests
 from ..loops.body import Body
 from .function import SIMD, function
-from .lanes import Lanes
+from .lanes import Lanes, between
 from .tasks import COUNTED, Tasks
 
 BLOCK = 64  # channels that are transformed in turn: a multiple of the widest vectors
@@ -89,8 +89,12 @@ def _transform(domain: Domain, body: Body, matrix: Matrix, side: int, patch: Pat
     size, out, name = int(root.shape[-1]), len(matrix), _helper(body, matrix, side)
     lanes = Lanes(body, "lane", size, BLOCK)
     with lanes.blocks():
-        body.put(f"float patch[{side * side}][{BLOCK}], made[{out * out}][{BLOCK}];")
-        with body.loops([Var("step_row", side), Var("step_column", side)]) as at:
+        steps = (Var("step_row", side), Var("step_column", side))
+        guards = patch(Expr.of(lanes.var), tuple(Expr.of(step) for step in steps))[1]
+        own = () if any(lanes.var in g.expr.vars for g in guards) else guards
+        body.put(f"float made[{out * out}][{BLOCK}], patch[{side * side}][{BLOCK}]{' = {0}' if own else ''};")
+        with between(body, steps, own, {}) as found:
+            at = tuple(found[step] for step in steps)
             cell = body.expr(at[0] * side + at[1]).text
             with lanes.each() as lane:
                 index, guards = patch(lane, at)
