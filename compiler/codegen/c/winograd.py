@@ -185,7 +185,9 @@ def _helper(body: Body, matrix: Matrix, side: int) -> str:
         name += "_weights"
     lines = [
         f"/* {rows} x {rows} vectors, `apart` each, of {side} x {side}, `step` each: M x M^T. */",
-        f"INLINE void {name}(const float *from, int64_t step, float *to, int64_t apart) {{",
+        # Not inlined: it is large, and what calls it is written for each shape.
+        "__attribute__((noinline))",
+        f"static void {name}(const float *from, int64_t step, float *to, int64_t apart) {{",
         f"    vec_16 half[{rows}][{side}];",
         f'    _Pragma("GCC unroll {side}")',
         f"    for (int j = 0; j < {side}; j++) {{",
