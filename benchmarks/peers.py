@@ -1,10 +1,11 @@
-"""A target of netc beside PyTorch eager on the CPU: the same nets, batch and threads, in processes of their own.
+"""A target of netc beside PyTorch eager and ONNX Runtime on the CPU: the same nets, batch and threads.
 
     python benchmarks/peers.py [--target c] [--threads 2] [--rounds 12] [--only lenet-train] [--save results/peers.json]
 
 Each peer is a process that stays warm and times some steps when told to; rounds alternate between the peers, so that
-other work on the machine meets both. Reported: the median and the least time of each, and the median of the ratios of
-neighbouring rounds. Needs torch (the extra `test`).
+other work on the machine meets all of them. Reported: the median and the least time of each, and the median of the
+ratios of neighbouring rounds; with one thread the processor's time, which other work disturbs less than a clock. Needs
+torch and onnxruntime (the extra `test`). ONNX Runtime runs the model that netc exports, and does not train.
 """
 
 from __future__ import annotations
@@ -15,25 +16,33 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-BATCH = 64
-# name -> net, mode, target ratio
+# name -> net, mode, batch, target ratio
 CASES = {
-    "lenet-test": ("lenet", "test", 1.2),
-    "lenet-train": ("lenet", "train", 1.5),
-    "cifar10_full-test": ("cifar10_full", "test", 1.5),
-    "cifar10_full-train": ("cifar10_full", "train", None),
+    "lenet-test": ("lenet", "test", 64, 1.2),
+    "lenet-train": ("lenet", "train", 64, 1.5),
+    "cifar10_full-test": ("cifar10_full", "test", 64, 1.5),
+    "cifar10_full-train": ("cifar10_full", "train", 64, None),
+    "caffenet-test": ("caffenet", "test", 8, None),
+    "caffenet-train": ("caffenet", "train", 16, None),
+    "googlenet-test": ("googlenet", "test", 8, None),
+    "googlenet-train": ("googlenet", "train", 8, None),
 }
+USUAL = [name for name in CASES if CASES[name][0] in ("lenet", "cifar10_full")]
+PEERS = ("netc", "torch", "onnx")
 # What a worker runs in one round, in seconds.
 ROUND = 0.35
 
 
-def netc_step(net: str, mode: str, threads: int, fused: bool = True, target: str = "numpy") -> Callable[[], Any]:
+def netc_step(
+    net: str, mode: str, threads: int, batch: int, fused: bool = True, target: str = "numpy"
+) -> Callable[[], Any]:
     """A call that runs one step of an example."""
     import numpy as np
 
@@ -43,7 +52,7 @@ def netc_step(net: str, mode: str, threads: int, fused: bool = True, target: str
 
     outputs = ["prob"] if mode == "test" else None
     how = {"threads": threads, "outputs": outputs, "fused": fused, "target": target}
-    made = compilation(ROOT / "examples" / f"{net}.net", mode=mode, dims={"N": BATCH}, **how)
+    made = compilation(ROOT / "examples" / f"{net}.net", mode=mode, dims={"N": batch}, **how)
     state = State(made.state)
     state.fill(0)
     step = made.executables(state)[-1]
@@ -53,60 +62,28 @@ def netc_step(net: str, mode: str, threads: int, fused: bool = True, target: str
     return lambda: step.run(feeds)
 
 
-def torch_step(net: str, mode: str, threads: int) -> Callable[[], Any]:
+def torch_step(net: str, mode: str, threads: int, batch: int) -> Callable[[], Any]:
     """The same step in PyTorch: modules, cross entropy, SGD with momentum and weight decay."""
     import torch
-    from torch import nn
-    from torch.nn import functional
+    import torch_nets
 
     torch.set_num_threads(threads)
-    if net == "lenet":
-        pool = nn.MaxPool2d(2, 2, ceil_mode=True)
-        layers = [
-            nn.Conv2d(1, 20, 5),
-            pool,
-            nn.Conv2d(20, 50, 5),
-            pool,
-            nn.Flatten(),
-            nn.Linear(800, 500),
-            nn.ReLU(),
-            nn.Linear(500, 10),
-        ]
-        x = torch.rand(BATCH, 1, 28, 28)
-    else:
-        norm = [_Within(3, 5e-5, 0.75) for _ in range(2)]
-        average = nn.AvgPool2d(3, 2, ceil_mode=True)
-        layers = [
-            nn.Conv2d(3, 32, 5, padding=2),
-            nn.MaxPool2d(3, 2, ceil_mode=True),
-            nn.ReLU(),
-            norm[0],
-            nn.Conv2d(32, 32, 5, padding=2),
-            nn.ReLU(),
-            average,
-            norm[1],
-            nn.Conv2d(32, 64, 5, padding=2),
-            nn.ReLU(),
-            average,
-            nn.Flatten(),
-            nn.Linear(1024, 10),
-        ]
-        x = torch.rand(BATCH, 3, 32, 32)
-    model = nn.Sequential(*layers)
-    label = torch.randint(0, 10, (BATCH,))
+    of = torch_nets.NETS[net]
+    model = of.module(train=mode == "train")
+    x, label = torch.rand(batch, *of.shape), torch.randint(0, of.classes, (batch,))
     if mode == "test":
         model.eval()
 
         def forward() -> Any:
             with torch.no_grad():
-                return functional.softmax(model(x), 1)
+                return torch_nets.probabilities(model, x)
 
         return forward
-    solver = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    solver = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=of.decay)
 
     def step() -> Any:
         solver.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(model(x), label)
+        loss = torch_nets.losses(of, model, x, label)
         loss.backward()
         solver.step()
         return loss.item()
@@ -114,23 +91,34 @@ def torch_step(net: str, mode: str, threads: int) -> Callable[[], Any]:
     return step
 
 
-def _Within(size: int, alpha: float, beta: float) -> Any:
-    """Caffe's LRN over a square of space, as PyTorch's ops."""
-    import torch
-    from torch import nn
-    from torch.nn import functional
+def onnx_step(net: str, threads: int, batch: int) -> Callable[[], Any]:
+    """The forward pass in ONNX Runtime, of the model that netc exports."""
+    import numpy as np
+    import onnxruntime
 
-    class Within(nn.Module):  # type: ignore[misc]
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            mean = functional.avg_pool2d(x * x, size, 1, size // 2)
-            return x * (1 + alpha * mean) ** -beta
+    from netc.onnx.exporting import export, model_of, save
+    from netc.request import request
 
-    return Within()
+    want = request(outputs=["prob"], dims={"N": batch})
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        save(model_of(export(ROOT / "examples" / f"{net}.net", want, untrained=True)), path)
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    feeds = {one.name: rng.random([batch, *one.shape[1:]], np.float32) for one in session.get_inputs()}
+    return lambda: session.run(None, feeds)
 
 
-def worker(peer: str, net: str, mode: str, threads: int, target: str) -> None:
+def worker(peer: str, name: str, threads: int, target: str) -> None:
     """Answer each line on stdin with the milliseconds of the steps of one round."""
-    step = netc_step(net, mode, threads, target=target) if peer == "netc" else torch_step(net, mode, threads)
+    net, mode, batch, _ = CASES[name]
+    if peer == "netc":
+        step = netc_step(net, mode, threads, batch, target=target)
+    else:
+        step = torch_step(net, mode, threads, batch) if peer == "torch" else onnx_step(net, threads, batch)
+    clock = time.process_time if threads == 1 else time.perf_counter
     for _ in range(3):
         step()
     print("ready", flush=True)
@@ -138,19 +126,20 @@ def worker(peer: str, net: str, mode: str, threads: int, target: str) -> None:
         step()
         times, end = [], time.perf_counter() + ROUND
         while time.perf_counter() < end or len(times) < 3:
-            start = time.perf_counter()
+            start = clock()
             step()
-            times.append(1e3 * (time.perf_counter() - start))
+            times.append(1e3 * (clock() - start))
         print(json.dumps(times), flush=True)
 
 
 def compare(name: str, threads: int, rounds: int, asked: str) -> dict[str, Any]:
-    """One case: both peers in turns."""
-    net, mode, target = CASES[name]
+    """One case: the peers in turns."""
+    _, mode, batch, target = CASES[name]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     peers = {}
-    for peer in ("netc", "torch"):
-        command = [sys.executable, __file__, "--worker", peer, net, mode, "--threads", str(threads), "--target", asked]
+    for peer in PEERS if mode == "test" else PEERS[:2]:
+        command = [sys.executable, __file__, "--worker", peer, name, "--threads", str(threads), "--target", asked]
         peers[peer] = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )
@@ -169,19 +158,15 @@ def compare(name: str, threads: int, rounds: int, asked: str) -> dict[str, Any]:
     for process in peers.values():
         process.communicate()
     medians = {peer: [statistics.median(r) for r in found] for peer, found in times.items()}
-    ratios = sorted(a / b for a, b in zip(medians["netc"], medians["torch"], strict=True))
-    return {
-        "case": name,
-        "threads": threads,
-        "of": asked,
-        "netc_ms": statistics.median(medians["netc"]),
-        "netc_least_ms": min(min(r) for r in times["netc"]),
-        "torch_ms": statistics.median(medians["torch"]),
-        "torch_least_ms": min(min(r) for r in times["torch"]),
-        "ratio": statistics.median(ratios),
-        "ratio_quartiles": [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]],
-        "target": target,
-    }
+    found: dict[str, Any] = {"case": name, "batch": batch, "threads": threads, "of": asked, "target": target}
+    for peer in peers:
+        found |= {f"{peer}_ms": statistics.median(medians[peer]), f"{peer}_least_ms": min(map(min, times[peer]))}
+    for peer in [*peers][1:]:
+        ratios = sorted(a / b for a, b in zip(medians["netc"], medians[peer], strict=True))
+        prefix = "" if peer == "torch" else f"{peer}_"
+        found[f"{prefix}ratio"] = statistics.median(ratios)
+        found[f"{prefix}ratio_quartiles"] = [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]]
+    return found
 
 
 def main() -> None:
@@ -191,25 +176,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--only", choices=[*CASES], action="append")
     parser.add_argument("--save", type=Path)
-    parser.add_argument("--worker", nargs=3, metavar=("PEER", "NET", "MODE"))
+    parser.add_argument("--worker", nargs=2, metavar=("PEER", "CASE"))
     given = parser.parse_args()
     if given.worker:
         worker(*given.worker, threads=given.threads, target=given.target)
         return
     found = []
-    for name in given.only or CASES:
+    for name in given.only or USUAL:
         result = compare(name, given.threads, given.rounds, given.target)
         found.append(result)
-        print(
-            f"{name:20s} netc {result['netc_ms']:7.2f} ({result['netc_least_ms']:.2f}) ms   "
-            f"torch {result['torch_ms']:7.2f} ({result['torch_least_ms']:.2f}) ms   ratio {result['ratio']:.2f} "
-            f"[{result['ratio_quartiles'][0]:.2f}, {result['ratio_quartiles'][1]:.2f}]   target {result['target']}",
-            flush=True,
-        )
+        print(f"{name:20s} {told(result)}", flush=True)
     if given.save:
         from setting import save  # not at the top: it imports netc, which a worker of torch must not load
 
         save(given.save, found)
+
+
+def told(result: dict[str, Any]) -> str:
+    """A line about a case."""
+    parts = [f"netc {result['netc_ms']:7.2f} ({result['netc_least_ms']:.2f}) ms"]
+    for peer, prefix in (("torch", ""), ("onnx", "onnx_")):
+        if f"{peer}_ms" in result:
+            low, high = result[f"{prefix}ratio_quartiles"]
+            times = f"{peer} {result[f'{peer}_ms']:7.2f} ({result[f'{peer}_least_ms']:.2f}) ms"
+            parts.append(f"{times}, ratio {result[f'{prefix}ratio']:.2f} [{low:.2f}, {high:.2f}]")
+    return "   ".join([*parts, f"target {result['target']}"])
 
 
 if __name__ == "__main__":

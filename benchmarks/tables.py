@@ -42,17 +42,20 @@ def _head(kept: dict[str, Any]) -> str:
 
 
 def _peers(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| net | threads | netc, ms | PyTorch, ms | netc / PyTorch | half of the rounds |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
+    others = [one for one in (("torch", "PyTorch", ""), ("onnx", "ONNX Runtime", "onnx_")) if f"{one[0]}_ms" in rows[0]]
+    heads = ["netc, ms", *(f"{title}, ms" for _, title, _ in others)]
+    heads += [f"netc / {title} (half of the rounds)" for _, title, _ in others]
+    lines = [f"| net | threads | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
     for row in rows:
-        low, high = row["ratio_quartiles"]
-        ours, theirs = (f"{row[f'{who}_ms']:.2f} (least {row[f'{who}_least_ms']:.2f})" for who in ("netc", "torch"))
-        times = f"{ours} | {theirs}"
-        lines.append(
-            f"| {row['case']} | {row['threads']} | {times} | **{row['ratio']:.2f}** | {low:.2f} to {high:.2f} |"
-        )
+        cells = [f"{row['case']}, batch {row['batch']}" if "batch" in row else row["case"], str(row["threads"])]
+        for who in ("netc", *(one[0] for one in others)):
+            times = f"{row[f'{who}_ms']:.2f} (least {row[f'{who}_least_ms']:.2f})" if f"{who}_ms" in row else ""
+            cells.append(times)
+        for _, _, prefix in others:
+            low, high = row.get(f"{prefix}ratio_quartiles", (0.0, 0.0))
+            ratio = row.get(f"{prefix}ratio")
+            cells.append(f"**{ratio:.2f}** ({low:.2f} to {high:.2f})" if ratio else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
