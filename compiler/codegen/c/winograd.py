@@ -22,8 +22,7 @@ from .lanes import Lanes, between
 from .tasks import COUNTED, Tasks
 
 BLOCK = 64  # channels that are transformed in turn: a multiple of the widest vectors
-WORDS = (*COUNTED, "rows", "vectors", "first_lane", "columns", "sums", "made", "width", "v")
-WORDS = (*WORDS, "line", "end", "channel", "next")
+WORDS = ("rows", "vectors", "first_lane", "columns", "sums", "made", "width", "v", "line", "end", "channel", "next")
 LANES = "LANES_16"
 LINE = 16  # numbers of a cache line
 Patch = Callable[[Expr, Index], tuple[Index, tuple[Guard, ...]]]
@@ -113,7 +112,7 @@ def _product(domain: Domain, body: Body) -> str:
     size, tile, groups = attrs["size"], attrs["tile"], attrs["groups"]
     features, panels = int(root.shape[1]) // groups, panels // groups
     side = tile + attrs["kernel"] - 1
-    for word in WORDS:
+    for word in (*COUNTED, *WORDS):
         body.name(word)
     name = _helper(body, RESULT[tile, attrs["kernel"]], side)
     group, row, lane = Var("group", groups), Var("place", count), Var("feature", features)
