@@ -39,6 +39,7 @@ __all__ = [
     "path_of",
     "placed",
     "printable",
+    "share_of",
     "shown",
 ]
 
@@ -241,6 +242,12 @@ class Program:
         """The outputs that a caller gets: without the flags of ranges."""
         flags = {one.flag for one in self.ranges}
         return {name: type_ for name, type_ in self.outputs.items() if name not in flags}
+
+
+def share_of(length: int, rank: int, ranks: int) -> tuple[int, int]:
+    """The elements [start, stop) of a flat buffer that a process updates, where each has a share of the solver."""
+    share = -(-length // ranks)
+    return min(length, rank * share), min(length, (rank + 1) * share)
 
 
 def joined(

@@ -33,7 +33,7 @@ from .passes.lowering.memory import commits
 from .passes.training.flatten import flat_layout, learned
 from .passes.training.precision import Types, types_of
 from .passes.training.scaling import Scaling
-from .passes.training.update import apply, solver_state
+from .passes.training.update import apply, owned, solver_state
 from .passes.unit import Choices, Unit
 from .request import Request
 
@@ -315,8 +315,8 @@ class Compilation:
         """The kernels of that update."""
         if not self.learns or set(self._summed.values()) == {1}:
             return None
-        spec = self.training
-        graph = apply(spec.solver, self.layout, clip=spec.clip, scaling=self.scaling, **self._summed)
+        spec, owner = self.training, self.request.owner
+        graph = apply(spec.solver, self.layout, clip=spec.clip, scaling=self.scaling, owner=owner, **self._summed)
         return self.fuse(self._run(graph, pipeline.apply()))
 
     @property
@@ -359,7 +359,8 @@ class Compilation:
         """All state: the net's and, for a step that learns, the solver's."""
         if not self.learns:
             return self.layout
-        return (*self.layout, *solver_state(self.training.solver, self.layout, scaling=self.scaling, **self._summed))
+        kept = solver_state(self.training.solver, self.layout, scaling=self.scaling, **self._summed)
+        return (*self.layout, *(info for info in kept if info.kind != "history" or self.request.owner is None))
 
     def new_state(self, seed: int | None = None) -> State:
         """State of its own, with first values from the seed (without one, the request's, the block's, or 0).
@@ -376,10 +377,16 @@ class Compilation:
         return state
 
     def executables(self, state: State) -> list[Executable]:
-        """The program, loaded on a state; where batches are accumulated also the update that follows them."""
+        """The program, loaded on a state; where gradients are made apart also the update that follows them."""
         from .runtime.executable import Executable
 
-        return [Executable(program, state, self.request.device) for program in self.programs]
+        states = [state] * len(self.programs)
+        if self.learns and self.request.owner is not None:
+            from .runtime.distributed.shares import share_state
+
+            own, start = owned(self.training.solver, self.layout, self.request.owner)
+            states[-1] = share_state(state, self.programs[-1], own, start)
+        return [Executable(program, at, self.request.device) for program, at in zip(self.programs, states, strict=True)]
 
 
 def compilation(file: str | Path | Source, request: Request | None = None, **wanted: Any) -> Compilation:

@@ -43,6 +43,7 @@ class Request:
     max_memory: bytes that all arrays of a step may take; a training step recomputes what it must to keep to it.
     batch: records at a time, where that is not the dimension N. ranks: processes that share each batch of a step.
     parts: in which it is computed, added in an order that is the same on any number of processes; else one a process.
+    sharded, owner: this process and how many there are, where each has a share of the solver's histories.
     seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first. python: whether layers in Python may run.
     reading: how texts of Caffe's are read.
@@ -69,6 +70,8 @@ class Request:
     batch: int | None = None
     ranks: int = 1
     parts: int | None = None
+    sharded: bool = False
+    owner: tuple[int, int] | None = None
     seed: int | None = None
     steps: int | None = None
     data: Path | None = None

@@ -43,13 +43,15 @@ class State(MutableMapping[str, Array]):
     memory by physical name; to read it is free, whoever writes to it calls `touch`. `copies` holds those on devices: an
     array from `buffers` is asked for again after a program ran there; one from the state itself follows by itself, at
     the price of a copy a run. `sharing` is held by a program while it runs, so that threads do not disturb each other.
+    given: memory for buffers, in the place of new.
     """
 
-    def __init__(self, infos: Sequence[StateInfo]) -> None:
+    def __init__(self, infos: Sequence[StateInfo], given: Mapping[str, Array] | None = None) -> None:
         self.infos: dict[str, StateInfo] = {info.name: info for info in infos}
         if len(self.infos) < len(infos):
             raise ValueError("two tensors of state have the same name")
-        self.buffers = Buffers(allocate(infos))
+        given = given or {}
+        self.buffers = Buffers({**allocate([i for i in infos if (i.buffer or i.name) not in given]), **given})
         self.copies: dict[Any, Source] = {}
         self._views = {info.name: self._view(info) for info in infos}
         # What `keep` remembered: a copy here, or the source that has it.

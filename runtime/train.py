@@ -178,7 +178,7 @@ class _Run:
         spec = self.spec
         if found.net != spec.net:
             raise UserError(f"{found.path}: is of the net `{printable(found.net)}`, not of `{spec.net}`")
-        found.restore(self.state)
+        found.restore(self.group.room(self.state))
         self.stream.seek(found.position)
         self.done, self.tested, self.saved = found.step, found.tested, found.path
         self.seen.update(self._due_tests() if self.tested else ())
@@ -365,7 +365,7 @@ class _Run:
 
     def snapshot(self) -> None:
         """Save how things stand, where this process keeps files."""
-        self.group.collect(self.state)
+        state = self.group.whole_state(self.state)
         if self.folder is None:
             self.saved = None if self.group.first else self.elsewhere
             return
@@ -389,7 +389,7 @@ class _Run:
             environment=self.environment,
         )
         self.log.flush()
-        self.saved = snapshots.save(self.folder / SNAPSHOTS, made, self.state, keep=self.keep).path
+        self.saved = snapshots.save(self.folder / SNAPSHOTS, made, state, keep=self.keep).path
         self.log.write("snapshot", step=self.done, file=self.saved.name)
         self.calls.snapshot(self.saved)
 

@@ -178,6 +178,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "parts": click.option(
         "--parts", type=_COUNT, metavar="N", help="Of each batch: the same bits on 1, 2, … N processes."
     ),
+    "sharded": click.option("--shard", "sharded", is_flag=True, help="For each process a part of the solver state."),
     "steps": click.option("--steps", type=_COUNT, metavar="N", help="Instead of the block's."),
 }
 MACHINE, NUMBERS, SCHEDULES = ("target", "device"), ("precision", "tf32", "direct"), ("schedules", "frozen")
@@ -244,12 +245,15 @@ def ready(want: Request) -> None:
 def shared_by(request: Request, group: Alone) -> Request:
     """The request of a process of a group; those on a machine share its cores."""
     if group.ranks == 1:
+        if request.sharded:
+            raise UserError("--shard is for several processes: start them with torchrun")
         return request
     from ..machine import cores
     from ..runtime.distributed.group import beside
 
     threads = request.threads or (max(1, cores() // beside()) if request.choice.row.threads else 0)
-    return replace(request, ranks=group.ranks, threads=threads)
+    owner = (group.rank, group.ranks) if request.sharded else None
+    return replace(request, ranks=group.ranks, threads=threads, owner=owner)
 
 
 def tell(text: str) -> None:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 @click.command("train", short_help="Train as the file says, or go on.")
 @net_file
 @program(
-    *(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps", "parts"),
+    *(*MACHINE, "threads", "seed", *NUMBERS, *SCHEDULES, "max_memory", "data", "scale_growth", "steps"),
+    *("parts", "sharded"),
     records=True,
 )
 @click.option("--display", type=click.IntRange(min=0), metavar="N", help="A line every N steps, not as the block says.")

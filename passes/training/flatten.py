@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node, at
-from ...compiler.program import StateInfo
+from ...compiler.program import StateInfo, share_of
+from ...compiler.types import TensorType
 from ..manager import Pass
 
 PARAMETERS = ".parameters"
@@ -74,6 +75,19 @@ def ranges(layout: Sequence[StateInfo]) -> tuple[Range, ...]:
         else:
             found.append(Range(info.offset, stop, info.lr, info.decay))
     return tuple(found)
+
+
+def share(layout: Sequence[StateInfo], rank: int, ranks: int) -> tuple[tuple[StateInfo, ...], int]:
+    """What one of several processes updates of `.parameters`, as a layout of its own, and where that begins."""
+    start, stop = share_of(length(layout), rank, ranks)
+    infos = []
+    for one in ranges(layout):
+        low, high = max(one.start, start), min(one.stop, stop)
+        if low < high:
+            type_ = TensorType((high - low,), "f32")
+            info = StateInfo(f".share{low}", type_, lr=one.lr, decay=one.decay, buffer=PARAMETERS, offset=low - start)
+            infos.append(info)
+    return tuple(infos), start
 
 
 def length(layout: Sequence[StateInfo], buffer: str = PARAMETERS) -> int:

@@ -17,7 +17,7 @@ from ...compiler.program import StateInfo
 from ...compiler.spec import Filler, Use
 from ...compiler.types import TensorType
 from ..manager import Pass
-from .flatten import PARAMETERS, Range, learned, length, part, ranges
+from .flatten import PARAMETERS, Range, learned, length, part, ranges, share
 from .formulas import FORMULAS, Scalars
 from .gradient import GRADIENT
 from .scaling import OverflowGuard, Scaling, scale_of, scaling_state
@@ -99,18 +99,21 @@ def apply(
     clip: float | None = None,
     scaling: Scaling | None = None,
     parts: int = 1,
+    owner: tuple[int, int] | None = None,
 ) -> Graph:
     """The graph that follows `batches` accumulating steps: the update by `.gradients`, which become zero if added to.
 
     `.step` counts batches, so that each draws its own random numbers: the solver's time is a `batches`-th of it.
     parts: of a batch, of which `.gradients` is the sum; their mean is what is clipped and taken.
+    owner: the process, and of how many, whose share is updated; all gradients are read for their norm.
     """
     if not learned(layout):
         return Graph({})
     gradients = _flat(GRADIENTS, layout) * (1.0 / parts) if parts > 1 else _flat(GRADIENTS, layout)
     time = _real(_counter(Graph({}))) * (1.0 / batches)
     guard = OverflowGuard(gradients, scale_of(Graph({})), scaled=False) if scaling else None
-    state = _solve(solver, layout, gradients, clip=clip, batches=batches, time=time, guard=guard)
+    own, start = (layout, 0) if owner is None else share(layout, *owner)
+    state = _solve(solver, own, gradients, clip=clip, batches=batches, time=time, guard=guard, start=start)
     more = guard.next(scaling) if guard and scaling else {}
     empty = {GRADIENTS: expr.zeros(gradients.type)} if batches > 1 else {}
     return Graph({}, {**state, **empty, **more})
@@ -139,6 +142,12 @@ def solver_state(
     if scaling and learned(layout):
         kept += scaling_state(scaling)
     return tuple(kept)
+
+
+def owned(solver: Use, layout: Sequence[StateInfo], owner: tuple[int, int]) -> tuple[tuple[StateInfo, ...], int]:
+    """The pieces of parameters that one of several processes updates, its histories, and where the pieces begin."""
+    own, start = share(layout, *owner)
+    return (*own, *(info for info in solver_state(solver, own) if info.kind == "history")), start
 
 
 def _counter(graph: Graph) -> Node:
@@ -207,11 +216,12 @@ class _Flat:
     parameters: Node
     gradients: Node
     histories: tuple[Node, ...]
+    start: int = 0  # of the parameters in the gradients
 
     def part(self, of: Range) -> _Flat:
         return _Flat(
             part(self.parameters, of.start, of.stop),
-            part(self.gradients, of.start, of.stop),
+            part(self.gradients, self.start + of.start, self.start + of.stop),
             tuple(part(h, of.start, of.stop) for h in self.histories),
         )
 
@@ -225,14 +235,15 @@ def _solve(
     batches: int,
     time: Node,
     guard: OverflowGuard | None,
+    start: int = 0,
 ) -> dict[str, Node]:
-    """The next values of `.parameters` and the histories."""
+    """The next values of `.parameters` and the histories. start: of these in the gradients."""
     if gradients is None:
         return {}
     formula = FORMULAS[solver.name]
     rate = ops.input_(name=RATE, shape=(), dtype="f32")
     names = [f"{HISTORY}{i}" for i in range(formula.histories(solver))]
-    flat = _Flat(_flat(PARAMETERS, layout), gradients, tuple(_flat(name, layout) for name in names))
+    flat = _Flat(_flat(PARAMETERS, layout), gradients, tuple(_flat(name, layout) for name in names), start)
     scale = _factor(gradients, clip, guard)
     if batches > 1:
         scale = expr.constant(1.0 / batches, rate) if scale is None else scale * (1.0 / batches)

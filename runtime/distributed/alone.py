@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
+from ..state import State
+
 Array = npt.NDArray[Any]
 Answer = TypeVar("Answer")
 
@@ -28,12 +30,16 @@ class Alone:
 
     rank = 0
     ranks = 1
-    whole = True  # whether this process has the whole state
 
     @property
     def first(self) -> bool:
         """Whether this process writes the files of the run and shows how it goes."""
         return self.rank == 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether this process has the whole state."""
+        return True
 
     def stopped_by(self, signals: Signalled) -> Signalled:
         """The signals at which all processes stop after the same step."""
@@ -65,8 +71,16 @@ class Alone:
         """Open the files of a run, which stands then where they say."""
         return opened()
 
-    def collect(self, state: Any) -> None:
-        """Before the state is written or tested: what each process has for itself becomes one."""
+    def room(self, state: State) -> State:
+        """A state with room for all that a snapshot holds."""
+        return state
+
+    def collect(self, state: State) -> None:
+        """Before the state is tested or written: what each process has for itself becomes one."""
+
+    def whole_state(self, state: State) -> State:
+        """What a snapshot holds, on the first process."""
+        return state
 
 
 ALONE = Alone()

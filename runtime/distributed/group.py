@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from ...compiler.program import UserError, printable
 from ..interruption import RankLost
+from ..state import State
 from .alone import ALONE, Alone, Answer, Signalled
+from .shares import Shares
 from .standing import stand, standing
 
 Array = npt.NDArray[Any]
@@ -88,6 +90,7 @@ class Group(Alone):
         self.torch, self._dist = torch, dist
         self.rank, self.ranks = _number("RANK"), _number("WORLD_SIZE")
         self.lost = False
+        self.shares: Shares | None = None
         self._signals: Signalled | None = None
         self.signal: int | None = None
         if device == "cuda":
@@ -216,7 +219,7 @@ class Group(Alone):
         counts = [self.told(mine, rank) for rank in range(self.ranks)]
         if self.rank:
             for array in arrays.values():
-                self._pass_on(np.ascontiguousarray(array), 0)
+                self.pass_on(np.ascontiguousarray(array), 0)
             return arrays
         total, found = sum(counts), {}
         for name, array in arrays.items():
@@ -224,7 +227,7 @@ class Group(Alone):
             for rank, count in enumerate(counts):
                 own = array if rank == 0 else np.empty((count, *array.shape[1:]), array.dtype)
                 if rank:
-                    self._take(own, rank)
+                    self.take(own, rank)
                 for turn, start in enumerate(range(0, count, batch)):
                     at = (turn * self.ranks + rank) * batch
                     piece = own[start : start + batch]
@@ -232,12 +235,14 @@ class Group(Alone):
             found[name] = rows
         return found
 
-    def _pass_on(self, array: Array, to: int) -> None:
+    def pass_on(self, array: Array, to: int) -> None:
+        """Send an array to a rank, which takes it."""
         if array.size:
             with self._asking():
                 self._dist.send(self._flat(array.reshape(-1).view(np.uint8)), to)
 
-    def _take(self, array: Array, source: int) -> None:
+    def take(self, array: Array, source: int) -> None:
+        """Fill an array with one that a rank passes on."""
         if array.size:
             with self._asking():
                 self._dist.recv(self._flat(array.reshape(-1).view(np.uint8)), source)
@@ -273,9 +278,25 @@ class Group(Alone):
         for name in state.buffers:
             self.broadcast(state.buffers[name])
         state.touch()
+        if self.shares is not None:
+            self.shares.spread()
         return found
 
-    def collect(self, state: Any) -> None:
+    def room(self, state: State) -> State:
+        """A state with room for all that a snapshot holds."""
+        return state if self.shares is None else self.shares.room()
+
+    def whole_state(self, state: State) -> State:
+        """What a snapshot holds, on rank 0."""
+        self.collect(state)
+        return state if self.shares is None else self.shares.collect()
+
+    @property
+    def whole(self) -> bool:
+        """Whether this rank has the whole state."""
+        return self.shares is None
+
+    def collect(self, state: State) -> None:
         """Running statistics, which each rank has of its own records, become their mean on all of them."""
         names = [info.buffer or name for name, info in state.infos.items() if info.kind == "statistic"]
         if self.lost:  # what this rank has is as good

@@ -24,6 +24,7 @@ from ..executable import Executable
 from ..state import State
 from .alone import Alone
 from .group import Group, Pending
+from .shares import Shares
 
 Array = npt.NDArray[Any]
 GRADIENTS = ".gradients"
@@ -291,21 +292,28 @@ def added(parts: Sequence[Array]) -> Array:
 class SharedUpdate:
     """The update that follows the batches of a step, by the mean of all gradients."""
 
-    def __init__(self, gradients: SharedGradients, update: Executable) -> None:
-        self._gradients, self._update = gradients, update
-        self.program, self.state = update.program, update.state
+    def __init__(self, gradients: SharedGradients, update: Executable, shares: Shares | None = None) -> None:
+        self._gradients, self._update, self._shares = gradients, update, shares
+        self.program, self.state = update.program, gradients.state
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Wait for the gradients, and update."""
         self._gradients.sum.finish()
-        return self._update.run(feeds)
+        if self._shares is None:
+            return self._update.run(feeds)
+        self._shares.before()
+        found = self._update.run(feeds)
+        self._shares.after()
+        return found
 
 
 class SharedStep:
     """A step of one batch: gradients and update."""
 
-    def __init__(self, gradients: SharedGradients, own: Executable, update: Executable) -> None:
-        self._gradients, self._update = gradients, SharedUpdate(gradients, update)
+    def __init__(
+        self, gradients: SharedGradients, own: Executable, update: Executable, shares: Shares | None = None
+    ) -> None:
+        self._gradients, self._update = gradients, SharedUpdate(gradients, update, shares)
         self.program, self.state = gradients.program, own.state
         self._own, self._later = own.program.inputs, update.program.inputs
 
@@ -319,10 +327,13 @@ class SharedStep:
 def shared(group: Alone, programs: Sequence[Executable], batches: int, parts: int, *, exact: bool) -> list[Any]:
     """The programs of a step of so many batches as all ranks run them: the step, with what accumulates before it."""
     own, update = programs
-    rest = update.program
+    rest, shares = update.program, None
+    if update.state is not own.state:
+        assert isinstance(group, Group), "a process that is alone has no others to share its state with"
+        shares = group.shares = Shares(group, own.state, update)
     if batches == 1:
         more = {"more": rest.inputs, "source": rest.source}
         gradients = SharedGradients(group, own, 1, parts, exact=exact, **more)
-        return [SharedStep(gradients, own, update)]
+        return [SharedStep(gradients, own, update, shares)]
     gradients = SharedGradients(group, own, batches, parts, exact=exact)
-    return [gradients, SharedUpdate(gradients, update)]
+    return [gradients, SharedUpdate(gradients, update, shares)]

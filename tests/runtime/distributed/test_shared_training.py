@@ -121,6 +121,40 @@ def test_parts_draw_numbers_of_their_own(ranks: Ranks, file: Path) -> None:
     assert losses(file, "whole")[0] != pytest.approx(losses(file, "parts")[0], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--set", "clip=0.2", "--set", "accumulate=2"),
+        pytest.param(("--target", "c"), marks=pytest.mark.slow),
+        pytest.param(("--precision", "f16", "--scale-growth", "3"), marks=pytest.mark.slow),
+        pytest.param(("--target", "triton", "--device", "cpu", "--steps", "2"), marks=pytest.mark.slow),
+    ],
+    ids=["numpy", "c", "f16", "triton"],
+)
+def test_a_shared_solver_state_changes_no_bit(ranks: Ranks, file: Path, words: tuple[str, ...]) -> None:
+    for name, more in (("whole", ()), ("shared", ("--shard",))):
+        trained(ranks, 2, file, name, *words, *more)
+    assert (losses(file, "whole") == losses(file, "shared")).all()
+    weights = [(file.parent / name / "smooth.safetensors").read_bytes() for name in ("whole", "shared")]
+    assert weights[0] == weights[1]
+
+
+def test_snapshots_of_a_shared_solver_state_are_whole(ranks: Ranks, file: Path) -> None:
+    """Written by two ranks that share it, gone on with by two that do not, by four that do, and by one."""
+    trained(ranks, 2, file, "whole", "--steps", "16", "--parts", "4")
+    trained(ranks, 2, file, "run", "--steps", "4", "--parts", "4", "--shard")
+    trained(ranks, 2, file, "run", "--steps", "8", "--parts", "4", "--resume")
+    trained(ranks, 4, file, "run", "--steps", "12", "--parts", "4", "--resume", "--shard")
+    trained(ranks, 1, file, "run", "--steps", "16", "--parts", "4", "--resume")
+    assert (losses(file, "run") == losses(file, "whole")).all()
+
+
+def test_one_process_has_nobody_to_share_with(ranks: Ranks, file: Path) -> None:
+    ended = ranks.run(1, file.parent, "train", str(file), "--shard")
+    assert ended.codes == [2]
+    assert "--shard is for several processes" in ended.err[0]
+
+
 @pytest.mark.slow
 def test_the_same_ranks_give_the_same_bits(ranks: Ranks, file: Path) -> None:
     for name in ("first", "second"):
