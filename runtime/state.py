@@ -324,10 +324,10 @@ class State(MutableMapping[str, Array]):
         self.writing()
         for name, array in own.items():
             array[...] = tensors[name]
-        self.clear()
+        self.drop_gradients()
         self.touch()
 
-    def clear(self) -> None:
+    def drop_gradients(self) -> None:
         """Forget gradients that wait for their update."""
         for info in self.infos.values():
             if info.kind == "gradient":

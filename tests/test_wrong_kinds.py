@@ -158,6 +158,7 @@ INTERNAL = {
         "restore",
         "logical",
         "adopt",
+        "drop_gradients",
     },
     History: {"add", "cut", "recent"},
     Curve: {"add", "cut", "tail"},

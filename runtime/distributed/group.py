@@ -29,6 +29,7 @@ Array = npt.NDArray[Any]
 MINUTES = 15  # that others wait for one that reads its data, compiles, or writes a snapshot
 MOST = 1 << 26  # bytes that one rank tells another
 GROUPS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # which torchrun gives each process
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 MORE = "pip install 'netc[distributed]'"
 
 
@@ -41,7 +42,7 @@ def launched() -> int:
 
 def restarted() -> bool:
     """Whether torchrun has started this run again, after a process of it was lost."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+    return os.environ.get(RESTARTS, "0") not in ("", "0")
 
 
 def beside() -> int:
@@ -82,9 +83,9 @@ class Group(Alone):
                 f"{launched()} processes train together by torch.distributed, which needs PyTorch: {MORE}, "
                 "or start netc without torchrun"
             )
-        import torch
-        import torch.distributed as dist
+        import torch.distributed
 
+        dist: Any = torch.distributed
         if not dist.is_available():
             raise UserError(f"this PyTorch, {torch.__version__}, is built without torch.distributed: {MORE}")
         self.torch, self._dist = torch, dist
@@ -97,7 +98,11 @@ class Group(Alone):
             self._own_gpu()
         backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
         with self._asking("does not join"):
-            dist.init_process_group(backend, timeout=timedelta(minutes=MINUTES))
+            limit = timedelta(minutes=MINUTES)
+            store, _, _ = next(dist.rendezvous("env://", timeout=limit))
+            # The store outlives processes that torchrun starts again: they must not find where those before them were.
+            own = dist.PrefixStore(f"netc, start {os.environ.get(RESTARTS, '0')}", store)
+            dist.init_process_group(backend, store=own, rank=self.rank, world_size=self.ranks, timeout=limit)
 
     def _own_gpu(self) -> None:
         """The GPU of this process: that of its number on this machine."""

@@ -37,7 +37,7 @@ def go_down(run: Any, lost: RankLost) -> NoReturn:
     """Another process is gone: save how things stand after the last whole step, where this one can, and say so."""
     if run.place is not None:
         run.state.undo()
-        run.state.clear()
+        run.state.drop_gradients()
         run.stream.seek(run.place)
     if run.saved is None and run.group.whole:
         run.snapshot()
