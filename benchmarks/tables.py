@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from what the benchmarks kept, so that no figure is typed.
+"""The tables of docs/performance.md and of the README, from what the benchmarks kept, so that no figure is typed.
 
 python benchmarks/tables.py
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-PAGE = ROOT / "docs/performance.md"
+PAGES = (ROOT / "docs/performance.md", ROOT / "README.md")
 BEGIN, END = (
     "<!-- made by benchmarks/tables.py: begin {name} -->\n",
     "<!-- made by benchmarks/tables.py: end {name} -->\n",
@@ -85,7 +85,8 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))  # netc need not be installed
     from netc.runtime.atomic import write_text
 
-    write_text(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), tables()))
+    for page in PAGES:
+        write_text(page, with_tables(page.read_text(encoding="utf-8"), tables()))
     return 0
 
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import netc
 from netc.compiler.build import build, load
 from netc.report.drawing import Box, layer_boxes, svg
 from netc.report.layered import layout
@@ -78,3 +79,10 @@ def test_layout_bends_a_long_edge_around_what_is_between() -> None:
 
 def test_empty_layout() -> None:
     assert layout({}, [], 5).width == 0
+
+
+@pytest.mark.parametrize("stage", ["graph", "fused"])
+def test_the_pictures_of_the_readme_are_what_netc_draws(stage: str) -> None:
+    exe = netc.compile(EXAMPLES / "lenet.net", dims={"N": 64}, outputs=["prob"], target="numpy", threads=1)
+    kept = EXAMPLES.parent / f"docs/pictures/lenet-{stage}.svg"
+    assert kept.read_text(encoding="utf-8") == exe.picture(stage)
