@@ -83,11 +83,14 @@ class Experiment:
         return next((spec for spec in self.trains if spec.net == name), None)
 
     def tested(self, net: str) -> tuple[DataSpec, ...]:
-        """The data that the last `train` block of a net, else of all, tests on, or learns from."""
+        """The data that the last `train` block of a net, else of all, tests on, or learns from.
+
+        Of a file without such a block, as Caffe's nets are, its last data.
+        """
         of_net = [train for train in self.trains if net in (train.net, *(test.net for test in train.tests))]
         for spec in reversed(of_net or self.trains):
             return (spec.tests[-1].data,) if spec.tests else spec.data
-        return ()
+        return tuple(self.data.values())[-1:]
 
     def shapes(self, net: str) -> Mapping[str, tuple[int, ...]]:
         """The shapes of records, by column, of the data that a net learns from or is tested on, where they say them."""

@@ -38,8 +38,9 @@ class Target:
     writes folders which run without netc (`export`), and knows its files in them (`own`).
 
     What it takes: threads that share a kernel's work; products of f32 by TF32; convolutions by Winograd's filtering, or
-    direct ones; measured schedules (`netc tune`); archs,
-    the architectures for which kernels are compiled ahead of time; arch, the one they are shown for where none is here.
+    direct ones; measured schedules (`netc tune`); steps that learn, in folders; builds of folders, which are source, by
+    a compiler; archs, the architectures for which kernels are compiled ahead of time; arch, the one they are shown for
+    where none is here.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Target:
     tf32: bool = False
     winograd: bool = False
     schedules: bool = False
+    steps: bool = False
+    builds: bool = False
     archs: tuple[str, ...] = ()
     arch: str = ""
 
@@ -85,8 +88,11 @@ TARGETS: dict[str, Target] = {
             engine="netc.runtime.c.engine:CEngine",
             ways=(Way("cpu", "C, by the machine's compiler", arch="cpu"),),
             remedy="netc.runtime.c.compiling:remedy",
+            folder="netc.deployment.native",
             threads=True,
             winograd=True,
+            steps=True,
+            builds=True,
         ),
         Target(
             "triton",
@@ -100,6 +106,7 @@ TARGETS: dict[str, Target] = {
             folder="netc.deployment.ahead",
             tf32=True,
             schedules=True,
+            steps=True,
             archs=("cuda:80", "cuda:90", "cuda:100", "hip:gfx942"),
             arch="cuda:90",
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import checked, net_of
-from ..compiler.kinds import function, refuse, truth, whole, words
+from ..compiler.kinds import function, refuse, truth, whole, word, words
 from ..grammar.source import UserError, path_of
 from ..request import Mode, Request, request
 from ..weights import NONE, Weights
@@ -166,6 +166,8 @@ def export(
     outputs: Sequence[str] | None = None,
     archs: Sequence[str] = (),
     labels: Sequence[str] = (),
+    embed: bool = False,
+    cc: str = "",
     untrained: bool = False,
     update: bool = False,
     seed: int | None = None,
@@ -181,10 +183,11 @@ def export(
     outputs: without them those that the net calls outputs. labels: names of the classes, which come along as scale,
     mean and crop of the file's data do. notify: told what was chosen.
 
-    With the target `triton` the folder holds kernels compiled for GPUs (archs, as `["cuda:90"]`; without any for all
-    that are known), and launchers in Python and C that need the GPU's driver only. update: a training step that learns;
-    it begins with first values where weights are not named. told: how many kernels are compiled, of how many, and a
-    name.
+    With the target `c` it is C that needs the C library alone; embed: with weights in the source; cc: a C compiler's
+    command, which builds the program. With `triton` the folder holds kernels compiled for GPUs (archs, as
+    `["cuda:90"]`; without any for all that are known), and launchers in Python and C that need the GPU's driver only.
+    update: a training step that learns; it begins with first values where weights are not named. told: how many
+    kernels are compiled, of how many, and a name.
     """
     from ..deployment.exporting import export
 
@@ -210,7 +213,19 @@ def export(
     file, place = net_of("path", path), path_of("folder", folder)
     plain = truth("untrained", untrained)
     told = function("told", told)
-    return export(file, want, place, files, archs=names, labels=classes, untrained=plain, told=told, notify=say)
+    return export(
+        file,
+        want,
+        place,
+        files,
+        archs=names,
+        labels=classes,
+        embed=truth("embed", embed),
+        cc=word("cc", cc),
+        untrained=plain,
+        told=told,
+        notify=say,
+    )
 
 
 def train(

@@ -93,6 +93,8 @@ def command(
         return
     files = [f"record {name}" if name.isdigit() else name for name in made.records]
     for name, array in found.items():
+        if array.ndim > 2 and array[0].size == array.shape[1]:  # as Caffe's nets have them: 1000 x 1 x 1
+            array = array.reshape(array.shape[:2])
         if array.ndim != 2 or array.dtype.kind != "f":
             say(f"{name}: {array.dtype}{list(array.shape)}, from {array.min():.4g} to {array.max():.4g}")
             continue

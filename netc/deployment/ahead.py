@@ -9,34 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from .. import __version__
-from ..compiler.program import Launch, Program, StateInfo, TensorType
+from ..compiler.program import Launch, Program, StateInfo
 from ..grammar.source import UserError
-from ..runtime.addresses import ARENA, Layout, strides_of
-from ..runtime.stored import packed, size_of
 from ..runtime.triton.compile.ahead import Binary, Job, job_of
 from ..runtime.triton.compile.architectures import Architecture, architectures
 from ..runtime.triton.compile.compiling import compile_jobs
 from ..runtime.triton.compile.version import triton_version
 from .deployed import FORMAT, module_name, write_folder, write_manifest
 from .exporting import FolderOptions, Told, needs_triton
+from .placing import UNIT, WEIGHTS, PlacedProgram, WeightsFile, place_memories, tensor, up, value
 from .records import NO_RECORDS, Records, own_mean
 
 if TYPE_CHECKING:
     from ..driver import Compilation
     from ..runtime.state import State
 
-UNIT = 256  # bytes: where each memory begins, as an allocation of the driver's does
-WEIGHTS = "weights.bin"
 # The launchers' files, and what those in Python are called in netc.
 LAUNCHER = {
     "netc_program.py": "standalone.py",
@@ -52,21 +45,15 @@ TABLES = "netc_tables.h"
 README = "README.md"
 ASSEMBLY = {"cubin": "ptx", "hsaco": "amdgcn"}
 
-Bytes = npt.NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
-class LinkedProgram:
-    """A program for one architecture: its kernels by name, and where its memories begin in the one allocation."""
+class LinkedProgram(PlacedProgram):
+    """A program for one architecture: its kernels by name, and where their scratch memory begins."""
 
     arch: Architecture
-    program: Program
-    layout: Layout
     module: str
     kernels: Mapping[str, Binary]
-    starts: Mapping[str, int]
     scratch: int
-    nbytes: int
 
 
 def export(
@@ -108,7 +95,7 @@ def deploy_ahead(
     stem = module_name(first.name, *TAKEN)
     modules = _modules(programs, stem)
     binaries = _binaries(programs, told)
-    weights = _Weights(programs.values(), state)
+    weights = WeightsFile(programs.values(), state)
     compiled = [_placed(arch, program, modules[arch], binaries[arch], weights) for arch, program in programs.items()]
 
     def write(part: Path) -> None:
@@ -187,74 +174,17 @@ def _binaries(programs: Mapping[Architecture, Program], told: Told | None) -> di
     return found
 
 
-class _Weights:
-    """State and constants end to end, as `weights.bin` and the device hold them."""
-
-    def __init__(self, programs: Iterable[Program], state: State) -> None:
-        self.sections: dict[str, tuple[int, Bytes]] = {}
-        self.nbytes = 0
-        for program in programs:
-            for name, type_ in program.state.items():
-                self._add(f"state:{name}", packed(state.buffers[name], type_.dtype))
-            for name, constant in program.constants.items():
-                self._add(self.constant(name, constant.data), packed(constant.array(), constant.dtype))
-
-    @staticmethod
-    def constant(name: str, data: bytes) -> str:
-        """A constant's section: programs of several architectures may give a name to several constants."""
-        return f"constant:{name}:{hashlib.sha256(data).hexdigest()[:16]}"
-
-    def _add(self, key: str, array: npt.NDArray[Any]) -> None:
-        if key not in self.sections:
-            data = array.reshape(-1).view(np.uint8)
-            self.sections[key] = (self.nbytes, data)
-            self.nbytes += _up(len(data))
-
-    def write(self, path: Path) -> None:
-        """Write the file."""
-        with path.open("wb") as file:
-            for start, data in self.sections.values():
-                file.write(b"\0" * (start - file.tell()))
-                file.write(data.data)
-            file.write(b"\0" * (self.nbytes - file.tell()))
-
-    @property
-    def crc32(self) -> int:
-        """The checksum of the file, as zlib computes it."""
-        found = 0
-        for start, data in self.sections.values():
-            found = zlib.crc32(b"\0" * (_up(start + len(data)) - start - len(data)), zlib.crc32(data.data, found))
-        return found
-
-
-def _up(size: int) -> int:
-    return -(-size // UNIT) * UNIT
-
-
 def _placed(
-    arch: Architecture, program: Program, module: str, kernels: Mapping[str, Binary], weights: _Weights
+    arch: Architecture, program: Program, module: str, kernels: Mapping[str, Binary], weights: WeightsFile
 ) -> LinkedProgram:
     """Where each memory of a program begins."""
-    layout = Layout(program)
-    starts: dict[str, int] = {}
-    at = weights.nbytes
-    for memory, size in layout.memories.items():
-        space, _, name = memory.partition(":")
-        if space == "state":
-            starts[memory] = weights.sections[memory][0]
-        elif space == "constant":
-            starts[memory] = weights.sections[weights.constant(name, program.constants[name].data)][0]
-        elif space == "input":
-            starts[memory] = at
-            at += _up(size)
-    starts[ARENA] = at
-    at += _up(layout.memories[ARENA])
+    layout, starts, at = place_memories(program, weights)
     scratch = 0
     for launch in program.launches:
         binary = kernels[launch.function]
         grid = _grid(launch)
         scratch = max(scratch, binary.scratch * grid[0] * grid[1] * grid[2])
-    return LinkedProgram(arch, program, layout, module, kernels, starts, at, max(UNIT, at + _up(scratch)))
+    return LinkedProgram(program, layout, starts, max(UNIT, at + up(scratch)), arch, module, kernels, at)
 
 
 def _grid(launch: Launch) -> tuple[int, int, int]:
@@ -262,7 +192,7 @@ def _grid(launch: Launch) -> tuple[int, int, int]:
     return grid[0], grid[1], grid[2]
 
 
-def _manifest(compiled: Sequence[LinkedProgram], infos: Sequence[StateInfo], weights: _Weights) -> dict[str, Any]:
+def _manifest(compiled: Sequence[LinkedProgram], infos: Sequence[StateInfo], weights: WeightsFile) -> dict[str, Any]:
     """Everything about the folder but its files, as JSON holds it."""
     program = compiled[0].program
     return {
@@ -342,7 +272,7 @@ def _architecture(one: LinkedProgram, infos: Sequence[StateInfo]) -> dict[str, A
         "inputs": {name: value(one, "input", name) for name in program.inputs},
         "outputs": {name: value(one, "output", name) for name in program.outputs},
         "state": {
-            **{info.name: _tensor(one, info) for info in infos if (info.buffer or info.name) in program.state},
+            **{info.name: tensor(one, info) for info in infos if (info.buffer or info.name) in program.state},
             **{name: value(one, "state", name) for name in program.state},
         },
         "updates": list(program.updates),
@@ -362,25 +292,3 @@ def _architecture(one: LinkedProgram, infos: Sequence[StateInfo]) -> dict[str, A
             for buffer in program.buffers
         ],
     }
-
-
-def value(one: LinkedProgram, kind: str, name: str) -> dict[str, Any]:
-    """A value that users set or get: element type and shape, and where it lies: start in bytes, strides in elements."""
-    if kind == "output":
-        result = one.layout.results[name]
-        start = one.starts[result.address.memory] + result.address.offset
-        return _entry(result.type, result.address.dtype, start, result.strides)
-    type_ = (one.program.inputs if kind == "input" else one.program.state)[name]
-    return _entry(type_, type_.dtype, one.starts[f"{kind}:{name}"], strides_of(type_.shape, ()))
-
-
-def _tensor(one: LinkedProgram, info: StateInfo) -> dict[str, Any]:
-    """The same for a tensor of state, a part of a buffer."""
-    start = one.starts[f"state:{info.buffer or info.name}"] + info.offset * size_of(info.type.dtype)
-    return _entry(info.type, info.type.dtype, start, strides_of(info.type.shape, ()))
-
-
-def _entry(type_: TensorType, stored: str, start: int, strides: Sequence[int]) -> dict[str, Any]:
-    shape = [int(size) for size in type_.shape]
-    entry = {"dtype": type_.dtype, "stored": stored, "shape": shape, "start": start}
-    return {**entry, "strides": list(strides), "element": size_of(stored)}

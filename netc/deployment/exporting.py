@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +31,15 @@ Notify = Callable[[str], None]
 class FolderOptions:
     """What a folder is besides its program.
 
-    archs: of GPUs, without any all that are known. told: see `compile_jobs`.
+    archs: of GPUs, without any all that are known. told: see `compile_jobs`. embed: weights are in the text of C. cc:
+    the compiler that makes a program of it.
     """
 
     archs: Sequence[str] = ()
     told: Told | None = None
     records: Records = NO_RECORDS
+    embed: bool = False
+    cc: tuple[str, ...] = ()
 
 
 def export(
@@ -43,20 +50,26 @@ def export(
     *,
     archs: Sequence[str] = (),
     labels: Sequence[str] = (),
+    embed: bool = False,
+    cc: str = "",
     untrained: bool = False,
     told: Told | None = None,
     notify: Notify = lambda text: None,
 ) -> list[Path]:
     """Compile a program of a file into a folder, which the target's own module writes (`Target.folder`).
 
-    weights: files; without any those of the net's last run. untrained: where there are none, or a step that learns has
-    none, first values do; else that is a UserError. archs: without any, all that are known. labels: names of the
-    classes. told: see `compile_jobs`. A program that does not learn is the net as it is deployed.
+    weights: files; without any those of the net's last run. untrained: where there are none, or a step that learns
+    has none, first values do; else that is a UserError. archs: without any, all that are known. labels: names of the
+    classes. embed, cc: of C, see `FolderOptions`. told: see `compile_jobs`. A program that does not learn is the net
+    as it is deployed.
     """
     row = want.choice.row
-    if (archs or want.update) and not row.archs:
-        those = that(lambda row: row.archs)
-        raise UserError(f"--arch and --train compile for GPUs: use --target {those} as well")
+    if archs and not row.archs:
+        raise UserError(f"--arch names GPUs: use --target {that(lambda row: row.archs)} as well")
+    if want.update and not row.steps:
+        raise UserError(f"--train compiles a step that learns: use --target {that(lambda row: row.steps)} as well")
+    if (embed or cc) and not row.builds:
+        raise UserError(f"--embed and --cc are for source: use --target {that(lambda row: row.builds)} as well")
     if not row.folder:
         those = that(lambda row: row.folder)
         raise UserError(f"a net becomes no folder by the target {row.name}: use --target {those}")
@@ -69,9 +82,20 @@ def export(
     write = imported(f"{row.folder}:export")
     state = partial(weighted, weights=weights, untrained=untrained, notify=notify)
     records = records_of(made, labels)
-    found: list[Path] = write(made, state, folder, FolderOptions(archs, told, records))
+    found: list[Path] = write(made, state, folder, FolderOptions(archs, told, records, embed, compiler_of(cc)))
     for name, rule in records.transforms.items():
         notify(f"records of `{name}`: {rule['text']}")
+    return found
+
+
+def compiler_of(command: str) -> tuple[str, ...]:
+    """A compiler's command as words; `zig cc` is that of the package `ziglang` where no other is there."""
+    try:
+        found = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UserError(f"--cc is no command: {error}") from None
+    if found and found[0] == "zig" and not shutil.which("zig") and find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", *found[1:])
     return found
 
 
@@ -111,8 +135,6 @@ def needs_triton() -> None:
 @contextmanager
 def kernel_progress() -> Iterator[Told | None]:
     """A bar on a terminal for kernels that are being compiled; nothing elsewhere."""
-    import sys
-
     if not sys.stderr.isatty():
         yield None
         return

@@ -5,7 +5,6 @@ Written from the folder's manifest alone, so that all three say the same.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Iterable, Mapping
@@ -13,12 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from .c_text import Array, mean_of, number, place, sizes, string, table, words
 
-Array = npt.NDArray[Any]
-
-RANK = 8  # NETC_RANK of netc_program.h
 EXACT = 90  # from this compute capability on triton's code is for one architecture and no later one
 KINDS = {"inputs": "NETC_INPUT", "outputs": "NETC_OUTPUT", "state": "NETC_STATE"}
 
@@ -32,8 +27,8 @@ def tables(manifest: Mapping[str, Any], folder: Path, means: Mapping[str, Array]
     archs = {name: arch for name, arch in manifest["archs"].items() if name.startswith("cuda:")}
     launches = [launch for arch in archs.values() for launch in arch["launches"]]
     lines = [
-        f"/* The tables of {_words(manifest['net'])} ({manifest['mode']}), written by netc {manifest['netc']}. */",
-        f"#define WEIGHTS {_text(weights['file'])}",
+        f"/* The tables of {words(manifest['net'])} ({manifest['mode']}), written by netc {manifest['netc']}. */",
+        f"#define WEIGHTS {string(weights['file'])}",
         f"#define WEIGHTS_BYTES (size_t){weights['bytes']}u",
         f"#define WEIGHTS_SUM {weights['crc32']}u",
         f"#define MOST_ARGUMENTS {max((len(launch['arguments']) for launch in launches), default=0)}",
@@ -45,8 +40,8 @@ def tables(manifest: Mapping[str, Any], folder: Path, means: Mapping[str, Array]
         ordered = sorted(arch["launches"], key=lambda launch: launch["phase"] != "prepare")
         numbers = {kernel: number for number, kernel in enumerate(arch["kernels"])}
         lines += ["", *_kernels(own, arch["kernels"], folder), *_launches(own, ordered, numbers, arch["memory"])]
-        places = [_place(key, KINDS[kind], entry) for kind in KINDS for key, entry in arch[kind].items()]
-        lines += _table("netc_place", f"places_{own}", places)
+        places = [place(key, KINDS[kind], entry) for kind in KINDS for key, entry in arch[kind].items()]
+        lines += table("netc_place", f"places_{own}", places)
         prepare = sum(launch["phase"] == "prepare" for launch in ordered)
         capability = int(name.removeprefix("cuda:"))
         rows.append(
@@ -54,7 +49,7 @@ def tables(manifest: Mapping[str, Any], folder: Path, means: Mapping[str, Array]
             f"{prepare}, {len(ordered) - prepare}, offsets_{own}, places_{own}, {len(places)}, "
             f"(size_t){arch['memory']['bytes']}u, (size_t){arch['memory']['scratch']}u}}"
         )
-    lines += ["", *_table("netc_architecture", "architectures", rows)]
+    lines += ["", *table("netc_architecture", "architectures", rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -63,27 +58,22 @@ def _records(manifest: Mapping[str, Any], means: Mapping[str, Array]) -> list[st
     lines: list[str] = []
     rows = []
     for k, (name, rule) in enumerate(manifest["transforms"].items()):
-        mean = means[rule["mean_file"]] if rule["mean_file"] else np.array(rule["mean"] or [0.0], np.float32)
-        size, crop = rule["record"], rule["crop"]
-        whole = bool(rule["mean_file"])
-        if whole and crop:
-            top, left = (mean.shape[-2] - crop[0]) // 2, (mean.shape[-1] - crop[1]) // 2
-            mean = mean[..., top : top + crop[0], left : left + crop[1]]
-        flat = [_float(x) for x in mean.reshape(-1).tolist()]
-        lines += _table("float", f"mean_{k}", [", ".join(flat[i : i + 8]) for i in range(0, len(flat), 8)])
-        text = _text(rule["text"])
+        size = rule["record"]
+        flat = [number(x) for x in mean_of(rule, means)]
+        lines += table("float", f"mean_{k}", [", ".join(flat[i : i + 8]) for i in range(0, len(flat), 8)])
+        text = string(rule["text"])
         rows.append(
-            f"{{{_text(name)}, {text}, {_float(rule['scale'])}, mean_{k}, {len(flat)}, {len(size)}, {_sizes(size)}}}"
+            f"{{{string(name)}, {text}, {number(rule['scale'])}, mean_{k}, {len(flat)}, {len(size)}, {sizes(size)}}}"
         )
-    lines += _table("netc_rule", "rules", rows)
+    lines += table("netc_rule", "rules", rows)
     lines.append(f"static const size_t rule_count = {len(rows)};")
     ranges = [
-        f"{{{_text(name)}, {count}, {int(ignored is not None)}, {int(ignored or 0)}, {_text(what)}, {_text(reader)}}}"
-        for name, count, ignored, what, reader in manifest["ranges"]
+        f"{{{string(name)}, {count}, {int(ignored is not None)}, {int(ignored or 0)}, {', '.join(map(string, said))}}}"
+        for name, count, ignored, *said in manifest["ranges"]
     ]
-    lines += [*_table("netc_range", "ranges", ranges), f"static const size_t range_count = {len(ranges)};"]
-    labels = [_text(label) for label in manifest["labels"]]
-    return [*lines, *_table("char *const", "labels", labels), f"static const size_t label_count = {len(labels)};"]
+    lines += [*table("netc_range", "ranges", ranges), f"static const size_t range_count = {len(ranges)};"]
+    labels = [string(label) for label in manifest["labels"]]
+    return [*lines, *table("char *const", "labels", labels), f"static const size_t label_count = {len(labels)};"]
 
 
 def _kernels(own: str, kernels: Mapping[str, Any], folder: Path) -> list[str]:
@@ -92,10 +82,10 @@ def _kernels(own: str, kernels: Mapping[str, Any], folder: Path) -> list[str]:
         files = [entry["code"], entry["assembly"]]
         data = [(folder / file).read_bytes() for file in files]
         rows.append(
-            f"{{{_text(entry['symbol'])}, {_text(files[0])}, {_text(files[1])}, {len(data[0])}, {len(data[1])}, "
+            f"{{{string(entry['symbol'])}, {string(files[0])}, {string(files[1])}, {len(data[0])}, {len(data[1])}, "
             f"{zlib.crc32(data[0])}u, {zlib.crc32(data[1])}u, {entry['threads']}, {entry['shared']}}}"
         )
-    return _table("netc_kernel", f"kernels_{own}", rows)
+    return table("netc_kernel", f"kernels_{own}", rows)
 
 
 def _launches(
@@ -106,7 +96,7 @@ def _launches(
     for launch in launches:
         x, y, z = launch["grid"]
         count = len(launch["arguments"])
-        note = _words(", ".join(launch["layers"])) or "no layer"
+        note = words(", ".join(launch["layers"])) or "no layer"
         kernel = launch["kernel"]
         rows.append(f"{{{numbers[kernel]}, {{{x}, {y}, {z}}}, {len(offsets)}, {count}}} /* {kernel}: {note} */")
         offsets += [
@@ -114,56 +104,15 @@ def _launches(
             for argument in launch["arguments"]
         ]
     return [
-        *_table("uint64_t", f"offsets_{own}", [", ".join(offsets[i : i + 12]) for i in range(0, len(offsets), 12)]),
-        *_table("netc_launch", f"launches_{own}", rows),
+        *table("uint64_t", f"offsets_{own}", [", ".join(offsets[i : i + 12]) for i in range(0, len(offsets), 12)]),
+        *table("netc_launch", f"launches_{own}", rows),
     ]
-
-
-def _place(name: str, kind: str, entry: Mapping[str, Any]) -> str:
-    shape, strides, element = entry["shape"], entry["strides"], entry["element"]
-    count = 1
-    row_major: list[int] = []
-    for size in reversed(shape):
-        row_major.insert(0, count)
-        count *= size
-    packed = all(size == 1 or a == b for size, a, b in zip(shape, strides, row_major, strict=True))
-    if len(shape) > RANK:
-        raise ValueError(f"{name} has {len(shape)} axes, the launcher takes {RANK}")
-    return (
-        f"{{{{{_text(name)}, {kind}, {_text(entry['stored'])}, {len(shape)}, {_sizes(shape)}, {count * element}u}}, "
-        f"{entry['start']}u, {element}, {_sizes(strides)}, {int(packed)}}}"
-    )
-
-
-def _table(kind: str, name: str, rows: list[str]) -> list[str]:
-    """A table; C has no empty ones, so that one without rows has a row of zeros."""
-    return [f"static const {kind} {name}[] = {{", ",\n".join(f"    {row}" for row in rows or ["0"]), "};"]
-
-
-def _sizes(numbers: list[int]) -> str:
-    return f"{{{', '.join(map(str, numbers)) or '0'}}}"
-
-
-def _float(number: float) -> str:
-    return f"{float(number)!r}f".replace("inf", "1e39").replace("nan", "0.0")
-
-
-def _text(text: str) -> str:
-    """A string of C: JSON's, without its \\u, which C has for some characters only."""
-    plain = json.dumps(text, ensure_ascii=False)[1:-1]
-    octal = "".join(c if " " <= c <= "~" else "".join(f"\\{byte:03o}" for byte in c.encode()) for c in plain)
-    return '"' + octal.replace("??", '?""?') + '"'
-
-
-def _words(text: str) -> str:
-    """What a comment may hold: no end of it, and nothing but plain characters."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text).replace("*/", "* /").replace("/*", "/ *")
 
 
 def readme(manifest: Mapping[str, Any]) -> str:
     """The page for those who open the folder."""
     arch = next(iter(manifest["archs"].values()))
-    net = _words(manifest["net"])
+    net = words(manifest["net"])
 
     def listed(kind: str) -> str:
         return ", ".join(f"`{name}` {v['dtype']}{v['shape']}" for name, v in arch[kind].items()) or "none"
@@ -219,7 +168,7 @@ def _in_c(manifest: Mapping[str, Any], arch: Mapping[str, Any]) -> str:
     rule = manifest["transforms"].get(name)
     shape = rule["record"] if rule else images[0]["shape"][1:]
     count = math.prod(shape)
-    then = f" Then {_words(rule['text'])}." if rule else ""
+    then = f" Then {words(rule['text'])}." if rule else ""
     return (
         f"{text}    {build.format('main.c', 'classify')}\n    ./classify . IMAGE\n\n"
         f"`main.c` classifies a raw image: a file of {shape} values, {count:,} bytes for pixels or {4 * count:,} for "

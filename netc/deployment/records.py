@@ -25,11 +25,14 @@ MEAN = "mean"  # of the files that hold means, `mean.npy`
 @dataclass(frozen=True)
 class Records:
     """transforms: for each input to whose records anything happens, as JSON. means: images by their files. labels: the
-    names of the classes."""
+    names of the classes. images: of each input of images the `size` to which files are brought before, and the `order`
+    of their channels.
+    """
 
     transforms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     means: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     labels: Sequence[str] = ()
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[Path]:
         """The files of the means."""
@@ -39,7 +42,8 @@ class Records:
 
     def manifest(self, program: Program) -> dict[str, Any]:
         """What the manifest says of records."""
-        return {"transforms": dict(self.transforms), "labels": list(self.labels), "ranges": ranges_of(program)}
+        told = {"transforms": dict(self.transforms), "images": dict(self.images), "labels": list(self.labels)}
+        return {**told, "ranges": ranges_of(program)}
 
 
 NO_RECORDS = Records()
@@ -60,13 +64,17 @@ def records_of(made: Compilation, labels: Sequence[str] = ()) -> Records:
     name, inputs = made.net.name, made.net.inputs
     transforms: dict[str, Mapping[str, Any]] = {}
     means: dict[str, npt.NDArray[np.float32]] = {}
+    images: dict[str, Mapping[str, Any]] = {}
     for one in preprocessing(made.experiment, name, inputs).values():
+        if inputs[one.input].rank == 4:
+            size = one.image_size(tuple(map(int, inputs[one.input].shape)))
+            images[one.input] = {"size": list(size), "order": one.setting("order") or "rgb"}
         if not one.plain:
             file = f"{MEAN}{f'_{len(means)}' if means else ''}.npy"
             transforms[one.input], mean = described(one, inputs[one.input], file)
             if mean is not None:
                 means[file] = mean
-    return Records(transforms, means, [printable(one) for one in labels or class_names(made.experiment, name)])
+    return Records(transforms, means, [printable(one) for one in labels or class_names(made.experiment, name)], images)
 
 
 def described(
@@ -74,7 +82,7 @@ def described(
 ) -> tuple[dict[str, Any], npt.NDArray[np.float32] | None]:
     """What happens to the records of an input as JSON, and the mean where that is an image, which a file will hold.
 
-    record: the shape of a record, where it is another than the input's. image: how a file becomes one.
+    record: the shape of a record before it is cropped.
     """
     shape = tuple(map(int, type_.shape))
     mean = before.mean_values(shape[1:])
@@ -87,6 +95,5 @@ def described(
         "mean_file": file if whole else "",
         "crop": list(before.crop),
         "record": record,
-        "order": before.setting("order") or "rgb",
     }
     return table, mean if whole else None

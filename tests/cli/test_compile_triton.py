@@ -179,7 +179,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         (["--target", "triton", "--arch", "cuda:80,,cuda:90"], "--arch wants names between commas"),
         (["--target", "triton", "--arch", ""], "--arch wants names between commas"),
         (["--arch", "cuda:90"], "use --target triton"),
-        (["--train"], "use --target triton"),
+        (["--train"], "use --target c or triton"),
         (["--target", "triton", "--arch", "cuda:90", "--weights", tmp_path / "none.safetensors"], "none.safetensors"),
     ):
         done = netc("compile", LENET, "--batch", 2, "-o", tmp_path / "out", *arguments)

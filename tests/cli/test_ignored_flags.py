@@ -113,7 +113,7 @@ def test_compiling_in_train_mode_says_what_learns() -> None:
     one = ("compile", "tiny.net", "--untrained", "--batch", "2")
     done = netc(*one, "-o", "out", "--mode", "train", "--output", "scores")
     assert done.exit_code == 0
-    assert "a step that learns is --train (target triton)" in done.output
+    assert "a step that learns is --train (targets c, triton)" in done.output
     without = netc("compile", "tiny.net", "--untrained", "-o", "more", "--mode", "train", "--batch", "2")
     assert without.exit_code == MISTAKE
     assert "`output`s are of test mode; name a value with --output" in without.output

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import gzip
 import io
 import lzma
+import shutil
 import struct
+import subprocess
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -17,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import netc
 from attack import binary, text
 from attack.contract import Broken
 from attack.readers import MEGABYTE, Reader
@@ -26,6 +32,7 @@ from netc.runtime.data.arrays import read_npy
 from support.data_files import first, idx_bytes, pixels
 
 Array = np.ndarray[Any, Any]
+COMPILER = shutil.which("gcc") or shutil.which("cc")  # without one there is no row for the reader in C
 
 
 def _opened(source: str, **settings: Any) -> Callable[[Path], None]:
@@ -197,6 +204,36 @@ def read_image(path: Path) -> None:
         _opened("image_list", path="list.txt", order="bgr")(path)
 
 
+class _CImage(ctypes.Structure):
+    _fields_ = (("pixels", ctypes.c_void_p), *((name, ctypes.c_size_t) for name in ("height", "width", "channels")))
+
+
+@functools.cache
+def _c_reader() -> ctypes.CDLL:
+    """The image reader of nets in C (`netc compile --target c`), as a library."""
+    code = Path(netc.__file__).parent / "deployment" / "c"
+    with tempfile.TemporaryDirectory() as folder:
+        made = str(Path(folder) / "images.so")
+        sources = [str(code / name) for name in ("netc_image.c", "netc_jpeg.c")]
+        subprocess.run([str(COMPILER), "-O1", "-shared", "-fPIC", *sources, "-o", made], check=True)
+        found = ctypes.CDLL(made)
+    found.netc_image_decode.restype = ctypes.c_char_p
+    return found
+
+
+def _c_images() -> list[bytes]:
+    _c_reader()  # compiled before anything is watched
+    return [_image(kind) for kind in ("png", "jpeg", "bmp", "ppm")]
+
+
+def read_image_in_c(path: Path) -> None:
+    data, image = path.read_bytes(), _CImage()
+    wrong = _c_reader().netc_image_decode(ctypes.byref(image), data, ctypes.c_size_t(len(data)))
+    _c_reader().netc_image_free(ctypes.byref(image))
+    if wrong:
+        raise ValueError(wrong.decode())
+
+
 def _list() -> list[bytes]:
     return [b"a.png 1\nb c.png 0\na.png 2\n", b"a.png -3\r\n\n a.png 2147483647\n"]
 
@@ -237,5 +274,9 @@ ROWS = [
     ),
     Reader("images", "a.img", _images, _images_changed, read_image, quick=250, memory=1024 * MEGABYTE, seconds=8.0),
     Reader("image list", "a.txt", _list, text.changed, read_list, text=True, quick=200, leaves=True),
+    *([Reader(
+        "images in C", "a.img", _c_images, _images_changed,
+        read_image_in_c, (ValueError,), quick=300, memory=1024 * MEGABYTE,
+    )] if COMPILER else []),
 ]  # fmt: skip
 LABELS = idx_bytes(np.arange(4, dtype=np.uint8))
