@@ -46,7 +46,7 @@ class Request:
     sharded, owner: this process and how many there are, where each has a share of the solver's histories.
     seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first. python: whether layers in Python may run.
-    reading: how texts of Caffe's are read.
+    reading: how texts of Caffe's are read. free: the target was left to netc, so that a long run may have another.
     """
 
     mode: Mode = "test"
@@ -77,6 +77,7 @@ class Request:
     data: Path | None = None
     python: bool = False
     reading: Reading = field(default_factory=Reading)
+    free: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in ("train", "test"):
@@ -186,6 +187,7 @@ def request(
         auto=mode == "auto",
         target=choice.target,
         device=choice.device,
+        free=target == AUTO,
         numbers=numbers(precision, tf32=tf32, growth=scale_growth, direct=direct, target=choice.target),
         schedules=TuningFiles(Path(schedules) if schedules is not None else None, frozen),
         dims=dims or {},

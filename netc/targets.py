@@ -84,6 +84,12 @@ def check_threads(target: str, threads: int | None) -> None:
         raise UserError(f"threads share the work of {those}'s kernels: they are not for the target {target}")
 
 
+def compiled_for(choice: Choice) -> Choice | None:
+    """The target on the same device whose programs a compiler makes; None where that is the one, or there is none."""
+    rows = [row for row in TARGETS.values() if row.builds and row.name != choice.target]
+    return next((Choice(row.name, way.device) for row in rows for way in row.ways if way.device == choice.device), None)
+
+
 def choose(target: str = AUTO, device: str = AUTO, *, notify: Callable[[str], None] | None = None) -> Choice:
     """What runs a program: the first way in the table that has what was asked for.
 

@@ -125,7 +125,7 @@ def test_frozen_fails_for_what_is_in_no_file(net: Path, found: Tuned, tmp_path: 
     whole = made(net, file, frozen=True)
     assert whole.program.launches
     with pytest.raises(UserError, match="cuda:80"):
-        _ = whole.on("cuda:80").program
+        _ = whole.on(arch="cuda:80").program
     assert whole.unfused().program.launches  # what is compared with is never tuned
 
 
@@ -153,7 +153,7 @@ def test_candidates_fit_the_device(net: Path, arch: str) -> None:
     from netc.compiler.loops.domain import domain_of
 
     on = device(arch)
-    for kernel in keys_of(made(net).on(arch)).values():
+    for kernel in keys_of(made(net).on(arch=arch)).values():
         start, body = kernel.attrs["schedule"], kernel.attrs["body"]
         candidates = near(start, body, on)
         assert len(candidates) == len(set(candidates)) < 30

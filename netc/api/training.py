@@ -28,6 +28,7 @@ from ..runtime.distributed.alone import ALONE, Alone
 from ..runtime.progress import Silent
 from ..stored_files import WEIGHTS, check_columns
 from ..weights import NONE, Weights
+from .choosing import by_work
 from .diagnose import diagnosis
 from .feeding import Fed, FedData, Feed, fed_data, open_fed
 from .sharing import check_same, fingerprint, rows, step_of, tester_of
@@ -175,6 +176,8 @@ class Run:
         self.step.share(layout)
         for _, made in self.tests:
             made.share(layout)
+        self.step, programs = by_work(self.spec, self.step, [made for _, made in self.tests], self._note)
+        self.tests = [(test, made) for (test, _), made in zip(self.tests, programs, strict=True)]
         self.state = self.step.new_state(self.spec.seed)
         if self.step.fit is not None:
             self._note(str(self.step.fit))

@@ -65,14 +65,14 @@ def export(
     """A folder of kernels compiled for GPUs."""
     wanted = architectures(options.archs or made.request.choice.row.archs)
     needs_triton()
-    made = made.on(wanted[0].name)
+    made = made.on(arch=wanted[0].name)
     if len(made.programs) > 1:
         raise UserError(
             f"a training step of `{made.net.name}` takes {made.training.accumulate} batches for an update; ahead of "
             "time it takes one: leave out `accumulate`"
         )
     state = weighted(made)
-    programs = {arch: made.on(arch.name).program for arch in wanted}
+    programs = {arch: made.on(arch=arch.name).program for arch in wanted}
     return deploy_ahead(programs, made.state, state, folder, records=options.records, told=options.told)
 
 

@@ -26,7 +26,7 @@ def compiled_for(made: Compilation, arch: str) -> tuple[Program, dict[str, Binar
     if not made.request.choice.row.archs:
         raise UserError(f"--arch is for --target {that(lambda row: row.archs)}")
     needs_triton()
-    program = made.on(name).program
+    program = made.on(arch=name).program
     launched = {launch.function for launch in program.launches}
     jobs = {f.name: job_of(f, program.source, name) for f in program.functions if f.name in launched}
     with kernel_progress() as told:

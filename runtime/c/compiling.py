@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...compiler.program import UserError
-from ..atomic import replace_file
+from ..atomic import PARTIAL, replace_file
 from ..cache import cache_folder
 
 NAMES = ("cc", "gcc", "clang")
@@ -34,6 +35,8 @@ Ended = subprocess.CompletedProcess[str]
 # milliseconds, and where other work is on the cores the one that it waits for cannot run meanwhile.
 WAITING = "GOMP_SPINCOUNT"
 LOOKS = "10000"
+MOST_KEPT = 256 << 20  # bytes of libraries in the cache: some hundred nets
+ABANDONED = 3600.0  # seconds after which no compiler is still at work on a file
 SHOWN = 3  # lines of a compiler's message
 
 
@@ -78,10 +81,37 @@ def library(source: str) -> ctypes.CDLL:
     path = folder / name
     if path.is_file():
         with suppress(OSError):  # it was cut short, or is of another machine: it is made again
-            return ctypes.CDLL(str(path))
+            found = ctypes.CDLL(str(path))
+            with suppress(OSError):  # of a cache that is only read
+                os.utime(path)
+            return found
     # Whoever else compiles the same now makes the same file: the last one stays.
     replace_file(path, lambda part: _compile(by.command, flags, source, part))
-    return ctypes.CDLL(str(path))
+    found = ctypes.CDLL(str(path))
+    _bound(folder)
+    return found
+
+
+def _bound(folder: Path) -> None:
+    """Remove the libraries that were used longest ago, where all take too much; whoever has one loaded keeps it.
+
+    What killed processes left behind goes, too.
+    """
+    kept: list[tuple[float, int, Path]] = []
+    for path in folder.iterdir():
+        with suppress(OSError):  # another process removed it meanwhile
+            about = path.stat()
+            if path.name.startswith(PARTIAL) and about.st_mtime < time.time() - ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix == ".so":
+                kept.append((about.st_mtime, about.st_size, path))
+    total = sum(size for _, size, _ in kept)
+    for _, size, path in sorted(kept)[:-1]:  # never the last one
+        if total <= MOST_KEPT:
+            break
+        with suppress(OSError):
+            path.unlink()
+            total -= size
 
 
 def _command() -> tuple[str, ...]:

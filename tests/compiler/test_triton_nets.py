@@ -54,7 +54,7 @@ def kernels(net: str, arch: str, precision: str, kinds: tuple[str, ...] = ()) ->
     made = compilation(
         EXAMPLES / f"{net}.net", mode="train", dims={"N": BATCH[net]}, target="triton", device="cpu", numbers=chosen
     )
-    program = made.on(limits(arch).name).program
+    program = made.on(arch=limits(arch).name).program
     jobs: dict[str, Job] = {
         function.name: job_of(function, program.source, arch)
         for function in program.functions

@@ -30,7 +30,7 @@ def _driver() -> Iterator[None]:
 
 def step(batch: int = 8) -> Program:
     made = compilation(LOGREG, mode="train", dims={"N": batch}, target="triton", device="cpu")
-    return made.on("cuda:90").program
+    return made.on(arch="cuda:90").program
 
 
 def launchers(program: Program) -> list[Launcher]:

@@ -124,3 +124,24 @@ def test_a_cache_that_cannot_be_written_is_done_without(cache: Path) -> None:
 def test_without_a_cache_a_library_is_loaded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "cache_folder", lambda kind: None)
     assert compiling.library(TEXT).answer() == 42
+
+
+@needs_compiler
+def test_the_cache_keeps_what_was_used_last(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"int answer(void) {{ return {k}; }}\n" for k in range(4)]
+    names: list[Path] = []
+    for number, text in enumerate(texts[:3]):
+        compiling.library(text)
+        (new,) = set(cache.iterdir()) - set(names)
+        names.append(new)
+        os.utime(new, (1000 + number, 1000 + number))
+    (cache / ".partial-old").mkdir()
+    os.utime(cache / ".partial-old", (1000, 1000))
+    (cache / ".partial-new").mkdir()
+    compiling.library(texts[0])  # now used after the others
+    monkeypatch.setattr(compiling, "MOST_KEPT", int(2.5 * names[0].stat().st_size))
+    assert compiling.library(texts[3]).answer() == 3
+    left = set(cache.iterdir())
+    assert names[0] in left
+    assert not {names[1], names[2], cache / ".partial-old"} & left
+    assert len(left) == 3  # with the new one, and what another process is at
