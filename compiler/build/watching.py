@@ -40,6 +40,10 @@ class Watching:
         """`keep`: how many snapshots, and the weights of which test."""
         value = setting.value
         for item in value.items if isinstance(value, tree.List) else (value,):
+            weights = isinstance(item, tree.Call)
+            if (self.best if weights else self.snapshots) is not None:
+                what = "the weights of one test" if weights else "one number of snapshots"
+                self.fail("E423", f"train: `keep` keeps {what}", item.span, "leave out this or the one before")
             if isinstance(item, tree.Name) and item.name == "all":
                 self.snapshots = 0
             elif isinstance(item, tree.Call) and item.callee.name in KEEP and len(item.args) == 1:

@@ -204,12 +204,17 @@ def image_list(
 
 @_source(*COMMON, columns=IMAGE_AND_LABEL)
 def synthetic(
-    *, shape: tuple[AtLeastOne, ...], classes: AtLeastOne = 10, records: AtLeastOne = 1024, seed: Count = 0
+    *,
+    shape: tuple[AtLeastOne, ...],
+    classes: AtLeastOne = 10,
+    records: AtLeastOne = 1024,
+    seed: Count = 0,
+    split: Literal["train", "test"] = "train",
 ) -> None:
     """Made-up images for tests and timings: `image` f32[batch, *shape] from 0 to 255, `label` i32[batch].
 
     An image is the average of noise and of a pattern that its class has, so that a net can learn to tell the classes.
-    Everything follows from `seed`.
+    Everything follows from `seed`; with `split: test` the patterns are the same, noise and labels are others.
     """
 
 

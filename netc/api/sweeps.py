@@ -98,7 +98,11 @@ def sweep(
     are, those that were stopped go on. more: of each `Training`. A run that diverges does not end the sweep; an
     interruption does. Table and picture are written after each run.
     """
-    wanted = [(one, _asked(want, one)) for one in combinations(swept)]
+    for name in swept:
+        flag = f"--{name}" if name in ("steps", "seed") and getattr(want, name) is not None else f"--set {name}"
+        if name in want.settings or not flag.startswith("--set"):
+            raise UserError(f"--sweep {name} and {flag} contradict each other")
+    wanted = [(one, replace(want, settings={**want.settings, **one})) for one in combinations(swept)]
     trainings = [(one, Training(file, each, **more)) for one, each in wanted]
     if any(len(training.blocks) > 1 for _, training in trainings):
         raise UserError("--sweep is for one `train` block: choose its net with --net")
@@ -112,12 +116,6 @@ def sweep(
         write_text(place / TABLE, _csv(runs))
         write_comparison(place / CURVES, {run.name: run.history for run in runs})
     return place, runs
-
-
-def _asked(want: Request, settings: Mapping[str, Any]) -> Request:
-    """The request of one run; `steps` and `seed`, which have flags of their own, give way to what is swept."""
-    steps, seed = (None if key in settings else getattr(want, key) for key in ("steps", "seed"))
-    return replace(want, settings={**want.settings, **settings}, steps=steps, seed=seed)
 
 
 def _run(training: Training, settings: Mapping[str, Any], folder: Path, *, resume: bool) -> SweepRun:

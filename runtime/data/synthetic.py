@@ -10,14 +10,22 @@ import numpy as np
 from ...compiler.program import UserError
 from .files import memory_limit
 from .order import words
-from .source import Array, ArraySource, Column, Place
+from .source import Array, ArraySource, Column, Mode, Place
 
 BLOCK = 32  # bytes of four words
-PATTERN, NOISE, LABEL = 3, 4, 5  # streams of random words that no other part draws from (see order.py)
+# Streams of random words that no other part draws from (see order.py).
+PATTERN = 3
+DRAWN = {"train": (4, 5), "test": (8, 9)}  # of noise and of labels
 
 
 def synthetic(
-    place: Place, *, shape: Sequence[int], classes: int = 10, records: int = 1024, seed: int = 0
+    place: Place,
+    *,
+    shape: Sequence[int],
+    classes: int = 10,
+    records: int = 1024,
+    seed: int = 0,
+    split: Mode = "train",
 ) -> ArraySource:
     """The source `synthetic`: an image is the average of its class's pattern and of noise."""
     if not 1 <= len(shape) <= 4 or any(size < 1 for size in shape):
@@ -27,15 +35,17 @@ def synthetic(
     size = math.prod(shape)
     if records * size > memory_limit():
         raise UserError(
-            f"{place.name}: {records:,} images of {size:,} values are more than this machine can hold; "
+            f"{place.name}: {records:,} records of {size:,} values are more than this machine can hold; "
             f"give a smaller `records`"
         )
 
+    noise, label_of = DRAWN[split]
+
     def labels() -> Array:
-        return (words(seed, LABEL, 0, records) % np.uint64(classes)).astype(np.int32)
+        return (words(seed, label_of, 0, records) % np.uint64(classes)).astype(np.int32)
 
     def images() -> Array:
-        values = _bytes(seed, NOISE, 0, records * size).reshape(records, size)
+        values = _bytes(seed, noise, 0, records * size).reshape(records, size)
         values >>= 1
         of = labels()
         for label in np.unique(of):  # only those that occur: there may be more classes than records

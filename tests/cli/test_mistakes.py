@@ -24,6 +24,7 @@ ON_FILES: dict[str, tuple[str, ...]] = {
     "explain": (),
     "verify": (),
     "convert": (),
+    "scale": ("--link", "50GB/s"),
     "opt": (),
 }
 NO_FILES = {"tune", "data", "devices", "completion", "new", "demo", "caffe"}  # tune wants a GPU before it reads a file

@@ -106,6 +106,13 @@ def test_a_sweep_runs_each_combination_tabulates_and_plots() -> None:
     assert all(np.array_equal(ours[name], alone[name]) for name in alone)
 
 
+@pytest.mark.parametrize(("flags", "other"), [(["--set", "seed=3"], "--set seed"), (["--seed", "3"], "--seed")])
+def test_what_is_swept_is_not_set_beside(flags: list[str], other: str) -> None:
+    code, _, err = run("train", "tiny.net", "--sweep", "seed=1..2", *flags)
+    assert (code, err) == (2, f"netc: error: --sweep seed and {other} contradict each other\n")
+    assert not Path("runs").exists()
+
+
 def test_a_sweep_goes_on_where_it_was_stopped() -> None:
     assert run("train", "tiny.net", "--sweep", "seed=1..2")[0] == 0
     place = Path("runs/tiny/sweep-1")

@@ -109,6 +109,8 @@ def test_what_is_no_number_is_never_better() -> None:
         ("keep: best(top2)", "did you mean `top1`?"),
         ("keep: best(made.top1)", "train: `made` is not tested on"),
         ("keep: some", "such as `keep: best(top1)`"),
+        ("keep: [best(top1), all, best(nll)]", "train: `keep` keeps the weights of one test"),
+        ("keep: [5, all]", "train: `keep` keeps one number of snapshots"),
         ("stop: no better top1 for 0 tests", "takes a whole number from 1 up, not 0"),
         ("stop: never", "such as `stop: no better top1 for 5 tests`"),
         ("stop: no bigger top1 for 5 tests", "such as `stop: no better top1 for 5 tests`"),

@@ -272,8 +272,8 @@ def test_an_npz_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
 
 
 def test_synthetic_images_follow_from_their_seed_and_class() -> None:
-    def images(seed: int) -> dict[str, Array]:
-        form = spec("synthetic", shape=(3, 8, 8), classes=4, records=200, seed=seed, batch=200)
+    def images(seed: int, split: str = "train") -> dict[str, Array]:
+        form = spec("synthetic", shape=(3, 8, 8), classes=4, records=200, seed=seed, batch=200, split=split)
         with open_data(form, mode="train") as opened:
             return opened.next().columns
 
@@ -286,6 +286,12 @@ def test_synthetic_images_follow_from_their_seed_and_class() -> None:
     means = np.stack([a["image"][a["label"] == label].mean(0) for label in range(4)])
     nearest = ((a["image"][:, None] - means) ** 2).sum((2, 3, 4)).argmin(1)
     assert (nearest == a["label"]).mean() > 0.99
+    # Held out: other noise and labels, the same patterns; those of another seed are others.
+    rest = images(0, "test")
+    assert (rest["label"] != a["label"]).any()
+    for found, alike in ((rest, True), (c, False)):
+        nearest = ((found["image"][:, None] - means) ** 2).sum((2, 3, 4)).argmin(1)
+        assert ((nearest == found["label"]).mean() > 0.99) == alike
     with pytest.raises(UserError, match="at least 1"):
         first("synthetic", shape=(3, 0), batch=1)
     with pytest.raises(UserError, match="more than this machine can hold"):
