@@ -17,7 +17,6 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from . import tree
 from .actions import Actions
-from .explain import explain
 from .lexing import TooDeep
 from .recovery import Run, resume
 from .source import Source, SourceError, SourceErrors, UserError
@@ -119,6 +118,8 @@ def _run(lark: Lark, source: Source, tokens: list[Token]) -> tuple[tree.File, li
             message = f"brackets are nested more than {tree.MAX_DEPTH} deep"
             errors.append(SourceError("E501", message, source.span(error.offset), "bind a part of this to a name"))
             break
+        from .explain import explain  # texts that are right need no words about mistakes
+
         found = explain(run)
         if all((error.code, error.span) != (found.code, found.span) for error in errors):
             errors.append(found)

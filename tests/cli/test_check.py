@@ -227,7 +227,7 @@ def test_api_gives_the_same(tmp_path: Path) -> None:
 
 
 def test_it_answers_at_once(tmp_path: Path) -> None:
-    """Processor time of the whole command, its bytecode cached: 0.6 s is the promise for a machine at rest."""
+    """Processor time of the whole command, its bytecode cached: 0.4 s is the promise, 0.27 s usual."""
     code = (
         "import os, subprocess, sys\n"
         f"subprocess.run([sys.executable, '-m', 'netc', 'check', {str(LENET)!r}], check=True, capture_output=True)\n"
@@ -240,4 +240,4 @@ def test_it_answers_at_once(tmp_path: Path) -> None:
         float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
         for _ in range(4)
     )
-    assert seconds < 0.6
+    assert seconds < 0.4
