@@ -239,8 +239,9 @@ def _check_renamed(files: Sequence[Contents], renamed: Mapping[str, str]) -> Non
     for word in renamed:
         if not any(name == plain(word) or name.startswith(f"{plain(word)}.") for name in held):
             near = difflib.get_close_matches(plain(word), held, n=1)
-            hint = f"; did you mean `{printable(near[0])}`?" if near else ""
-            raise UserError(f"{', '.join(str(file.path) for file in files)}: has no layer `{word}` to rename{hint}")
+            has = listed([printable(name) for name in dict.fromkeys(name for file in files for name in file.layers)])
+            hint = f"did you mean `{printable(near[0])}`?" if near else f"it has {has}"
+            raise UserError(f"{', '.join(str(file.path) for file in files)}: has no layer `{word}` to rename; {hint}")
 
 
 def _quoted(name: str) -> str:

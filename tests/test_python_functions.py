@@ -117,7 +117,7 @@ def test_stages_explanations_and_verdicts_are_values(tmp_path: Path) -> None:
     assert {"producer", "consumer", "fused", "reason"} <= set(ledger.rows[0])
     assert "<table" in ledger._repr_html_()
     assert "pass" in netc.explain(TEXT, laws=True, dims={"N": 4}).rows[0]
-    with pytest.raises(netc.UserError, match="neither an error code"):
+    with pytest.raises(netc.UserError, match="is no error code"):
         netc.explain("E3100")
     verdict = netc.verify(TEXT, mode="train")
     assert verdict.ok

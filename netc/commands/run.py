@@ -67,6 +67,9 @@ def command(
         raise UserError("give a .npz or images to run on, or --data with a data of the file or a folder of images")
     if out is not None:
         check_format(out)
+        if json_ or labels is not None:
+            raise UserError(f"--out keeps all values: leave out {'--json' if json_ else '--labels'}")
+    called = read_labels(labels)
     if data is not None:
         from ..runtime.distributed.group import joined
 
@@ -86,7 +89,10 @@ def command(
         write_features(out, made)
         say(f"{out}: {', '.join(f'{name} {list(array.shape)}' for name, array in found.items())}")
         return
-    called = read_labels(labels)
+    widths = {array.shape[1] for array in found.values() if array.ndim == 2}
+    if called and not any(len(called) >= size for size in widths):
+        sizes = " or ".join(map(str, sorted(widths))) or "none"
+        raise UserError(f"{labels}: has {len(called)} names of classes, the values {sizes}: a line for each class")
     if json_:
         outputs = {name: array.tolist() for name, array in found.items()}
         print_json("run/1", {"records": list(made.records), "outputs": outputs})

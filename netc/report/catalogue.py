@@ -26,6 +26,7 @@ from ..compiler.schema.settings import kind_of
 from ..compiler.schema.solvers import SCHEDULES, SOLVERS
 from ..compiler.schema.sources import SOURCES
 from ..compiler.spec import Filler
+from ..grammar.source import suggest
 
 V = TypeVar("V")
 # The headings, by the module in compiler/layers that holds the layers.
@@ -84,6 +85,15 @@ def _of_package(name: str, package: str) -> list[str]:
     found = (entry for entry in entries(name) if entry.package == package)
     parts = ([f"### {x.name}: {x.what}", "", f"`{x.call}`", "", *_paragraphs(x.text)] for x in found)
     return [line for part in parts for line in part]
+
+
+def meant(name: str) -> str:
+    """A hint for a name that `entries` does not know: what Caffe, PyTorch and Keras call so, or the nearest."""
+    from ..compiler.schema import foreign_layers, synonyms
+
+    caffe = {layer: LAYERS.own[layer].caffe if layer in LAYERS.own else () for layer in LAYERS}
+    others = [*SOLVERS, *SCHEDULES, *FILLERS, *SOURCES]
+    return foreign_layers.call(name, caffe, ()) or synonyms.use(name, others) or suggest(name, [*LAYERS, *others, *OPS])
 
 
 def refusals(name: str) -> Iterator[str]:

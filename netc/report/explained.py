@@ -37,7 +37,7 @@ class Explained:
 def name_explained(name: str) -> Explained:
     """An error code, or the layers, solvers and sources of a name; UserError where there is nothing."""
     from ..grammar.codes import CODES
-    from .catalogue import entries, refusals
+    from .catalogue import entries, meant, refusals
 
     if (code := name.upper()) in CODES:
         title, text = CODES[code].title, CODES[code].text
@@ -47,8 +47,9 @@ def name_explained(name: str) -> Explained:
         raise UserError(refused)
     found = list(entries(name))
     if not found:
-        near = suggest(name.upper(), CODES)
-        raise UserError(f"`{name}` is neither an error code nor a .net file{f'; {near}' if near else ''}")
+        near = suggest(name.upper(), CODES) or meant(name)
+        kinds = "no error code, layer, solver, schedule, filler, source of data or .net file"
+        raise UserError(f"`{name}` is {kinds}{f'; {near}' if near else ''}")
     texts = []
     for entry in found:
         of = f" of the package {entry.package}" if entry.package else ""

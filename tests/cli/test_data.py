@@ -64,7 +64,17 @@ def test_explain_knows_small_letters_and_json() -> None:
     assert parsed(run("explain", code.lower(), "--json")[1])["code"] == code
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("conv2d", "conv"), ("Dense", "linear"), ("InnerProduct", "linear"), ("Adam", "adam"), ("relo", "relu")],
+)
+def test_explain_knows_other_names(name: str, hint: str) -> None:
+    status, _, err = run("explain", name)
+    assert status == 2
+    assert f"`{hint}" in err.partition("; ")[2]
+
+
 def test_explain_of_no_code() -> None:
     status, _, err = run("explain", "E000")
     assert status == 2
-    assert "neither an error code nor a .net file" in err
+    assert "no error code, layer, solver, schedule, filler, source of data or .net file" in err

@@ -175,3 +175,30 @@ def test_a_run_that_was_stopped_names_what_it_left() -> None:
     for left in Path("runs/tiny/1").rglob("*.safetensors"):
         left.unlink()
     assert run("test", "tiny.net")[2].endswith("it has no weights; `netc train --resume` goes on\n")
+
+
+def test_weights_of_a_last_run_with_other_settings_are_told_as_such() -> None:
+    Path("tiny.net").write_text(NET.replace("net tiny {", "net tiny(wide = 5) {").replace("linear(5)", "linear(wide)"))
+    assert run("train", "tiny.net", "--set", "wide=7")[0] == 0
+    code, _, err = run("test", "tiny.net")
+    assert code == 2
+    assert "hidden.weight is [7,4], the net wants [5,4]" in err
+    assert "they are those of the last run here, which may have had other settings (--set)" in err
+    assert run("test", "tiny.net", "--set", "wide=7")[0] == 0
+    _, _, err = run("test", "tiny.net", "--weights", "runs/tiny/1/tiny.safetensors", "--map", "first=hidden")
+    assert err.endswith("has no layer `first` to rename; it has fc, hidden\n")
+
+
+def test_names_of_classes_and_files_that_say_too_little() -> None:
+    assert run("train", "tiny.net")[0] == 0
+    np.savez("rows.npz", x=np.zeros((2, 4), np.float32))
+    Path("two.txt").write_text("a\nb\n", encoding="utf-8")
+    for more, told in (
+        (("--labels", "two.txt"), "two.txt: has 2 names of classes, the values 3: a line for each class"),
+        (("--json", "--out", "o.npz"), "--out keeps all values: leave out --json"),
+        (("--labels", "two.txt", "--out", "o.npz"), "--out keeps all values: leave out --labels"),
+    ):
+        code, out, err = run("run", "tiny.net", "rows.npz", *more)
+        assert (code, out) == (2, "")
+        assert err.endswith(f"netc: error: {told}\n")
+    assert not Path("o.npz").exists()
