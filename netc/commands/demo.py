@@ -9,9 +9,12 @@ import click
 from ..request import Request
 from ..weights import Weights
 from .options import MACHINE, NUMBERS, SCHEDULES, net_file, program, ready, say, tell, weights_files
+from .usage import Commands
 
 
-@click.group("demo", short_help="Show what netc does, on data that comes with it.", invoke_without_command=True)
+@click.group(
+    "demo", cls=Commands, short_help="Show what netc does, on data that comes with it.", invoke_without_command=True
+)
 @click.option("--steps", type=click.IntRange(1), help="Steps of training; else 1,000.")
 @click.pass_context
 def command(ctx: click.Context, steps: int | None) -> None:

@@ -33,6 +33,8 @@ train small {
 WITH_TABLES = [
     ["devices"],
     ["data", "list"],
+    ["new", "--list"],
+    ["scale", LENET, "--link", "50GB/s", "--step", "5ms"],
     ["summary", LENET],
     ["summary", GOOGLENET, "--batch", "1"],
     ["show", LENET, "--stages"],
