@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .compiler.spec import DataSpec
-from .grammar.source import UserError
+from .grammar.source import PlacedError, UserError
 
 
 @dataclass(frozen=True)
 class RecordShapes:
-    """Called with data, it gives the shape of a record of each column. folder: that of `--data`."""
+    """Called with data, it gives the shape of a record of each column. folder: that of `--data`.
+
+    failed: what was said of data that could not be opened.
+    """
 
     folder: Path | None = None
+    failed: list[str] = field(default_factory=list, compare=False)
 
     def __call__(self, data: Sequence[DataSpec]) -> dict[str, tuple[int, ...]]:
         """Data that are not there, or cannot be read, say nothing: who needs them says what is wrong with them."""
@@ -24,7 +28,9 @@ class RecordShapes:
         for one in data:
             try:
                 stream = open_data(one, mode="test", data_dir=self.folder, prefetch=0, notify=lambda note: None)
-            except UserError:
+            except UserError as error:
+                told = error.error.message if isinstance(error, PlacedError) else str(error)
+                self.failed.append(f"the data `{one.name}` would say it, but: {told}")
                 continue
             for name, (shape, _) in stream.columns.items():
                 found.setdefault(name, tuple(map(int, shape[1:])))

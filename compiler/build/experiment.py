@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...grammar import tree
 from ...grammar.source import Source, SourceError, UserError, suggest
+from ..caffe.options import Records
 from ..host import HostLayer
 from ..spec import DataSpec, TrainSpec
 from .module import Function, Module, NetEntry
@@ -30,7 +31,7 @@ class Experiment:
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     python: dict[Hashable, HostLayer] = field(default_factory=dict)
-    records: Callable[[Sequence[DataSpec]], Mapping[str, tuple[int, ...]]] | None = None
+    records: Records | None = None
 
     @property
     def source(self) -> Source:

@@ -64,7 +64,9 @@ def load(
     data = {name: entry.value for name, entry in module.data.items() if entry.value is not None}
     if reading and reading.records and any(note.code == "W606" for note in problems.warnings):
         found = reading.records(tuple(data.values()))
-        return load(source, settings=settings, dims=dims, reading=replace(reading, records=None, found=found))
+        again = load(source, settings=settings, dims=dims, reading=replace(reading, records=None, found=found))
+        again.records = reading.records
+        return again
     check_overrides(module, settings or {}, NUMBERS)
     experiment = Experiment(module, data, (), settings=dict(settings or {}), counts=loader.counts)
     experiment.records = reading.records if reading else None

@@ -64,7 +64,8 @@ def build(
     if missing:
         first = missing[0]
         message = f"`{first.name}` has no value: give --dim {first.name}=20, or write a number here"
-        raise SourceErrors([SourceError("E314", message, first.span)])
+        failed = experiment.records.failed if experiment.records is not None else ()
+        raise SourceErrors([SourceError("E314", message, first.span, "", dict.fromkeys(failed))])
     problems = Problems()
     layers = Python(python, experiment.python, made or {})
     state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given, layers)

@@ -46,6 +46,7 @@ def command(files: tuple[Path, ...], strict: bool, no_files: bool, request: Requ
                 raise
             failed(str(error))
             unread = True
+    found = list(dict.fromkeys(found))  # of a file that several name
     wrong = unread or any(
         problem.severity == "error" or (strict and problem.severity == "warning") for problem in found
     )

@@ -169,6 +169,35 @@ def test_folders_and_standard_input(refers: Path) -> None:
     )
 
 
+def test_a_problem_of_a_file_that_several_name_is_said_once(refers: Path) -> None:
+    layers = (
+        'name: "a" layer { name: "data" type: "Data" top: "data" top: "label" '
+        'data_param { source: "no" batch_size: 4 } }'
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3 } }'
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }'
+    )
+    Path("net.prototxt").write_text(layers, encoding="utf-8")
+    Path("solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 3', encoding="utf-8"
+    )
+    code, out, _ = run("check", "net.prototxt", "solver.prototxt")
+    assert code == 0
+    assert out.count("warning[W608]: no: there is no such file") == 1
+
+
+def test_a_size_that_the_data_would_say_names_the_data(refers: Path) -> None:
+    refers.write_text(
+        REFERS.replace("f32[N, 4]", "f32[N, C]").replace("    weights", "    # weights"), encoding="utf-8"
+    )
+    for command in ("train", "summary"):
+        code, _, err = run(command, refers)
+        assert code == 2
+        assert "a.net:2:21: error[E314]: `C` has no value" in err
+        assert err.endswith("   = the data `few` would say it, but: few.npz: there is no such file\n")
+    few(4)
+    assert run("summary", refers)[0] == 0
+
+
 def test_a_file_that_cannot_be_read_hides_no_other(refers: Path) -> None:
     code, out, err = run("check", "no.net", refers, "--no-files")
     assert (code, out, err) == (2, "", "netc: error: no.net: cannot be read: No such file or directory\n")
