@@ -44,7 +44,7 @@ CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "new": (("--list",), []),
     "demo": (("--help",), []),  # four calls of the API, one after the other
     "caffe": (("device_query",), []),  # the tools of Caffe that other commands do not stand for build no net
-    "check": (("tiny.net",), []),  # `load` tries each net, and there is nothing else to build
+    "check": (("tiny.net",), []),  # `load` tries each net; those that data are held to are no programs
     "fmt": (("--check", "tiny.net"), []),
     "show": (("tiny.net", "--stage", "kernels"), [STEP]),
     "summary": (("tiny.net",), [TEST]),
@@ -53,6 +53,7 @@ CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "run": (("tiny.net", "in.npz", "--weights", "tiny.safetensors"), [("test", 3)]),
     "compile": (("tiny.net", "--untrained", "-o", "out"), [TEST]),
     "profile": (("tiny.net", "--seconds", "0.01"), [STEP]),
+    "scale": (("tiny.net", "--link", "50GB/s", "--step", "5ms"), [STEP]),
     "tune": (("tiny.net",), []),  # without a GPU
     "opt": (("graph.txt", "--stage", "simplify"), []),
     "explain": (("tiny.net",), [STEP]),
