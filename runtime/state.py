@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,12 @@ class State(MutableMapping[str, Array]):
     def __repr__(self) -> str:
         count = sum(info.type.count for info in self.infos.values() if info.kind == "parameter")
         return f"<State of {len(self)} tensors, {count:,} parameters>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{escape(str(self.infos[name].type))}</td></tr>" for name in self
+        )
+        return f"<table><caption style='text-align:left'>{escape(repr(self))}</caption>{rows}</table>"
 
     def extend(self, infos: Sequence[StateInfo], seed: int) -> None:
         """Hold these tensors as well, those that are new with their first values; ValueError where one is another."""

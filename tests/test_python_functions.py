@@ -123,3 +123,7 @@ def test_stages_explanations_and_verdicts_are_values(tmp_path: Path) -> None:
     assert verdict.ok
     assert str(verdict).splitlines()[-1] == "a is right: everything lies within its budget"
     assert "a is right" in verdict._repr_html_()
+    assert repr(verdict) == str(verdict)
+    html = netc.compile(TEXT, dims={"N": 1}).state._repr_html_()
+    assert "score.weight" in html
+    assert "f32[3,5]" in html

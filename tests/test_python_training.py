@@ -200,8 +200,9 @@ def test_an_iterator_is_no_data_for_two_tests(made: tuple[np.ndarray, np.ndarray
 
 
 def test_a_block_without_data_says_where_they_come_from() -> None:
-    with pytest.raises(netc.UserError, match=r"learns from no data .*: netc.train\(…, data=…\)"):
-        netc.train(TEXT)
+    for call in (lambda: netc.train(TEXT), lambda: netc.test(TEXT, "any")):
+        with pytest.raises(netc.UserError, match=r"learns from no data .*; in Python they are given: `data=`"):
+            call()
 
 
 class Watching(netc.Callback):

@@ -81,7 +81,7 @@ class Training:
         self.blocks = [self._fed(spec, feed, tested, test_every) for spec in trains]
         if lacking := [spec for spec in self.blocks if not spec.data]:
             net = f"the net `{lacking[0].net}`"
-            raise UserError(f"{net} learns from no data that the file names; give them to it: netc.train(…, data=…)")
+            raise UserError(f"{net} learns from no data that the file names; in Python they are given: `data=`")
         self.steps = [self.program(spec, "train", spec.data[0]) for spec in self.blocks]
         if want.numbers.growth != GROWTH and not any(step.scaling for step in self.steps):
             raise UserError(

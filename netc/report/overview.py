@@ -94,6 +94,8 @@ class Summary:
     def __str__(self) -> str:
         return f"{self.table()}\n{self.text()}"
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return f"{self.table().html()}<p>{self.text()}</p>"
 

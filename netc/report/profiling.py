@@ -177,6 +177,8 @@ class Report:
     def __str__(self) -> str:
         return f"{self.totals()}\n{self.verdict()}"
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return f"{self.totals().html()}<p>{self.verdict()}</p>{self.kernel_table(20).html()}{self.layer_table().html()}"
 

@@ -131,6 +131,8 @@ class Verdict:
         self.show(lines.append)
         return "\n".join(lines)
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         tables = "".join(program.table(f"{self.net}: {program.title}").html() for program in self.programs)
         what = "right" if self.ok else f"WRONG: {self.suspect}"
