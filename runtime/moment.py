@@ -48,11 +48,16 @@ class Moment:
         """Whether the state may have other values now."""
         return bool(self._log)
 
-    def begin(self) -> None:
-        """Forget the last moment; it is now. What is held outside may be written at any time, so it is copied."""
+    def forget(self) -> None:
+        """Remember nothing, until the next `begin`: nobody will look."""
         self._log.clear()
         self._whole.clear()
         self._parts.clear()
+        self._names = set()
+
+    def begin(self) -> None:
+        """Forget the last moment; it is now. What is held outside may be written at any time, so it is copied."""
+        self.forget()
         infos = self._state.infos.values()
         self._names = {info.buffer or info.name for info in infos if info.kind not in ("history", "gradient")}
         for name, array in self._state.held():

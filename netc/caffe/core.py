@@ -232,7 +232,10 @@ class Core:
             for blob in row.tops:
                 blob.values.filled()  # what was left out belongs to the pass before
         self._count(max(self._passes, default=0) + 1, range(start, end + 1))
-        self.moment.begin()
+        if self.learning:  # then everything is kept, and there is nothing to look for afterwards
+            self.moment.forget()
+        else:
+            self.moment.begin()
         self._before = {
             info.name: self.state.buffers[info.name].copy() for info in self.infos if info.kind == "carried"
         }
@@ -252,7 +255,14 @@ class Core:
                 loss += self._loss(each)
             self._called("after_forward", at, last)
             at = last + 1
+        if all(blob.values.pending is None for blob in self.named.values()):
+            self.moment.forget()
         return loss
+
+    def fill(self) -> None:
+        """Make everything that the last pass left out."""
+        for blob in self.named.values():
+            blob.values.filled()
 
     def backward_rows(self, start: int, end: int) -> None:
         """Run layers back from `start` to `end`, which comes before it; both included."""

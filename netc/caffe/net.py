@@ -299,6 +299,7 @@ class PycaffeNet:
     def share_with(self, other: PycaffeNet) -> None:
         """Have another net's parameters, by the names of layers, in the place of one's own; diffs stay apart."""
         own = self.layer_dict
+        moved: list[tuple[ParamBlob, ParamBlob]] = []
         for name, layer in other.layer_dict.items():
             if name not in own:
                 continue
@@ -309,8 +310,12 @@ class PycaffeNet:
                 assert isinstance(mine, ParamBlob)
                 assert isinstance(theirs, ParamBlob)
                 if mine.address != theirs.address:
-                    mine.share(theirs)
-                    self._core.shared = object()
+                    moved.append((mine, theirs))
+        if moved:
+            self._core.fill()  # with the parameters that the last pass had
+            self._core.shared = object()
+        for mine, theirs in moved:
+            mine.share(theirs)
 
     def __repr__(self) -> str:
         phase = "TRAIN" if self._core.phase == TRAIN else "TEST"

@@ -134,7 +134,7 @@ def _known(layer: Message) -> None:
         raise SourceErrors([SourceError("E710", f"there is no type of layer `{kind}`", layer.place("type"), hint)])
     if kind not in HOSTED:  # others are counted when they are built
         return
-    row = ROWS.get(kind) or (Row("", bottoms=(2, 2), tops=(0, 0)) if kind == "HDF5Output" else DATA_ROW)
+    row = ROWS.get(kind, DATA_ROW)
     for what, (least, most) in (("bottom", row.bottoms), ("top", row.tops)):
         count = len(layer.items(what))
         if not least <= count <= most:

@@ -66,6 +66,23 @@ def test_what_was_left_out_is_of_its_pass(net: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["ip"], ip, rtol=1e-3, atol=1e-4)
 
 
+def test_what_was_left_out_is_of_the_parameters_before_sharing(net: Any, tmp_path: Path) -> None:
+    for _ in range(PASSES):
+        net.forward(data=records(1))
+    assert left_out(net) >= {"conv", "ip"}
+    twin = caffe.Net(tmp_path / "deep.prototxt", caffe.TRAIN)
+    weight, bias = (blob.data.copy() for blob in net.params["ip"])
+    net.share_with(twin)
+    np.testing.assert_allclose(
+        net.blobs["ip"].data, net.blobs["drop"].data.reshape(4, -1) @ weight.T + bias, rtol=1e-3, atol=1e-4
+    )
+    net.forward(data=records(1))
+    weight, bias = (blob.data for blob in twin.params["ip"])
+    np.testing.assert_allclose(
+        net.blobs["ip"].data, net.blobs["drop"].data.reshape(4, -1) @ weight.T + bias, rtol=1e-3, atol=1e-4
+    )
+
+
 def test_what_was_looked_at_is_kept_and_held_views_follow(net: Any) -> None:
     view = net.blobs["conv"].data
     for seed in range(PASSES):
