@@ -18,9 +18,9 @@ from types import ModuleType
 from ..grammar.source import UserError
 
 REAL = "netc.caffe"
-USAGE = """usage: python -m netc.caffe [--target TARGET] SCRIPT.py|TOOL [ARGUMENT]…
-Runs a script that imports caffe, which is then netc's, or one of Caffe's tools (netc caffe --help lists them).
---target: of the script's nets, as netc devices lists them."""
+USAGE = """usage: python -m netc.caffe [--target TARGET] SCRIPT.py|-m MODULE|TOOL [ARGUMENT]…
+Runs a script, or as -m a module (unittest), that imports caffe, which is then netc's, or one of Caffe's tools
+(netc caffe --help lists them). --target: of the script's nets, as netc devices lists them."""
 
 
 class CaffeFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -66,6 +66,12 @@ def main(argv: Sequence[str]) -> int:
             print(f"netc: {error}", file=sys.stderr)
             return 2
         return main(argv[2:])
+    if argv[0] == "-m" and len(argv) > 1:
+        install()
+        sys.argv = list(argv[1:])
+        sys.path[0] = str(Path.cwd())
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        return 0
     from ..commands.caffe import TOOLS
 
     script = Path(argv[0])

@@ -119,6 +119,20 @@ def test_a_script_runs_as_it_is(tmp_path: Path) -> None:
     assert found.returncode == 0
 
 
+def test_modules_run_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "small.prototxt").write_text(SMALL)
+    (tmp_path / "test_small.py").write_text(
+        "import unittest\nimport caffe\n\n\nclass Small(unittest.TestCase):\n    def test(self):\n"
+        "        net = caffe.Net('small.prototxt', caffe.TEST)\n"
+        "        self.assertEqual(list(net.forward()), ['loss'])\n"
+    )
+    found = run("-m", "unittest", "test_small", folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "Ran 1 test" in found.stderr
+    (tmp_path / "test_small.py").write_text("import caffe\nraise SystemExit(3)\n")
+    assert run("-m", "test_small", folder=tmp_path).returncode == 3
+
+
 def test_a_script_on_another_target(tmp_path: Path) -> None:
     (tmp_path / "small.prototxt").write_text(SMALL)
     (tmp_path / "script.py").write_text(
