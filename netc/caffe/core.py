@@ -42,6 +42,7 @@ Array = npt.NDArray[Any]
 ALIASES = ("Split", "Reshape", "Flatten")  # whose tops lie in the memory of their bottom
 ZERO = Filler("constant", (("value", 0.0),))
 PROGRAMS = 32  # of segments that are held at a time
+SIZES = 8  # of each layer's bottoms, whose graphs are held
 Hook = Callable[[int], object]
 
 
@@ -112,11 +113,11 @@ class Core:
                 top.reshape(*shapes[0])
         else:
             key = (row.number, *shapes)
-            piece = self._pieces.get(key)
+            piece = self._pieces.pop(key, None)
             if piece is None:
                 names = [blob.name for blob in row.bottoms], [blob.name for blob in row.tops]
                 piece = build_layer(row.entry.message, *names, shapes, PHASES[self.phase])  # type: ignore[arg-type]
-                self._pieces[key] = piece
+            _kept(self._pieces, key, piece, SIZES * max(len(self.table.entries), 1))
             self._take(row, piece)
             for top, shape in zip(row.tops, piece.shapes, strict=True):
                 if top.shape != shape:
@@ -368,9 +369,9 @@ def _ignored(error: SourceError) -> None:
 Kept = TypeVar("Kept")
 
 
-def _kept(held: dict[tuple[Any, ...], Kept], key: tuple[Any, ...], found: Kept) -> Kept:
+def _kept(held: dict[tuple[Any, ...], Kept], key: tuple[Any, ...], found: Kept, most: int = PROGRAMS) -> Kept:
     """Put it last, and let those go that were not used for longest."""
     held[key] = found
-    while len(held) > PROGRAMS:
+    while len(held) > most:
         held.pop(next(iter(held)))
     return found

@@ -165,3 +165,18 @@ def test_gradients_of_what_is_overwritten_in_its_place(tmp_path: Path) -> None:
     for others in found[1:]:
         for one, other in zip(found[0], others, strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
+
+
+def test_many_shapes_take_no_more_memory_than_some(tmp_path: Path) -> None:
+    path = tmp_path / "any.prototxt"
+    path.write_text(
+        "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 1 } } }\n"
+        "layer { name: 'p' type: 'Power' bottom: 'x' top: 'y' power_param { scale: 3 } }"
+    )
+    net = caffe.Net(path, caffe.TEST)
+    for size in (*range(1, 50), 3):
+        net.blobs["x"].reshape(size)
+        net.blobs["x"].data[...] = size
+        np.testing.assert_array_equal(net.forward()["y"], np.full(size, 3 * size, "f4"))
+    assert len(net._core._segments) == 32
+    assert len(net._core._pieces) == 16
