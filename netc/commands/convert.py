@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -14,7 +14,7 @@ from ..weights import Weights
 from .options import nothing_beside, program, say, tell, weights_files
 
 # Which parameters mean something for what is written.
-_ALWAYS = ("file", "target", "shapes", "lenient", "net", "batch", "dims", "settings", "python")
+_ALWAYS = ("file", "beside", "target", "shapes", "lenient", "net", "batch", "dims", "settings", "python")
 _OF_TEXTS = (*_ALWAYS, "keep_names")
 _OF_MODELS = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "untrained", "verify")
 
@@ -31,6 +31,7 @@ class Wish:
 
 @click.command("convert", short_help="Write a prototxt or an ONNX model as a .net, a net as an ONNX model.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("beside", nargs=-1, type=click.Path(path_type=Path), metavar="[WEIGHTS]...")
 @click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.net")
 @click.option("--keep-names", is_flag=True, help="Also those of layers without parameters.")
 @weights_files("Of a model; else those of the last run.")
@@ -39,6 +40,7 @@ class Wish:
 @program("outputs", "seed")
 def command(
     file: Path,
+    beside: tuple[Path, ...],
     target: Path | None,
     keep_names: bool,
     weights: Weights,
@@ -50,8 +52,8 @@ def command(
 
     The graphs of a prototxt and of its .net are compared. Names of layers with parameters stay, so that weights fit.
 
-    With -o FILE.onnx the net is written in test mode with its weights inside. The batch N is free unless --batch gives
-    it; --output chooses what is computed.
+    With -o FILE.onnx the net is written in test mode with its weights inside: those of files, else of its last run. The
+    batch N is free unless --batch gives it; --output chooses what is computed.
 
     Of FILE.onnx a .net is made, with its weights in a file beside it, and compared with ONNX Runtime where that is
     installed.
@@ -61,6 +63,9 @@ def command(
         convert = _to_onnx
     if file.suffix == ".onnx":
         convert = _from_onnx
+    if beside and convert is not _to_onnx:
+        raise UserError(f"{beside[0]}: weights go into a model alone: write one by -o {file.stem}.onnx")
+    weights = replace(weights, files=(*weights.files, *beside))
     convert(file, target, Wish(weights, keep_names, untrained, verify), request)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import netc
 from netc.onnx import comparing, library
+from netc.onnx.import_rows import OPERATORS
 from netc.onnx.library import onnx
 from support.commands import run
 
@@ -29,7 +30,7 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_net_with_its_weights(net: Path) -> None:
-    code, out, err = run("convert", "tiny.net", "--weights", "tiny.safetensors", "-o", "tiny.onnx", "--verify")
+    code, out, err = run("convert", "tiny.net", "tiny.safetensors", "-o", "tiny.onnx", "--verify")
     assert code == 0, err
     assert out.splitlines()[0].startswith("beside ONNX Runtime, largest difference of ")
     assert out.splitlines()[-1] == f"tiny.onnx (3 nodes, {(net / 'tiny.onnx').stat().st_size} bytes)"
@@ -48,6 +49,37 @@ def test_one_output_and_a_batch(net: Path) -> None:
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
 
 
+def test_a_model_as_a_net(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("convert", "tiny.net", "tiny.safetensors", "-o", "tiny.onnx")[0] == 0
+    code, out, err = run("convert", "tiny.onnx", "-o", "back.net")
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("beside ONNX Runtime, largest difference of outputs: ")
+    assert out.splitlines()[1].startswith("back.net (6 lines), back.safetensors (")
+    (net / "back.net").unlink()
+    monkeypatch.setattr(comparing, "installed", lambda: False)
+    code, _, err = run("convert", "tiny.onnx", "-o", "back.net")
+    assert code == 0
+    assert "not compared with the model: onnxruntime is not installed" in err
+    x = np.ones((5, 3), np.float32)
+    found = []
+    for name in ("tiny", "back"):
+        exe = netc.compile(f"{name}.net", dims={"N": 5})
+        exe.load(f"{name}.safetensors")
+        found.append(exe(x=x)["y"])
+    assert np.array_equal(found[0], found[1])
+
+
+def test_what_differs_from_its_model_is_not_written(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("convert", "tiny.net", "tiny.safetensors", "-o", "tiny.onnx")[0] == 0
+    right = OPERATORS["Tanh"]
+    monkeypatch.setitem(OPERATORS, "Tanh", lambda t: t.binary("*", right(t), 1.01))
+    code, _, err = run("convert", "tiny.onnx", "-o", "back.net")
+    assert code == 2
+    assert "the output z 1.0e-02 from what ONNX Runtime computes; nothing is written" in err
+    assert not (net / "back.net").exists()
+    assert not (net / "back.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -55,6 +87,9 @@ def test_one_output_and_a_batch(net: Path) -> None:
         (["tiny.net", "-o", "y.onnx", "--untrained", "--weights", "tiny.safetensors"], "contradict each other"),
         (["tiny.net", "-o", "y.onnx", "--untrained", "--keep-names"], "--keep-names means nothing for a model"),
         (["tiny.net", "-o", "y.net", "--verify"], "--verify means nothing for a .net"),
+        (["tiny.net", "tiny.safetensors", "-o", "y.net"], "weights go into a model alone"),
+        (["none.onnx", "-o", "y.net"], "none.onnx"),
+        (["tiny.onnx", "-o", "y.onnx"], "y.onnx is no name for one"),
         (["none.net", "-o", "y.onnx", "--untrained"], "none.net"),
     ],
 )

@@ -154,4 +154,4 @@ def read_onnx(path: Path) -> None:
     load(Source("model.net", made.text))
 
 
-ROWS = [Reader("onnx", "model.onnx", _models, _changed, read_onnx, quick=250, seconds=5.0)]
+ROWS = [Reader("onnx", "model.onnx", _models, _changed, read_onnx, quick=150, seconds=5.0)]
