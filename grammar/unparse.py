@@ -161,7 +161,9 @@ def expression(item: tree.Expr) -> str:
         case tree.Unary():
             return f"-{_operand(item.operand)}"
         case tree.Binary():
-            return f"{_operand(item.left)} {item.sign} {_operand(item.right)}"
+            left = _operand(item.left)
+            left = f"({left})" if item.sign == "**" and isinstance(item.left, tree.Unary) else left
+            return f"{left} {item.sign} {_operand(item.right)}"
         case tree.Compare():
             return f"{_operand(item.left)} {item.relation} {_operand(item.right)}"
         case tree.Call():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from netc import conversion
 from netc.conversion import convert
@@ -128,6 +128,7 @@ def test_trees_are_printed_as_what_they_were_read_from(path: Path) -> None:
 
 @given(net_texts())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example("block x(x) {\n    return (-x) ** x\n}\n")
 def test_any_tree_is_printed_as_what_it_was_read_from(text: str) -> None:
     file = parse(Source("a.net", text))
     assert parse(Source("a.net", unparse(file))) == file

@@ -205,6 +205,15 @@ TEXTS = {
         tokens = Expand (token, sizes)
         z = Concat <axis = 1> (tokens, x)
     }""",
+    "a power of a number below 0": """g (float[batch, 6] x) => (float[batch, 6] z) {
+        base = Constant <value_float = -2.0> ()
+        two = Constant <value_float = 2.0> ()
+        a = Mul (x, two)
+        b = Floor (a)
+        c = Tanh (b)
+        d = Floor (c)
+        z = Pow (base, d)
+    }""",
     "as large as another": """g (float[batch, 4, 6] x) => (float[a, 6] z) {
         flat = Constant <value_ints = [-1, 6]> ()
         rows = Reshape (x, flat)
