@@ -19,6 +19,7 @@ class ImportedNames:
 
     taken: set[str] = field(default_factory=set)
     labels: set[str] = field(default_factory=set)
+    numbers: dict[tuple[str, bool], int] = field(default_factory=dict)
 
     def word(self, wanted: str) -> str:
         """A new name of a value."""
@@ -27,12 +28,7 @@ class ImportedNames:
         text = identifier(text.replace(".", "_"))[:48].strip("_") or "value"
         text = f"v{text}" if not text[0].isalpha() else text
         text = f"{text}_" if text in RESERVED or text in OPENING or text in LAYERS else text
-        name, number = text, 1
-        while name in self.taken:
-            number += 1
-            name = f"{text}_{number}"
-        self.taken.add(name)
-        return name
+        return self._free(text, self.taken)
 
     def label(self, source: str, node: ModelNode) -> str:
         """The name of a layer with parameters: that of its weights without the last part, else the node's."""
@@ -42,11 +38,16 @@ class ImportedNames:
         own = point and owner.replace("/", ".") not in self.labels
         text = owner if own else scoped(given.strip("/").rpartition("/")[0] or given).replace("/", ".")
         text = re.sub(r"[^\w./-]+", "_", text, flags=re.ASCII).strip("./_-") or node.op.lower()
-        name, number = text, 1
-        while name.replace("/", ".") in self.labels:
-            number += 1
-            name = f"{text}_{number}"
-        self.labels.add(name.replace("/", "."))
+        return self._free(text, self.labels)
+
+    def _free(self, text: str, taken: set[str]) -> str:
+        """A name that is not taken: `/` and `.` count as the same. It goes on counting where it left off."""
+        name = text
+        while name.replace("/", ".") in taken:
+            key = text, taken is self.labels
+            self.numbers[key] = self.numbers.get(key, 1) + 1
+            name = f"{text}_{self.numbers[key]}"
+        taken.add(name.replace("/", "."))
         return name
 
 

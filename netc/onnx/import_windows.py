@@ -13,6 +13,7 @@ from ..compiler.ops.base import TypeRuleError
 from .import_values import Array, Known, Tensor, Untranslated
 from .translating import Translator
 
+MAX_SHARES = 1 << 22  # windows of an image
 LEAST = -3.4028234663852886e38
 
 
@@ -203,6 +204,11 @@ def average_pool(t: Translator) -> Tensor:
     inside = not t.integer("count_include_pad", 0)
     x, how, y, count = _pool(t, "avg_pool")
     source = t.tensor(0)
+    ends = [(m - 1) * s + k - low for m, s, k, low in zip(count, how.stride, how.kernel, how.low, strict=True)]
+    if not any((*how.low, *how.high)) and all(end <= source.size(2 + axis) for axis, end in enumerate(ends)):
+        return y
+    if math.prod(count) > MAX_SHARES:
+        raise Untranslated(f"averages of {math.prod(count):,} windows that count unlike")
     ours, theirs = np.ones(()), np.ones(())
     for axis, (k, s, low, high, m) in enumerate(zip(how.kernel, how.stride, how.low, how.high, count, strict=True)):
         n = source.size(2 + axis)

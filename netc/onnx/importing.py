@@ -155,7 +155,8 @@ class _Import:
         self._outputs(words)
         span = self.source.span()
         title = writer.name(identifier(self.model.name or self.path.stem)[:60], span)
-        body = tree.File(span, (tree.NetDef(span, title, (), tuple(t.statements)),))
+        read = (one for one in t.statements if not (isinstance(one, tree.Param) and one.name.name in t.dropped))
+        body = tree.File(span, (tree.NetDef(span, title, (), tuple(read)),))
         text = f"# From {self.path.name}.\n{unparse(body)}"
         notes = list(dict.fromkeys(t.notes))
         if self.batch is not None:

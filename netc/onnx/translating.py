@@ -36,7 +36,7 @@ class Translator:
     """The net while it is made.
 
     batches: how many records the values are typed for. uses: how often each is read. budget: how many elements may
-    still be computed of what is known.
+    still be computed of what is known. dropped: parameters that nothing reads any more.
     """
 
     place: Span
@@ -50,8 +50,9 @@ class Translator:
     notes: list[str] = field(default_factory=list)
     node: ModelNode = field(default_factory=lambda: ModelNode("", "", "", (), (), {}))
     names: ImportedNames = field(default_factory=ImportedNames)
-    params: dict[str, Tensor] = field(default_factory=dict)
+    params: dict[int, tuple[Tensor, Array]] = field(default_factory=dict)
     budget: int = 0
+    dropped: set[str] = field(default_factory=set)
 
     def label(self, source: str) -> str:
         """The name of a layer with parameters, by that of its weights or of the node."""
@@ -88,9 +89,8 @@ class Translator:
     def param(self, value: Known) -> Tensor:
         """Numbers that are no layer's as a parameter of the net. Those without a name of their own are not learned."""
         array = value.same
-        key = f"{value.source} {id(array)}"
-        if key in self.params:
-            return self.params[key]
+        if id(array) in self.params:
+            return self.params[id(array)][0]
         if array.dtype.kind not in "fiub":
             raise Untranslated(f"a constant is of {array.dtype.name}")
         held = np.asarray(array, np.float32, order="C")
@@ -107,7 +107,7 @@ class Translator:
         made = Tensor(writer.name(name, place), (node,) * len(self.batches))
         if array.dtype.kind != "f":
             made = self.call("cast", [made], to={"b": "bool"}.get(array.dtype.kind, "i32"))
-        self.params[key] = made
+        self.params[id(array)] = made, array  # which lives as long as its number
         return made
 
     def attr(self, name: str, default: Any = None) -> Any:
@@ -211,9 +211,7 @@ class Translator:
         if x.scaled is None or not self._once(x) or x.scaled[1].shape != by.shape:
             return None
         inner, share, name = x.scaled
-        self.statements = [
-            one for one in self.statements if not (isinstance(one, tree.Param) and one.name.name == name)
-        ]
+        self.dropped.add(name)
         del self.weights[name]
         both = share * by
         return inner if np.allclose(both, 1, rtol=0, atol=1e-6) else self.multiple(inner, both)

@@ -65,6 +65,7 @@ class Writer:
         self._sizes: dict[Sizes, str] = {}
         self._fixed: dict[Node, bool] = {}
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
         self._at: Node | None = None
 
     def run(self, graph: Graph) -> None:
@@ -154,10 +155,10 @@ class Writer:
         return output
 
     def _free(self, wanted: str) -> str:
-        name, number = wanted, 1
+        name = wanted
         while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+            self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            name = f"{wanted}_{self._numbers[wanted]}"
         self._taken.add(name)
         return name
 

@@ -36,7 +36,7 @@ TYPES: dict[int, np.dtype[Any]] = {
 }
 BFLOAT16 = 16  # which numpy does not have: held as float32
 FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS = 1, 2, 3, 4, 6, 7, 8  # types of attributes
-MAX_NODES = MAX_TENSORS = 100_000
+MAX_NODES, MAX_TENSORS = 50_000, 100_000
 MAX_PARTS = 10_000  # inputs of a node, attributes, numbers of one, axes of a tensor
 MAX_NAME = 4096
 MAX_ELEMENTS = 2**31 - 1
