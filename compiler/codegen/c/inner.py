@@ -71,7 +71,7 @@ def write(domain: Domain, body: Body, dots: Dots) -> str:
         result = product.substitute(at)
         body.open = tuple(v for var in every for v in at[var].vars)
         nests.finish(domain, body, result.result, "total[r][j]")
-    n, m, side = row.size, column.size, "SIDE" if row.size > 2 else "MOST_COLUMNS"
+    n, m, side = row.size, column.size, "WIDE" if row.size > 2 else "MOST_COLUMNS"
     constants = (
         f"rows = EVEN({n}, SIDE), tiles = ({n} + rows - 1) / rows, rest = {n} - (tiles - 1) * rows",
         f"columns = EVEN({m}, {side}), chunks = ({m} + columns - 1) / columns, left = {m} - (chunks - 1) * columns",

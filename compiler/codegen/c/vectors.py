@@ -19,9 +19,11 @@ HEAD = """
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define MOST_ROWS 14
 #define SIDE 4
+#define WIDE 6
 #else
 #define MOST_ROWS 6
 #define SIDE 3
+#define WIDE 3
 #endif
 #define MOST_COLUMNS 8
 #define AT_MOST(n) (LANES < (n) ? LANES : (n))
@@ -84,6 +86,8 @@ INLINE void spread_{width}(
 }}
 """
 DOTS = """
+typedef float quarter __attribute__((vector_size(16), aligned(4), may_alias));
+
 /* Add the dot products of some rows with some columns, `row` and `column` apart, over `count` elements side by side. */
 INLINE void add_dots(
     int rows, int columns, const float *a, int64_t row, const float *b, int64_t column, int64_t count,
@@ -109,9 +113,11 @@ INLINE void add_dots(
     for (int r = 0; r < rows; r++)
         _Pragma("GCC unroll 8")
         for (int c = 0; c < columns; c++) {
-            float parts[LANES], sum = 0;
+            float parts[LANES];
             *(vec_16 *)parts = sums[r][c];
-            for (int i = 0; i < LANES; i++) sum += parts[i];
+            quarter four = *(quarter *)parts;
+            for (int i = 4; i < LANES; i += 4) four += *(quarter *)(parts + i);
+            float sum = (four[0] + four[1]) + (four[2] + four[3]);
             for (int64_t i = k; i < count; i++) sum += a[r * row + i] * b[c * column + i];
             total[r][c] += sum;
         }
