@@ -107,6 +107,21 @@ class HostFunction:
         return replace(self, name=f"{self.name}.grad", operands=operands, wanted=tuple(wanted))
 
 
+@dataclass(frozen=True)
+class Across:
+    """The processes of a run, as the nets that several of them train together see them.
+
+    mean: of an array over all of them; the same of a gradient, on the way back. ranks: how many there are.
+    """
+
+    mean: Callable[[Any], Any]
+    ranks: int
+
+    def layer(self) -> HostLayer:
+        """The mean as a layer."""
+        return HostLayer(self.mean, lambda g, *_: self.mean(g))
+
+
 def results_of(function: HostFunction, types: Sequence[TensorType]) -> tuple[TensorType, ...]:
     """The types of what a layer makes of operands of these types: of the first float type, in the shapes it says."""
     dtype = next((type_.dtype for type_ in types if type_.is_float), "f32")

@@ -75,16 +75,16 @@ class Compilation:
         name = want.net or (self.spec.net if self.spec else self.experiment.default_net())
         # What the `train` block says gives way to what the caller says.
         given = {k: v for k, v in self.experiment.settings.items() if k in self.experiment.net(name).formals}
-        settings = {**(self.spec.settings if self.spec else {}), **given}
         net = build(
             self.experiment,
             name,
             mode=want.mode,
             dims=want.dims,
-            settings=settings,
+            settings={**(self.spec.settings if self.spec else {}), **given},
             outputs=want.outputs,
             kinds=want.kinds,
             python=want.python,
+            across=want.across,
             made=self._sizes,
         )
         if want.deployed and want.outputs is None and not net.outputs:

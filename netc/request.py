@@ -17,6 +17,7 @@ from typing import Any, Literal
 from .compiler.caffe.options import Reading
 from .compiler.codegen.target import that
 from .compiler.fault import Fault
+from .compiler.host import Across
 from .grammar.source import TEXT, UserError
 from .numbers import GROWTH, Numbers, numbers
 from .record_shapes import RecordShapes
@@ -44,6 +45,7 @@ class Request:
     batch: records at a time, where that is not the dimension N. ranks: processes that share each batch of a step.
     parts: in which it is computed, added in an order that is the same on any number of processes; else one a process.
     sharded, owner: this process and how many there are, where each has a share of the solver's histories.
+    across: those processes, for layers that are synchronized.
     seed, steps: instead of those of the `train` block.
     data: the folder in which data sets are looked for first. python: whether layers in Python may run.
     reading: how texts of Caffe's are read. free: the target was left to netc, so that a long run may have another.
@@ -72,6 +74,7 @@ class Request:
     parts: int | None = None
     sharded: bool = False
     owner: tuple[int, int] | None = None
+    across: Across | None = None
     seed: int | None = None
     steps: int | None = None
     data: Path | None = None

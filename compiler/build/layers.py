@@ -59,19 +59,17 @@ class Context:
         dtype: str,
         permissive: Collection[str] = (),
     ) -> None:
-        self.training = net.training
+        self.training, self.processes = net.training, net.processes
         self.net, self.layer, self.entry = net, layer, entry
         self.given, self.multipliers, self.twin, self.dtype = given, multipliers, twin, dtype
-        self.permissive = permissive
-        self.made: list[str] = []
+        self.permissive, self.made = permissive, list[str]()
         self.updates: dict[str, Node] = {}
         self.carry_names: dict[str, str] = {}
 
     def _multiplier(self, what: str, name: str) -> float:
         values = self.multipliers.get(what, ())
-        if len(values) == 1:
-            return values[0]
         at = self.layer.params.index(name) if name in self.layer.params else len(values)
+        at = 0 if len(values) == 1 else at
         return values[at] if at < len(values) else 1.0
 
     def parameter(self, name: str, shape: tuple[int, ...], filler: Filler) -> Node:
@@ -154,6 +152,9 @@ class Context:
 
     def random_bits(self, shape: tuple[int, ...]) -> Node:
         return self.net.random_bits(shape)
+
+    def across(self, x: Node, what: str) -> Node:
+        return self.net.across(x, f"{self.entry.name}.{what}")
 
     def host_function(self, text: str, settings: str) -> tuple[HostFunction, Sizes | None]:
         python, name = self.net.python, self.entry.name

@@ -10,7 +10,7 @@ from ...grammar import tree
 from ...grammar.source import SourceError, SourceErrors, UserError, suggest
 from ..expr import cast
 from ..graph import Graph, Node, TooManyNodes, at, node_limit
-from ..host import Sizes
+from ..host import Across, Sizes
 from ..net import OBJECTIVE, Net, find_tensor
 from ..schema.settings import UNKNOWN
 from ..types import SIZES, wide
@@ -42,6 +42,7 @@ def build(
     kinds: Sequence[str] | None = None,
     python: bool = False,
     made: Mapping[str, Sizes] | None = None,
+    across: Across | None = None,
 ) -> Net:
     """The graph of one net in one mode.
 
@@ -49,7 +50,7 @@ def build(
     what a record of the data says, where data may be opened. settings: of the net's own parameters, over what `load`
     was given. outputs: the names wanted, any that the net binds; None: losses and metrics in training (of Caffe's nets
     outputs, too), all roles in testing, or those of some kinds. python: whether layers in Python may run. made: the
-    sizes of what those gave, where it is something else than they say.
+    sizes of what those gave, where it is something else than they say. across: the processes that train it together.
     Raises SourceErrors, and UserError for names that are not in the file.
     """
     entry = experiment.net(net)
@@ -67,7 +68,7 @@ def build(
         failed = experiment.records.failed if experiment.records is not None else ()
         raise SourceErrors([SourceError("E314", message, first.span, "", dict.fromkeys(failed))])
     problems = Problems()
-    layers = Python(python, experiment.python, made or {})
+    layers = Python(python, experiment.python, made or {}, across)
     state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given, layers)
     problems.raise_if_any()
     if kinds is not None and outputs is None:

@@ -11,7 +11,7 @@ from ...grammar import tree
 from ...grammar.source import SourceError, Span
 from .. import ops
 from ..graph import Node, at
-from ..host import HostLayer, Sizes, find_layer
+from ..host import Across, HostFunction, HostLayer, Sizes, find_layer
 from ..net import SEED, STEP, LayerInfo
 from ..program import StateInfo
 from ..spec import Filler
@@ -48,12 +48,14 @@ class Usage:
 @dataclass(frozen=True, eq=False)
 class Python:
     """The layers in Python of a file. allowed: whether they may run. made: kept from one building to the next, for a
-    layer may remember something. sizes: of their results, where another call gave others than `shapes` says.
+    layer may remember something. sizes: of their results, where another call gave others than `shapes` says. across:
+    the processes that train the net together, which layers of the language ask.
     """
 
     allowed: bool
     made: dict[Hashable, HostLayer]
     sizes: Mapping[str, Sizes]
+    across: Across | None = None
 
     def layer(self, key: Hashable, text: str, settings: str, file: str) -> HostLayer:
         """A layer of a net; HostError where it cannot be had."""
@@ -103,6 +105,18 @@ class NetState:
     python: Python | None = None
     streams: int = 0
     work: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many processes train the net together."""
+        return self.python.across.ranks if self.python is not None and self.python.across is not None else 1
+
+    def across(self, x: Node, name: str) -> Node:
+        """The mean of a value over these processes, by a call of that name."""
+        if self.python is None or self.python.across is None:
+            return x
+        function = HostFunction(name, self.python.across.layer())
+        return ops.item(ops.host(x, function=function, results=(x.type,)), index=0)
 
     def spend(self, span: Span, count: int = 1) -> None:
         """Counts work; past the limit reports E511 and stops."""

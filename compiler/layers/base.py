@@ -35,6 +35,10 @@ class LayerContext(Protocol):
     """What the builder offers a layer while it runs."""
 
     training: bool
+    processes: int
+
+    def across(self, x: Node, what: str) -> Node:
+        """The mean of a value over the processes that train the net together, under a name of the layer's."""
 
     def parameter(self, name: str, shape: tuple[int, ...], filler: Filler) -> Node:
         """The learned tensor `<layer>.<name>`: the setting of that name may replace the filler, `share:` the owner."""
@@ -104,6 +108,16 @@ def carry(name: str, value: Node) -> None:
 
 def random_bits(shape: tuple[int, ...]) -> Node:
     return _context.get().random_bits(shape)
+
+
+def across(x: Node, what: str) -> Node:
+    """The mean of a value over the processes that train the net together; itself where there is one. what: its name."""
+    return _context.get().across(x, what)
+
+
+def processes() -> int:
+    """How many processes train the net together."""
+    return _context.get().processes
 
 
 def host_function(text: str, settings: str) -> tuple[HostFunction, Sizes | None]:

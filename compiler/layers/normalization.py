@@ -10,7 +10,7 @@ from ..graph import Node
 from ..schema.fillers import constant
 from ..schema.ranges import AtLeastOne, NotNegative, Part
 from .axes import along, refuse
-from .base import commit, layer, parameter, statistic, training
+from .base import across, commit, layer, parameter, processes, statistic, training
 
 
 @layer("Softmax", policy="f32")
@@ -21,14 +21,17 @@ def softmax(x: Node, *, axis: int = 1) -> Node:
     return e * (1.0 / expr.sum(e, axis, keepdims=True))
 
 
-def _moments(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node, Node]:
+def _moments(x: Node, axes: tuple[int, ...], *, together: bool = False) -> tuple[Node, Node, Node]:
     """The mean, x minus it, and the mean of the squares of that; the axes stay with size 1.
 
-    The mean is stopped inside the squares: its share of their gradient is 0, and would cost a pass over x.
+    The mean is stopped inside the squares: its share of their gradient is 0, and would cost a pass over x. together: of
+    all processes.
     """
     mean = expr.mean(x, axes, keepdims=True)
+    mean = across(mean, "batch_mean") if together else mean
     deviation = x - expr.stop(mean)
-    return mean, x - mean, expr.mean(deviation * deviation, axes, keepdims=True)
+    variance = expr.mean(deviation * deviation, axes, keepdims=True)
+    return mean, x - mean, across(variance, "batch_variance") if together else variance
 
 
 @layer("BatchNorm", params=("weight", "bias", "mean", "variance", "factor"), policy="narrow")
@@ -39,6 +42,7 @@ def batch_norm(
     eps: NotNegative = 1e-5,
     moving_average_fraction: Part = 0.999,
     use_global_stats: bool | None = None,
+    synchronized: bool = False,
 ) -> Node:
     """(x - mean) / sqrt(variance + eps) * weight + bias, for each channel   (Caffe: BatchNorm)
 
@@ -46,7 +50,8 @@ def batch_norm(
     ones. Those are sums, as in Caffe: f = moving_average_fraction, m elements a channel:
     factor = f * factor + 1, mean = f * mean + batch mean, variance = f * variance + batch variance * m / (m - 1);
     they are divided by factor where used (by nothing where it is 0: then they count as 0). weight and bias, one number
-    a channel, are left out by affine: false, which is Caffe's layer.
+    a channel, are left out by affine: false, which is Caffe's layer. synchronized: where several processes train
+    together, the batch is that of all of them.
     """
     refuse(len(x.shape) < 2, f"the input is {x.type}, it has no axis 1 for channels")
     channels, rank = x.shape[1], len(x.shape)
@@ -64,7 +69,8 @@ def batch_norm(
         return x * scale + (shifted if shift is None else shifted + shift)
     count = math.prod(x.shape[a] for a in axes)
     refuse(count < 1, f"{x.type} has no elements to normalize")
-    mean, centred, variance = _moments(x, axes)
+    mean, centred, variance = _moments(x, axes, together=synchronized)
+    count *= processes() if synchronized else 1
     scale = 1.0 / ops.sqrt(variance + eps)
     y = centred * (scale if weight is None else scale * weight)
     unbiased = count / (count - 1) if count > 1 else 1.0

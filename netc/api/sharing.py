@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.program import HostCall
 from ..compiler.spec import DataSpec
 from ..grammar.source import UserError
 from ..request import Mode, Request
@@ -45,6 +46,8 @@ def step_of(made: list[Executable], accumulate: int, want: Request, group: Alone
         return [*made]
     from ..runtime.distributed.step import shared
 
+    if want.shares > group.ranks > 1 and any(isinstance(one, HostCall) for one in made[0].program.parts):
+        raise UserError("--parts makes parts one after the other, and a layer that is synchronized needs all at once")
     return shared(group, made, accumulate, want.shares, exact=want.parts is not None)
 
 

@@ -248,12 +248,14 @@ def shared_by(request: Request, group: Alone) -> Request:
         if request.sharded:
             raise UserError("--shard is for several processes: start them with torchrun")
         return request
+    from ..compiler.host import Across
     from ..machine import cores
     from ..runtime.distributed.group import beside
 
     threads = request.threads or (max(1, cores() // beside()) if request.choice.row.threads else 0)
     owner = (group.rank, group.ranks) if request.sharded else None
-    return replace(request, ranks=group.ranks, threads=threads, owner=owner)
+    across = Across(group.mean, group.ranks)
+    return replace(request, ranks=group.ranks, threads=threads, owner=owner, across=across)
 
 
 def tell(text: str) -> None:

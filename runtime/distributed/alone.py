@@ -56,6 +56,10 @@ class Alone:
         """What the first process gets of a call; its `UserError` is everybody's."""
         return call()
 
+    def mean(self, array: Array) -> Array:
+        """The mean of an array over all processes."""
+        return array
+
     def sums_and_signal(self, values: Array) -> Array:
         """The sums over all processes, which hear then of signals that came to one of them."""
         return values

@@ -150,6 +150,11 @@ class Group(Alone):
         with self._asking():
             return Pending(self, self._dist.reduce(tensor, owner, async_op=True), tensor)
 
+    def mean(self, array: Array) -> Array:
+        """The mean of an array over all ranks, in its own type."""
+        found: Array = (self.sums(array) / self.ranks).astype(array.dtype)
+        return found
+
     def tree_sum(self, array: Array) -> None:
         """Add up an array over all ranks, in place: each with its neighbour, then pairs with pairs, and so on."""
         own, other = self._flat(array), self.torch.empty(array.size, dtype=self.torch.float32)

@@ -32,7 +32,7 @@ class Standalone:
     """
 
     def __init__(self, *, training: bool = True) -> None:
-        self.training = training
+        self.training, self.processes = training, 1
         self.layer = "l"
         self.parameters: dict[str, Node] = {}
         self.fillers: dict[str, Filler] = {}
@@ -56,6 +56,9 @@ class Standalone:
                 raise TypeRuleError(f"`{name}` takes {taken.text}, not {value}") from None
         with building(self), at(None, layer):
             return LAYERS[kind].function(*inputs, **settings)
+
+    def across(self, x: Node, what: str) -> Node:
+        return x
 
     def graph(self, outputs: dict[str, Node]) -> Graph:
         """The graph of some results, verified, with the commits made so far."""

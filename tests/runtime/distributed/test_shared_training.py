@@ -293,3 +293,23 @@ def test_a_profile_shows_each_rank(ranks: Ranks, file: Path) -> None:
     ended = ranks.run(2, file.parent, *words, "--memory")
     assert ended.codes == [2, 2]
     assert "--memory means nothing for processes that train together" in ended.err[0]
+
+
+def test_a_synchronized_batch_norm_sees_the_whole_batch(ranks: Ranks, file: Path) -> None:
+    """Its own records are what each rank sees of a batch norm that is not; one process sees all either way."""
+    text = NET.replace("as c |> tanh", "as c |> batch_norm(synchronized: true) |> tanh").replace(
+        "adam(lr: 0.01)", "sgd(lr: 0.1)"
+    )
+    file.write_text(text)
+    for count in (1, 2):
+        trained(ranks, count, file, f"of{count}")
+    one, two = (read_log(file.parent / f"of{count}" / "log.jsonl") for count in (1, 2))
+    np.testing.assert_allclose(two.losses, one.losses, rtol=2e-6)
+    assert two.tests["heldout"].last() == pytest.approx(one.tests["heldout"].last(), rel=1e-5)
+    file.write_text(text.replace("(synchronized: true)", ""))
+    trained(ranks, 2, file, "local")
+    assert np.abs(losses(file, "local") / one.losses - 1).max() > 1e-3
+    file.write_text(text)
+    ended = ranks.run(2, file.parent, "train", str(file), "--parts", "4")
+    assert ended.codes == [2, 2]
+    assert "a layer that is synchronized needs all at once" in ended.err[0]
