@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +9,12 @@ import click
 
 from ..grammar.source import Source, UserError
 from ..request import Request
+from .files import texts
 from .options import as_json, print_json, program, say
 from .terminal import counted, failed, told
 
 if TYPE_CHECKING:
     from ..api.checking import Problem
-
-SUFFIXES = (".net", ".prototxt")
-STDIN = "-"
 
 
 @click.command("check", short_help="Report all mistakes of .net files.")
@@ -37,7 +33,7 @@ def command(files: tuple[Path, ...], strict: bool, no_files: bool, request: Requ
     """
     found: list[Problem] = []
     unread = False
-    names = list(_all(files))
+    names = texts(files)
     for name in names:
         try:
             found += _problems(name, request, not no_files)
@@ -64,28 +60,6 @@ def command(files: tuple[Path, ...], strict: bool, no_files: bool, request: Requ
             say(f"{said}: no errors{note}")
     if wrong:
         click.get_current_context().exit(2)
-
-
-def _all(files: Sequence[Path]) -> Sequence[Path | Source]:
-    """The files that are meant: those in folders, and what comes from standard input."""
-    found: list[Path | Source] = []
-    for file in files:
-        if str(file) == STDIN:
-            found.append(_stdin())
-        elif file.is_dir():
-            below = sorted(path for path in file.rglob("*") if path.suffix in SUFFIXES and path.is_file())
-            if not below:
-                raise UserError(f"{file}: there is no {' or '.join(SUFFIXES)} in this folder")
-            found += below
-        else:
-            found.append(file)
-    return found
-
-
-def _stdin() -> Source:
-    from ..grammar.parse import MAX_BYTES, decoded
-
-    return decoded("<stdin>", sys.stdin.buffer.read(MAX_BYTES))
 
 
 def _problems(name: Path | Source, request: Request, files: bool) -> list[Problem]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from netc.__main__ import cli
 from support.commands import run
 
 UGLY = "net a {\n  input x : f32[N,4]\n      output y=relu( x )\n}\n"
@@ -28,6 +31,23 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert run("fmt", tmp_path / "b.net")[0] == 0
     assert (tmp_path / "b.net").is_symlink()
     assert (tmp_path / "a.net").read_text() == FINE
+
+
+def test_folders_and_standard_input(tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    for file in (tmp_path / "a.net", below / "b.net"):
+        file.write_text(UGLY)
+    (below / "c.txt").write_text(UGLY)
+    assert run("fmt", tmp_path) == (0, f"{tmp_path / 'a.net'}: formatted\n{below / 'b.net'}: formatted\n", "")
+    assert [(below / name).read_text() for name in ("b.net", "c.txt")] == [FINE, UGLY]
+    text = f"# \u200b\n{UGLY}"
+    assert CliRunner().invoke(cli, ["fmt", "-"], input=text).stdout == f"# \u200b\n{FINE}"
+    for more in ([], ["--check"], ["--diff"]):
+        done = CliRunner().invoke(cli, ["fmt", "-", *more], input=FINE)
+        assert (done.exit_code, done.stdout) == (0, "" if more else FINE)
+    done = CliRunner().invoke(cli, ["fmt", "-", "--check"], input=UGLY)
+    assert (done.exit_code, done.stdout) == (1, "<stdin>: not in canonical form\n")
 
 
 def test_check_writes_nothing(tmp_path: Path) -> None:
