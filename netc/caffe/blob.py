@@ -33,8 +33,7 @@ class BlobMemory:
     __slots__ = ("flat", "holds", "looked", "pending")
 
     def __init__(self, count: int = 0) -> None:
-        check_memory(4 * count, "a blob")
-        self.flat: Array = np.zeros(count, np.float32)
+        self.flat = _zeros(count)
         self.looked = False
         self.holds: tuple[int, int] | None = None
         self.pending: Callable[[], None] | None = None
@@ -48,8 +47,7 @@ class BlobMemory:
     def grow(self, count: int) -> None:
         """Hold at least so many."""
         if count > self.flat.size:
-            check_memory(4 * count, "a blob")
-            self.flat = np.zeros(count, np.float32)
+            self.flat = _zeros(count)
 
 
 class Blob:
@@ -158,6 +156,14 @@ class BlobVec(list[Blob]):
     def add_blob(self, *shape: int) -> None:
         """One more, of a shape, 0 at first; in `setup` of a Python layer that is a parameter."""
         self.append(Blob(shape))
+
+
+def _zeros(count: int) -> Array:
+    check_memory(4 * count, "a blob")
+    try:
+        return np.zeros(count, np.float32)
+    except MemoryError:
+        raise UserError(f"there is no memory left for a blob of {4 * count:,} bytes") from None
 
 
 def check_memory(size: int, what: str) -> None:

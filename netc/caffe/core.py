@@ -62,6 +62,7 @@ class Core:
         self.hooks: dict[str, list[Hook]] = {"before_forward": [], "after_forward": []}
         self.hooks |= {"before_backward": [], "after_backward": []}
         self._target, self._device = HERE.target, HERE.device
+        self._bytes = 0  # of the values of all blobs
         self._pieces: dict[tuple[Any, ...], Piece] = {}
         self._segments: dict[tuple[Any, ...], Segment] = {}
         self._returns: dict[tuple[Any, ...], Returning] = {}
@@ -98,6 +99,8 @@ class Core:
         if entry.hosted:
             row.host = HOSTS[entry.type](row, self.phase, self.seed)
         self._set_up(row)
+        self._bytes += sum(4 * top.count for top in tops if entry.type not in ALIASES)
+        check_memory(self._bytes, "a net")
         if isinstance(row.host, Python):
             types = [TensorType(blob.shape, "f32") for blob in row.host.layer.blobs]
             infos = [StateInfo(f"{entry.name}.{i}", type_, layer=entry.name) for i, type_ in enumerate(types)]
@@ -121,6 +124,10 @@ class Core:
             self._take(row, piece)
             for top, shape in zip(row.tops, piece.shapes, strict=True):
                 if top.shape != shape:
+                    if top in row.bottoms:
+                        place = row.entry.message.place("top")
+                        message = f"{row.entry.type}: it cannot give `{top.name}` another shape in its place"
+                        raise SourceErrors([SourceError("E711", message, place, "give the top a name of its own")])
                     top.reshape(*shape)
         for top, weight in zip(row.tops, row.entry.weights, strict=False):
             if weight and (row.built is None or row.built != shapes):

@@ -127,18 +127,16 @@ def _with_top(layer: Message) -> Message:
 
 
 def _known(layer: Message) -> None:
-    """SourceErrors for a type that there is not, and for other numbers of blobs than a hosted layer takes."""
+    """SourceErrors for a type that there is not, and for other numbers of blobs than it takes."""
     kind = layer.get("type")
     if kind not in ROWS and kind not in HOSTED:
         hint = suggest(kind, [*ROWS, *HOSTED]) or "a layer of a fork of Caffe's"
         raise SourceErrors([SourceError("E710", f"there is no type of layer `{kind}`", layer.place("type"), hint)])
-    if kind not in HOSTED:  # others are counted when they are built
-        return
     row = ROWS.get(kind, DATA_ROW)
     for what, (least, most) in (("bottom", row.bottoms), ("top", row.tops)):
         count = len(layer.items(what))
         if not least <= count <= most:
-            wanted = f"{least}" if least == most else f"{least} or more"
+            wanted = f"{least}" if least == most else f"{least} or more" if most >= MANY else f"{least} to {most}"
             place = layer.place(what) if count else layer.place("type")
             raise SourceErrors([SourceError("E712", f"{kind}: it takes {wanted} {what}s, {count} are given", place)])
 

@@ -306,6 +306,11 @@ INPUT = "layer { name: 'i' type: 'Input' top: 'x' input_param { shape { dim: 10 
         ("layer { name: 'i' type: 'Data' }", "Data: it takes 1 or more tops, 0 are given"),
         ("layer { name: 'i' type: 'Silence' }", "Silence: it takes 1 or more bottoms, 0 are given"),
         (INPUT + "layer { name: 'o' type: 'HDF5Output' bottom: 'x' }", "HDF5Output: it takes 2 bottoms, 1 are given"),
+        (
+            INPUT + "layer { name: 'r' type: 'Reshape' bottom: 'x' top: 'x' reshape_param { shape { dim: 100 } } }",
+            "Reshape: it cannot give `x` another shape in its place",
+        ),
+        ("layer { name: 'f' type: 'Flatten' top: 'y' }", "Flatten: it takes 1 bottoms, 0 are given"),
         (INPUT + "layer { name: 'c' type: 'Concat' top: 'y' }", "Concat: it takes 1 or more bottoms"),
         (
             INPUT + "layer { name: 'b' type: 'Tile' bottom: 'x' top: 'y' tile_param { tiles: 1000000000 } }",
