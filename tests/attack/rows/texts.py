@@ -11,6 +11,8 @@ from attack.contract import Broken
 from attack.nets import random_net
 from attack.readers import MEGABYTE, Reader
 from netc.api.inference import read_labels
+from netc.caffe.net import Net
+from netc.caffe.process import TRAIN
 from netc.caffe.tools import read_windows
 from netc.commands.options import settings_of
 from netc.compiler.build import build, load
@@ -27,6 +29,7 @@ from netc.passes.opt import opt
 from netc.report import training_log
 from netc.request import Request
 from netc.tuning_files import read_file
+from support.caffe.pycaffe import DEEP, SMALL
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 WHOLE = ("autoencoder", "cifar10_quick", "lenet", "logreg", "user_op")
@@ -212,6 +215,13 @@ def format_caffes(path: Path) -> None:
         raise Broken(f"the form of {made.text[:200]!r} is another")
 
 
+def set_up_and_run(path: Path) -> None:
+    """A net of pycaffe, forward and back."""
+    made = Net(path, TRAIN)
+    made.forward()
+    made.backward()
+
+
 def read_any_log(path: Path) -> None:
     """A log of either kind as tables."""
     found = training_log.read_log(path)
@@ -232,6 +242,10 @@ ROWS = [
     Reader("graph", "case.txt", graphs, graph_changed, read_graph_text, text=True, quick=100, seconds=6.0),
     Reader(
         "schedules", "case.json", lambda: [SCHEDULES], text.json_changed(), lambda path: read_file(path), text=True
+    ),
+    Reader(
+        "nets of pycaffe", "case.prototxt", lambda: [SMALL.encode(), DEEP.encode()], text.changed, set_up_and_run,
+        text=True, quick=100, memory=1024 * MEGABYTE, seconds=20.0,
     ),
     Reader("logs of Caffe's", "case.log", lambda: [GLOG, LOG], text.changed, read_any_log, text=True, quick=200),
     Reader("windows of images", "case.csv", lambda: [WINDOWS], text.changed, read_windows, text=True, quick=200),
