@@ -10,12 +10,14 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +39,7 @@ WAITING = "GOMP_SPINCOUNT"
 LOOKS = "10000"
 MOST_KEPT = 256 << 20  # bytes of libraries in the cache: some hundred nets
 ABANDONED = 3600.0  # seconds after which no compiler is still at work on a file
+PART = re.compile(r"^#if !defined\(PART\) \|\| PART == ([0-9]+)$", re.MULTILINE)
 SHOWN = 3  # lines of a compiler's message
 
 
@@ -140,9 +143,18 @@ def _asked(command: tuple[str, ...]) -> Compiler:
 
 
 def _compile(command: tuple[str, ...], flags: tuple[str, ...], source: str, path: Path) -> None:
-    made = _call(command, flags, source, path)
-    if made.returncode:
-        raise UserError(f"the C compiler `{shlex.join(command)}` refuses the program: {_first(made.stderr)}")
+    """Make a library of a text: in one go, or its parts side by side (`compiler/codegen/c/file.py`), then linked."""
+    parts = sorted({*PART.findall(source)})
+    with tempfile.TemporaryDirectory(prefix="netc-") as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = [str(Path(folder) / f"{part}.o") for part in parts]
+        each = [(*flags, f"-DPART={part}", "-c") for part in parts]
+        made = [*pool.map(lambda own, to: _call(command, own, source, Path(to)), each, objects)]
+        failed = next((one for one in made if one.returncode), None)
+        if failed is None:
+            linked = [*command, *flags, "-o", str(path), *objects, "-lm"]
+            failed = _run(linked) if parts else _call(command, flags, source, path)
+    if failed.returncode:
+        raise UserError(f"the C compiler `{shlex.join(command)}` refuses the program: {_first(failed.stderr)}")
 
 
 def _call(command: tuple[str, ...], flags: tuple[str, ...], source: str, path: Path) -> Ended:

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from netc.compiler import expr, ops
+from netc.compiler.codegen.c import file
 from netc.compiler.graph import Graph, Node
 from netc.driver import compilation
 from netc.passes.lowering import stages
@@ -131,6 +132,14 @@ def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pyte
     monkeypatch.setattr(compiling, "FLAGS", tuple(flags))
     for made in (convolutions, products, depthwise, in_tiles):
         assert_like_oracle(made(Random(5)))
+
+
+@needs_compiler
+def test_a_long_text_is_compiled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels of each are seen by the step, which is in the first of them."""
+    monkeypatch.setattr(file, "LONG", 0)
+    assert compiling.PART.findall(lower(in_tiles(Random(2)), target="c", arch="cpu").source) == ["0", "1", "2", "3"]
+    assert_like_oracle(in_tiles(Random(2)))
 
 
 @needs_compiler

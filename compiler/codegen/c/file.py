@@ -6,7 +6,8 @@ constants in the program's order) and a number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ....grammar.source import printable
@@ -51,9 +52,20 @@ static void tick(double *seconds, void (*done)(int), int k) {
 """
 
 
+# A text as long as this is compiled in so many parts, side by side: `-DPART=0` and so on. Without, it is one.
+LONG, PARTS = 150_000, 4
+SHARED = """
+#ifdef PART
+#define KERNEL __attribute__((visibility("hidden"))) void
+#else
+#define KERNEL static void
+#endif
+"""
+
+
 def reserved() -> tuple[str, ...]:
     """Names that the text uses itself."""
-    own = ("prepare", "step", "tick", "memory", "seconds", "threads", "done", "arena")
+    own = ("prepare", "step", "tick", "KERNEL", "PART", "memory", "seconds", "threads", "done", "arena")
     return (*KEYWORDS.split(), *HELPERS, *RENAMED, *own)
 
 
@@ -77,9 +89,26 @@ def file_text(storage: Storage, program: Program) -> str:
         *vectors.helpers("".join([*own.values(), *functions])),
         *helpers([*own.values(), *functions]),
     ]
-    parts += [*own.values(), TICK, *functions]
-    parts += [_phase(program, phase) for phase in ("prepare", "step")]
+    phases = [_phase(program, phase) for phase in ("prepare", "step")]
+    long = sum(map(len, functions)) > LONG
+    parts += [*own.values(), TICK, *(_in_parts(functions, phases) if long else (*functions, *phases))]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _in_parts(functions: Sequence[str], phases: Sequence[str]) -> Iterator[str]:
+    """The functions of kernels, shared out to parts that are equally long, and the phases in the first."""
+    yield SHARED
+    heads = [line for text in functions for line in re.findall(r"^static void (.*) \{$", text, re.MULTILINE)]
+    yield "\n".join(f"KERNEL {head};" for head in heads)
+    sizes = [0] * PARTS
+    texts: list[list[str]] = [[] for _ in sizes]
+    for text in sorted(functions, key=len, reverse=True):
+        k = sizes.index(min(sizes))
+        sizes[k] += len(text)
+        texts[k].append(text)
+    for k, some in enumerate(texts):
+        own = [re.sub(r"^static void ", "KERNEL ", text, flags=re.MULTILINE).strip("\n") for text in some]
+        yield "\n\n".join([f"#if !defined(PART) || PART == {k}", *own, *(phases if k == 0 else ()), "#endif"])
 
 
 def _notes(storage: Storage, function: str) -> Iterator[str]:
