@@ -209,6 +209,8 @@ class _Import:
 
     def _assign(self, node: ModelNode) -> None:
         t = self.t
+        if not node.outputs:
+            raise Untranslated("it has no outputs")
         for name in node.inputs:
             if name and name not in t.values:
                 raise Untranslated(f"nothing is called `{name[:60]}`, or it comes later")
