@@ -84,11 +84,13 @@ def check(
     """
     from ..compiler.build import build, load
     from ..compiler.caffe.options import Reading
+    from ..record_shapes import RecordShapes
 
     given = checked({"net": net, "dims": dims, "settings": settings, "data": data})
     net, dims, settings = given["net"], given["dims"], given["settings"]
     try:
-        reading = Reading(shapes_of("shapes", {} if shapes is None else shapes), truth("lenient", lenient))
+        records = RecordShapes(given["data"]) if truth("files", files) else None
+        reading = Reading(shapes_of("shapes", {} if shapes is None else shapes), truth("lenient", lenient), records)
         source = path if isinstance(path, Source) else net_of("path", path)
         experiment = load(source, settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
@@ -97,7 +99,7 @@ def check(
             for mode in ("train", "test"):
                 built = build(experiment, name, mode=mode, dims=dims or {})
                 found.extend(built.warnings)
-        if truth("files", files):
+        if files:
             from ..stored_files import problems
 
             found.extend(problems(experiment, given["data"]))

@@ -185,6 +185,15 @@ def test_a_problem_of_a_file_that_several_name_is_said_once(refers: Path) -> Non
     assert out.count("warning[W608]: no: there is no such file") == 1
 
 
+def test_sizes_that_the_data_say_are_checked(refers: Path) -> None:
+    refers.write_text(REFERS.replace("f32[N, 4]", "f32[N, C]"), encoding="utf-8")
+    few(4)
+    save_file({"fc.weight": np.zeros((3, 7), np.float32), "fc.bias": np.zeros(3, np.float32)}, "w.safetensors")
+    code, _, err = run("check", refers)
+    assert code == 2
+    assert "error[E441]: w.safetensors: fc.weight is [3,7], the net wants [3,4]" in err
+
+
 def test_a_size_that_the_data_would_say_names_the_data(refers: Path) -> None:
     refers.write_text(
         REFERS.replace("f32[N, 4]", "f32[N, C]").replace("    weights", "    # weights"), encoding="utf-8"
