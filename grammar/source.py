@@ -137,7 +137,7 @@ class SourceError(Exception):
     ) -> None:
         super().__init__(code, message, span)
         self.code = code
-        self.message = message
+        self.message = printable(message)  # what it quotes of a file may hold anything
         self.span = span
         self.hint = hint
         self.notes: tuple[str, ...] = tuple(notes)
