@@ -49,8 +49,9 @@ class TypeRuleError(Exception):
 class Spelled:
     """How a target writes an elementwise op of a package.
 
-    text: a call, with {0}, {1}, … for its operands, and for numpy {out} for the array that it fills. helper: a function
-    `NAME` that the text calls, whole; the op's name is put into both.
+    text: a call, with {0}, {1}, … for its operands, and for numpy {out} for the array that it fills; for `onnx`, the
+    name of an elementwise operator. helper: a function `NAME` that the text calls, whole; the op's name is put into
+    both.
     """
 
     text: str

@@ -118,7 +118,10 @@ class Writer:
             if form is not None:
                 return form
         if node.op.name not in self.rows:
-            raise refused(node, f"the op `{node.op.name}` of a package has no text in ONNX")
+            own = node.op.spelled.get("onnx")
+            if own is None:
+                raise refused(node, f"the op `{node.op.name}` of a package does not say its operator of ONNX")
+            return Spelling(node.inputs, lambda w: w.elementwise(own.text, [w.loose(x) for x in node.inputs]))
         return Spelling(node.inputs, lambda w: w.rows[node.op.name](w, node))
 
     def fixed(self, node: Node) -> bool:

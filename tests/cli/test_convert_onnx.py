@@ -21,6 +21,10 @@ NET = """net tiny {
 """
 
 
+def missing(name: str) -> None:
+    raise ImportError(f"No module named {name!r}")
+
+
 @pytest.fixture
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -57,6 +61,7 @@ def test_a_model_as_a_net(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.splitlines()[1].startswith("back.net (6 lines), back.safetensors (")
     (net / "back.net").unlink()
     monkeypatch.setattr(comparing, "installed", lambda: False)
+    monkeypatch.setattr(library, "import_module", missing)  # nor is the package onnx needed
     code, _, err = run("convert", "tiny.onnx", "-o", "back.net")
     assert code == 0
     assert "not compared with the model: onnxruntime is not installed" in err
@@ -110,9 +115,6 @@ def test_what_is_refused(net: Path, words: list[str], said: str) -> None:
 def test_what_is_not_installed(
     net: Path, monkeypatch: pytest.MonkeyPatch, module: object, words: list[str], said: str
 ) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(f"No module named {name!r}")
-
     monkeypatch.setattr(module, "import_module", missing)
     code, _, err = run("convert", "tiny.net", "-o", "y.onnx", "--untrained", *words)
     assert code == 2

@@ -13,6 +13,9 @@ import pytest
 from attack.nets import random_net
 from netc.compiler import ops
 from netc.compiler.graph import Graph
+from netc.compiler.ops.base import Op, Spelled, no_flops
+from netc.compiler.ops.pointwise import same
+from netc.compiler.ops.rounding import EXACT
 from netc.compiler.types import TensorType
 from netc.grammar.source import UserError
 from netc.onnx.comparing import compare, difference, run
@@ -170,6 +173,20 @@ def test_a_batch_that_is_not_free() -> None:
 def test_what_has_no_text_is_named_with_its_place() -> None:
     graph = Graph({"y": ops.random(*(ops.input_(name=n, shape=(), dtype="i64") for n in "ab"), shape=(3,), stream=0)})
     with pytest.raises(UserError, match="random: random numbers are not exported"):
+        written("g", [graph], {})
+
+
+@pytest.mark.parametrize("spelled", [True, False])
+def test_an_op_of_a_package_says_its_operator(spelled: bool) -> None:
+    mirrored = Op(
+        *("mirrored", "pointwise", same, np.negative, None, no_flops, EXACT),
+        spelled={"onnx": Spelled("Neg")} if spelled else {},
+    )
+    graph = Graph({"y": mirrored(ops.input_(name="x", shape=(2, 3), dtype="f32"))})
+    if spelled:
+        assert graph_difference(graph, {"x": np.arange(6.0).reshape(2, 3)}) == 0
+        return
+    with pytest.raises(UserError, match="the op `mirrored` of a package does not say its operator of ONNX"):
         written("g", [graph], {})
 
 
