@@ -177,7 +177,7 @@ class HostCall:
 @dataclass(frozen=True)
 class ValueRange:
     """The input `input` numbers `count` classes or rows (`what`) from 0, for the layer `reader`; `ignored` may stand
-    for none. flag: of numbers that the program computes, the output that is not 0 where any is beyond."""
+    for none. flag: of numbers that the program computes, the output that is below 0 where none is beyond."""
 
     input: str
     count: int

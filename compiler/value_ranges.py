@@ -60,8 +60,8 @@ def value_ranges(net: Net) -> tuple[ValueRange, ...]:
 
 
 def with_flags(net: Net) -> Graph:
-    """The net's graph with an output for each layer that is given computed labels or indices: 1 if any is beyond, as
-    NaN is, else 0."""
+    """The net's graph with an output for each layer that is given computed labels or indices: below 0 where all are
+    such as it can know."""
     flags = {one.flag: one for one in value_ranges(net) if one.flag}
     outputs = dict(net.graph.outputs)
     for one, (flag, range_) in zip(_computed(net.graph), flags.items(), strict=True):
@@ -71,12 +71,15 @@ def with_flags(net: Net) -> Graph:
 
 
 def _beyond(x: Node, range_: ValueRange) -> Node:
-    """Whether any number is beyond the range, as i32."""
-    inside = expr.logical_and(expr.less(-1, x), expr.less(x, range_.count))
-    wrong = expr.cast(expr.logical_not(inside), "i32")
+    """As i32, by how much any number is beyond the range; below 0 where none is."""
+    if x.dtype == "i32":
+        far = expr.maximum(expr.sub(x, range_.count), expr.sub(-1, x))
+    else:  # where NaN, which no maximum keeps, is beyond
+        inside = expr.logical_and(expr.less(-1, x), expr.less(x, range_.count))
+        far = expr.neg(expr.cast(inside, "i32"))
     if range_.ignored is not None:
-        wrong = expr.where(expr.equal(expr.cast(x, "i32"), range_.ignored), 0, wrong)
-    return expr.max(wrong)
+        far = expr.where(expr.equal(expr.cast(x, "i32"), range_.ignored), -1, far)
+    return expr.max(far)
 
 
 def _computed(graph: Graph) -> list[_Reading]:

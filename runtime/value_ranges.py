@@ -42,7 +42,7 @@ def check_flags(ranges: Iterable[ValueRange], outputs: dict[str, Array], of: str
     """Take the flags of numbers that the program computed out of its outputs; UserError for one that is set."""
     flags = [(one, outputs.pop(one.flag)) for one in ranges if one.flag in outputs]
     for one, flag in flags:
-        if flag:
+        if not flag < 0:
             what = "a label" if one.what == "classes" else "an index"
             told = f"the {one.count} {one.what} 0 to {one.count - 1}"
             raise UserError(f"{of}: {one.reader} was given {what} outside of {told}, which the net computes")

@@ -46,7 +46,7 @@ def check_flags(ranges: Iterable[Any], outputs: dict[str, Any]) -> None:
     """Take the flags out of the outputs; ValueError where one tells that a layer was given what it cannot know."""
     flags = [(outputs.pop(flag), *rest) for flag, *rest in ranges if flag in outputs]
     for flag, count, _, what, reader in flags:
-        if flag:
+        if not flag < 0:
             one = "a label" if what == "classes" else "an index"
             raise ValueError(f"{reader} was given {one} outside of the {count} {what} 0 to {count - 1}")
 

@@ -22,7 +22,15 @@ from support.triton_folders import compiler
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 # The program's own text has loops that are pragmas of OpenMP, and conditions that are known for some sizes.
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused", "-Wno-enum-compare")
+WARNINGS = (
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused",
+    "-Wno-enum-compare",
+    "-Wno-tautological-compare",
+)
 NET = """
 net tiny {
     input image: f32[N, 3, 12, 12]
@@ -334,3 +342,34 @@ def test_a_cat_in_cplusplus() -> None:
     assert [int(line.split()[0]) for line in lines[:5]] == best
     np.testing.assert_allclose([float(line.split()[1]) for line in lines[:5]], wanted[best], atol=1e-3)
     assert lines[5] == "out/weights.bin: the file is no image of JPEG, PNG, BMP, PPM or PGM"
+
+
+INDEXED = """
+net words {
+    input word: i32[N]
+    output vector = word + 1 |> embed(size: 8, out: 3) as enc
+}
+"""
+
+
+def test_indices_that_the_net_computes_and_raw_files() -> None:
+    """A net without images reads a file for each input; what it cannot know it says."""
+    Path("words.net").write_text(INDEXED)
+    folder = Path("out")
+    command("compile", "words.net", "--target", "c", "--untrained", "--batch", 4, "-o", folder)
+    program = build(folder, "program", folder / "main.c", stem="words")
+    flags = ("--weights", folder / "weights.bin", "word.raw")
+    word = np.array([0, 6, 3, -1], np.int32)
+    Path("word.raw").write_bytes(word.tobytes())
+    found = ranked(call(program, *flags).stdout, classes=3)
+    wanted = netc.compile("words.net", dims={"N": 4}, target="numpy")
+    wanted.load(folder / "words.safetensors")
+    table = wanted(word=word)["vector"]
+    best = np.argsort(-table, axis=1, kind="stable")
+    np.testing.assert_array_equal(found[..., 0], best)
+    for wrong in (7, -2):
+        Path("word.raw").write_bytes(np.array([0, 6, wrong, 1], np.int32).tobytes())
+        done = call(program, *flags, code=2)
+        assert done.stderr == "word.raw: a layer was given a label or an index that it cannot know\n"
+    Path("word.raw").write_bytes(b"short")
+    assert call(program, *flags, code=2).stderr == "word.raw: the value has another size\n"

@@ -150,7 +150,7 @@ int NET_step(NET_net *net) {
     for (size_t i = 0; i < NET_range_count; i++) {
         const NET_value *flag = NET_find(NET_ranges[i].input);
         const NET_place *place = (const NET_place *)flag;
-        if (flag && flag->kind == NET_OUTPUT && NET_number(flag->dtype, net->base + place->offset, 0))
+        if (flag && flag->kind == NET_OUTPUT && NET_number(flag->dtype, net->base + place->offset, 0) >= 0)
             return NET_OTHER_NUMBER;
     }
     return NET_OK;

@@ -364,17 +364,17 @@ static void gather(const netc_place *place, const unsigned char *from, unsigned 
     }
 }
 
-/* The flags of numbers that the net computed: set where a layer was given some that it cannot know. */
+/* The flags of numbers that the net computed: not below 0 where a layer was given some that it cannot know. */
 static int check_flags(netc_program *program, char *message) {
     for (size_t i = 0; i < range_count; i++) {
         const netc_range *range = &ranges[i];
         const netc_value *flag = netc_find(program, range->input);
-        int32_t set = 0;
+        int32_t set = -1;
         if (!flag || flag->kind != NETC_OUTPUT || flag->bytes != sizeof set) continue;
         if (check(cuMemcpyDtoH(&set, program->memory + ((const netc_place *)flag)->offset, sizeof set), range->input,
                   message))
             return 1;
-        if (set)
+        if (set >= 0)
             return fail(message, "%s was given %s outside of the %g %s 0 to %g", range->reader,
                         strcmp(range->what, "classes") ? "an index" : "a label", range->count, range->what,
                         range->count - 1);

@@ -318,7 +318,7 @@ def read_launched(path: Path) -> None:
     for name, rule in manifest["transforms"].items():
         transformed(name, np.zeros((1, 3, 6, 6), np.uint8), rule, None)
     check_ranges(manifest["ranges"], "x", np.arange(-1, 10))
-    check_flags(manifest["ranges"], {".outside.0": np.zeros((), np.int32)})
+    check_flags(manifest["ranges"], {".outside.0": np.full((), -1, np.int32)})
 
 
 @functools.cache
