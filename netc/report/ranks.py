@@ -111,7 +111,7 @@ def profiled_ranks(made: Compilation, group: Group, seconds: float) -> RankProfi
     gradients()
     update.run(later)
     with_sums = turns(gradients, 0.4)
-    sums.due = False
+    sums.leave_out()
     without = turns(gradients, 0.4)
     alone = turns(sums.alone, 0.1)
     after = turns(lambda: update.run(later), 0.1)

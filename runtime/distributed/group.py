@@ -73,8 +73,7 @@ def joined(device: str = "cpu") -> Iterator[Alone]:
 class Group(Alone):
     """The processes of a run, of which this is one.
 
-    Once a `RankLost` was raised nothing more is asked of the others: `lost` says so. waited: seconds that this process
-    waited for what the others had; asked: seconds in all from asking for it.
+    Once a `RankLost` was raised nothing more is asked of the others: `lost` says so.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -143,12 +142,7 @@ class Group(Alone):
     def start_sum(self, tensor: Any) -> Pending:
         """Begin to add up a tensor over all ranks, in place."""
         with self._asking():
-            return Pending(self, self._dist.all_reduce(tensor, async_op=True), tensor)
-
-    def start_sum_at(self, tensor: Any, owner: int) -> Pending:
-        """The same, where only the owner has the sum then; the others' elements are of no use."""
-        with self._asking():
-            return Pending(self, self._dist.reduce(tensor, owner, async_op=True), tensor)
+            return Pending(self, self._dist.all_reduce(tensor, async_op=True))
 
     def mean(self, array: Array) -> Array:
         """The mean of an array over all ranks, in its own type."""
@@ -192,11 +186,14 @@ class Group(Alone):
         text = json.dumps(value).encode() if self.rank == source else b""
         size = np.array([len(text)], np.int64)
         self.broadcast(size, source)
-        if size[0] > MOST:
-            raise UserError(f"rank {source} tells {size[0]:,} bytes, more than {MOST:,}")
+        if not 0 <= size[0] <= MOST:
+            raise UserError(f"rank {source} tells {size[0]:,} bytes, and not up to {MOST:,}")
         data = np.frombuffer(text, np.uint8).copy() if self.rank == source else np.empty(int(size[0]), np.uint8)
         self.broadcast(data, source)
-        return json.loads(data.tobytes())
+        try:
+            return json.loads(data.tobytes())
+        except (ValueError, RecursionError):
+            raise UserError(f"rank {source} tells what is no JSON") from None
 
     def check_same(self, facts: Mapping[str, str]) -> None:
         """UserError, on all ranks, where one differs from rank 0 in a fact: the file, the version, the program."""
@@ -322,9 +319,8 @@ class Group(Alone):
 class Pending:
     """A collective operation that was begun."""
 
-    def __init__(self, group: Group, work: Any, tensor: Any) -> None:
+    def __init__(self, group: Group, work: Any) -> None:
         self._group, self._work = group, work
-        self.bytes = tensor.numel() * tensor.element_size()
 
     def wait(self) -> None:
         """Until it is done; on a GPU, what is asked for from now on waits there."""

@@ -8,7 +8,6 @@ on accelerating data parallel training", 2020.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,29 +66,34 @@ def buckets(commits: Sequence[Commit], length: int, size: int = BUCKET) -> list[
 class GradientSum:
     """The sum of a program's gradients over all ranks. due: whether the next run's are to be summed.
 
-    waited: seconds that the last one took after the program was done.
+    batches: that share an update. On a GPU the sums of a step of one batch are recorded with its launches; those of
+    several batches are asked for behind the last of them, for a recording knows no turns.
     """
 
-    def __init__(self, group: Alone, program: Executable, size: int = BUCKET) -> None:
+    def __init__(self, group: Alone, program: Executable, batches: int = 1, size: int = BUCKET) -> None:
         assert isinstance(group, Group), "a process that is alone sums parts, not ranks"
         self._group, self._program = group, program
         self.due = True
-        self.waited = 0.0
         self._pending: list[Pending] = []
-        self._touched = False
         held = program.state.buffers.get(GRADIENTS)
         self.buckets = buckets(program.program.commits, 0 if held is None else held.size, size)
+        self._late = self.on_gpu and batches > 1
         calls: dict[int, Callable[[], None]] = {}
         for launch in dict.fromkeys(one.launch for one in self.buckets):
             calls[launch] = partial(self._start, [one for one in self.buckets if one.launch == launch])
-        if self.on_gpu and calls:
+        if self.on_gpu:
             calls[max(calls)] = partial(self._start_and_wait, calls[max(calls)])
-        program.interleave(calls)
+        program.interleave({} if self._late else calls)
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the gradients are on a GPU, where sums are recorded with the step."""
+        """Whether the gradients are on a GPU."""
         return bool(self.buckets) and not isinstance(self._program.memory(GRADIENTS), np.ndarray)
+
+    @property
+    def bytes(self) -> int:
+        """Those that are summed."""
+        return sum(one.stop - one.start for one in self.buckets) * F32
 
     def _start(self, ready: Sequence[Bucket]) -> None:
         if self.due:
@@ -109,23 +113,23 @@ class GradientSum:
             one.wait()
         self._pending = []
 
-    @property
-    def bytes(self) -> int:
-        """Those that are summed."""
-        return sum(one.stop - one.start for one in self.buckets) * F32
-
     def alone(self) -> None:
         """The same sums of what lies there, beside nothing else."""
         self._begin(self.buckets)
         self._wait()
 
+    def leave_out(self) -> None:
+        """Sum nothing from now on."""
+        self.due = False
+        self._program.interleave({})
+
     def finish(self) -> None:
         """Wait until all is summed."""
-        start = time.perf_counter()
+        if self._late and self.due:
+            self._begin(self.buckets)
         self._wait()
         if self.buckets and not self.on_gpu:
             self._program.state.touch()
-        self.waited = time.perf_counter() - start
 
 
 class ExactSum:
@@ -134,15 +138,12 @@ class ExactSum:
     def __init__(self, group: Alone, program: Executable) -> None:
         self._group, self._program = group, program
         self.due = True
-        self.waited = 0.0
 
     def finish(self) -> None:
         """Add them up."""
-        start = time.perf_counter()
         if (held := self._program.state.buffers.get(GRADIENTS)) is not None:
             self._group.tree_sum(held)
             self._program.state.touch()
-        self.waited = time.perf_counter() - start
 
 
 class SharedProgram:
@@ -211,7 +212,7 @@ class SharedGradients(SharedProgram):
         self, group: Alone, own: Executable, batches: int, parts: int | None = None, *, exact: bool = False, **more: Any
     ) -> None:
         super().__init__(group, own, parts, **more)
-        self.sum = ExactSum(group, own) if exact else GradientSum(group, own)
+        self.sum = ExactSum(group, own) if exact else GradientSum(group, own, batches)
         self._batches, self._done = batches, 0
         infos = own.state.infos.values()
         kinds = {info.buffer or info.name: info.kind for info in infos}

@@ -17,6 +17,7 @@ CHECKS = [
     "steps_are_replayed",
     "nothing_waits_inside_a_step",
     "replay_is_the_same_as_launching",
+    "calls_between_launches_are_recorded_with_them",
     "a_step_that_cannot_be_recorded_is_launched",
     "times_are_taken",
     "what_is_timed_first_of_all_is_one_step",

@@ -156,6 +156,21 @@ def replay_is_the_same_as_launching() -> None:
     assert found[0] == found[1] == [1, 2, 3]
 
 
+def calls_between_launches_are_recorded_with_them() -> None:
+    """In the first step, and while it is recorded; a replay does what they asked for, and calls none."""
+    exe = executable(state_of(scale(), {"w": np.float32(1)}))
+    run(exe)
+    seen = []
+    exe.interleave({0: lambda: seen.append((log.count("launch"), recording is not None))})
+    del log[:]
+    assert [run(exe) for _ in range(3)] == [2, 3, 4]
+    assert seen == [(1, False), (2, True)]
+    assert log.count("replay") == 2
+    exe.interleave({})
+    assert run(exe) == 5
+    assert len(seen) == 2
+
+
 def a_step_that_cannot_be_recorded_is_launched() -> None:
     global fails
     fails = True
@@ -262,6 +277,7 @@ CHECKS = (
     steps_are_replayed,
     nothing_waits_inside_a_step,
     replay_is_the_same_as_launching,
+    calls_between_launches_are_recorded_with_them,
     a_step_that_cannot_be_recorded_is_launched,
     times_are_taken,
     what_is_timed_first_of_all_is_one_step,
