@@ -20,10 +20,10 @@ STEP = 3  # a step's operations by those of its forward pass: two gradients are 
 
 
 def work(spec: TrainSpec, step: Compilation) -> float:
-    """The operations of all steps of a run, about."""
+    """The operations of all steps of a run, about: the same on however many processes."""
     nodes = step.net.graph.order
     forward = sum(node.op.flops(node.result, *(x.result for x in node.inputs), **node.attrs) for node in nodes)
-    return float(STEP * forward * spec.steps * spec.accumulate)
+    return float(STEP * forward * spec.steps * spec.accumulate * step.request.shares)
 
 
 def by_work(

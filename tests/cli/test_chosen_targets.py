@@ -66,6 +66,16 @@ def test_a_long_run_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(history.losses) == 5
 
 
+def test_processes_that_share_a_run_take_the_target_of_one() -> None:
+    from netc.api.training import Training
+    from netc.request import request
+
+    wanted = request(steps=5), request(steps=5, ranks=2), request(steps=5, parts=4)
+    runs = [Training(Path("tiny.net"), one) for one in wanted]
+    alone, *shared = (choosing.work(each.blocks[0], each.steps[0]) for each in runs)
+    assert shared == pytest.approx([alone, alone], rel=0.05)
+
+
 def test_what_a_run_takes_goes_by_its_work() -> None:
     from netc.api.training import Training
     from netc.request import request
