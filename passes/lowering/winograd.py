@@ -14,7 +14,7 @@ FEWEST = 16
 # What one core does, measured on a Zen 5 with AVX-512: operations a second in register tiles of direct sums, and of
 # tiles that are transformed back; bytes a second of transforms that write, and of weights that are read.
 DIRECT, TILED = 250e9, 190e9
-WRITTEN, READ = 11e9, 30e9
+WRITTEN, READ = 9e9, 30e9
 # Rows of a register tile: fewer tiles than that take as long.
 ROWS = 14
 # Tiles by the size of the kernel, those that save more first.
@@ -33,11 +33,10 @@ def transformed(graph: Graph) -> Graph:
         x, weight = inputs
         groups = node.attrs["groups"]
         turned, kernel = node.op is ops.conv_data_grad, weight.shape[2]
-        pad = tuple(kernel - 1 - p if turned else p for p in node.attrs["pad"])
         with at(node.span, node.scope):
             if (weight, tile, turned) not in made:
                 made[weight, tile, turned] = ops.winograd_weights(weight, tile=tile, groups=groups, turned=turned)
-            data = ops.winograd_data(x, tile=tile, kernel=kernel, pad=pad)
+            data = ops.winograd_data(x, tile=tile, kernel=kernel, pad=padding(node))
             sizes = {"images": node.shape[0], "channels": node.shape[1], "size": tuple(node.shape[2:])}
             transformed = made[weight, tile, turned]
             return ops.winograd_product(data, transformed, tile=tile, kernel=kernel, groups=groups, **sizes)
@@ -61,10 +60,18 @@ def choice(node: Node, *, learns: bool) -> int:
 
 
 def _direct(node: Node) -> float:
-    """Seconds of direct sums."""
+    """Seconds of direct sums, which leave padding out."""
     x, weight = node.inputs
-    flops = 2 * node.type.count * x.shape[1] // node.attrs["groups"] * weight.shape[2] ** 2
+    flops = 2 * node.type.count * x.shape[1] // node.attrs["groups"]
+    for n, size, pad in zip(x.shape[2:], node.shape[2:], padding(node), strict=True):
+        flops *= sum(0 <= at + tap - pad < n for at in range(size) for tap in range(weight.shape[2])) / size
     return float(flops / DIRECT + 4 * weight.type.count / READ)
+
+
+def padding(node: Node) -> tuple[int, ...]:
+    """The zeros before the data of a convolution; of its gradient by the data, as a convolution of the other one."""
+    kernel = node.inputs[1].shape[2]
+    return tuple(kernel - 1 - p if node.op is ops.conv_data_grad else p for p in node.attrs["pad"])
 
 
 def _seconds(node: Node, tile: int, *, learns: bool) -> float:

@@ -71,7 +71,7 @@ def depthwise(random: Random) -> Graph:
 def in_tiles(random: Random) -> Graph:
     """A convolution and its gradient by the data, of sizes for which Winograd's filtering is chosen."""
     kernel, n = random.choice([3, 5]), random.randint(2, 4)
-    channels, features = random.choice([48, 70]), random.choice([50, 64])
+    channels, features = random.choice([33, 48]), random.choice([96, 100])
     pad, size = (random.randint(0, kernel - 1), 1), (random.randint(17, 20), random.randint(16, 19))
     groups = random.choice([1, 2])
     channels, features = groups * channels, groups * features

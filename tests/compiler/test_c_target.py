@@ -101,7 +101,7 @@ train windows {{
 
 def filtered(batch: int, *, direct: bool = False) -> bool:
     how = numbers(direct=direct, target="c")
-    made = compilation(EXAMPLES / "cifar10_full.net", mode="test", dims={"N": batch}, target="c", numbers=how)
+    made = compilation(EXAMPLES / "lenet.net", mode="test", dims={"N": batch}, target="c", numbers=how)
     return "winograd_product" in made.lowering[0].after.text()
 
 

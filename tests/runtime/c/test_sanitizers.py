@@ -21,8 +21,8 @@ SANITIZED = ("-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sa
 TILES = """net tiles {
     input image: f32[N, 3, 23, 21]
     input label: i32[N]
-    x = image |> conv(48, 3, pad: 1) |> relu |> conv(72, 3, pad: 1) |> relu |> conv(72, 3, pad: 1, stride: 2, group: 72)
-    x = x |> max_pool(3, stride: 1, pad: 1) |> conv(100, 5, pad: 2, group: 2) |> lrn(3, region: within)
+    x = image |> conv(48, 3, pad: 1) |> relu |> conv(72, 3, pad: 1) |> relu |> conv(72, 3, pad: 1, group: 72)
+    x = x |> max_pool(3, stride: 1, pad: 1) |> conv(240, 5, pad: 2, group: 2) |> lrn(3, region: within)
     loss nll = softmax_loss(x |> avg_pool(3, stride: 2) |> linear(3), label)
 }
 data noise = synthetic(shape: [3, 23, 21], classes: 3, batch: 3)
