@@ -102,6 +102,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _described(which: Example) -> tuple[str, list[Path]]:
     """An example's page: its README, else its title; then its files. And the pictures that it shows."""
     paths = [EXAMPLES / name for name in which.files]
+    for page in (path.parent / "executed" / f"{path.stem}.md" for path in paths):
+        if page.is_file():
+            return _notebook(which, page)
     folders = [path for path in paths if path.is_dir()]
     inside = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     said = [path for path in inside if path.name == "README.md"]
@@ -117,6 +120,14 @@ def _described(which: Example) -> tuple[str, list[Path]]:
         text = path.read_text(encoding="utf-8")
         lines.append(f"\n## {path.name}\n\n````{LANGUAGES[path.suffix]}\n{text}````\n")
     return "\n".join(lines), [path for path in inside if path.suffix in PICTURES]
+
+
+def _notebook(which: Example, page: Path) -> tuple[str, list[Path]]:
+    """A notebook's page as it was executed, and its pictures."""
+    at = page.parent.relative_to(EXAMPLES)
+    text = re.sub(r"\]\(([^)]+\.png)\)", rf"]({at}/\1)", page.read_text(encoding="utf-8"))
+    end = f"\n`netc new {which.name}` copies this notebook, as text; `python execute.py {page.stem}.py` runs it.\n"
+    return text + end, sorted(page.parent.glob(f"{page.stem}_*.png"))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

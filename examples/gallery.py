@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def run(which: Example, form: str) -> dict[str, Any]:
             _words(chosen.figures), cwd=folder, check=True, env=_environment(), stdout=subprocess.PIPE
         )
         figures = json.loads(told.stdout)
+        keep(Path(folder), (HERE / which.files[0]).parent, chosen.keeps)
     return {
         "example": which.name,
         "form": form,
@@ -57,6 +59,17 @@ def run(which: Example, form: str) -> dict[str, Any]:
         "machine": f"{processor()}, {cores()} cores",
         "netc": netc.__version__,
     }
+
+
+def keep(made: Path, place: Path, patterns: tuple[str, ...]) -> None:
+    """Put files that a run made in the place of those of the run before."""
+    for pattern in patterns:
+        for old in place.glob(pattern):
+            old.unlink()
+        for path in made.glob(pattern):
+            target = place / path.relative_to(made)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 def number(figures: Any, place: str) -> float:

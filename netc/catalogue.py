@@ -19,7 +19,8 @@ FORMS = ("small", "full")
 class Form:
     """One way to run an example. data: what it learns from, in words; needs: files of the folder of data sets.
 
-    figures: a command that prints one object of JSON; shows: words, each with the place of its number there.
+    figures: a command that prints one object of JSON; shows: words, each with the place of its number there. keeps:
+    patterns of files made by the run that come with the example from then on.
     """
 
     data: str
@@ -27,6 +28,7 @@ class Form:
     figures: str
     shows: Mapping[str, str]
     needs: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ def _example(name: str, row: dict[str, Any]) -> Example:
     for form in FORMS:
         if form in row:
             given = row[form]
-            commands, needs = tuple(given.pop("commands", ())), tuple(given.pop("needs", ()))
-            forms[form] = Form(commands=commands, needs=needs, **given)
+            lists: dict[str, Any] = {key: tuple(given.pop(key, ())) for key in ("commands", "needs", "keeps")}
+            forms[form] = Form(**lists, **given)
     return Example(name, row["title"], tuple(row["files"]), forms, row.get("page", ""))
 
 
