@@ -16,21 +16,31 @@ from netc.grammar.format import format_file
 from netc.grammar.parse import read_source
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NETS = sorted(EXAMPLES.glob("*.net"))
+NETS = sorted(EXAMPLES.rglob("*.net"))
 
 # Parameters of the net as it is trained, and as it is deployed (`prob` alone). LeNet, CaffeNet, GoogLeNet: as in Caffe.
 PARAMETERS = {
+    "ants_bees": (626_034, 626_034),
     "autoencoder": (2_837_314, 2_837_314),
+    "autoencoder_digits": (2_837_314, 2_837_314),
     "caffenet": (60_965_224, 60_965_224),
+    "cifar10_few": (145_578, 145_578),
     "cifar10_full": (89_578, 89_578),
     "cifar10_quick": (145_578, 145_578),
     "digits": (431_080, 431_080),
+    "from_scratch": (626_034, 626_034),
     "googlenet": (13_378_280, 6_998_552),
     "lenet": (431_080, 431_080),
     "logreg": (10, 10),
+    "lstm": (1_186, 1_186),
+    "multilabel": (194_890, 194_890),
     "resnet18": (11_689_512, 11_689_512),
+    "siamese": (431_102, 431_102),
+    "unet": (29_659, 29_659),
     "user_op": (101_850, 50_890),
 }
+
+OUTPUTS = {"autoencoder": "reconstruction", "siamese": "embedding"}
 
 
 def parameters(file: Path, mode: str, outputs: list[str] | None = None) -> int:
@@ -58,7 +68,7 @@ def test_no_problems(file: Path) -> None:
 def test_parameters(file: Path) -> None:
     trained, deployed = PARAMETERS[file.stem]
     assert parameters(file, "train") == trained
-    output = "reconstruction" if file.stem == "autoencoder" else "prob"
+    output = OUTPUTS.get(file.stem.partition("_")[0], "prob")
     assert parameters(file, "test", [output]) == deployed
 
 
