@@ -47,7 +47,8 @@ def run(which: Example, form: str) -> dict[str, Any]:
             _words(chosen.figures), cwd=folder, check=True, env=_environment(), stdout=subprocess.PIPE
         )
         figures = json.loads(told.stdout)
-        keep(Path(folder), (HERE / which.files[0]).parent, chosen.keeps)
+        first = HERE / which.files[0]
+        keep(Path(folder), first if first.is_dir() else first.parent, chosen.keeps)
     return {
         "example": which.name,
         "form": form,

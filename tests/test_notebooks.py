@@ -73,11 +73,28 @@ def brewing_logreg(said: dict[str, Any], data: Path) -> None:
         assert abs(said["theirs"] - said["linear"]) < 0.01
 
 
+def net_surgery(said: dict[str, Any], data: Path) -> None:
+    assert said["raised"] == pytest.approx(1, abs=1e-3)
+    assert said["blurred"]
+    assert said["difference"] < 1e-5
+    assert said["right"] == 1
+    assert said["inside"] > 0.7 > 0.5 > said["outside"]
+
+
+def siamese_embedding(said: dict[str, Any], data: Path) -> None:
+    assert said["right"] > 0.7
+    assert said["pixels"] == pytest.approx(0.836)
+    assert said["silhouette"] > 0.25
+    assert said["last_loss"] < 0.4 * said["first_loss"]
+
+
 SLOW = pytest.mark.slow
 CHECKS = [
     pytest.param("00_classification", classification, marks=SLOW),
     pytest.param("01_learning_lenet", learning_lenet, marks=SLOW),
     pytest.param("02_brewing_logreg", brewing_logreg),
+    pytest.param("net_surgery", net_surgery),
+    pytest.param("siamese_embedding", siamese_embedding, marks=SLOW),
 ]
 
 
