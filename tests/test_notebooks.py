@@ -88,11 +88,21 @@ def siamese_embedding(said: dict[str, Any], data: Path) -> None:
     assert said["last_loss"] < 0.4 * said["first_loss"]
 
 
+def detection(said: dict[str, Any], data: Path) -> None:
+    top, left, bottom, right = said["best"]  # both wheels are in it
+    assert top < 200
+    assert left < 168
+    assert bottom > 265
+    assert right > 357
+    assert said["score"] > 0.4
+
+
 SLOW = pytest.mark.slow
 CHECKS = [
     pytest.param("00_classification", classification, marks=SLOW),
     pytest.param("01_learning_lenet", learning_lenet, marks=SLOW),
     pytest.param("02_brewing_logreg", brewing_logreg),
+    pytest.param("detection", detection, marks=SLOW),
     pytest.param("net_surgery", net_surgery),
     pytest.param("siamese_embedding", siamese_embedding, marks=SLOW),
 ]
