@@ -40,12 +40,12 @@ def run(which: Example, form: str) -> dict[str, Any]:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="netc-gallery-") as folder:
         copy_files(which, Path(folder))
+        # What needs no data sets sees none: with all of MNIST there, "the digits that come with netc" would be others.
+        environment = _environment(_data() if chosen.needs else Path(folder))
         for command in chosen.commands:
             print(f"  {command}", flush=True)
-            subprocess.run(_words(command), cwd=folder, check=True, env=_environment(), stdin=subprocess.DEVNULL)
-        told = subprocess.run(
-            _words(chosen.figures), cwd=folder, check=True, env=_environment(), stdout=subprocess.PIPE
-        )
+            subprocess.run(_words(command), cwd=folder, check=True, env=environment, stdin=subprocess.DEVNULL)
+        told = subprocess.run(_words(chosen.figures), cwd=folder, check=True, env=environment, stdout=subprocess.PIPE)
         figures = json.loads(told.stdout)
         first = HERE / which.files[0]
         keep(Path(folder), first if first.is_dir() else first.parent, chosen.keeps)
@@ -89,10 +89,10 @@ def _data() -> Path:
     return Path(os.environ.get("NETC_DATA", "data")).resolve()
 
 
-def _environment() -> dict[str, str]:
+def _environment(data: Path) -> dict[str, str]:
     root = str(Path(netc.__file__).parents[1])
     python = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": python, "NETC_DATA": str(_data())}
+    return {**os.environ, "PYTHONPATH": python, "NETC_DATA": str(data)}
 
 
 def _words(command: str) -> list[str]:

@@ -30,6 +30,7 @@ def pytest_configure() -> None:
     if "NETC_TESTS_KERNELS" not in os.environ:  # else this is a worker of xdist, which shares that of the run
         os.environ["NETC_TESTS_KERNELS"] = tempfile.mkdtemp(prefix="netc-kernels-")
         atexit.register(shutil.rmtree, os.environ["NETC_TESTS_KERNELS"], ignore_errors=True)
+    os.environ.pop("COLUMNS", None)  # xdist hands on how wide its terminal is; a table would be cut to that
     os.environ.setdefault("NETC_CACHE", os.environ["NETC_TESTS_KERNELS"])  # and not the user's
 
 

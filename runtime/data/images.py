@@ -180,7 +180,7 @@ def _opened(file: Path) -> Image:
     return opened_image(file, file)
 
 
-def opened_image(file: Path | BinaryIO, name: object, *, most: int = MAX_PIXELS) -> Image:
+def opened_image(file: Path | BinaryIO, name: object, *, most: int | None = None) -> Image:
     """An image whose header was read and whose size, at most so many pixels, can be decoded. name: for messages."""
     import PIL.Image
 
@@ -188,6 +188,7 @@ def opened_image(file: Path | BinaryIO, name: object, *, most: int = MAX_PIXELS)
         image = PIL.Image.open(file, formats=FORMATS)
     except Exception as error:
         raise unreadable(name, error) from None
+    most = MAX_PIXELS if most is None else most
     if image.width * image.height > most:
         image.close()
         size = f"{image.height} x {image.width}"
