@@ -1,8 +1,8 @@
 """Source-to-source translation of Caffe's nets and solvers into `.net`, held to the graphs of the source.
 
 The text is built again, and every graph compared with that of the prototxt, node by node, and the state with its first
-values and multipliers. Where one differs, values are not chained and all layers keep their names; where that differs as
-well, it is an error: nothing is written that means something else.
+values and multipliers. Where one differs, no blocks are written; then values are not chained, and all layers keep their
+names; where that differs as well, it is an error: nothing is written that means something else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def convert(path: Path, reading: Reading | None = None, *, keep_names: bool = Fa
     experiment = load(source, reading=reading)
     refused = sorted({f"{net} is not complete in {mode} mode" for net, mode in experiment.module.refused})
     problem = ""
-    for tries in (Tidy(keep_names=keep_names), Tidy(keep_names=True, chained=False)):
+    for tries in (
+        Tidy(keep_names=keep_names),
+        Tidy(keep_names=keep_names, folded=False),
+        Tidy(keep_names=True, chained=False, folded=False),
+    ):
         try:
             text, notes = _written(experiment, tries, path)
             problem = _difference(experiment, load(Source(f"{path.stem}.net", text)), tries)
@@ -51,8 +55,11 @@ def convert(path: Path, reading: Reading | None = None, *, keep_names: bool = Fa
         except SourceErrors as errors:
             problem = str(errors.errors[0].message)
         if not problem:
-            flat = () if tries.chained else ("written flat: the shorter form would be another graph",)
-            return Converted(text, (*notes, *flat, *refused))
+            if not tries.chained:
+                notes.append("written flat: the shorter form would be another graph")
+            elif not tries.folded:
+                notes.append("written without blocks: with them it would be another graph")
+            return Converted(text, (*notes, *refused))
     raise UserError(f"{path}: cannot be written as a .net of the same meaning: {problem}")
 
 
@@ -61,7 +68,12 @@ def _written(experiment: Experiment, tidy: Tidy, path: Path) -> tuple[str, list[
     notes: list[str] = []
     for item in experiment.file.definitions:
         if isinstance(item, tree.NetDef):
-            items.append(tidy.net(item))
+            net = tidy.net(item)
+            items += [*tidy.blocks(), net]
+            if tidy.repeats is not None and tidy.repeats.unnamed is not None:
+                one, other = tidy.repeats.unnamed
+                told = "is alike, but no block keeps the names of its layers: written out"
+                notes.append(f"{item.name.name}: what begins with {one} and {other} {told}")
             if tidy.batch is not None:
                 notes.append(f"{item.name.name}: the batch, {tidy.batch} in the prototxt, is N")
             if tidy.unfilled:
@@ -91,7 +103,7 @@ def _difference(ours: Experiment, other: Experiment, tidy: Tidy) -> str:
                 nets.append(build(one, name, mode="train" if mode == "train" else "test", dims=dims, kinds=kinds))
             before, after = nets
             texts = [_numbered(print_graph(net.graph, comments=False), sizes) for net in nets]
-            if _renamed(texts[0], tidy.renamed) != texts[1]:
+            if _canonical(_renamed(texts[0], tidy.renamed)) != _canonical(texts[1]):
                 return f"the graph of {name} in {mode} mode would be another"
             if _state(before, tidy) != _state(after, tidy):
                 return f"the state of {name} would be another"
@@ -120,6 +132,11 @@ def _numbered(text: str, sizes: dict[str, int]) -> str:
     """The text of a graph with numbers for symbols."""
     text = re.sub(r"Dim\((\d+), '\w+'\)", r"\1", text)
     return re.sub(r"(?<=[\[,])([NCHW])(?=[\],])", lambda found: str(sizes[found[1]]), text)
+
+
+def _canonical(text: str) -> str:
+    """The text of a graph with the names of parameters as files of weights have them."""
+    return re.sub(r"(?<=name=)'[^']*'", lambda found: found[0].replace("/", "."), text)
 
 
 def _renamed(text: str, words: dict[str, str]) -> str:

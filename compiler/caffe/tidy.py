@@ -6,8 +6,7 @@ the next statement reads goes into it by a pipe; a batch that all inputs have is
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
@@ -16,37 +15,90 @@ from ...grammar.actions import RESERVED
 from ..layers import LAYERS
 from ..schema.fillers import FILLERS
 from . import writer
+from .blocks import OPENING, Repeats
+from .chains import flat, joined, reads, returned, unlabelled
 from .nets import identifier
 
 # How many settings everybody knows by their place.
 POSITIONAL = {"conv": 2, "deconv": 2, "linear": 1, "max_pool": 1, "avg_pool": 1, "dropout": 1, "rnn": 1, "lstm": 1}
-# Words that open a statement begin no bind.
-OPENING = {"input", "param", "loss", "metric", "output"}
 
 
 @dataclass
 class Tidy:
-    """The rewriting of one net. keep_names: of all layers. chained: values go into what reads them.
+    """The rewriting of one net. keep_names: of all layers. chained: values go into what reads them. folded: what is
+    repeated becomes blocks.
 
     batch: the size that became `N`, if any. unfilled: fillers of 0 were left out. renamed: words by names of blobs.
-    bound: those that are bound by plain statements.
+    bound: those that are bound by plain statements. repeats: what was found in the net.
+    taken: names of blocks.
     """
 
     keep_names: bool = False
     chained: bool = True
+    folded: bool = True
     batch: int | None = None
     unfilled: bool = False
     renamed: dict[str, str] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
+    repeats: Repeats | None = None
+    taken: set[str] = field(default_factory=set)
 
     def net(self, item: tree.NetDef) -> tree.NetDef:
         self.batch = _batch(item.body)
-        calls = [call for one in flat(item.body) for call in _calls(one)]
+        calls = [call for one in flat(item.body) for call in _calls(one) if call.callee.name in LAYERS]
         fillers = [arg for call in calls for arg in call.args if _is_filler(arg)]
         self.unfilled = bool(fillers) and all(isinstance(arg.value, tree.Name) for arg in fillers)
-        body = self._chained(item.body) if self.chained else item.body
-        self.bound = {target.name for one in flat(body) if isinstance(one, tree.Bind) for target in one.targets}
-        return replace(item, body=self._labels(self._body(body)))
+        plain = self._chained(item.body) if self.chained else item.body
+        self.bound = {target.name for one in flat(plain) if isinstance(one, tree.Bind) for target in one.targets}
+        body = self._body(item.body)
+        if self.folded:
+            self.repeats = Repeats({*LAYERS, *self.taken, *self.renamed.values()}, item.span)
+            body = self.repeats.fold(body)
+            self.taken |= set(self.repeats.blocks)
+        return replace(item, body=self._finished(body))
+
+    def blocks(self) -> list[tree.BlockDef]:
+        """The blocks of the net that was rewritten last."""
+        found = self.repeats.blocks.values() if self.repeats is not None else ()
+        return [replace(one, body=self._finished(one.body)) for one in found]
+
+    def _finished(self, body: Sequence[tree.AnyStatement]) -> tuple[tree.AnyStatement, ...]:
+        """A body with chains, without labels that say nothing, and settings by their places."""
+        body = self._chained(body) if self.chained else tuple(body)
+        return tuple(map(self._placed, self._labels(returned(body))))
+
+    def _placed(self, item: tree.AnyStatement) -> tree.AnyStatement:
+        """A statement whose calls have settings by their places."""
+        match item:
+            case tree.Bind() | tree.Role():
+                return replace(item, value=self._ordered(item.value))
+            case tree.Return():
+                return replace(item, values=tuple(map(self._ordered, item.values)))
+            case tree.If():
+                arms = tuple(replace(arm, body=tuple(map(self._placed, arm.body))) for arm in item.arms)
+                otherwise = tuple(map(self._placed, item.otherwise)) if item.otherwise else None
+                return replace(item, arms=arms, otherwise=otherwise)
+            case _:
+                return item
+
+    def _ordered(self, item: tree.Expr) -> tree.Expr:
+        if isinstance(item, tree.Pipe):
+            calls = tuple(map(self._arguments, item.calls))
+            return replace(item, value=self._ordered(item.value), calls=calls)
+        return self._arguments(item) if isinstance(item, tree.Call) else item
+
+    def _arguments(self, call: tree.Call) -> tree.Call:
+        block = self.repeats.blocks.get(call.callee.name) if self.repeats is not None else None
+        if block is not None:
+            words = [one.name.name for one in block.formals if one.default is None or one.name.name == "kernel"]
+            order = [word for word in words if word.partition("_")[0] in ("out", "kernel")]
+        elif call.callee.name in POSITIONAL:
+            settings = LAYERS[call.callee.name].signature.parameters.values()
+            order = [one.name for one in settings if one.kind is one.KEYWORD_ONLY][: POSITIONAL[call.callee.name]]
+        else:
+            order = []
+        label = call.label if isinstance(call.label, tree.Name) else _written(call.label)
+        return replace(call, args=tuple(_positional(call, [*call.args], order)), label=label)
 
     def train(self, item: tree.TrainDef) -> tree.TrainDef:
         """A `train` block without what holds anyway."""
@@ -136,19 +188,23 @@ class Tidy:
         label = item.label
         if not self.keep_names and not LAYERS[item.callee.name].params:
             label = None
-        return replace(item, args=tuple(_positional(item, _shared(args))), label=_written(label))
+        return replace(item, args=tuple(_shared(args)), label=_written(label))
+
+    def _is_learned(self, call: tree.Call) -> bool:
+        blocks = self.repeats.learned if self.repeats is not None else ()
+        return call.callee.name in blocks or (call.callee.name in LAYERS and bool(LAYERS[call.callee.name].params))
 
     def _chained(self, body: Sequence[tree.AnyStatement]) -> tuple[tree.AnyStatement, ...]:
         """Each statement whose value only the next one reads, first of all, goes into that."""
-        reads = _reads(body)
+        times = reads(body)
         found: list[tree.AnyStatement] = []
         for number, item in enumerate(body):
             if isinstance(item, tree.If):
                 arms = tuple(replace(arm, body=self._chained(arm.body)) for arm in item.arms)
                 otherwise = self._chained(item.otherwise) if item.otherwise else None
                 item = replace(item, arms=arms, otherwise=otherwise)
-            elif found and number and reads.get(number - 1) == 1:
-                item = _joined(found, item)
+            elif found and number and times.get(number - 1) == 1:
+                item = joined(found, item)
             found.append(item)
         return tuple(found)
 
@@ -160,22 +216,13 @@ class Tidy:
                 arms = tuple(replace(arm, body=self._labels(arm.body)) for arm in item.arms)
                 item = replace(item, arms=arms, otherwise=self._labels(item.otherwise) if item.otherwise else None)
             elif isinstance(item, tree.Bind | tree.Role):
-                learned = [call for call in _calls(item) if LAYERS[call.callee.name].params]
+                learned = [call for call in _calls(item) if self._is_learned(call)]
                 name = item.targets[0].name if isinstance(item, tree.Bind) else item.name.name
-                if len(learned) == 1 and isinstance(learned[0].label, tree.Name) and learned[0].label.name == name:
-                    item = replace(item, value=_unlabelled(item.value, learned[0]))
+                label = learned[0].label if len(learned) == 1 else None
+                if label is not None and name == (label.name if isinstance(label, tree.Name) else label.value):
+                    item = replace(item, value=unlabelled(item.value, learned[0]))
             found.append(item)
         return tuple(found)
-
-
-def flat(body: Sequence[tree.AnyStatement]) -> Iterator[tree.AnyStatement]:
-    """All statements, those of choices in their place."""
-    for item in body:
-        if isinstance(item, tree.If):
-            for part in [*(arm.body for arm in item.arms), item.otherwise or ()]:
-                yield from flat(part)
-        else:
-            yield item
 
 
 def _calls(item: tree.AnyStatement) -> list[tree.Call]:
@@ -184,8 +231,7 @@ def _calls(item: tree.AnyStatement) -> list[tree.Call]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, tree.Call):
-            if part.callee.name in LAYERS:
-                found.append(part)
+            found.append(part)
             waiting += [arg.value for arg in part.args if arg.name is None]
         elif isinstance(part, tree.Pipe):
             waiting += [part.value, *part.calls]
@@ -261,15 +307,13 @@ def _is_default(callee: str, arg: tree.Arg, value: tree.Expr) -> bool:
     return isinstance(value, tree.Name) and isinstance(default, str) and value.name == default
 
 
-def _positional(call: tree.Call, args: list[tree.Arg]) -> list[tree.Arg]:
+def _positional(call: tree.Call, args: list[tree.Arg], order: list[str]) -> list[tree.Arg]:
     """The arguments with the settings that a call begins with by their places: `conv(20, 5)`."""
-    settings = LAYERS[call.callee.name].signature.parameters.values() if call.callee.name in POSITIONAL else ()
-    order = [one.name for one in settings if one.kind is one.KEYWORD_ONLY]
     by_name = {arg.name.name: arg for arg in args if arg.name is not None}
     sides = [by_name[name].value for name in ("kernel", "stride") if name in by_name]
     if call.callee.name in ("max_pool", "avg_pool") and len(sides) == 2 and sides[0] == sides[1]:  # what it is anyway
         args = [arg for arg in args if arg is not by_name["stride"]]
-    leading = list(takewhile(by_name.__contains__, order[: POSITIONAL.get(call.callee.name, 0)]))
+    leading = list(takewhile(by_name.__contains__, order))
     placed = [replace(by_name[name], name=None) for name in leading]
     rest = [arg for arg in args if arg.name is not None and arg.name.name not in leading]
     return [*(arg for arg in args if arg.name is None), *placed, *rest]
@@ -285,73 +329,3 @@ def _shared(args: list[tree.Arg]) -> list[tree.Arg]:
         return args
     owner, place = owners.pop(), tied[0].span
     return [*(arg for arg in args if arg not in tied), writer.arg("share", writer.text(owner, place), place)]
-
-
-def _reads(body: Sequence[tree.AnyStatement]) -> Counter[int]:
-    """How often the value that each statement of a body binds is read."""
-    bound: dict[str, int] = {}
-    found: Counter[int] = Counter()
-
-    def read(part: tree.Node, times: int) -> None:
-        waiting = [part]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, tree.Name) and one.name in bound:
-                found[bound[one.name]] += times
-            waiting += tree.children(one)
-
-    for number, item in enumerate(body):
-        if isinstance(item, tree.If):
-            for one in flat([item]):
-                read(one, 2)
-            continue
-        if isinstance(item, tree.Bind | tree.Role):
-            read(item.value, 1)
-            for target in item.targets if isinstance(item, tree.Bind) else (item.name,):
-                bound[target.name] = number
-    return found
-
-
-def _joined(found: list[tree.AnyStatement], item: tree.AnyStatement) -> tree.AnyStatement:
-    """A statement with the one before it, taken off `found`, in the place of its first operand; else itself."""
-    before = found[-1]
-    if not isinstance(item, tree.Bind | tree.Role) or not isinstance(before, tree.Bind) or len(before.targets) != 1:
-        return item
-    name, value = before.targets[0].name, item.value
-    if isinstance(value, tree.Name) and value.name == name:
-        found.pop()
-        return replace(item, value=before.value)
-    if not isinstance(value, tree.Call) or not isinstance(before.value, tree.Call | tree.Pipe):
-        return item
-    first = value.args[0] if value.args else None
-    alone = [arg for arg in value.args if arg.name is None and isinstance(arg.value, tree.Name | tree.Call)]
-    if first is None or first.name is not None or not isinstance(first.value, tree.Name) or first.value.name != name:
-        return item
-    if len(alone) != 1:
-        return item
-    found.pop()
-    step = replace(value, args=value.args[1:])
-    piped = _piped(before.value)
-    if isinstance(piped, tree.Pipe):
-        return replace(item, value=replace(piped, calls=(*piped.calls, step)))
-    return replace(item, value=tree.Pipe(item.span, piped, (step,)))
-
-
-def _piped(value: tree.Call | tree.Pipe) -> tree.Call | tree.Pipe:
-    """A call of one tensor as a pipe."""
-    if isinstance(value, tree.Pipe) or not value.args:
-        return value
-    tensors = [arg for arg in value.args if arg.name is None and isinstance(arg.value, tree.Name | tree.Call)]
-    if len(tensors) != 1 or tensors[0] is not value.args[0] or not isinstance(tensors[0].value, tree.Name):
-        return value
-    return tree.Pipe(value.span, tensors[0].value, (replace(value, args=value.args[1:]),))
-
-
-def _unlabelled(value: tree.Expr, call: tree.Call) -> tree.Expr:
-    """A value with one of its calls without its label."""
-    if value is call:
-        return replace(call, label=None)
-    if isinstance(value, tree.Pipe):
-        calls = tuple(replace(one, label=None) if one is call else one for one in value.calls)
-        return replace(value, value=_unlabelled(value.value, call), calls=calls)
-    return value

@@ -1,0 +1,249 @@
+"""Blocks in what `netc convert` writes: repeated structure found, names of layers kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from netc import conversion
+from netc.compiler.build import build, load
+from netc.conversion import Converted, convert
+from netc.grammar.parse import read_source
+from netc.grammar.source import Source, SourceErrors
+from netc.grammar.unparse import unparse
+from support.caffe import CONFORMANCE
+
+SHARED = CONFORMANCE.parent / "data"
+STRANGERS = sorted((SHARED / "prototxt").glob("*.prototxt"))
+INCEPTIONS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+class Caffe:
+    """A prototxt, layer by layer."""
+
+    def __init__(self, title: str, channels: int, side: int) -> None:
+        shape = f"input_param {{ shape {{ dim: [2, {channels}, {side}, {side}] }} }}"
+        self.text = f'name: "{title}"\nlayer {{ name: "data" type: "Input" top: "data" {shape} }}\n'
+
+    def layer(self, name: str, kind: str, bottoms: str | Sequence[str], settings: str = "", top: str = "") -> str:
+        texts = [bottoms] if isinstance(bottoms, str) else bottoms
+        ins = " ".join(f'bottom: "{one}"' for one in texts)
+        self.text += f'layer {{ name: "{name}" type: "{kind}" {ins} top: "{top or name}" {settings} }}\n'
+        return top or name
+
+    def conv(self, name: str, bottom: str, out: int, kernel: int = 1, more: str = "", *, relu: bool = True) -> str:
+        settings = f"convolution_param {{ num_output: {out} kernel_size: {kernel} {more} }}"
+        self.layer(name, "Convolution", bottom, settings)
+        return self.layer(f"{name}/relu", "ReLU", name, top=name) if relu else name
+
+    def pool(self, name: str, bottom: str, more: str) -> str:
+        return self.layer(name, "Pooling", bottom, f"pooling_param {{ pool: MAX kernel_size: 3 {more} }}")
+
+
+def googlenet() -> str:
+    """GoogLeNet to deploy, as BVLC names it."""
+    net = Caffe("GoogleNet", 3, 224)
+    x = net.pool("pool1", net.conv("conv1/7x7_s2", "data", 64, 7, "stride: 2 pad: 3"), "stride: 2")
+    x = net.conv("conv2/3x3", net.conv("conv2/3x3_reduce", x, 64), 192, 3, "pad: 1")
+    for name, (one, reduce3, three, reduce5, five, pooled) in INCEPTIONS.items():
+        if name in ("3a", "4a", "5a"):
+            x = net.pool(f"pool{name}", x, "stride: 2")
+        use = f"inception_{name}"
+        parts = [
+            net.conv(f"{use}/1x1", x, one),
+            net.conv(f"{use}/3x3", net.conv(f"{use}/3x3_reduce", x, reduce3), three, 3, "pad: 1"),
+            net.conv(f"{use}/5x5", net.conv(f"{use}/5x5_reduce", x, reduce5), five, 5, "pad: 2"),
+            net.conv(f"{use}/pool_proj", net.pool(f"{use}/pool", x, "stride: 1 pad: 1"), pooled),
+        ]
+        x = net.layer(f"{use}/output", "Concat", parts)
+    net.layer("prob", "Softmax", net.layer("classifier", "InnerProduct", x, "inner_product_param { num_output: 1000 }"))
+    return net.text
+
+
+def resnet(name: str) -> str:
+    """Six residual blocks of two widths; {use} and {part} say how layers are named."""
+    net = Caffe("res", 3, 32)
+
+    def normed(use: str, part: str, x: str, out: int, kernel: int, more: str) -> str:
+        title = name.format(use=use, part=part)
+        net.conv(title, x, out, kernel, f"bias_term: false {more}", relu=False)
+        net.layer(f"{title}_bn", "BatchNorm", title, top=title)
+        return net.layer(f"{title}_scale", "Scale", title, "scale_param { bias_term: true }", top=title)
+
+    x = net.conv("conv1", "data", 8, 3, "pad: 1")
+    for use, out in {"2a": 8, "2b": 8, "2c": 8, "3a": 16, "3b": 16, "3c": 16}.items():
+        project = out == 16 and use == "3a"
+        y = normed(use, "branch2a", x, out, 3, f"pad: 1 stride: {1 + project}")
+        y = normed(use, "branch2b", net.layer(f"relu{use}", "ReLU", y, top=y), out, 3, "pad: 1")
+        x = normed(use, "branch1", x, out, 1, "stride: 2") if project else x
+        total = net.layer(f"sum{use}", "Eltwise", [x, y])
+        x = net.layer(f"relu_{use}", "ReLU", total, top=total)
+    return net.text
+
+
+def converted(folder: Path, text: str, *, keep_names: bool = False) -> Converted:
+    path = folder / "n.prototxt"
+    path.write_text(text)
+    return convert(path, keep_names=keep_names)
+
+
+def parameters(source: Source, **dims: int) -> list[tuple[str, str]]:
+    """Names, with `.` for `/`, and types of what a net learns and counts."""
+    experiment = load(source)
+    (name,) = experiment.nets
+    net = build(experiment, name, mode="test", dims=dims)
+    return [(one.name.replace("/", "."), str(one.type)) for one in net.state]
+
+
+GOOGLENET = """# From n.prototxt.
+block conv_relu(x, out, kernel = 1, stride = 1, pad = 0) {
+    return x |> conv(out, kernel, stride: stride, pad: pad) |> relu
+}
+
+block inception(x, out_1x1, out_3x3_reduce, out_3x3, out_5x5_reduce, out_5x5, out_pool_proj) {
+    conv_1x1 = conv_relu(x, out_1x1) as "1x1"
+    conv_3x3 = x |> conv_relu(out_3x3_reduce) as "3x3_reduce"
+        |> conv_relu(out_3x3, 3, pad: 1) as "3x3"
+    conv_5x5 = x |> conv_relu(out_5x5_reduce) as "5x5_reduce"
+        |> conv_relu(out_5x5, 5, pad: 2) as "5x5"
+    pool_proj = x |> max_pool(3, stride: 1, pad: 1) |> conv_relu(out_pool_proj)
+    return concat(conv_1x1, conv_3x3, conv_5x5, pool_proj)
+}
+
+net GoogleNet {
+    input data: f32[N, 3, 224, 224]
+    output prob = data |> conv_relu(64, 7, stride: 2, pad: 3) as "conv1/7x7_s2"
+        |> max_pool(3, stride: 2)
+        |> conv_relu(64) as "conv2/3x3_reduce" |> conv_relu(192, 3, pad: 1) as "conv2/3x3"
+        |> max_pool(3, stride: 2) |> inception(64, 96, 128, 16, 32, 32) as inception_3a
+        |> inception(128, 128, 192, 32, 96, 64) as inception_3b |> max_pool(3, stride: 2)
+        |> inception(192, 96, 208, 16, 48, 64) as inception_4a
+        |> inception(160, 112, 224, 24, 64, 64) as inception_4b
+        |> inception(128, 128, 256, 24, 64, 64) as inception_4c
+        |> inception(112, 144, 288, 32, 64, 64) as inception_4d
+        |> inception(256, 160, 320, 32, 128, 128) as inception_4e |> max_pool(3, stride: 2)
+        |> inception(256, 160, 320, 32, 128, 128) as inception_5a
+        |> inception(384, 192, 384, 48, 128, 128) as inception_5b |> linear(1000) as classifier
+        |> softmax
+}
+"""
+RESNET = """# From n.prototxt.
+block res(x, out) {
+    branch2b = x |> conv(out, 3, pad: 1, bias: none) as branch2a
+        |> batch_norm(affine: false) as branch2a_bn
+        |> scale(bias: true) as branch2a_scale |> relu
+        |> conv(out, 3, pad: 1, bias: none) as branch2b
+        |> batch_norm(affine: false) as branch2b_bn |> scale(bias: true) as branch2b_scale
+    return eltwise(x, branch2b) |> relu
+}
+
+net res {
+    input data: f32[N, 3, 32, 32]
+    sum2c = data |> conv(8, 3, pad: 1) as conv1 |> relu |> res(8) as res2a |> res(8) as res2b
+        |> res(8) as res2c
+    res3a_branch2b = sum2c |> conv(16, 3, stride: 2, pad: 1, bias: none) as "res3a/branch2a"
+        |> batch_norm(affine: false) as "res3a/branch2a_bn"
+        |> scale(bias: true) as "res3a/branch2a_scale"
+        |> relu |> conv(16, 3, pad: 1, bias: none) as "res3a/branch2b"
+        |> batch_norm(affine: false) as "res3a/branch2b_bn"
+        |> scale(bias: true) as "res3a/branch2b_scale"
+    res3a_branch1 = sum2c |> conv(16, 1, stride: 2, bias: none) as "res3a/branch1"
+        |> batch_norm(affine: false) as "res3a/branch1_bn"
+        |> scale(bias: true) as "res3a/branch1_scale"
+    output sum3c = eltwise(res3a_branch1, res3a_branch2b) |> relu |> res(16) as res3b
+        |> res(16) as res3c
+}
+"""
+
+
+def test_inception_is_one_block_of_nine_uses(tmp_path: Path) -> None:
+    """Its layers keep their names: `inception_3a/1x1` is `1x1` in the use `inception_3a`."""
+    found = converted(tmp_path, googlenet())
+    assert found.text == GOOGLENET
+    source = parameters(read_source(tmp_path / "n.prototxt"))
+    assert parameters(Source("n.net", found.text), N=2) == source
+    assert ("inception_3a.1x1.weight", "f32[64,192,1,1]") in source
+
+
+def test_residual_blocks_of_two_widths_are_one_block(tmp_path: Path) -> None:
+    found = converted(tmp_path, resnet("res{use}/{part}"))
+    assert found.text == RESNET
+    source = parameters(read_source(tmp_path / "n.prototxt"))
+    assert parameters(Source("n.net", found.text), N=2) == source
+
+
+def test_names_that_no_block_can_give_are_kept_by_writing_the_layers_out(tmp_path: Path) -> None:
+    """A name in a block stands behind that of its use; `res2a_branch2a`, `res2b_branch2a` have no such form."""
+    found = converted(tmp_path, resnet("res{use}_{part}"))
+    assert "block" not in found.text
+    assert all(f" as res{use}_branch2b" in found.text for use in ("2a", "2b", "2c", "3a", "3b", "3c"))
+    assert "res: what begins with res2a_branch2a and res2b_branch2a is alike, but no block" in found.notes[0]
+
+
+def test_the_layer_that_a_use_would_be_named_like_keeps_its_name(tmp_path: Path) -> None:
+    """`res2a` beside `res2a/a` and `res2a/b`: a use of that name would take it from the layer."""
+    net = Caffe("n", 3, 8)
+    x = "data"
+    for use in ("2a", "2b", "2c", "2d"):
+        x = net.conv(f"res{use}", x, 8, 3, "pad: 1", relu=False)
+        x = net.conv(f"res{use}/b", net.conv(f"res{use}/a", x, 8, 3, "pad: 1"), 8, 3, "pad: 1")
+    found = converted(tmp_path, net.text)
+    assert "without blocks" not in "".join(found.notes)
+    assert parameters(Source("n.net", found.text), N=2) == parameters(read_source(tmp_path / "n.prototxt"))
+
+
+def test_all_names_are_kept_in_blocks_too(tmp_path: Path) -> None:
+    found = converted(tmp_path, googlenet(), keep_names=True).text
+    assert found.count("|> inception(") == 9
+    assert 'conv(out_1x1, 1) as "1x1" |> relu as "1x1/relu"' in found
+
+
+def test_stages_are_no_blocks_where_their_parts_are(tmp_path: Path) -> None:
+    """Two stages of three equal blocks each: the blocks are found, not the stages around them."""
+    found = converted(tmp_path, resnet("res{use}/{part}")).text
+    assert found.count("block ") == 1
+    assert found.count("res(8)") == 3
+
+
+def test_where_blocks_would_be_another_graph_they_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block does wrong is noticed when the graphs are compared."""
+    monkeypatch.setattr(
+        conversion, "unparse", lambda file: unparse(file).replace("conv_relu(out_5x5, 5, pad: 2)", "conv_relu(out_5x5)")
+    )
+    found = converted(tmp_path, googlenet())
+    assert "block" not in found.text
+    assert found.notes[-1] == "written without blocks: with them it would be another graph"
+
+
+def test_small_repetitions_are_left_alone(tmp_path: Path) -> None:
+    net = Caffe("n", 3, 8)
+    net.conv("b", net.conv("a", "data", 8), 8)
+    assert "block" not in converted(tmp_path, net.text).text
+
+
+@pytest.mark.skipif(not STRANGERS, reason="the shared prototxts are absent")
+@pytest.mark.parametrize("path", STRANGERS, ids=lambda path: path.stem[-40:])
+def test_nets_of_strangers_are_converted_with_their_blocks(path: Path) -> None:
+    """What convert returns has been built and compared, and never needed the flat form; others end in their error."""
+    try:
+        load(read_source(path))
+    except SourceErrors as errors:
+        with pytest.raises(SourceErrors, match=re.escape(errors.errors[0].message)):
+            convert(path)
+        return
+    found = convert(path)
+    assert not [note for note in found.notes if "another graph" in note]
+    assert len(found.text.splitlines()) < len(path.read_text().splitlines()) / 4
