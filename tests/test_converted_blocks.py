@@ -10,6 +10,7 @@ import pytest
 
 from netc import conversion
 from netc.compiler.build import build, load
+from netc.compiler.caffe.blocks import LARGEST
 from netc.conversion import Converted, convert
 from netc.grammar.parse import read_source
 from netc.grammar.source import Source, SourceErrors
@@ -247,3 +248,12 @@ def test_nets_of_strangers_are_converted_with_their_blocks(path: Path) -> None:
     found = convert(path)
     assert not [note for note in found.notes if "another graph" in note]
     assert len(found.text.splitlines()) < len(path.read_text().splitlines()) / 4
+
+
+def test_a_net_too_large_to_be_searched_is_written_without_blocks(tmp_path: Path) -> None:
+    """What the search takes grows with the net, so it has an end."""
+    net = Caffe("n", 2, 4)
+    x = "data"
+    for number in range(LARGEST // 2):
+        x = net.conv(f"c{number}", x, 1 + number % 3, more="stride: 1")
+    assert "block" not in converted(tmp_path, net.text).text

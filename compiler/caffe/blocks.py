@@ -21,7 +21,7 @@ from . import writer
 from .repeats import Bodies, Body, Names, Search, Step, Window, nodes, part_of, shared, usual
 
 # The most blocks of a net, and the largest net that is looked at: what it takes grows with both.
-ROUNDS, LARGEST = 40, 2000
+ROUNDS, LARGEST = 40, 1000
 # Words that open a statement begin no bind.
 OPENING = {"input", "param", "loss", "metric", "output"}
 # What a block calls the values that enter it.
