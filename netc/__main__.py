@@ -44,6 +44,7 @@ COMMANDS = {
     "explain": "explain",
     "verify": "verify",
     "data": "data",
+    "zoo": "zoo",
     "caffe": "caffe",
     "devices": "devices",
     "completion": "completion",

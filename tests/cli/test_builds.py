@@ -59,6 +59,7 @@ CALLS: dict[str, tuple[tuple[str, ...], list[tuple[str, int]]]] = {
     "explain": (("tiny.net",), [STEP]),
     "verify": (("tiny.net",), [("train", 2), ("test", 2)]),
     "data": (("list",), []),
+    "zoo": (("list", "."), []),  # `pack` and `check` build one: tests/cli/test_zoo.py
     "devices": ((), []),
     "completion": (("bash",), []),
 }

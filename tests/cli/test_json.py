@@ -19,6 +19,7 @@ FORMS = sorted(path.stem.replace("-", "/") for path in SCHEMAS.glob("*.json"))
 # The forms that need data, a GPU, or several processes are held to where those are: tests/cli/test_training.py,
 # tests/test_tuning.py, tests/runtime/distributed.
 ELSEWHERE = {"profile.ranks/1", "run/1", "test/1", "tune/1"}
+ELSEWHERE |= {"zoo.pack/1", "zoo.check/1", "zoo.fetch/1", "zoo.unpack/1"}  # tests/cli/test_zoo.py: they need a package
 CALLS = {
     "check/1": ("check", LOGREG),
     "summary/1": ("summary", LOGREG),
@@ -32,6 +33,7 @@ CALLS = {
     "new/1": ("new", "logreg"),
     "new.list/1": ("new", "--list"),
     "data.list/1": ("data", "list"),
+    "zoo.list/1": ("zoo", "list", "."),
     "devices/1": ("devices",),
 }
 

@@ -27,7 +27,8 @@ ON_FILES: dict[str, tuple[str, ...]] = {
     "scale": ("--link", "50GB/s"),
     "opt": (),
 }
-NO_FILES = {"tune", "data", "devices", "completion", "new", "demo", "caffe"}  # tune wants a GPU before it reads a file
+# tune wants a GPU before it reads a file
+NO_FILES = {"tune", "data", "devices", "completion", "new", "demo", "caffe", "zoo"}
 SECRET = "net a {\n    input x: f32[N, 4]\n    output y = relu(x)\n}\n"
 
 

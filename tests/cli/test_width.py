@@ -45,6 +45,8 @@ WITH_TABLES = [
     ["train", "small.net", "--sweep", "seed=1..2"],
 ]
 
+ZOO = [f"zoo {name}" for name in ("list", "pack", "check", "fetch", "unpack")]
+
 
 def shown(arguments: Sequence[str], columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -85,7 +87,7 @@ def test_tables_fit(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> No
                     assert word.removesuffix(":") in there
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "data list", "data convert", "data mean", "data fetch"])
+@pytest.mark.parametrize("name", [*COMMANDS, "data list", "data convert", "data mean", "data fetch", *ZOO])
 def test_help_fits_into_80_columns(name: str) -> None:
     done = CliRunner().invoke(cli, [*name.split(), "--help"])
     assert max(map(len, done.output.splitlines())) <= 80
