@@ -23,36 +23,18 @@ from netc.runtime.caffe.leveldb import write_leveldb
 from netc.runtime.caffe.mean import write_mean
 from support.caffe import CONFORMANCE
 from support.commands import run
-
-MODELS = CONFORMANCE.parent / "data" / "models"
+from support.trained_models import MODELS, REFERENCES, reference
 
 pytestmark = pytest.mark.skipif(not MODELS.is_dir(), reason=f"{MODELS} is absent")
 
-# Net, weights, and inputs with outputs of cv2.dnn.
-CASES = (
-    ("lenet/deploy.prototxt", "lenet_iter_10000.caffemodel", "ref_cv2_t10k64.npz"),
-    (
-        "cifar10_quick/cifar10_quick.prototxt",
-        "cifar10_quick_iter_5000.caffemodel",
-        "ref_cv2_cifar10_quick_iter_5000.npz",
-    ),
-    ("mtcnn/det2.prototxt", "det2.caffemodel", "ref_cv2_det2.npz"),
-    ("mtcnn/det3.prototxt", "det3.caffemodel", "ref_cv2_det3.npz"),
-    ("mtcnn/det4.prototxt", "det4.caffemodel", "ref_cv2_det4.npz"),
-    (
-        "mobilenetv2_mod11l_imagenet/deploy.prototxt",
-        "MobilenetV2-mod11l-ImageNet_iter_850000.caffemodel",
-        "ref_cv2_cat.npz",
-    ),
-)
+# But for MTCNN's first net, whose reference is of another size than its prototxt's.
+CASES = [case for case in REFERENCES if "det1" not in case[0]]
 
 
-@pytest.mark.parametrize(("net", "weights", "reference"), CASES, ids=[case[0] for case in CASES])
-def test_outputs(net: str, weights: str, reference: str) -> None:
+@pytest.mark.parametrize(("net", "weights", "outputs"), CASES, ids=[case[0] for case in CASES])
+def test_outputs(net: str, weights: str, outputs: str) -> None:
     path = MODELS / net
-    with np.load(path.parent / reference) as file:
-        wanted = {key.removeprefix("out_"): file[key] for key in file if key.startswith("out_")}
-        images = file["input"]
+    images, wanted = reference(path.parent / outputs)
     exe = netc.compile(path, outputs=list(wanted))
     assert exe.state.load(path.parent / weights).absent == ()
     ((name, type_),) = exe.program.inputs.items()
@@ -66,9 +48,8 @@ def test_outputs(net: str, weights: str, reference: str) -> None:
 
 def test_a_net_at_the_size_of_a_photo() -> None:
     """MTCNN's first net, which its prototxt has for 12 x 12, over a whole photo: every layer slides along."""
-    with np.load(MODELS / "mtcnn" / "ref_cv2_det1.npz") as file:
-        images = file["input"]
-        wanted = {key: file[f"out_{key}"] for key in ("prob1", "conv4-2")}
+    images, outputs = reference(MODELS / "mtcnn" / "ref_cv2_det1.npz")
+    wanted = {key: outputs[key] for key in ("prob1", "conv4-2")}
     assert images.shape == (1, 3, 450, 344)
     want = request(outputs=list(wanted), shapes={"data": images.shape})
     made = compilation(MODELS / "mtcnn" / "det1.prototxt", want)
