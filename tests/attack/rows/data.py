@@ -28,8 +28,9 @@ from attack.contract import Broken
 from attack.readers import MEGABYTE, Reader
 from netc.api.inference import read_arrays, records_in
 from netc.compiler.types import TensorType
+from netc.runtime.data import open_data
 from netc.runtime.data.arrays import read_npy
-from support.data_files import first, idx_bytes, pixels
+from support.data_files import idx_bytes, pixels, spec
 
 Array = np.ndarray[Any, Any]
 COMPILER = shutil.which("gcc") or shutil.which("cc")  # without one there is no row for the reader in C
@@ -39,10 +40,12 @@ def _opened(source: str, **settings: Any) -> Callable[[Path], None]:
     """Reads the first batch of a source: two records of each column."""
 
     def read(path: Path) -> None:
-        # None is read ahead: a thread of its own would be another process's time.
-        for name, array in first(source, path.parent, batch=2, **settings).items():
-            if len(array) != 2 or array.dtype.kind not in "fib":
-                raise Broken(f"{name} is {array.dtype}{list(array.shape)}")
+        # As little is read ahead as can be: how far a thread comes until it is ended is a matter of luck, and so would
+        # be the memory that it takes.
+        with open_data(spec(source, path.parent, batch=2, **settings), mode="test", prefetch=0) as stream:
+            for name, array in stream.next().columns.items():
+                if len(array) != 2 or array.dtype.kind not in "fib":
+                    raise Broken(f"{name} is {array.dtype}{list(array.shape)}")
 
     return read
 
