@@ -130,7 +130,8 @@ def npy_built(random: Random) -> bytes:
         head = text.changed(random, [head.encode()]).decode(errors="replace")
     raw = head.encode("latin-1", errors="replace") + b"\n"
     version = random.choice(((1, 0), (1, 0), (2, 0), (3, 0), (9, 9)))
-    size = random.choice((len(raw), len(raw), 0, 65535)).to_bytes(2 if version[0] == 1 else 4, "little")
+    bits = 16 if version[0] == 1 else 32
+    size = (random.choice((len(raw), len(raw), 0, 65535)) % 2**bits).to_bytes(bits // 8, "little")
     body = random.choice((b"", bytes(4), bytes(12), bytes(16), bytes(48), b"\x80\x04K\x01."))
     return b"\x93NUMPY" + bytes(version) + size + raw + body
 
