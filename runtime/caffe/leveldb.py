@@ -40,9 +40,10 @@ class LevelDb:
         self._keys: list[bytes] = []
         left = memory_limit()
         try:
-            self._database = plyvel.DB(self._folder.name, create_if_missing=False)
+            # Paranoid, the library refuses damaged records; left to itself it would leave them out without a word.
+            self._database = plyvel.DB(self._folder.name, create_if_missing=False, paranoid_checks=True)
             weakref.finalize(self, self._database.close)
-            for key in self._database.iterator(include_value=False):
+            for key in self._database.iterator(include_value=False, verify_checksums=True):
                 left -= len(key) + BYTES_A_KEY
                 if left < 0:
                     raise UserError(f"{path}: has more keys than this machine can list")
@@ -60,7 +61,7 @@ class LevelDb:
     def value(self, number: int) -> bytes:
         """A record's value; UserError where the file is damaged."""
         try:
-            found: bytes | None = self._database.get(self._keys[number])
+            found: bytes | None = self._database.get(self._keys[number], verify_checksums=True)
         except (self._error, OSError) as error:
             raise self._damaged(error) from None
         if found is None:

@@ -42,9 +42,9 @@ class Reader:
 
 def readers() -> dict[str, Reader]:
     """All rows by name."""
-    from attack.rows import artifacts, data, models, packages, texts
+    from attack.rows import artifacts, caffe, data, models, packages, texts
 
-    found = [*texts.ROWS, *data.ROWS, *artifacts.ROWS, *models.ROWS, *packages.ROWS]
+    found = [*texts.ROWS, *data.ROWS, *artifacts.ROWS, *caffe.ROWS, *models.ROWS, *packages.ROWS]
     table = {row.name: row for row in found}
     assert len(table) == len(found)
     return table

@@ -14,6 +14,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -96,7 +97,7 @@ class Served:
         path.write_bytes(data)
         _companions(row, place)
         before = set(os.listdir(place))
-        self.watch.folder = str(place.resolve())
+        self.watch.folder = tempfile.tempdir = str(place.resolve())
         self.watch.seen.clear()
         self.peak = max(self.peak, _peak())
         began = time.process_time()

@@ -36,7 +36,7 @@ Array = np.ndarray[Any, Any]
 COMPILER = shutil.which("gcc") or shutil.which("cc")  # without one there is no row for the reader in C
 
 
-def _opened(source: str, **settings: Any) -> Callable[[Path], None]:
+def opened(source: str, **settings: Any) -> Callable[[Path], None]:
     """Reads the first batch of a source: two records of each column."""
 
     def read(path: Path) -> None:
@@ -131,7 +131,7 @@ def npy_built(random: Random) -> bytes:
     raw = head.encode("latin-1", errors="replace") + b"\n"
     version = random.choice(((1, 0), (1, 0), (2, 0), (3, 0), (9, 9)))
     bits = 16 if version[0] == 1 else 32
-    size = (random.choice((len(raw), len(raw), 0, 65535)) % 2**bits).to_bytes(bits // 8, "little")
+    size = (random.choice((len(raw), len(raw), 0, 65535)) % (1 << bits)).to_bytes(bits // 8, "little")
     body = random.choice((b"", bytes(4), bytes(12), bytes(16), bytes(48), b"\x80\x04K\x01."))
     return b"\x93NUMPY" + bytes(version) + size + raw + body
 
@@ -164,12 +164,12 @@ def _npy() -> list[bytes]:
     return [_bytes_of(lambda f: np.save(f, np.zeros((1, 4, 4), np.float32)))]
 
 
-def _image(kind: str) -> bytes:
+def image_bytes(kind: str) -> bytes:
     return _bytes_of(lambda f: Image.fromarray(pixels(6, 5, 3)).save(f, kind))
 
 
 def _images() -> list[bytes]:
-    return [_image(kind) for kind in ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm")]
+    return [image_bytes(kind) for kind in ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm")]
 
 
 def _images_changed(random: Random, samples: Sequence[bytes]) -> bytes:
@@ -204,8 +204,8 @@ def read_image(path: Path) -> None:
     path.with_name("list.txt").write_text(f"{path.name} 1\n{path.name} 0\n", encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of damaged tags
-        _opened("image_list", path="list.txt", gray=True, height=4, width=3)(path)
-        _opened("image_list", path="list.txt", order="bgr")(path)
+        opened("image_list", path="list.txt", gray=True, height=4, width=3)(path)
+        opened("image_list", path="list.txt", order="bgr")(path)
 
 
 class _CImage(ctypes.Structure):
@@ -227,7 +227,7 @@ def _c_reader() -> ctypes.CDLL:
 
 def _c_images() -> list[bytes]:
     _c_reader()  # compiled before anything is watched
-    return [_image(kind) for kind in ("png", "jpeg", "bmp", "ppm")]
+    return [image_bytes(kind) for kind in ("png", "jpeg", "bmp", "ppm")]
 
 
 def read_image_in_c(path: Path) -> None:
@@ -245,8 +245,8 @@ def _list() -> list[bytes]:
 def read_list(path: Path) -> None:
     for name in ("a.png", "b c.png"):
         if not path.with_name(name).exists():
-            path.with_name(name).write_bytes(_image("png"))
-    _opened("image_list", path=path.name)(path)
+            path.with_name(name).write_bytes(image_bytes("png"))
+    opened("image_list", path=path.name)(path)
 
 
 def _cifar_changed(random: Random, samples: Sequence[bytes]) -> bytes:
@@ -260,21 +260,21 @@ def read_inputs(path: Path) -> None:
 
 
 ROWS = [
-    Reader("idx", "a.idx", _idx, _idx_changed, _opened("idx", images="a.idx", labels="b.idx"), quick=400),
+    Reader("idx", "a.idx", _idx, _idx_changed, opened("idx", images="a.idx", labels="b.idx"), quick=400),
     Reader(
         "gzip bombs", "a.idx", lambda: [gzip.compress(_idx()[0])], _bomb,
-        _opened("idx", images="a.idx", labels="b.idx"), quick=3, memory=512 * MEGABYTE, seconds=10.0, share=0.2,
+        opened("idx", images="a.idx", labels="b.idx"), quick=3, memory=512 * MEGABYTE, seconds=10.0, share=0.2,
     ),
-    Reader("npz", "a.npz", _npz, _npz_changed, _opened("npz", path="a.npz"), quick=400),
+    Reader("npz", "a.npz", _npz, _npz_changed, opened("npz", path="a.npz"), quick=400),
     Reader("npy", "mean.npy", _npy, _npy_changed, read_npy, quick=500),
     Reader(
         "mean file", "mean.npy", _npy, _npy_changed,
-        _opened("synthetic", shape=(1, 4, 4), records=4, mean="mean.npy"), quick=150,
+        opened("synthetic", shape=(1, 4, 4), records=4, mean="mean.npy"), quick=150,
     ),
     Reader("inputs", "a.npz", lambda: _npz()[:2], _npz_changed, read_inputs, quick=400),
     Reader(
         "cifar10", "a.bin", lambda: [(pixels(2, 3073) % 10).tobytes()], _cifar_changed,
-        _opened("cifar10", path="a.bin"), quick=200,
+        opened("cifar10", path="a.bin"), quick=200,
     ),
     Reader("images", "a.img", _images, _images_changed, read_image, quick=250, memory=1024 * MEGABYTE, seconds=8.0),
     Reader("image list", "a.txt", _list, text.changed, read_list, text=True, quick=200, leaves=True),

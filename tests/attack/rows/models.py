@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from attack import binary
+from attack import wire
 from attack.readers import Reader
 from netc.compiler.build import load
 from netc.grammar.source import Source
@@ -68,7 +68,7 @@ def _models() -> list[bytes]:
 def _changed(random: Random, samples: Sequence[bytes]) -> bytes:
     """Bytes changed, or one to four lies in a model that is one."""
     if random.random() < 0.4:
-        return binary.changed(random, samples)
+        return wire.changed(random, samples)
     model = onnx().ModelProto()
     model.ParseFromString(random.choice(samples))
     for _ in range(random.choice((1, 1, 2, 4))):

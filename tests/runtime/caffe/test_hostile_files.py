@@ -1,4 +1,4 @@
-"""Caffe's binary files, damaged by chance: read, or refused in a line. Nothing else is raised, memory is bounded."""
+"""Caffe's binary files that claim much, or reach elsewhere: refused in a line (tests/attack damages them by chance)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ from netc.caffe.proto import caffe_pb2 as pb
 from netc.compiler.program import UserError
 from netc.runtime.caffe.hdf5 import read_model_hdf5
 from netc.runtime.caffe.model import read_model
-from support.caffe.hostile import KINDS, attack
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_damaged_files(tmp_path: Path, kind: str) -> None:
-    outcomes = attack(kind, 300, tmp_path)
-    assert outcomes["read"] > 3
-    assert outcomes["refused"] > 30
 
 
 def refused(read: Callable[[Path], object], path: Path) -> str:
