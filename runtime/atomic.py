@@ -74,9 +74,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Give `path` this text, whole or not at all; raises as `replace_file` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Give `path` this content, whole or not at all; raises as `replace_file` does."""
 
     def write(part: Path) -> None:
-        part.write_bytes(text.encode())
+        part.write_bytes(data)
 
     replace_file(path, write)
 

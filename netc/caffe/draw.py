@@ -16,7 +16,7 @@ from typing import Any
 from ..grammar.source import UserError
 from ..report.drawing import Box, acyclic, svg
 from ..report.raster import raster
-from ..runtime.atomic import replace_file
+from ..runtime.atomic import write_bytes
 from ..runtime.caffe.extras import needed
 from .proto import caffe_pb2
 
@@ -182,9 +182,4 @@ def draw_net_to_file(
 ) -> None:
     """Draw a NetParameter into a file, in the format that its name ends with."""
     path = Path(filename)
-    picture = draw_net(caffe_net, rankdir, path.suffix[1:] or "png", phase, display_lrm)
-
-    def write(part: Path) -> None:
-        part.write_bytes(picture)
-
-    replace_file(path, write)
+    write_bytes(path, draw_net(caffe_net, rankdir, path.suffix[1:] or "png", phase, display_lrm))

@@ -22,8 +22,7 @@ from ..compiler.spec import Filler
 from ..compiler.types import TensorType
 from ..grammar.caffe.message import Message
 from ..grammar.source import SourceError, SourceErrors, UserError
-from ..runtime.atomic import replace_file
-from ..runtime.caffe.extras import needed
+from ..runtime.caffe.hdf5 import written
 from ..runtime.data import open_data
 from ..runtime.fillers import fill
 from .blob import BlobVec
@@ -240,15 +239,9 @@ class Output(Host):
     """HDF5Output: the two bottoms of a pass in a file, as `data` and `label`."""
 
     def forward(self) -> None:
-        path = Path(self.message.sub("hdf5_output_param").get("file_name"))
-        h5py = needed("h5py", f"{path}: HDF5")
-
-        def write(part: Path) -> None:
-            with h5py.File(part, "w") as file:
-                for name, bottom in zip(("data", "label"), self.row.bottoms, strict=False):
-                    file[name] = bottom.data
-
-        replace_file(path, write)
+        with written(Path(self.message.sub("hdf5_output_param").get("file_name"))) as file:
+            for name, bottom in zip(("data", "label"), self.row.bottoms, strict=False):
+                file[name] = bottom.data
 
 
 HOSTS: dict[str, Callable[[Row, int, int], Host]] = {

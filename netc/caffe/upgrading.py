@@ -12,7 +12,7 @@ from ..grammar.caffe.text_format import read
 from ..grammar.caffe.upgrade import upgraded_net, upgraded_solver
 from ..grammar.parse import read_source
 from ..grammar.source import Source, SourceError, SourceErrors, UserError
-from ..runtime.atomic import replace_file, write_text
+from ..runtime.atomic import write_bytes, write_text
 from ..runtime.caffe.extras import needed
 from ..runtime.data.files import check_regular
 from .proto import caffe_pb2
@@ -104,8 +104,4 @@ def upgrade_binary(path: Path, out: Path) -> None:
     for layer in made.layer:
         for blob in layer.blobs:
             blob.CopyFrom(blobs[blob.num])
-
-    def write(part: Path) -> None:
-        part.write_bytes(made.SerializeToString())
-
-    replace_file(out, write)
+    write_bytes(out, made.SerializeToString())

@@ -24,7 +24,7 @@ from ..deployment.exporting import weighted
 from ..driver import Compilation, compilation
 from ..grammar.source import SourceErrors, UserError
 from ..request import Request
-from ..runtime.atomic import replace_file
+from ..runtime.atomic import write_bytes
 from ..weights import NONE, Weights
 from .free_batch import BATCHES, FixedBatch, SizeTable
 from .idioms import IDIOMS
@@ -122,12 +122,7 @@ def model_of(given: Export) -> Any:
 
 def save(model: Any, path: Path) -> None:
     """Write a model, whole or not at all."""
-    data = model.SerializeToString()
-
-    def write(part: Path) -> None:
-        part.write_bytes(data)
-
-    replace_file(path, write)
+    write_bytes(path, model.SerializeToString())
 
 
 def written(name: str, graphs: Sequence[Graph], state: Mapping[str, Array]) -> Any:

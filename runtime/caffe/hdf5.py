@@ -6,6 +6,7 @@ in memory is held against what the file stores of it before it is read.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...compiler.program import UserError
-from ..atomic import replace_file
+from ..atomic import write_bytes
 from ..data.files import DEFLATE_RATIO, check_regular, explained, memory_limit
 from ..foreign_weights import KERAS
 from ..tensors import printable
@@ -206,51 +207,51 @@ def _whole(file: Hdf5, name: str) -> int:
     return int(file.array(name).reshape(()))
 
 
+@contextmanager
+def written(path: Path) -> Iterator[Any]:
+    """An HDF5 file to fill, which becomes `path` at the end, whole or not at all (see `replace_file`).
+
+    It is filled in memory: where a disk is full the library raises what it likes as it closes a file, or crashes.
+    """
+    h5py = needed("h5py", f"{path}: HDF5")
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver=("earliest", "v108")) as file:
+        yield file
+    write_bytes(path, content.getbuffer())
+
+
 def write_model_hdf5(path: Path, model: Model) -> None:
     """Write a `.caffemodel.h5`, whole or not at all; a `UserError` for a name that is another's beginning with `/`."""
-    h5py = needed("h5py", f"{path}: HDF5")
-
-    def write(part: Path) -> None:
-        with h5py.File(part, "w", libver=("earliest", "v108")) as file:
-            data = file.create_group("data")
-            for layer in model.layers:
-                group = data.require_group(layer.name)
-                for number, blob in enumerate(layer.blobs):
-                    group.create_dataset(str(number), data=blob.data)
-
-    replace_file(path, write)
+    with written(path) as file:
+        data = file.create_group("data")
+        for layer in model.layers:
+            group = data.require_group(layer.name)
+            for number, blob in enumerate(layer.blobs):
+                group.create_dataset(str(number), data=blob.data)
 
 
 def write_solver_state_hdf5(path: Path, state: SolverState) -> None:
     """Write a `.solverstate.h5`, whole or not at all."""
     h5py = needed("h5py", f"{path}: HDF5")
-
-    def write(part: Path) -> None:
-        with h5py.File(part, "w", libver=("earliest", "v108")) as file:
-            file["iter"] = np.array([state.iter], np.int32)
-            net = state.learned_net.encode() + b"\0"
-            file.create_dataset("learned_net", data=np.bytes_(net), dtype=h5py.string_dtype("ascii", len(net)))
-            file["current_step"] = np.array([state.current_step], np.int32)
-            history = file.create_group("history")
-            for number, blob in enumerate(state.history):
-                history.create_dataset(str(number), data=blob.data)
-
-    replace_file(path, write)
+    with written(path) as file:
+        file["iter"] = np.array([state.iter], np.int32)
+        net = state.learned_net.encode() + b"\0"
+        file.create_dataset("learned_net", data=np.bytes_(net), dtype=h5py.string_dtype("ascii", len(net)))
+        file["current_step"] = np.array([state.current_step], np.int32)
+        history = file.create_group("history")
+        for number, blob in enumerate(state.history):
+            history.create_dataset(str(number), data=blob.data)
 
 
 def write_arrays_hdf5(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays of numbers or of texts by their names, whole or not at all; UserError where a name cannot be one."""
     h5py = needed("h5py", f"{path}: HDF5")
-
-    def write(part: Path) -> None:
-        with h5py.File(part, "w", libver=("earliest", "v108")) as file:
-            for name, array in arrays.items():
-                texts = array.dtype.kind == "U"
-                kind = h5py.string_dtype() if texts else array.dtype
-                try:
-                    file.create_dataset(name, data=array.astype(object) if texts else array, dtype=kind)
-                except (ValueError, TypeError) as error:  # a name that is another's beginning with `/`
-                    said = printable(str(error).split("\n")[0], 100)
-                    raise UserError(f"{path}: `{printable(name, 100)}` cannot be an array in HDF5: {said}") from None
-
-    replace_file(path, write)
+    with written(path) as file:
+        for name, array in arrays.items():
+            texts = array.dtype.kind == "U"
+            kind = h5py.string_dtype() if texts else array.dtype
+            try:
+                file.create_dataset(name, data=array.astype(object) if texts else array, dtype=kind)
+            except (ValueError, TypeError) as error:  # a name that is another's beginning with `/`
+                said = printable(str(error).split("\n")[0], 100)
+                raise UserError(f"{path}: `{printable(name, 100)}` cannot be an array in HDF5: {said}") from None
