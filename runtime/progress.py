@@ -171,3 +171,51 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Counted:
+    """How far a count of things has come: a bar on a terminal, elsewhere a line now and then; with speed and time left.
+
+    A context manager. what: the things, in the plural.
+    """
+
+    def __init__(self, what: str, file: TextIO | None = None, *, every: float = 30.0) -> None:
+        self._what = what
+        self._file = file or sys.stderr
+        self._every = every
+        self._bar: RichProgress | None = None
+        self._tasks: dict[str, tuple[float, TaskID | None]] = {}
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Counted:
+        if self._file.isatty() and os.environ.get("TERM") != "dumb":
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            told = TextColumn("{task.fields[told]}", markup=False)
+            name = TextColumn("{task.description}", markup=False)
+            console = Console(file=self._file, highlight=False)
+            self._bar = Progress(name, BarColumn(), MofNCompleteColumn(), told, console=console, refresh_per_second=4)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """So many of a part are done."""
+        now = time.monotonic()
+        if name not in self._tasks:
+            task = self._bar.add_task(name, total=total, told="") if self._bar is not None else None
+            self._tasks[name] = now, task
+        began, task = self._tasks[name]
+        if not done or now == began:
+            return
+        speed = done / (now - began)
+        told = f"{speed:,.0f} {self._what}/s  {duration((total - done) / speed)} left"
+        if self._bar is not None and task is not None:
+            self._bar.update(task, completed=done, told=told)
+        elif now - self._said >= self._every:
+            self._said = now
+            print(printable(f"{name}: {done:,} of {total:,} {self._what}, {told}"), file=self._file, flush=True)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from . import data_imagenet
 from .options import as_json, data_folder, print_json, say
 from .usage import Commands
 
@@ -14,6 +15,9 @@ from .usage import Commands
 @click.group("data", cls=Commands, short_help="List, fetch and make data sets.")
 def command() -> None:
     """List and fetch data sets, make databases of Caffe's."""
+
+
+command.add_command(data_imagenet.command)
 
 
 @command.command("list", short_help="List data sets, and where each was found.")

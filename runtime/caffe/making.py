@@ -82,11 +82,11 @@ def _records(images: ImageFiles, root: Path, how: Images) -> Iterator[tuple[byte
         if how.same_size and image.shape != first:
             shapes = [" x ".join(map(str, shape)) for shape in (image.shape, first)]
             raise UserError(f"{images.files[index]}: is {shapes[0]}, the first image {shapes[1]}")
-        yield key, encoded_bytes(_file(image, how.encoding), label) if how.encoding else datum_bytes(image, label)
+        yield key, encoded_bytes(image_file(image, how.encoding), label) if how.encoding else datum_bytes(image, label)
 
 
-def _file(image: Array, encoding: str) -> bytes:
-    """An image [C, H, W], blue first, as the bytes of a file."""
+def image_file(image: Array, encoding: str) -> bytes:
+    """An image [C, H, W], blue first, as the bytes of a file (`jpg`, as OpenCV writes it; `png`)."""
     import PIL.Image
 
     file = io.BytesIO()

@@ -46,7 +46,7 @@ class ImageFiles(Source):
         self.records = len(files)
         self.image = "image"
         self.uneven = size is None
-        self._labels = labels
+        self.labels = labels
         self._size = size
         self._resize = resize
         self._gray = gray
@@ -57,13 +57,13 @@ class ImageFiles(Source):
 
     def record(self, column: str, index: int) -> Array:
         if column == "label":
-            label: Array = self._labels[index]
+            label: Array = self.labels[index]
             return label
         return self._decode(Path(self.files[index]))
 
     def gather(self, column: str, indices: Indices, out: Array) -> None:
         if column == "label":
-            np.take(self._labels, indices, out=out, mode="clip")
+            np.take(self.labels, indices, out=out, mode="clip")
         else:
             for row, index in enumerate(indices.tolist()):
                 out[row] = self._decode(Path(self.files[index]))

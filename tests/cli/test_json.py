@@ -20,6 +20,7 @@ FORMS = sorted(path.stem.replace("-", "/") for path in SCHEMAS.glob("*.json"))
 # tests/test_tuning.py, tests/runtime/distributed.
 ELSEWHERE = {"profile.ranks/1", "run/1", "test/1", "tune/1"}
 ELSEWHERE |= {"zoo.pack/1", "zoo.check/1", "zoo.fetch/1", "zoo.unpack/1"}  # tests/cli/test_zoo.py: they need a package
+ELSEWHERE |= {"data.imagenet/1"}  # tests/cli/test_data_imagenet.py: it needs photos
 CALLS = {
     "check/1": ("check", LOGREG),
     "summary/1": ("summary", LOGREG),
