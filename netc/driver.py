@@ -26,7 +26,7 @@ from .compiler.spec import TrainSpec
 from .compiler.types import SIZES
 from .compiler.value_ranges import value_ranges, with_flags
 from .grammar.source import Source, UserError
-from .machine import cores
+from .machine import cores, microarchitecture
 from .passes import manager, pipeline
 from .passes.host_calls import check_state, split
 from .passes.lowering.memory import commits
@@ -265,7 +265,7 @@ class Compilation:
         return Unit(graph, Choices(fused, apart, self.threads, self.arch, precision, self._measured(), not how.direct))
 
     def _measured(self) -> Measured | None:
-        """The schedules that were measured, which go before those of the cost model."""
+        """The schedules and algorithms that were measured, which go before those of a cost model or a rule."""
         want = self.request
         if not want.choice.row.schedules or not want.fused:
             return None
@@ -273,9 +273,8 @@ class Compilation:
 
         # A program for another GPU than this machine's is written for its architecture, whatever its name.
         cuda = want.choice.open() if not want.arch else None
-        return Measured(
-            want.schedules.table(), want.schedules.frozen, cuda.gpu if cuda is not None else "", self._trial
-        )
+        device = cuda.gpu if cuda is not None else microarchitecture() if want.choice.row.threads else ""
+        return Measured(want.schedules.table(), want.schedules.frozen, device, self._trial, self.threads)
 
     @property
     def threads(self) -> int:

@@ -12,6 +12,9 @@ from . import targets
 from .compiler.codegen.target import TARGETS
 from .grammar.source import UserError
 
+# Flags of /proc/cpuinfo for vectors, the widest first.
+VECTORS = ("avx512f", "avx2", "avx", "sve", "asimd", "neon")
+
 
 @dataclass(frozen=True)
 class DeviceInfo:
@@ -64,6 +67,22 @@ def processor() -> str:
     except OSError:  # no Linux
         return platform.processor() or platform.machine()
     return platform.machine()
+
+
+def microarchitecture() -> str:
+    """What measurements on this processor hold for: its kind, its name, its family and model, its widest vectors.
+
+    The name alone says too little where a machine is virtual.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    numbers = [of[key] for key in ("cpu family", "model", "CPU implementer", "CPU part") if key in of]
+    flags = (of.get("flags") or of.get("Features") or "").split()
+    vectors = next((name for name in VECTORS if name in flags), "")
+    return " ".join([platform.machine(), processor(), *numbers, *([vectors] if vectors else [])])
 
 
 def blas() -> str:

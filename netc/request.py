@@ -181,10 +181,10 @@ def request(
     """
     choice = choose(target, device)
     check_threads(choice.target, threads)
-    if (schedules is not None or frozen) and not (choice.row.schedules and (ahead or choice.device == "cuda")):
-        flags = f"--target {that(lambda row: row.schedules)}" if ahead else "--device cuda"
+    if (schedules is not None or frozen) and not (choice.measurable or (ahead and choice.row.schedules)):
+        flags = f"--target {that(lambda row: row.schedules)}" if ahead else "--device cuda or --target c"
         here = f"the target {choice.target}" if ahead else f"{choice.target} on {choice.device}"
-        raise UserError(f"--schedules and --frozen are for kernels on a GPU, not for {here}: use {flags}")
+        raise UserError(f"--schedules and --frozen are for what `netc tune` measures, not for {here}: use {flags}")
     return Request(
         mode="train" if mode == "auto" else mode,
         auto=mode == "auto",

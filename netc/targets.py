@@ -39,6 +39,11 @@ class Choice:
         return self.row.way(self.device)
 
     @property
+    def measurable(self) -> bool:
+        """Whether `netc tune` measures there: not where programs run for checking only."""
+        return self.row.schedules and not self.way.slow
+
+    @property
     def note(self) -> str:
         """What a user should know before waiting for it; nothing where all is as usual."""
         return f"{self.target} on {self.device} is {self.way.what}" if self.way.slow else ""

@@ -14,12 +14,12 @@ import pytest
 
 import netc
 from netc import UserError
-from netc.api.tuning import tuned
+from netc.api.tuning import frozen_or_tuned
 from netc.compiler.codegen.target import TARGETS, Way
 from netc.compiler.program import Program
-from netc.driver import compilation
 from netc.machine import devices
 from netc.passes.pipeline import LOWER
+from netc.request import Request
 from netc.runtime.executable import ArrayEngine
 from netc.runtime.state import State
 from netc.runtime.triton.compile import version
@@ -187,8 +187,8 @@ def test_a_row_is_a_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         UserError, match="a net becomes no folder by the target mine: use --target numpy or c or triton"
     ):
         netc.export(LENET, tmp_path, target="mine")
-    with pytest.raises(UserError, match="schedules are of the target triton: there is nothing to tune on mine"):
-        tuned(compilation(LENET, target="mine"), "")
+    with pytest.raises(UserError, match="there is nothing to measure for mine on cpu: use --device cuda or --target c"):
+        frozen_or_tuned(LENET, Request(target="mine"), tmp_path / "found.json", seconds=1.0, tell=print)
 
 
 def engine(program: Program, state: State, device: str) -> ArrayEngine:

@@ -178,14 +178,15 @@ def test_flags(net: Path, found: Tuned, tmp_path: Path, monkeypatch: pytest.Monk
     assert "--frozen: no schedule for cuda:90 of conv of conv1" in result.stderr
     assert not (tmp_path / "folder").exists()
     tune = ["tune", str(net), "--batch", "2", "--target", "triton", "--device", "cpu"]
-    flags = "netc: error: --schedules and --frozen are for kernels on a GPU, not for"
+    flags = "netc: error: --schedules and --frozen are for what `netc tune` measures, not for"
     for command in ("tune", "train", "test", "profile"):  # the interpreter's blocks are not measured
         result = CliRunner().invoke(cli, [command, *tune[1:], "--frozen"])
-        assert (result.exit_code, result.stderr) == (2, f"{flags} triton on cpu: use --device cuda\n")
+        assert (result.exit_code, result.stderr) == (2, f"{flags} triton on cpu: use --device cuda or --target c\n")
     result = CliRunner().invoke(cli, ["compile", str(net), "-o", "folder", "--target", "numpy", "--frozen"])
-    assert (result.exit_code, result.stderr) == (2, f"{flags} the target numpy: use --target triton\n")
+    assert (result.exit_code, result.stderr) == (2, f"{flags} the target numpy: use --target c or triton\n")
     result = CliRunner().invoke(cli, tune)
-    assert (result.exit_code, result.stderr) == (2, "netc: error: schedules are measured on a GPU: use --device cuda\n")
+    told = "netc: error: there is nothing to measure for triton on cpu: use --device cuda or --target c\n"
+    assert (result.exit_code, result.stderr) == (2, told)
     for command in ("train", "test", "run", "profile", "compile"):
         flags = CliRunner().invoke(cli, [command, "--help"]).stdout
         assert "--schedules FILE" in flags

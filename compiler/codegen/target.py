@@ -38,9 +38,9 @@ class Target:
     writes folders which run without netc (`export`), and knows its files in them (`own`).
 
     What it takes: threads that share a kernel's work; products of f32 by TF32; convolutions by Winograd's filtering, or
-    direct ones; measured schedules (`netc tune`); steps that learn, in folders; builds of folders, which are source, by
-    a compiler; archs, the architectures for which kernels are compiled ahead of time; arch, the one they are shown for
-    where none is here.
+    direct ones; schedules, what `netc tune` measures: blocks, or algorithms; steps that learn, in folders; builds of
+    folders, which are source, by a compiler; archs, the architectures for which kernels are compiled ahead of time;
+    arch, the one they are shown for where none is here.
     """
 
     name: str
@@ -91,6 +91,7 @@ TARGETS: dict[str, Target] = {
             folder="netc.deployment.native",
             threads=True,
             winograd=True,
+            schedules=True,
             steps=True,
             builds=True,
         ),

@@ -1,7 +1,7 @@
 """Autotuning: the tile sizes of a program's kernels, measured on the GPU that runs them, and put into a file.
 
 Joins what the compiler knows of blocks (`passes/lowering/neighbours.py`: which are near) with the tuner that tries them
-(`runtime/triton/compile/tune.py`).
+(`runtime/triton/compile/tune.py`). What the target c chooses, and how that is timed, is in `algorithms.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compiler import ops
-from ..compiler.codegen.target import that
 from ..compiler.graph import Node
 from ..compiler.kernel import Blocks
 from ..compiler.loops.domain import domain_of
@@ -28,6 +27,7 @@ from ..passes.unit import Unit
 from ..report.tables import Table as Shown
 from ..request import Request
 from ..tuning_files import own_file, read_file, write_file
+from .algorithms import Algorithms, chosen_algorithms
 
 if TYPE_CHECKING:
     from ..runtime.triton.compile.tune import Bench, Site
@@ -58,6 +58,7 @@ class Tuned:
     gpu: str
     rows: tuple[TunedKernel, ...]
     table: TuningTable
+    form = "tune/1"
 
     def totals(self) -> tuple[float, float]:
         """Microseconds of all tuned kernels in a step, before and now."""
@@ -98,9 +99,6 @@ def tuned(
 
     gpu: its name. bench: what times; without it the GPU. budget: seconds, of each of the two.
     """
-    if not made.request.choice.row.schedules:
-        those = that(lambda row: row.schedules)
-        raise UserError(f"schedules are of the target {those}: there is nothing to tune on {made.request.target}")
     step = _tuned(made, made.fused, lambda m: m.program, gpu, bench, budget, told, clock)
     if made.apply_fused is None:
         return step
@@ -165,25 +163,20 @@ def _bench(made: Compilation, program: Program) -> Bench:
 
 def frozen_or_tuned(
     file: Path, want: Request, out: Path | None = None, *, seconds: float, tell: Callable[[str], None]
-) -> Tuned | None:
+) -> Tuned | Algorithms | None:
     """Tune a program of a file, and put the results into a schedule file (without `out` the user's own).
 
     Where schedules are frozen nothing is tuned: None, or UserError for what no file has. The file is written whole at
     the end, or not at all.
     """
-    from ..runtime.triton.run.device import NoGpu
-
-    if not want.choice.row.schedules or want.device != "cuda":
-        raise UserError("schedules are measured on a GPU: use --device cuda")
-    try:
-        cuda = want.choice.open()
-    except NoGpu as error:
-        raise error.instead("tune on one that has a GPU") from None
+    if not want.choice.measurable:
+        there = f"{want.target} on {want.device}"
+        raise UserError(f"there is nothing to measure for {there}: use --device cuda or --target c")
+    gpu = _gpu(want)
     made = compilation(file, want)
     if want.schedules.frozen:
         _ = made.programs
         return None
-    assert cuda is not None
     path = out if out is not None else own_file()
     if path is None:
         raise UserError("there is no home folder for the user's schedules: name a file by -o")
@@ -194,7 +187,27 @@ def frozen_or_tuned(
     def told(number: int, moved: int, left: int) -> None:
         tell(f"round {number}: {moved} kernels became faster, {left} are not settled")
 
-    found = tuned(made, cuda.gpu, budget=seconds, told=told)
+    found: Tuned | Algorithms
+    if gpu:
+        found = tuned(made, gpu, budget=seconds, told=told)
+    else:
+        found = chosen_algorithms(made, budget=seconds)
+    if not found.rows:
+        return found
     write_file(path, found.table.over(before))
-    tell(f"{len(found.table.entries)} schedules: {path}")
+    tell(f"{len(found.table.entries)} {'schedules' if gpu else 'algorithms'}: {path}")
     return found
+
+
+def _gpu(want: Request) -> str:
+    """The name of the GPU that is measured; nothing where it is the processor."""
+    if want.device != "cuda":
+        return ""
+    from ..runtime.triton.run.device import NoGpu
+
+    try:
+        cuda = want.choice.open()
+    except NoGpu as error:
+        raise error.instead("tune on one that has a GPU") from None
+    assert cuda is not None
+    return cuda.gpu

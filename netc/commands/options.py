@@ -155,7 +155,7 @@ FLAGS: dict[str, Callable[[Any], Any]] = {
     "schedules": click.option(
         "--schedules", type=_FILE, metavar="FILE", help="Measured schedules, as `netc tune` writes."
     ),
-    "frozen": click.option("--frozen", is_flag=True, help="Fail where a GPU kernel has no measured schedule."),
+    "frozen": click.option("--frozen", is_flag=True, help="Fail where a kernel has no measured schedule."),
     "max_memory": click.option(
         "--max-memory", metavar="SIZE", help="As 200M: compute values again rather than keep more."
     ),

@@ -1,4 +1,4 @@
-"""`netc tune`: blocks of kernels, measured on the GPU and kept in a file."""
+"""`netc tune`: blocks of a GPU's kernels, or algorithms of the target c, measured and kept in a file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..request import Request
 from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json, program, say, tell
 
 
-@click.command("tune", short_help="Measure kernels' blocks on the GPU.")
+@click.command("tune", short_help="Measure kernels' blocks, or algorithms.")
 @net_file
-@program("outputs", *MACHINE, *NUMBERS, *SCHEDULES, mode="auto")
+@program("outputs", *MACHINE, "threads", *NUMBERS, *SCHEDULES, mode="auto")
 @click.option(
     "-o",
     "--out",
@@ -25,10 +25,11 @@ from .options import MACHINE, NUMBERS, SCHEDULES, as_json, net_file, print_json,
 @click.option("--top", type=click.IntRange(0), default=15, show_default=True, help="Kernels listed; 0 for all.")
 @as_json
 def command(file: Path, out: Path | None, request: Request, seconds: float, top: int, json_: bool) -> None:
-    """Try blocks near the present ones for all kernels of a net, and keep what is faster on this GPU.
+    """Measure what a net's kernels can be computed by on this machine, and keep what is fastest.
 
+    On a GPU blocks near the present ones are tried for all kernels; for the target c the algorithms of convolutions.
     The results go into a schedule file, which may be committed; without -o into the user's own, which every later call
-    of netc reads. With --frozen nothing is tuned: it is an error if a kernel is in no file.
+    of netc reads. With --frozen nothing is measured: it is an error if a kernel is in no file.
     """
     from ..api.tuning import frozen_or_tuned
 
@@ -36,11 +37,14 @@ def command(file: Path, out: Path | None, request: Request, seconds: float, top:
     if found is None:
         if json_:
             raise UserError("--frozen measures nothing, so there is no JSON: leave out --json")
-        say("every kernel has a schedule")
+        say("every kernel has a schedule" if request.device == "cuda" else "every choice is in a file")
         return
     if json_:
-        print_json("tune/1", found.as_dict())
+        print_json(found.form, found.as_dict())
+        return
+    if not found.rows:
+        say("no kernel of this net can be computed in several ways")
         return
     found.shown(top or None).show()
     before, now = found.totals()
-    say(f"{before:.0f} us in kernels before, {now:.0f} us now")
+    say(f"{before:.0f} us in kernels {'before' if request.device == 'cuda' else 'by rule'}, {now:.0f} us now")

@@ -1,10 +1,10 @@
-"""Tuning tables: schedules that were measured, in files that people read, commit and merge.
+"""Tuning tables: schedules and algorithms that were measured, in files that people read, commit and merge.
 
 A file is JSON with an entry a line, sorted. The name of an entry says for which GPU it was measured (architecture and
-device) and what was (the kernel's kind, the shape that it works on, a hash of all that it computes, but not of its
-tile sizes); behind it stand these, the measured microseconds, and for readers the layers. Each entry ends in a comma,
-since the version comes last, so git may merge two files by keeping the lines of both: of two equal names the faster
-counts.
+device), or for which processor with how many threads, and what was (the kernel's kind, the shape that it works on, a
+hash of all that it computes, but not of its tile sizes); behind it stand these, or the algorithm of a node on a CPU,
+the measured microseconds, and for readers the layers. Each entry ends in a comma, since the version comes last, so git
+may merge two files by keeping the lines of both: of two equal names the faster counts.
 """
 
 from __future__ import annotations
@@ -25,29 +25,36 @@ MOST_ENTRIES = 100_000
 # The numbers of `Blocks` that are data, with the largest of each. How products are rounded is the caller's wish.
 NUMBERS = {"rows": 65536, "columns": 65536, "depth": 65536, "split": 1024, "warps": 32, "stages": 8}
 MOST_ELEMENTS = 1 << 16  # of a block
-NAME = re.compile(
-    r"(?P<arch>cuda:\d{2,3}|hip:gfx[0-9a-f]{3,5}) / (?P<device>[^/\n]{1,80}) / "
-    r"(?P<kind>[a-z]{1,16}) (?P<space>[0-9x]{1,80}) / (?P<key>[0-9a-f]{16})",
-    re.ASCII,
-)
+# What a node may be computed by on a CPU.
+ALGORITHMS = frozenset({"direct", "winograd2", "winograd4"})
+CPU = "cpu"
+_DEVICE = r"(?P<device>[^/\n]{1,80})"
+_KERNEL = r"(?P<kind>[a-z_]{1,16}) (?P<space>[0-9x]{1,80}) / (?P<key>[0-9a-f]{16})"
+_THREADS = r"(?P<threads>[1-9]\d{0,3}) threads"
+ON_GPU = re.compile(rf"(?P<arch>cuda:\d{{2,3}}|hip:gfx[0-9a-f]{{3,5}}) / {_DEVICE} / {_KERNEL}", re.ASCII)
+ON_CPU = re.compile(rf"(?P<arch>{CPU}) / {_DEVICE} / {_THREADS} / {_KERNEL}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class TuningKey:
-    """What an entry is about: a kernel by its hash, on a GPU."""
+    """What an entry is about: a kernel by its hash, on a GPU, or on a processor with so many threads."""
 
     arch: str
     device: str
     key: str
+    threads: int = 0
 
 
 @dataclass(frozen=True)
 class TuningEntry:
-    """Measured blocks. us: microseconds of a launch. layers: those that the kernel was found in, for readers."""
+    """What was measured to be fastest. chosen: the blocks of a GPU's kernel, or the name of an algorithm on a CPU.
+
+    us: microseconds of a launch. layers: those that the kernel was found in, for readers.
+    """
 
     kind: str
     space: str
-    blocks: Blocks
+    chosen: Blocks | str
     us: float
     layers: str = ""
 
@@ -58,13 +65,18 @@ class TuningTable:
 
     entries: Mapping[TuningKey, TuningEntry] = field(default_factory=dict)
 
-    def find(self, key: str, arch: str, device: str = "") -> TuningEntry | None:
-        """The entry of a kernel on a device; without one there, that of another device of the same architecture."""
-        exact = self.entries.get(TuningKey(arch, plain(device), key))
-        if exact is not None:
-            return exact
-        others = [place for place in self._by_key.get(key, ()) if place.arch == arch]
-        return self.entries[min(others, key=lambda place: place.device)] if others else None
+    def find(self, key: str, arch: str, device: str = "", threads: int = 0) -> TuningEntry | None:
+        """The entry of a kernel on a device with so many threads, else one of the same architecture.
+
+        That is one of the device with another number of threads, the nearest, else that of another device.
+        """
+        name = plain(device)
+
+        def far(place: TuningKey) -> tuple[object, ...]:
+            return place.device != name, abs(place.threads - threads), place.threads, place.device
+
+        there = [place for place in self._by_key.get(key, ()) if place.arch == arch]
+        return self.entries[min(there, key=far)] if there else None
 
     @property
     def _by_key(self) -> dict[str, list[TuningKey]]:
@@ -92,18 +104,29 @@ class TuningTable:
 class Measured:
     """The table that is asked before the cost model. frozen: UserError for kernels that it lacks.
 
-    trial: schedules by a kernel's hash, before the table: what a tuner tries. device: the GPU's name, where known.
+    trial: what a tuner tries, by a kernel's hash, before the table. device: the GPU's or the processor's name, where
+    known. threads: of a processor.
     """
 
     table: TuningTable = field(default_factory=TuningTable)
     frozen: bool = False
     device: str = ""
-    trial: Mapping[str, Blocks] = field(default_factory=dict)
+    trial: Mapping[str, Blocks | str] = field(default_factory=dict)
+    threads: int = 0
 
     def find(self, key: str, arch: str) -> Blocks | None:
         """The schedule of a kernel, if there is one."""
-        entry = self.table.find(key, arch, self.device)
-        return self.trial.get(key) or (entry.blocks if entry is not None else None)
+        found = self._found(key, arch)
+        return found if isinstance(found, Blocks) else None
+
+    def algorithm(self, key: str) -> str | None:
+        """The algorithm of a node on a CPU, if there is one."""
+        found = self._found(key, CPU)
+        return found if isinstance(found, str) else None
+
+    def _found(self, key: str, arch: str) -> Blocks | str | None:
+        entry = self.table.find(key, arch, self.device, self.threads)
+        return self.trial.get(key) or (entry.chosen if entry is not None else None)
 
 
 def read_table(text: str, name: str) -> TuningTable:
@@ -136,28 +159,41 @@ def plain(device: str) -> str:
 
 
 def _entry(title: str, content: Any) -> tuple[TuningKey, TuningEntry]:
-    name = NAME.fullmatch(title)
+    name = ON_GPU.fullmatch(title) or ON_CPU.fullmatch(title)
     if name is None:
-        raise ValueError("has no name of the form `ARCH / DEVICE / KIND SHAPE / HASH`")
+        raise ValueError(
+            "has no name of the form `ARCH / DEVICE / KIND SHAPE / HASH` or "
+            f"`{CPU} / PROCESSOR / N threads / KIND SHAPE / HASH`"
+        )
     if not isinstance(content, tuple):
         raise ValueError("is no object")
-    given = dict(content)
-    unknown = given.keys() - {*NUMBERS, "us", "layers"}
-    missing = [key for key in (*NUMBERS, "us") if key not in given]
+    given, on_cpu = dict(content), name["arch"] == CPU
+    needed = ("algorithm", "us") if on_cpu else (*NUMBERS, "us")
+    unknown = given.keys() - {*needed, "layers"}
+    missing = [key for key in needed if key not in given]
     if unknown or missing:
         raise ValueError(f"{'has an unknown' if unknown else 'lacks'} `{[*sorted(unknown), *missing][0][:40]}`")
-    numbers = dict(_numbers(given))
-    if numbers["rows"] * numbers["columns"] > MOST_ELEMENTS or numbers["rows"] * numbers["depth"] > MOST_ELEMENTS:
-        raise ValueError(f"has a block of more than {MOST_ELEMENTS} elements")
+    chosen = _algorithm(given["algorithm"]) if on_cpu else _blocks(given)
     us, layers = given["us"], given.get("layers", "")
     if isinstance(us, bool) or not isinstance(us, int | float) or not 0 < us < math.inf:
         raise ValueError("has no time in `us`")
     if not isinstance(layers, str) or len(layers) > 200:
         raise ValueError("has no names in `layers`")
-    return (
-        TuningKey(name["arch"], name["device"], name["key"]),
-        TuningEntry(name["kind"], name["space"], replace(Blocks(), **numbers), float(us), layers),  # type: ignore[arg-type]
-    )
+    place = TuningKey(name["arch"], name["device"], name["key"], int(name["threads"]) if on_cpu else 0)
+    return place, TuningEntry(name["kind"], name["space"], chosen, float(us), layers)
+
+
+def _algorithm(found: object) -> str:
+    if not isinstance(found, str) or found not in ALGORITHMS:
+        raise ValueError(f"has none of {', '.join(sorted(ALGORITHMS))} as its `algorithm`")
+    return found
+
+
+def _blocks(given: Mapping[str, Any]) -> Blocks:
+    numbers = dict(_numbers(given))
+    if numbers["rows"] * numbers["columns"] > MOST_ELEMENTS or numbers["rows"] * numbers["depth"] > MOST_ELEMENTS:
+        raise ValueError(f"has a block of more than {MOST_ELEMENTS} elements")
+    return replace(Blocks(), **numbers)  # type: ignore[arg-type]
 
 
 def _numbers(given: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -171,12 +207,14 @@ def _numbers(given: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def _name(place: TuningKey, entry: TuningEntry) -> str:
-    return f"{place.arch} / {place.device} / {entry.kind} {entry.space} / {place.key}"
+    threads = f" / {place.threads} threads" if place.arch == CPU else ""
+    return f"{place.arch} / {place.device}{threads} / {entry.kind} {entry.space} / {place.key}"
 
 
 def _content(entry: TuningEntry) -> dict[str, Any]:
-    numbers = {key: getattr(entry.blocks, key) for key in NUMBERS}
-    return {**numbers, "us": round(entry.us, 3), "layers": entry.layers}
+    chosen = entry.chosen
+    what = {"algorithm": chosen} if isinstance(chosen, str) else {key: getattr(chosen, key) for key in NUMBERS}
+    return {**what, "us": round(entry.us, 3), "layers": entry.layers}
 
 
 def _quoted(text: str) -> str:

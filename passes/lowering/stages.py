@@ -33,10 +33,10 @@ def pack_weights(unit: Unit) -> Unit:
 
 
 def choose_algorithms(unit: Unit) -> Unit:
-    """Compute convolutions by Winograd's minimal filtering where that is faster."""
-    from .winograd import transformed
+    """Compute convolutions by Winograd's minimal filtering where that is faster: as was measured, else by a rule."""
+    from .algorithms import selected
 
-    return replace(unit, graph=transformed(unit.graph)) if unit.choices.winograd else unit
+    return replace(unit, graph=selected(unit.graph, unit.choices)) if unit.choices.winograd else unit
 
 
 def copy_weights(unit: Unit) -> Unit:

@@ -1,10 +1,12 @@
-"""Algorithm selection for convolutions on a CPU: where Winograd's minimal filtering needs less time than direct sums.
+"""Winograd's minimal filtering in the place of convolutions, and a rule that says where it takes less time.
 
-By rule, from what each moves and multiplies on a core with vectors: see the figures below. A convolution of stride 1
-with a square kernel of 3 or 5, and its gradient by the data, become three primitives (`compiler/ops/winograd.py`).
+The rule estimates what each moves and multiplies on a core with vectors: see the figures below. A convolution of stride
+1 with a square kernel of 3 or 5, and its gradient by the data, become three primitives (`compiler/ops/winograd.py`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
@@ -21,13 +23,15 @@ ROWS = 14
 CHOICES = {3: (4, 2), 5: (2,)}
 
 
-def transformed(graph: Graph) -> Graph:
-    """The graph with Winograd's primitives where they are faster."""
+def transformed(graph: Graph, tile_of: Callable[[Node], int]) -> Graph:
+    """The graph with Winograd's primitives.
+
+    tile_of: the side of a node's tiles, one of `tiles`; 0 for direct sums.
+    """
     made: dict[tuple[Node, int, bool], Node] = {}
-    learns = bool(graph.updates)  # weights are transformed once a step; else once in all
 
     def make(node: Node, inputs: tuple[Node, ...]) -> Node:
-        tile = choice(node, learns=learns)
+        tile = tile_of(node)
         if not tile:
             return node.with_inputs(inputs)
         x, weight = inputs
@@ -44,19 +48,27 @@ def transformed(graph: Graph) -> Graph:
     return graph.mapped(make)
 
 
-def choice(node: Node, *, learns: bool) -> int:
-    """The side of the tiles in which a convolution, or its gradient by the data, is fastest; 0 where that is direct."""
+def tiles(node: Node) -> tuple[int, ...]:
+    """The sides of tiles in which a node can be computed, those that save more first; none where it cannot."""
     if node.op not in (ops.conv, ops.conv_data_grad) or node.dtype != "f32" or len(node.shape) != 4:
-        return 0
+        return ()
     attrs, (x, weight) = node.attrs, node.inputs
     kernel = tuple(weight.shape[2:])
     plain = attrs["stride"] == attrs["dilation"] == (1, 1)
     if not plain or x.dtype != "f32" or kernel[0] != kernel[1] or kernel[0] not in CHOICES:
-        return 0
+        return ()
     if max(attrs["pad"]) >= kernel[0] or min(x.shape[1], node.shape[1]) < FEWEST * attrs["groups"]:
-        return 0
-    best = min(CHOICES[kernel[0]], key=lambda tile: _seconds(node, tile, learns=learns))
-    return best if _seconds(node, best, learns=learns) < _direct(node) else 0
+        return ()
+    return CHOICES[kernel[0]]
+
+
+def choice(node: Node, *, learns: bool) -> int:
+    """The side of the tiles in which a node is fastest by the rule; 0 where direct sums are.
+
+    learns: weights are transformed once a step, else once in all.
+    """
+    best = min(tiles(node), key=lambda tile: _seconds(node, tile, learns=learns), default=0)
+    return best if best and _seconds(node, best, learns=learns) < _direct(node) else 0
 
 
 def _direct(node: Node) -> float:

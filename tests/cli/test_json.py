@@ -17,8 +17,8 @@ LOGREG = ROOT / "examples" / "logreg.net"
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 FORMS = sorted(path.stem.replace("-", "/") for path in SCHEMAS.glob("*.json"))
 # The forms that need data, a GPU, or several processes are held to where those are: tests/cli/test_training.py,
-# tests/test_tuning.py, tests/runtime/distributed.
-ELSEWHERE = {"profile.ranks/1", "run/1", "test/1", "tune/1"}
+# tests/test_tuning.py, tests/test_algorithms.py, tests/runtime/distributed.
+ELSEWHERE = {"profile.ranks/1", "run/1", "test/1", "tune/1", "tune.algorithms/1"}
 ELSEWHERE |= {"zoo.pack/1", "zoo.check/1", "zoo.fetch/1", "zoo.unpack/1"}  # tests/cli/test_zoo.py: they need a package
 ELSEWHERE |= {"data.imagenet/1"}  # tests/cli/test_data_imagenet.py: it needs photos
 CALLS = {

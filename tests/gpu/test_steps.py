@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.api.tuning import frozen_or_tuned
+from netc.api.tuning import Tuned, frozen_or_tuned
 from netc.driver import compilation
 from netc.report.profiling import made_up_feeds
 from netc.request import Request
@@ -112,7 +112,7 @@ def test_the_tuner_finds_schedules_that_compute_the_same(tmp_path: Path) -> None
     told: list[str] = []
     want = Request(mode="train", dims={"N": 64}, target="triton", device=DEVICE, update=None)
     found = frozen_or_tuned(EXAMPLES / "digits.net", want, file, seconds=20.0, tell=told.append)
-    assert found is not None
+    assert isinstance(found, Tuned)
     for row in found.rows:
         assert row.us < GAIN * row.before if row.blocks != row.start else row.us == row.before, row
     assert sum(row.tried for row in found.rows) > len(found.rows)

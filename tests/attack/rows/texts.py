@@ -161,6 +161,8 @@ SCHEDULES = b"""{
 "warps": 4, "stages": 3, "us": 12.345, "layers": "ip1"},
 "hip:gfx942 / unknown / reduce 64x10 / fedcba9876543210": {"rows": 16, "columns": 16, "depth": 16, "split": 4, \
 "warps": 4, "stages": 2, "us": 1.5, "layers": ""},
+"cpu / x86_64 AMD EPYC 26 2 avx512f / 2 threads / conv 8x32x64x8x8x5x5 / 9f8a3763073f3757": {"algorithm": "winograd2", \
+"us": 628.948, "layers": "conv3"},
 "version": 1
 }
 """
