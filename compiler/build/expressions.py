@@ -21,6 +21,7 @@ from . import calls, constants
 from .frame import Frame
 from .limits import MAX_LIST, MAX_TEXT, OPERATION_WORK, limit
 from .names import join
+from .state import Applied
 
 KINDS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow"}
 RELATIONS = {"<": "less", ">": "greater", "<=": "less_equal", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
@@ -241,7 +242,8 @@ def operation(
         net.history.name(result, scope)
         bottoms = tuple((net.history.name_of(x), x.type) for x in nodes)
         info = LayerInfo(scope, kind, bottoms, ((scope, result.type),), (), (), span)
-        net.add_row(info, (result,), frame.directives)
+        applied = Applied((*zip("ab", operands, strict=False),), scope=frame.scope.name)
+        net.add_row(info, (result,), frame.directives, applied)
     return result
 
 

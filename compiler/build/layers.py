@@ -27,7 +27,7 @@ from .expressions import Results, evaluate
 from .frame import Frame
 from .limits import LAYER_WORK, MAX_NODES, Stop, limit
 from .names import LayerEntry
-from .state import NetState
+from .state import Applied, NetState
 
 FILLER_OR_TENSOR = kind_of(Filler | Node)
 COMMON = ("lr", "decay", "share")
@@ -207,17 +207,15 @@ def apply(frame: Frame, node: tree.Call, layer: Layer, arguments: list[Argument]
     if not bound.ok or not fine:
         entry.broken = True
         return UNKNOWN
-    tensors = _tensors(bound, signature)
+    operands = _operands(bound, signature)
+    tensors = [x for _, x in operands]
     written = written | _written(frame, node)
     dtype = next((x.dtype for x in tensors if x.type.is_float), "f32")
     said: dict[str, tuple[float, ...]] = {k: v for k, v in multipliers.items() if v is not None}
     permissive = {k for k, one in own.items() if isinstance(one.expr, tree.Path) and one.expr.permissive}
     context = Context(net, layer, entry, given, said, twin, dtype, permissive)
     results = _run(frame, layer, context, bound, own, node, tensors, written)
-    if results is None:
-        entry.broken = True
-        return UNKNOWN
-    if not _finish(frame, layer, context, bound, own, results, tensors, node):
+    if results is None or not _finish(frame, layer, context, bound, own, results, operands, node):
         entry.broken = True
         return UNKNOWN
     return results[0] if len(results) == 1 else Results(results)
@@ -316,14 +314,12 @@ def _nothing_beside(frame: Frame, layer: Layer, own: dict[str, Argument], given:
     return not idle
 
 
-def _tensors(bound: Bound, signature: inspect.Signature) -> list[Node]:
-    """The tensors that a layer reads, in the order of its signature."""
-    found: list[Node] = []
+def _operands(bound: Bound, signature: inspect.Signature) -> list[tuple[str, Node]]:
+    """The tensors that a layer reads, in the order of its signature, with the names of its parameters."""
+    found: list[tuple[str, Node]] = []
     for name, parameter in signature.parameters.items():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            found += bound.rest
-        elif isinstance(bound.values.get(name), Node):
-            found.append(bound.values[name])
+        given = bound.rest if parameter.kind is parameter.VAR_POSITIONAL else [bound.values.get(name)]
+        found += [(name, x) for x in given if isinstance(x, Node)]
     return found
 
 
@@ -373,11 +369,11 @@ def _finish(
     bound: Bound,
     own: dict[str, Argument],
     results: tuple[Node, ...],
-    tensors: list[Node],
+    operands: list[tuple[str, Node]],
     node: tree.Call,
 ) -> bool:
     """Checks what a layer gave and enters it; False where something is wrong."""
-    net, entry = context.net, context.entry
+    net, entry, tensors = context.net, context.entry, [x for _, x in operands]
     unmade = [name for name in context.given if name not in context.made]
     for name in unmade:
         message = f"{layer.name}: there is no `{name}` here to fill"
@@ -386,7 +382,7 @@ def _finish(
         return False
     settings = {public(k): v for k, v in bound.values.items() if not isinstance(v, Node)}
     net.history.extend(tensors, results, label_of(layer.name, settings))
-    if frame.layer is not None:
+    if frame.layer is not None or frame.scope is None:
         return True
     for i, result in enumerate(results):
         net.history.name(result, entry.name if i == 0 else f"{entry.name}.{i + 1}")
@@ -396,5 +392,7 @@ def _finish(
     tops = tuple((net.history.name_of(x), x.type) for x in results)
     params = tuple(x.attrs["name"] for x in entry.params.values() if x.op is ops.param)
     info = LayerInfo(entry.name, layer.name, bottoms, tops, params, tuple(settings.items()), node.span)
-    net.add_row(info, results, frame.directives)
+    word = getattr(node.label, "name", "") or getattr(node.label, "value", "")
+    applied = Applied((*operands,), entry.params, frozenset(context.permissive), frame.scope.name, word)
+    net.add_row(info, results, frame.directives, applied)
     return True

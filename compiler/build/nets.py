@@ -53,6 +53,31 @@ def build(
     sizes of what those gave, where it is something else than they say. across: the processes that train it together.
     Raises SourceErrors, and UserError for names that are not in the file.
     """
+    state, env, problems = gathered(
+        experiment, net, mode=mode, dims=dims, settings=settings, python=python, made=made, across=across
+    )
+    if kinds is not None and outputs is None:
+        found = [
+            (kind, key) for key, (kind, node, _) in state.roles.items() if node and (kind != "output" or mode == "test")
+        ]
+        outputs = [key for wanted in kinds for kind, key in found if kind == wanted]
+    # Caffe's solvers decay and save the parameters of layers that no loss reaches, too.
+    every = experiment.net(net).module.foreign
+    return assemble(state, env, net, mode, outputs, tuple(problems.warnings), every=every)
+
+
+def gathered(
+    experiment: Experiment,
+    net: str,
+    *,
+    mode: Mode,
+    dims: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    python: bool = False,
+    made: Mapping[str, Sizes] | None = None,
+    across: Across | None = None,
+) -> tuple[NetState, dict[str, Binding], Problems]:
+    """All statements of one net run, before anything is left out; the arguments are those of `build`."""
     entry = experiment.net(net)
     if why := entry.module.refused.get((net, mode)):
         raise SourceErrors(why)
@@ -71,14 +96,7 @@ def build(
     layers = Python(python, experiment.python, made or {}, across)
     state, env = run(entry, problems, experiment.counts, Usage(), mode == "train", sizes, given, layers)
     problems.raise_if_any()
-    if kinds is not None and outputs is None:
-        found = [
-            (kind, key) for key, (kind, node, _) in state.roles.items() if node and (kind != "output" or mode == "test")
-        ]
-        outputs = [key for wanted in kinds for kind, key in found if kind == wanted]
-    # Caffe's solvers decay and save the parameters of layers that no loss reaches, too.
-    every = entry.module.foreign
-    return assemble(state, env, net, mode, outputs, tuple(problems.warnings), every=every)
+    return state, env, problems
 
 
 def run(

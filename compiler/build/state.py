@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ...grammar import tree
 from ...grammar.source import SourceError, Span
@@ -65,12 +65,32 @@ class Python:
         return self.made[key]
 
 
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """A call as it was evaluated, for whoever writes a net in another language.
+
+    operands: tensors (of an operation numbers, too) in the order of the signature, each with its parameter's name.
+    params: what it learns, by its own names, tied tensors among them; permissive: those of another shape. scope: of
+    the use or the turn that it stands in. label: what `as` called it.
+    """
+
+    operands: tuple[tuple[str, Any], ...] = ()
+    params: Mapping[str, Node] = field(default_factory=dict)
+    permissive: frozenset[str] = frozenset()
+    scope: str = ""
+    label: str = ""
+
+
 @dataclass(eq=False)
 class Row:
-    """A row of the layer table with the nodes it gave, by which it is known whether an output needs it."""
+    """A row of the layer table with the nodes it gave, by which it is known whether an output needs it.
+
+    applied: how it was called; None for an op, which stands for several operations.
+    """
 
     info: LayerInfo
     tops: tuple[Node, ...]
+    applied: Applied | None = None
 
 
 @dataclass(eq=False)
@@ -141,9 +161,11 @@ class NetState:
             return False
         return True
 
-    def add_row(self, info: LayerInfo, tops: tuple[Node, ...], directives: frozenset[str]) -> None:
+    def add_row(
+        self, info: LayerInfo, tops: tuple[Node, ...], directives: frozenset[str], applied: Applied | None = None
+    ) -> None:
         """Enters a layer (or an operation between tensors) in the table; E511 past the limit."""
-        self.rows.append(Row(info, tops))
+        self.rows.append(Row(info, tops, applied))
         if directives:
             self.directives[info.name] = directives
         if len(self.rows) > MAX_LAYERS:

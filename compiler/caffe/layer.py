@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...grammar import tree
 from ...grammar.caffe.message import Message, Scalar
 from ...grammar.source import SourceError, Span
 from . import writer
+
+if TYPE_CHECKING:
+    from .export.making import Call
 
 Report = Callable[[SourceError], None]
 
@@ -23,11 +26,13 @@ class Param:
     """A parameter of a layer of ours, in the order of Caffe's blobs.
 
     filler: the field of the layer's message with its first values. zero: without a filler Caffe's are 0, ours are not.
+    first: what those of both are without a filler.
     """
 
     name: str
     filler: str
     zero: bool = False
+    first: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Row:
     tops: Counts = (1, 1)
     params: tuple[Param, ...] = ()
     form: Callable[[Layer], None] | None = None
+    back: Callable[[Call], list[Message]] | None = None
     loss: bool = False
     metric: bool = False
 

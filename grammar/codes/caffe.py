@@ -100,4 +100,16 @@ CAFFE: dict[str, Code] = {
         netc is started, then from the folder of the prototxt and from those above it.
         """,
     ),
+    "E730": Code(
+        "what Caffe has no layer for",
+        """
+        `netc convert FILE.net -o FILE.prototxt` writes layers of BVLC Caffe's. What these do not compute is named with
+        its place: comparisons, `where`, `transpose`, `matmul`, `layer_norm`, and ops of the net's own. A block becomes
+        its layers; `--output` leaves out what the values that it names do not need; arithmetic takes numbers,
+        and tensors of one shape.
+
+            op double(x) = 2 * x                      # no layer
+            block double(x) { return 2 * x }          # a Power
+        """,
+    ),
 }

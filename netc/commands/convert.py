@@ -1,4 +1,4 @@
-"""`netc convert`: Caffe's prototxts and ONNX models as `.net` files of the same meaning, and nets as ONNX models."""
+"""`netc convert`: Caffe's prototxts and ONNX models as `.net` files of the same meaning, and nets as either."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .options import nothing_beside, program, say, tell, weights_files
 # Which parameters mean something for what is written.
 _ALWAYS = ("file", "beside", "target", "shapes", "lenient", "net", "batch", "dims", "settings", "python")
 _OF_TEXTS = (*_ALWAYS, "keep_names")
+_OF_CAFFES = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "verify")
 _OF_MODELS = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "untrained", "verify")
 
 
@@ -29,14 +30,14 @@ class Wish:
     verify: bool
 
 
-@click.command("convert", short_help="Write a prototxt or an ONNX model as a .net, a net as an ONNX model.")
+@click.command("convert", short_help="Write a prototxt or an ONNX model as a .net, and a net as either.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.argument("beside", nargs=-1, type=click.Path(path_type=Path), metavar="[WEIGHTS]...")
 @click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.net")
 @click.option("--keep-names", is_flag=True, help="Also those of layers without parameters.")
 @weights_files("Of a model; else those of the last run.")
 @click.option("--untrained", is_flag=True, help="First values: the net is not trained.")
-@click.option("--verify", is_flag=True, help="Run a model by ONNX Runtime beside the net.")
+@click.option("--verify", is_flag=True, help="Run what is written beside the net, on random input.")
 @program("outputs", "seed")
 def command(
     file: Path,
@@ -48,9 +49,12 @@ def command(
     verify: bool,
     request: Request,
 ) -> None:
-    """Write a prototxt, of a net or of a solver, as a .net, to a file or to standard output; or a net as an ONNX model.
+    """Write a prototxt, of a net or of a solver, as a .net, to a file or to standard output; or a net as either.
 
     The graphs of a prototxt and of its .net are compared. Names of layers with parameters stay, so that weights fit.
+
+    With -o NAME.prototxt a net is written as Caffe's: of one with a `train` block that to deploy, NAME_train_test and
+    NAME_solver. Weights go into NAME.caffemodel. The graphs are compared here, too.
 
     With -o FILE.onnx the net is written in test mode with its weights inside: those of files, else of its last run. The
     batch N is free unless --batch gives it; --output chooses what is computed.
@@ -61,10 +65,13 @@ def command(
     convert: Callable[[Path, Path | None, Wish, Request], None] = _to_net
     if target is not None and target.suffix == ".onnx":
         convert = _to_onnx
+    if target is not None and target.suffix == ".prototxt":
+        convert = _to_caffe
     if file.suffix == ".onnx":
         convert = _from_onnx
-    if beside and convert is not _to_onnx:
-        raise UserError(f"{beside[0]}: weights go into a model alone: write one by -o {file.stem}.onnx")
+    if beside and convert not in (_to_onnx, _to_caffe):
+        what = f"-o {file.stem}.onnx, or -o {file.stem}.prototxt"
+        raise UserError(f"{beside[0]}: weights go into a model alone: write one by {what}")
     weights = replace(weights, files=(*weights.files, *beside))
     convert(file, target, Wish(weights, keep_names, untrained, verify), request)
 
@@ -106,6 +113,37 @@ def _from_onnx(file: Path, target: Path | None, wish: Wish, request: Request) ->
         tell("not compared with the model: onnxruntime is not installed")
     weights = made.save(target)
     say(f"{target} ({len(net.text.splitlines()):,} lines), {weights} ({weights.stat().st_size:,} bytes)")
+
+
+def _to_caffe(file: Path, target: Path | None, wish: Wish, request: Request) -> None:
+    from ..to_caffe.files import files_of
+
+    assert target is not None
+    nothing_beside("a prototxt that is written", *_OF_CAFFES)
+    found = files_of(file, target, request)
+    if target.resolve() == file.resolve():
+        raise UserError(f"{target}: is what is read; write to another file")
+    for note in found.notes:
+        tell(note)
+    if wish.weights or wish.verify:
+        from ..to_caffe import weights
+
+        made = weights.pair(found, request)
+        if wish.weights:
+            for line in wish.weights.load(made.state):
+                tell(line)
+        weights.carry(found, made)
+        if wish.verify:
+            layers = weights.compare(found, made, request.seed or 0)
+            worst = max(layers, key=lambda one: one.size)
+            say(f"beside the net, largest difference of {len(layers)} layers: {worst}")
+        if wish.weights:
+            path = target.with_suffix(".caffemodel")
+            weights.save(found, made, path)
+            say(f"{path} ({path.stat().st_size:,} bytes)")
+    found.write()
+    for path, text in found.texts.items():
+        say(f"{path} ({len(text.splitlines()):,} lines)")
 
 
 def _to_onnx(file: Path, target: Path | None, wish: Wish, request: Request) -> None:

@@ -1,0 +1,1 @@
+"""Nets of the language as Caffe's files: prototxts of nets and solvers, and weights."""
