@@ -95,6 +95,10 @@ def detection(said: dict[str, Any], data: Path) -> None:
     assert bottom > 265
     assert right > 357
     assert said["score"] > 0.4
+    with (EXAMPLES / "mtcnn/opencv_boxes.json").open() as file:
+        others = json.load(file)["photos"]["test1.jpg"]["boxes"]
+    np.testing.assert_allclose(said["faces"], others, atol=1)
+    assert said["proposed"] > 50
 
 
 SLOW = pytest.mark.slow

@@ -16,6 +16,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import netc.caffe as caffe
+from netc.catalogue import EXAMPLES
+
+sys.path.insert(0, str(EXAMPLES / "mtcnn"))
+import mtcnn
 
 # %matplotlib inline
 plt.rcParams["figure.dpi"] = 70
@@ -23,7 +27,8 @@ data = Path(os.environ.get("NETC_DATA", "data"))
 folder = data / "models/mobilenetv2_mod11l_imagenet"
 weights = folder / "MobilenetV2-mod11l-ImageNet_iter_850000.caffemodel"
 photo = data / "imagenet_meta/photos/fish-bike.jpg"
-for path in (weights, photo):
+faces = data / "models/mtcnn"
+for path in (weights, photo, faces):
     if not path.exists():
         sys.exit(f"this notebook needs {path}; NETC_DATA names the folder of data sets")
 words = [line.split(" ", 1)[1] for line in (data / "imagenet_meta/synset_words.txt").read_text().splitlines()]
@@ -101,6 +106,50 @@ plt.title("a bicycle built for two")
 plt.axis("off")
 plt.show()
 
+# %% [markdown]
+# ## A cascade of nets
+#
+# Most windows show nothing, and a small net is enough to say so. MTCNN finds faces with three nets, each slower and
+# surer than the one before: `mtcnn.py` of the gallery (`netc new mtcnn`) runs the authors' own, which Caffe trained.
+#
+# The first net sees 12 × 12 pixels. It is convolutional: given a whole photo, it says of every second pixel how sure it
+# is of a face of that size there, and smaller forms of the photo have the larger faces.
+
+# %%
+cascade = mtcnn.by_netc(faces)
+people = mtcnn.read(faces / "test1.jpg")
+height, width = people.shape[:2]
+figure, axes = plt.subplots(1, 4, figsize=(11, 2.3))
+for axis, side in zip(axes, (20, 40, 80, 160), strict=True):
+    scale = mtcnn.CELL / side
+    small = mtcnn.resized(people, round(height * scale), round(width * scale))
+    axis.imshow(cascade.first(mtcnn.planes(small[None]))["prob1"][0, 1].T, vmin=0, vmax=1)
+    axis.set_title(f"faces of {side} pixels", fontsize=10)
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# Where it is surer than 0.6 there is a box. The second net looks at each, brought to 24 × 24 pixels, and the third at
+# what is left, at 48 × 48. Each moves the edges of the boxes as well, and the last finds eyes, nose and mouth.
+
+# %%
+proposed = cascade.proposals(people)
+second, _, _ = cascade.looked_at(people, proposed, cascade.second, 24, mtcnn.SURE[1])
+boxes_of_faces, _, points = cascade.faces(people)
+print(f"{len(proposed)} boxes, of which the second net leaves {len(second)}, and the third {len(boxes_of_faces)}")
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+for axis, some, title in zip(axes, (proposed, second, boxes_of_faces), ("first", "second", "third"), strict=True):
+    axis.imshow(people)
+    for left, top, right, bottom in some:
+        box = plt.Rectangle((left, top), right - left, bottom - top, fill=False, color="gold", linewidth=1)
+        axis.add_patch(box)
+    axis.set(title=f"the {title} net", xlim=(0, width), ylim=(height, 0))
+    axis.axis("off")
+axes[2].plot(*points.reshape(-1, 2).T, "+", color="cyan", markersize=6)
+figure.tight_layout()
+plt.show()
+
 # %%
 best = [int(edge) for edge in boxes[kept[0]]]
-print(json.dumps({"windows": len(windows), "best": best, "score": float(scores[kept[0], tandem])}))
+told = {"windows": len(windows), "best": best, "score": float(scores[kept[0], tandem])}
+print(json.dumps({**told, "proposed": len(proposed), "faces": boxes_of_faces.round(2).tolist()}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 import netc
 from netc.__main__ import cli
 from netc.api.inference import run_files
+from netc.catalogue import EXAMPLES
 from netc.request import request
 from netc.weights import Weights
 from support.triton_folders import compiler
@@ -295,29 +297,13 @@ def test_a_program_for_another_machine() -> None:
     np.testing.assert_allclose(found[..., 1], np.take_along_axis(wanted, best, 1), atol=1e-4)
 
 
-CPLUSPLUS = r"""
-#include "MobileNetv2.hpp"
-#include <iostream>
-int main(int count, char **arguments) {
-    MobileNetv2::Net net(arguments[1], 2);
-    for (const auto &one : net.classify(arguments[2])) std::cout << one.number << " " << one.value << "\n";
-    try {
-        net.classify(arguments[1]);
-    } catch (const MobileNetv2::Error &error) {
-        std::cout << error.what() << "\n";
-    }
-    return count != 3;
-}
-"""
-CMAKE = """
-cmake_minimum_required(VERSION 3.10)
-project(example C CXX)
-set(CMAKE_CXX_STANDARD 17)
-set(CMAKE_BUILD_TYPE Debug)
-add_subdirectory(out)
-add_executable(classify classify.cpp)
-target_link_libraries(classify MobileNetv2_net)
-"""
+def in_cplusplus(*flags: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The example of C++, configured by CMake with the folder `out`."""
+    if not shutil.which("cmake") or not shutil.which("g++"):
+        pytest.skip("cmake or a C++ compiler is not installed")
+    for name in ("classification.cpp", "CMakeLists.txt", "compare.py"):
+        shutil.copy(EXAMPLES / "cpp" / name, name)
+    return call("cmake", "-S", ".", "-B", "build", f"-DNET_FOLDER={Path('out').absolute()}", *flags, code=code)
 
 
 @pytest.mark.slow
@@ -326,22 +312,44 @@ def test_a_cat_in_cplusplus() -> None:
     model, photo = SHARED / "models" / "mobilenetv2_mod11l_imagenet", SHARED / "imagenet_meta" / "photos" / "cat.jpg"
     if not model.is_dir() or not photo.is_file():
         pytest.skip("../shared/data is not there")
-    if not shutil.which("cmake") or not shutil.which("g++"):
-        pytest.skip("cmake or a C++ compiler is not installed")
-    weights = next(model.glob("*.caffemodel"))
-    flags = ("--batch", 1, "--output", "prob", "--target", "c", "--weights", weights, "-o", "out")
-    command("compile", model / "test.prototxt", *flags)
-    Path("classify.cpp").write_text(CPLUSPLUS)
-    Path("CMakeLists.txt").write_text(CMAKE)
-    call("cmake", "-S", ".", "-B", "build")
-    call("cmake", "--build", "build", "--target", "classify")
-    lines = call("build/classify", "out/weights.bin", photo).stdout.splitlines()
-    with np.load(model / "ref_cv2_cat.npz") as file:
-        wanted = file["out_prob"].reshape(-1)
-    best = np.argsort(-wanted)[:5].tolist()
-    assert [int(line.split()[0]) for line in lines[:5]] == best
-    np.testing.assert_allclose([float(line.split()[1]) for line in lines[:5]], wanted[best], atol=1e-3)
-    assert lines[5] == "out/weights.bin: the file is no image of JPEG, PNG, BMP, PPM or PGM"
+    shutil.copy(SHARED / "imagenet_meta" / "synset_words.txt", ".")
+    flags = ("--batch", 1, "--output", "prob", "--target", "c", "--labels", "synset_words.txt", "-o", "out")
+    command("compile", model / "test.prototxt", "--weights", next(model.glob("*.caffemodel")), *flags)
+    in_cplusplus("-DCMAKE_BUILD_TYPE=Debug")
+    call("cmake", "--build", "build", "--target", "classification")
+    words = ("compare.py", "build/classification", photo, model / "ref_cv2_cat.npz")
+    said = json.loads(call(sys.executable, *words).stdout)
+    assert said["same"] == 1
+    assert said["apart"] < 1e-3
+
+
+def test_mistakes_in_cplusplus_are_messages() -> None:
+    """The same program with a small net; it says what netc does of a photo, and needs no RTTI."""
+    file, (photo,) = written(), photos(1)
+    assert "There is no tiny.hpp in the folder\n\n    /" in in_cplusplus("-DNET=tiny", code=1).stderr
+    command("compile", file, "--net", "tiny", "--target", "c", "--untrained", "--batch", 1, "-o", "out")
+    in_cplusplus("-DNET=tiny", "-DCMAKE_CXX_FLAGS=-fno-rtti -Wpedantic -Werror -O0")
+    call("cmake", "--build", "build", "--target", "classification")
+    wanted = by_netc(file, [photo], Path("out/tiny.safetensors"))[0]
+    best = np.argsort(-wanted)[:2]
+    lines = call("build/classification", "--top", "2", "--threads", "2", photo).stdout.splitlines()
+    assert lines[0] == "---------- Prediction for 0.jpg ----------"
+    assert [line.split(" - ")[1] for line in lines[1:]] == [f'"{k}"' for k in best]
+    np.testing.assert_allclose([float(line.split()[0]) for line in lines[1:]], wanted[best], atol=1e-4)
+    for words, message in (
+        ((), "usage: classification [--weights FILE] [--threads N] [--top N] IMAGE..."),
+        (("none.jpg",), "classification: none.jpg: the file cannot be read"),
+        (("tiny.net",), "classification: tiny.net: the file is no image of JPEG, PNG, BMP, PPM or PGM"),
+        (("--top", "0"), "classification: --top: a number from 1 to 1000 is wanted, not `0`"),
+        (("--best",), "classification: --best: there is no such flag; there are --weights, --threads and --top"),
+        (("--weights",), "classification: --weights: a value is wanted after it"),
+        (
+            ("--weights", "tiny.net", photo),
+            "classification: tiny.net: the weights are not those that were compiled with this program",
+        ),
+    ):
+        done = call("build/classification", *words, code=2)
+        assert (done.stdout, done.stderr) == ("", f"{message}\n")
 
 
 INDEXED = """
