@@ -13,6 +13,7 @@ from typing import Any
 
 import pygments.lexers
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pygments.lexer import RegexLexer, words
@@ -26,6 +27,9 @@ from netc.catalogue import EXAMPLES, Example, catalogue  # noqa: E402
 KEYWORDS = sorted(set(re.findall(r"/([a-z]+)\\b/", (ROOT / "grammar/net.lark").read_text(encoding="utf-8"))))
 # The theme would load this from a server, to search pages that are opened from a disk.
 REMOTE = re.compile(r'<script src="https://unpkg.com/iframe-worker/shim"></script>')
+# lunr tells nodes of its index apart by a text of labels and numbers with nothing between them, so that label 1 with
+# number 12 looks like label 1 with number 1 before a 2: the search then finds words that are not there, and falls over.
+NODE, APART = "e=e+s+o.id", 'e=e+s+o.id+","'
 FENCE = re.compile(r"^```(\w+) [^\n]*$", re.MULTILINE)
 PICTURES = {".png", ".svg", ".jpg"}
 LANGUAGES = {".net": "net", ".py": "python", ".prototxt": "text", ".md": "markdown"}
@@ -143,3 +147,12 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
     """The same for the page of what is not found, which is no page of this folder."""
     return REMOTE.sub('<script src="worker.js"></script>', output)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """The search's index is built without mistaking nodes for each other."""
+    (worker,) = Path(config.site_dir).glob("assets/javascripts/workers/search.*.min.js")
+    text = worker.read_text(encoding="utf-8")
+    if text.count(NODE) != 1:
+        raise PluginError(f"{worker.name}: not the lunr that is known here: look whether it still needs {APART}")
+    worker.write_text(text.replace(NODE, APART), encoding="utf-8")
