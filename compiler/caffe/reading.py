@@ -12,8 +12,8 @@ from .text import Text
 
 
 def is_prototxt(source: Source) -> bool:
-    """Whether a text is Caffe's: by its first fields, unless its name says that it is a `.net`."""
-    if source.path.endswith(".net"):
+    """Whether a text is Caffe's: by its first fields, unless its name says that it is a `.net`, or was a model."""
+    if source.path.endswith((".net", ".onnx")):
         return False
     return source.path.endswith(".prototxt") or type_of(source) != ""
 

@@ -104,12 +104,12 @@ def check(
 
             found.extend(problems(experiment, given["data"]))
     except SourceErrors as errors:
-        return _unique(errors.errors)
-    return _unique(found)
+        return problems_of(errors.errors)
+    return problems_of(found)
 
 
-def _unique(errors: Iterable[SourceError]) -> list[Problem]:
-    """The same problem, found in both modes, once."""
+def problems_of(errors: Iterable[SourceError]) -> list[Problem]:
+    """Mistakes as problems, in the order of their places; the same one, found in both modes, once."""
     ordered = {
         (error.code, error.message, error.sort_key): error for error in sorted(errors, key=lambda error: error.sort_key)
     }

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..grammar.source import Source, UserError
+from ..grammar.source import Source, SourceErrors, UserError
 from ..request import Request
+from ..stored_models import is_model, opened
 from .files import texts
-from .options import as_json, print_json, program, say
+from .options import as_json, print_json, program, say, tell
 from .terminal import counted, failed, told
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ def command(files: tuple[Path, ...], strict: bool, no_files: bool, request: Requ
     """Report every mistake of .net files: syntax, names, settings, types, shapes, data and training.
 
     Data and weights that a file names are looked for as well, and their headers held against the nets. FILE may be a
-    prototxt, a folder (all files of these kinds in it and below), or `-` for standard input.
+    prototxt, a folder (all files of these kinds in it and below), a model of ONNX, a package of the zoo, or `-` for
+    standard input.
 
     Exit status 0: no error (there may be warnings). 2: errors, or with --strict warnings.
     """
     found: list[Problem] = []
     unread = False
-    names = texts(files)
+    names: list[Path | Source] = [name for file in files for name in ([file] if is_model(file) else texts([file]))]
     for name in names:
         try:
             found += _problems(name, request, not no_files)
@@ -63,12 +65,20 @@ def command(files: tuple[Path, ...], strict: bool, no_files: bool, request: Requ
 
 
 def _problems(name: Path | Source, request: Request, files: bool) -> list[Problem]:
-    from ..api.checking import check
+    from ..api.checking import check, problems_of
 
+    dims, net = request.dims, request.net
+    if isinstance(name, Path) and is_model(name):
+        try:
+            model = opened(name, request, tell)
+        except SourceErrors as errors:
+            return problems_of(errors.errors)
+        click.get_current_context().call_on_close(model.close)
+        name, dims, net = model.file, model.dims, net or model.net
     return check(
         name,
-        net=request.net,
-        dims=request.dims,
+        net=net,
+        dims=dims,
         settings=request.settings,
         shapes=request.reading.shapes,
         lenient=request.reading.lenient,

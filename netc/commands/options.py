@@ -38,9 +38,41 @@ Value = int | float | bool | str | tuple[Any, ...]
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+# Under which name the context knows that a model stands in the place of a net's file.
+_MODEL = "netc.model"
+
+
 def net_file(function: F) -> F:
-    """The `.net` file that a command is about."""
-    return click.argument("file", type=click.Path(path_type=Path), metavar="FILE.net")(function)
+    """The `.net` file that a command is about, or a model with its weights (`program` opens it)."""
+
+    def looked_at(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+        if value.suffix != ".net":
+            from ..stored_models import is_model
+
+            ctx.meta[_MODEL] = is_model(value)
+        return value
+
+    file = click.argument("file", type=click.Path(path_type=Path), metavar="FILE.net", callback=looked_at)
+    return file(function)
+
+
+def _opened(want: Request, given: dict[str, Any]) -> Request:
+    """The request for a model, whose file, weights and names of classes come into what a command is given."""
+    from ..stored_models import opened
+
+    context = click.get_current_context()
+    if context.info_name == "train":
+        told = "it was trained elsewhere, and has no `train` block; `netc convert` writes a .net, which can have one"
+        raise UserError(f"{given['file']}: is a model: {told}")
+    model = opened(given["file"], want, tell)
+    context.call_on_close(model.close)
+    given["file"] = model.file
+    if "weights" in given and not given["weights"]:
+        given["weights"] = replace(model.weights, strict=given["weights"].strict)
+    keeps = context.info_name == "run" and (given["out"] or given["json_"])  # for which names say nothing
+    if given.get("labels", model) is None and not keeps:
+        given["labels"] = model.labels
+    return replace(want, net=want.net or model.net, dims=model.dims)
 
 
 def as_json(function: F) -> F:
@@ -202,7 +234,10 @@ def program(*flags: str, mode: AnyMode | None = None, records: bool = False, ahe
             said["settings"] = settings_of(said["settings"])
             said["shapes"] = shapes_of(said["shapes"])
             said["outputs"] = said.get("outputs") or None
-            return function(*args, request=request(**said, update=None, ahead=ahead), **kwargs)
+            want = request(**said, update=None, ahead=ahead)
+            if click.get_current_context().meta.get(_MODEL):
+                want = _opened(want, kwargs)
+            return function(*args, request=want, **kwargs)
 
         choices, said = ["train", "test"], None
         if mode == "auto":

@@ -114,7 +114,7 @@ def weighted(made: Compilation, *, weights: Weights, untrained: bool, notify: No
             raise UserError(f"{error}, or --untrained for first values") from None
     if weights:
         lines = weights.load(state)
-        notify(f"weights: {', '.join(map(str, weights.files))}")
+        notify(f"weights: {', '.join(map(str, weights.files)) or 'those of the model'}")
         for line in lines:
             notify(line)
     else:
