@@ -124,6 +124,21 @@ def narrow(node: Node) -> bool:
     return bool(math.prod(x.shape[a] for a in node.attrs["axes"]) <= 256)
 
 
+def operand_number(x: Node) -> int:
+    """Which operand of its kernel an input of a body is."""
+    return int(x.attrs["name"].removeprefix("in"))
+
+
+def bodies(graph: Graph) -> dict[Node, Graph]:
+    """The kernels of a graph, each with its body."""
+    return {node: node.attrs["body"] for node in graph.order if node.op is ops.kernel}
+
+
+def items_of(graph: Graph, kernel: Node) -> dict[int, Node]:
+    """The items of a kernel that are there, by the numbers of the results."""
+    return dict(sorted((int(item.attrs["index"]), item) for item in graph.users[kernel]))
+
+
 def made_in(item: Node) -> Node:
     """The node of a kernel's body that an item of the kernel is."""
     body: Graph = item.inputs[0].attrs["body"]

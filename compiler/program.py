@@ -222,11 +222,11 @@ class Program:
     outputs: Mapping[str, TensorType]
     state: Mapping[str, TensorType]
     updates: tuple[str, ...]
-    functions: tuple[Function, ...]
-    launches: tuple[Launch, ...]
-    buffers: tuple[Buffer, ...]
-    arena_bytes: int
-    source: str
+    functions: tuple[Function, ...] = ()
+    launches: tuple[Launch, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+    arena_bytes: int = 0
+    source: str = ""
     ledger: tuple[Decision, ...] = ()
     threads: int = 1
     constants: Mapping[str, Constant] = field(default_factory=dict)

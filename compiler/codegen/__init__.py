@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .target import TARGETS, imported
@@ -25,8 +24,21 @@ def emit(
     ledger: Sequence[Decision] = (),
 ) -> Program:
     """The program of a graph of kernels that was placed in memory. ValueError for an unknown target."""
+    from ..program import Program
+
     if target not in TARGETS:
         raise ValueError(f"no target {target}: there are {', '.join(TARGETS)}")
-    write = imported(TARGETS[target].emitter)
-    program: Program = write(graph, plan, name=name, mode=mode, dims=dims or {}, ledger=tuple(ledger))
-    return replace(program, target=target)
+    begun = Program(
+        name=name,
+        mode=mode,
+        target=target,
+        dims=dict(dims or {}),
+        inputs={key: node.type for key, node in graph.inputs.items()},
+        outputs={key: node.type for key, node in graph.outputs.items()},
+        state={key: node.type for key, node in {**graph.params, **graph.updates}.items()},
+        updates=tuple(graph.updates),
+        ledger=tuple(ledger),
+        threads=plan.threads if TARGETS[target].threads else 1,
+    )
+    program: Program = imported(TARGETS[target].emitter)(graph, plan, begun)
+    return program

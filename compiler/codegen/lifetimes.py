@@ -18,6 +18,7 @@ from typing import NoReturn
 from .. import ops
 from ..fault import Unproved
 from ..graph import Graph, Node
+from ..loops.intervals import meet
 from ..plan import Plan
 from .names import kind_name, origins
 from .strides import Ints, part_of, strides_of, viewed
@@ -53,7 +54,7 @@ class Region:
         if self.start == self.stop or other.start == other.stop:
             return False
         base = min(self.start, other.start)
-        return all(_meet(self._digits(base, s), other._digits(base, s)) for s in self._radix | other._radix)
+        return all(meet(self._digits(base, s), other._digits(base, s)) for s in self._radix | other._radix)
 
     def inside(self, other: Region) -> bool:
         """Whether it lies within another one, by each of whose strides its bytes leave the remainders of that."""
@@ -77,10 +78,6 @@ class Region:
         return (low, high) if high < by else (0, by - 1)
 
 
-def _meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one[0] <= other[1] and other[0] <= one[1]
-
-
 def lifetimes(
     graph: Graph,
     plan: Plan,
@@ -93,22 +90,21 @@ def lifetimes(
     regions: of the values that the target has given a place of their own. scratch: of kernels, while they run. arena:
     its bytes. Raises `Unproved`.
     """
-    checked = _Lifetimes(graph, plan, regions, scratch, arena)
+    checked = _Lifetimes(graph, plan, dict(regions), scratch, arena)
     checked.places()
     return checked.run()
 
 
+@dataclass
 class _Lifetimes:
-    def __init__(
-        self,
-        graph: Graph,
-        plan: Plan,
-        regions: Mapping[Node, Region],
-        scratch: Mapping[Node, Sequence[Region]],
-        arena: int,
-    ) -> None:
-        self.graph, self.plan, self.scratch = graph, plan, scratch
-        self.regions = dict(regions)
+    graph: Graph
+    plan: Plan
+    regions: dict[Node, Region]
+    scratch: Mapping[Node, Sequence[Region]]
+    arena: int
+
+    def __post_init__(self) -> None:
+        graph, plan = self.graph, self.plan
         self.items: dict[Node, list[Node]] = {k: [] for k in plan.kernels}
         for node in graph.order:
             if node.op is ops.item and node.type.count:
@@ -118,7 +114,7 @@ class _Lifetimes:
             if node not in self.regions and node.op is not ops.kernel:
                 self.regions[node] = self._region(node)
         # The bytes of each memory; a target may hold narrow types in wider ones.
-        self.sizes = {ARENA: arena}
+        self.sizes = {ARENA: self.arena}
         for node in self.sources:
             region = self.regions[node]
             self.sizes[region.memory] = node.type.count * region.item

@@ -32,10 +32,11 @@ class Way:
 class Target:
     """A row of the table.
 
-    emitter: `(graph, plan, *, name, mode, dims, ledger) -> Program`. engine: `(program, state, device) -> Engine`, as
-    `runtime/executable.py` has it. ways: the first is what the target alone means; the next, where that device is
-    absent. remedy: `() -> str`, what to do where this Python lacks something, else nothing. folder: a module that
-    writes folders which run without netc (`export`), and knows its files in them (`own`).
+    emitter: `(graph, plan, program) -> Program`, the program with its text and tables, of one that has neither. engine:
+    `(program, state, device) -> Engine`, as `runtime/executable.py` has it. ways: the first is what the target alone
+    means; the next, where that device is absent. remedy: `() -> str`, what to do where this Python lacks something,
+    else nothing. folder: a module that writes folders which run without netc (`export`), and knows its files in them
+    (`own`).
 
     What it takes: threads that share a kernel's work; products of f32 by TF32; convolutions by Winograd's filtering, or
     direct ones; schedules, what `netc tune` measures: blocks, or algorithms; steps that learn, in folders; builds of

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .. import ops
 from ..graph import Node
@@ -52,7 +53,7 @@ class Contraction:
 def replaced(pulled: Pulled, values: Mapping[Var, Expr]) -> Pulled:
     """An element at other values of the loop variables."""
     guards = guards_that_tell(g.replace(values) for g in pulled.guards)
-    return Pulled(pulled.node, tuple(i.replace(values) for i in pulled.index), guards, pulled.fill)
+    return replace(pulled, index=tuple(i.replace(values) for i in pulled.index), guards=guards)
 
 
 def guards_that_tell(guards: Iterable[Guard]) -> tuple[Guard, ...]:
@@ -67,12 +68,10 @@ def contraction(root: Node) -> Contraction:
     """The form of a product; ValueError if the node is none."""
     if root.op is ops.dot:
         return _dot(root)
-    if root.op is ops.conv:
+    if root.op in (ops.conv, ops.conv_weight_grad):
         return _conv(root)
     if root.op is ops.conv_data_grad:
         return _data_grad(root)
-    if root.op is ops.conv_weight_grad:
-        return _weight_grad(root)
     raise ValueError(f"{root.op.name} is no product")
 
 
@@ -99,9 +98,8 @@ def _each(axes: Axes) -> Index:
 
 def _spatial(word: str, sizes: Iterable[int]) -> Axes:
     sizes = tuple(sizes)
-    names = (
-        ("depth", "row", "column")[-len(sizes) :] if 0 < len(sizes) <= 3 else [f"axis{i}" for i in range(len(sizes))]
-    )
+    few = 0 < len(sizes) <= 3
+    names = ("depth", "row", "column")[-len(sizes) :] if few else [f"axis{i}" for i in range(len(sizes))]
     return tuple(Var(f"{word}{name}", n) for name, n in zip(names, sizes, strict=True))
 
 
@@ -122,7 +120,7 @@ class _Sliding:
         attrs = root.attrs
         return _Sliding(data, weights, out[2:], attrs["stride"], attrs["pad"], attrs["dilation"], attrs["groups"])
 
-    @property
+    @cached_property
     def axes(self) -> tuple[Var, Var, Var, Var, Axes, Axes]:
         """The loop variables: group, image, channel of the data and of the result (in the group), positions, taps."""
         group, image = Var("group", self.groups), Var("image", self.data[0])
@@ -151,37 +149,17 @@ class _Sliding:
 
 
 def _conv(root: Node) -> Contraction:
-    x, w = root.inputs
-    windows = _Sliding.of(root, x.shape, w.shape, root.shape)
+    """A convolution, or its gradient by the weights: the same products, summed over positions instead of taps."""
+    x, other = root.inputs
+    by_weights = root.op is ops.conv_weight_grad
+    windows = _Sliding.of(root, x.shape, *((root.shape, other.shape) if by_weights else (other.shape, root.shape)))
     group, image, channel, feature, positions, taps = windows.axes
-    data, guards, weight, result = windows.elements()
-    return Contraction(
-        root,
-        (group,) if group.size > 1 else (),
-        (image, *positions),
-        (feature,),
-        (*taps, channel),
-        Pulled(x, data, guards),
-        Pulled(w, weight),
-        result,
-    )
-
-
-def _weight_grad(root: Node) -> Contraction:
-    x, gradient = root.inputs
-    windows = _Sliding.of(root, x.shape, root.shape, gradient.shape)
-    group, image, channel, feature, positions, taps = windows.axes
-    data, guards, weight, result = windows.elements()
-    return Contraction(
-        root,
-        (group,) if group.size > 1 else (),
-        (feature,),
-        (*taps, channel),
-        (image, *positions),
-        Pulled(gradient, result),
-        Pulled(x, data, guards),
-        weight,
-    )
+    at, guards, weight, result = windows.elements()
+    batch, data = (group,) if group.size > 1 else (), Pulled(x, at, guards)
+    places, inner = (image, *positions), (*taps, channel)
+    if by_weights:
+        return Contraction(root, batch, (feature,), inner, places, Pulled(other, result), data, weight)
+    return Contraction(root, batch, places, (feature,), inner, data, Pulled(other, weight), result)
 
 
 def _data_grad(root: Node) -> Contraction:

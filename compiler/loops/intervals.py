@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +24,11 @@ TRIED = 1 << 20
 def inside(bounds: tuple[int, int], n: int) -> bool:
     """Whether an interval lies within an axis."""
     return bounds[0] >= 0 and bounds[1] < n
+
+
+def meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two intervals have a number in common."""
+    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def within(e: Expr, n: int, guards: Sequence[Guard]) -> bool:
@@ -96,13 +101,15 @@ def _tried(e: Expr, n: int, guards: Sequence[Guard]) -> bool:
     return False
 
 
-def _mesh(variables: Iterable[Var]) -> dict[Var, Any] | None:
-    """All values of some variables, each along a dimension of its own; None if there are too many."""
+def mesh_of(variables: Iterable[Var]) -> dict[Var, Any]:
+    """All values of some variables, each along a dimension of its own."""
     ordered = sorted(variables, key=lambda v: v.key)
-    if math.prod(v.size for v in ordered) > TRIED:
-        return None
-    values = np.meshgrid(*(np.arange(v.size) for v in ordered), indexing="ij", sparse=True)
-    return dict(zip(ordered, values, strict=True))
+    return dict(zip(ordered, np.ix_(*(np.arange(v.size) for v in ordered)), strict=True))
+
+
+def _mesh(variables: Collection[Var]) -> dict[Var, Any] | None:
+    """The same, or None if there are too many to be tried."""
+    return mesh_of(variables) if math.prod(v.size for v in variables) <= TRIED else None
 
 
 def _holds(guards: Sequence[Guard], values: Mapping[Var, Any]) -> Any:

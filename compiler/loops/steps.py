@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .. import ops
 from ..graph import Node
+from ..kernel import operand_number
 from ..ops.partial import Parts
 from ..types import SIZES
 from .contraction import Axes, Contraction, size_of
@@ -119,7 +120,7 @@ def _address(source: Node, index: Index, operands: Addresses) -> Expr | None:
             source, index = pulled.node, pulled.index
         else:
             return None
-    return operands[int(source.attrs["name"][2:])](index)
+    return operands[operand_number(source)](index)
 
 
 def _weight(node: Node) -> int:

@@ -29,6 +29,7 @@ __all__ = [
     "Term",
     "Var",
     "access",
+    "behind",
     "flat",
     "identity",
     "projection",
@@ -184,6 +185,18 @@ def _pull_pad(node: Node, index: Index) -> Pulled:
                 guards.append(guard)
         found.append((i - low) // step)
     return Pulled(x, _inside(tuple(found), x.shape), tuple(guards), attrs["value"])
+
+
+def behind(node: Node, index: Index, fill: float) -> Pulled:
+    """The element that is read behind ops that move one operand, where all guards hold; else it is `fill`."""
+    guards: list[Guard] = []
+    while node.op.family == "movement" and len(node.inputs) == 1:
+        pulled = pull(node, index)
+        if pulled.guards and pulled.fill != fill:
+            break
+        guards += pulled.guards
+        node, index = pulled.node, pulled.index
+    return Pulled(node, index, tuple(guards), fill)
 
 
 def pull_concat(node: Node, index: Index) -> list[tuple[Node, Index, Guard]]:

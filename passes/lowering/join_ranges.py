@@ -9,7 +9,7 @@ computed by the same operations as before.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from ...compiler import expr, ops
@@ -78,10 +78,11 @@ class _Whole:
     def _made(self, parts: tuple[Node | None, ...]) -> Node:
         given = [(i, x) for i, x in enumerate(parts) if x is not None]
         first = given[0][1]
-        if (same := self._number(parts, given)) is not None:
+        if (same := self._number(given)) is not None:
             return same
         if first.op.family == "pointwise" and all(x.op is first.op and x.attrs == first.attrs for _, x in given):
-            return first.op(*(self.of(self._spread(given, k)) for k in range(len(first.inputs))), **first.attrs)
+            operands = (self._over((i, x.inputs[k]) for i, x in given) for k in range(len(first.inputs)))
+            return first.op(*operands, **first.attrs)
         if not any(x.op.family in ("pointwise", "source") for _, x in given):
             arrays = [x.inputs[0] for _, x in given if x.op is ops.slice_]
             arrays += [self.lies[self.starts[i], x] for i, x in given if (self.starts[i], x) in self.lies]
@@ -92,13 +93,12 @@ class _Whole:
                 return ops.concat(*(x for _, x in given), axis=0)
         return self._chosen(given)
 
-    def _spread(self, given: list[tuple[int, Node]], operand: int) -> list[Node | None]:
-        found: list[Node | None] = [None] * len(self.stops)
-        for i, x in given:
-            found[i] = x.inputs[operand]
-        return found
+    def _over(self, given: Iterable[tuple[int, Node]]) -> Node:
+        """The node over all elements that is each of these in its range."""
+        known = dict(given)
+        return self.of([known.get(i) for i in range(len(self.stops))])
 
-    def _number(self, parts: tuple[Node | None, ...], given: list[tuple[int, Node]]) -> Node | None:
+    def _number(self, given: list[tuple[int, Node]]) -> Node | None:
         """Of numbers, each the same in all of its range: the number, or a choice."""
         numbers = [(i, _number(x, self.length)) for i, x in given]
         found = [(i, x) for i, x in numbers if x is not None]
@@ -125,25 +125,14 @@ class _Whole:
         adds = [(i, x) for i, x in given if x.op is ops.add]
         if adds and len(adds) < len(given):
             for k in (0, 1):
-                less: list[Node | None] = [None] * len(self.stops)
-                more: list[Node | None] = [None] * len(self.stops)
-                for i, x in given:
-                    less[i] = x.inputs[k] if x.op is ops.add else x
-                for i, x in adds:
-                    more[i] = x.inputs[1 - k]
                 try:
-                    base = self.of(less)
-                    added = ops.add(base, self.of(more))
+                    base = self._over((i, x.inputs[k] if x.op is ops.add else x) for i, x in given)
+                    added = ops.add(base, self._over((i, x.inputs[1 - k]) for i, x in adds))
                 except _Apart:
                     continue
                 kinds = {i for i, _ in adds}
                 return self._choice([(i, added if i in kinds else base) for i, _ in given])
-        found = []
-        for i, x in given:
-            alone: list[Node | None] = [None] * len(self.stops)
-            alone[i] = x
-            found.append((i, self.of(alone)))
-        return self._choice(found)
+        return self._choice([(i, self._over([(i, x)])) for i, x in given])
 
     def _choice(self, given: list[tuple[int, Node]]) -> Node:
         """Of nodes over all elements, that of the range in which an element lies."""

@@ -12,7 +12,7 @@ from ...compiler import ops
 from ...compiler.codegen.loops.place import MemRef
 from ...compiler.codegen.strides import part_of, strides_of, viewed
 from ...compiler.graph import Graph, GraphError, Node
-from ...compiler.kernel import HEAVY
+from ...compiler.kernel import HEAVY, bodies
 from ...compiler.plan import Home, Orders
 from ...compiler.program import Decision
 from .memory import flattened, homes_of
@@ -74,11 +74,7 @@ def decisions(graph: Graph) -> Iterator[Decision]:
 
 def _convolved(graph: Graph) -> dict[int, int]:
     """The ranks of activations (also with the axes of a window that was reduced), and where their spatial axes end."""
-    found: set[int] = set()
-    for kernel in graph.order:
-        if kernel.op is ops.kernel:
-            body: Graph = kernel.attrs["body"]
-            found |= {len(node.shape) for node in body.order if node.op.name in CONVOLUTIONS}
+    found = {len(n.shape) for body in bodies(graph).values() for n in body.order if n.op.name in CONVOLUTIONS}
     return {2 * rank - 2: rank for rank in found} | {rank: rank for rank in found}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node
-from ...compiler.kernel import made_in, narrow
+from ...compiler.kernel import bodies, made_in, narrow, operand_number
 from ...compiler.plan import Home, Orders, Pitches, Plan
 from ...compiler.program import Commit
 from ..fusion.materialize import Span, base_of, state_span
@@ -69,10 +69,9 @@ def stored_below(node: Node) -> Iterator[Node]:
 
 def _edges(graph: Graph, homes: dict[Node, Home]) -> dict[Node, dict[Node, None]]:
     """Which kernels must run before each kernel: the makers of its operands, the readers of what it overwrites."""
-    kernels = [n for n in graph.order if n.op is ops.kernel]
-    before: dict[Node, dict[Node, None]] = {k: {} for k in kernels}
+    before: dict[Node, dict[Node, None]] = {k: {} for k in bodies(graph)}
     readers: dict[str, list[tuple[Node, Span]]] = {}
-    for kernel in kernels:
+    for kernel in before:
         for x in kernel.inputs:
             span = state_span(x)
             if span is not None:
@@ -114,7 +113,7 @@ def prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
     """The kernels that only unchanging state decides: they run when the state was set, not at each call."""
     placed = {n.inputs[0] for n, home in homes.items() if n.op is ops.item and home.space != "arena"}
     once = Prepared(graph.updates, placed)
-    return {node for node in graph.order if node.op is ops.kernel and once(node)}
+    return {kernel for kernel in bodies(graph) if once(kernel)}
 
 
 def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: set[Node]) -> list[Node]:
@@ -177,15 +176,12 @@ def _orders(graph: Graph, homes: dict[Node, Home], inner: bool) -> dict[Node, tu
 
 def flattened(graph: Graph, inner: bool) -> Iterator[tuple[Node, tuple[int, ...]]]:
     """Values whose readers join or split their axes behind the batch, and the order in which that is a view."""
-    for kernel in graph.order:
-        if kernel.op is not ops.kernel:
-            continue
-        body: Graph = kernel.attrs["body"]
+    for kernel, body in bodies(graph).items():
         for node in body.order:
             if node.op is not ops.reshape or node.inputs[0].op is not ops.input_:
                 continue
             x = node.inputs[0]
-            operand = kernel.inputs[int(x.attrs["name"][2:])]
+            operand = kernel.inputs[operand_number(x)]
             rank = len(x.shape)
             joins = [n for n in x.shape if n != 1] != [n for n in node.shape if n != 1]
             if operand.op is ops.item and joins and rank >= 2:

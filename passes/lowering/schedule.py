@@ -13,8 +13,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ...compiler import ops
+from ...compiler.codegen.names import origins
 from ...compiler.graph import Graph, Node
-from ...compiler.kernel import Blocks, window_axes, with_schedules
+from ...compiler.kernel import Blocks, items_of, window_axes, with_schedules
 from ...compiler.loops.domain import Domain, domain_of
 from ...compiler.plan import Orders
 from ...compiler.text import print_graph
@@ -72,18 +73,15 @@ def _missed(missing: Collection[Node], measured: Measured, arch: str) -> str:
 
 def layers_of(kernel: Node) -> str:
     """The layers that a kernel computes, the first ones of many."""
-    body: Graph = kernel.attrs["body"]
-    computed = [n for n in body.order if n.op.family != "source"]
-    names = dict.fromkeys(o.scope for n in computed for o in body.origins(n) if o.scope)
-    return ", ".join([*names][:SHOWN]) + (" …" if len(names) > SHOWN else "")
+    names, _ = origins(kernel.attrs["body"])
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
 
 
 def _key(graph: Graph, kernel: Node, orders: Orders, precision: str) -> str:
     """A hash of what a kernel computes: its body with all types, how operands and results lie, how it rounds."""
     parts = [kernel.attrs["kind"], precision, print_graph(kernel.attrs["body"], comments=False)]
     parts += [_lies(x, orders) for x in kernel.inputs]
-    items = sorted(graph.users[kernel], key=lambda item: int(item.attrs["index"]))
-    parts += [f"{item.attrs['index']} {orders.get(item)}" for item in items]
+    parts += [f"{k} {orders.get(item)}" for k, item in items_of(graph, kernel).items()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

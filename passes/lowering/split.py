@@ -17,7 +17,7 @@ from ...compiler.codegen.loops.nests import axes_in_order
 from ...compiler.codegen.loops.place import MemRef
 from ...compiler.codegen.strides import Ints, strides_of
 from ...compiler.graph import Graph, Node, at
-from ...compiler.kernel import Blocks
+from ...compiler.kernel import Blocks, items_of
 from ...compiler.loops.contraction import Contraction, contraction, size_of
 from ...compiler.loops.domain import Domain, Granularity, domain_of
 from ...compiler.loops.steps import LEAST, Steps
@@ -87,7 +87,7 @@ class _Splitting:
         """Make a kernel, or those that it becomes, with its items."""
         body: Graph = kernel.attrs["body"]
         operands = [self._placed(x, self.made[x]) for x in kernel.inputs]
-        items = sorted(self.graph.users[kernel], key=lambda item: int(item.attrs["index"]))
+        items = items_of(self.graph, kernel).values()
         results = [self._placed(item, item) for item in items]
         if len(items) == len(body.outputs):
             found = self._launch(kernel, kernel.attrs["kind"], body, kernel.attrs["schedule"], operands, results)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
-from ...compiler.kernel import TOTAL, Schedule, with_schedules
+from ...compiler.kernel import TOTAL, Schedule, bodies, with_schedules
 
 CONVOLUTIONS = frozenset({"conv", "conv_data_grad", "conv_weight_grad"})
 # Items of a tile where the batch is innermost, the best first (runs of 16 floats are a cache line), and where an item
@@ -36,7 +36,7 @@ WORTH_SPLITTING_ITEM = 800e-6
 
 def tiled(graph: Graph, threads: int) -> tuple[Graph, int]:
     """The kernels with tiles, which threads share where that pays; items a tile if the batch is innermost, else 0."""
-    nodes = [n for kernel in graph.order if kernel.op is ops.kernel for n in kernel.attrs["body"].order]
+    nodes = [n for body in bodies(graph).values() for n in body.order]
     inner, batch = inner_tile(nodes), batch_of(nodes)
 
     def scheduled(kernel: Node) -> Schedule:

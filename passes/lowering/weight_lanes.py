@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
+from ...compiler.kernel import bodies, operand_number
 from ...compiler.ops import Op
 
 # Fewer channels of a group than these make no vector.
@@ -39,12 +40,9 @@ def with_lanes(graph: Graph) -> Graph:
 def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
     """The order of the axes, outermost first, of the weights that kernels read as vectors, and of tiles."""
     found: dict[Node, tuple[int, ...]] = {}
-    for kernel in graph.order:
-        if kernel.op is not ops.kernel:
-            continue
-        body: Graph = kernel.attrs["body"]
+    for kernel, body in bodies(graph).items():
         for node in body.order:
-            read = [kernel.inputs[int(x.attrs["name"][2:])] if x.op is ops.input_ else x for x in node.inputs]
+            read = [kernel.inputs[operand_number(x)] if x.op is ops.input_ else x for x in node.inputs]
             if node.op is ops.winograd_product:
                 found |= {value: tuple(range(len(value.shape))) for value in read if value.op is ops.item}
             elif node.op in (ops.conv, ops.conv_data_grad) and read[1].op is ops.item:

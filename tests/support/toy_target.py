@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from netc.compiler.codegen.loops import nests
 from netc.compiler.codegen.loops.body import Body
@@ -84,9 +83,9 @@ def write_kernel(graph: Graph, kind: str, _: Blocks, operands: Sequence[MemRef],
     return written(body, kind, "\n".join([head, *(f"    {line}" for line in body.lines)]) + "\n")
 
 
-def emit(graph: Graph, plan: Plan, **told: Any) -> Program:
+def emit(graph: Graph, plan: Plan, begun: Program) -> Program:
     storage = Storage(graph, plan, write_kernel, ("numpy", "random_bits", "flat", "bind", *MATH))
-    program = storage.program("toy", **told)
+    program = storage.program(begun)
     text = f"{MODULE}ARENA, OUTPUTS, BUFFERS = {program.arena_bytes}, {[*program.outputs]}, {{}}\n"
     for b in program.buffers:
         dtype, base = NUMPY_DTYPES[b.stored or b.type.dtype], "" if b.space == "arena" else b.base or b.name

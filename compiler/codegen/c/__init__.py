@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ...graph import Graph
 from ...plan import Plan
-from ...program import Decision, Program
+from ...program import Program
 
 
-def emit_c(
-    graph: Graph, plan: Plan, *, name: str, mode: str, dims: Mapping[str, int], ledger: tuple[Decision, ...]
-) -> Program:
-    """The program of a graph of kernels (`passes.fusion`) as a file of C."""
+def emit_c(graph: Graph, plan: Plan, program: Program) -> Program:
+    """The program with its kernels (`passes.fusion`) as a file of C."""
     from ..loops.storage import Storage
     from .file import file_text, reserved
     from .kernel import write_kernel
 
     storage = Storage(graph, plan, write_kernel, reserved())
-    program = storage.program("c", name=name, mode=mode, dims=dims, ledger=ledger)
-    program = replace(program, threads=plan.threads)
+    program = storage.program(program)
     return replace(program, source=file_text(storage, program))

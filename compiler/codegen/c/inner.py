@@ -14,7 +14,7 @@ from ...loops.view import Expr, Var
 from ..loops import nests
 from ..loops.body import Body
 from .operand import Operand, affine, operand_of
-from .tasks import COUNTED, Tasks, pointer
+from .tasks import COUNTED, Tasks, even, pointer
 
 WORDS = (*COUNTED, "rows", "columns", "first_column")
 
@@ -71,10 +71,10 @@ def write(domain: Domain, body: Body, dots: Dots) -> str:
         result = product.substitute(at)
         body.open = tuple(v for var in every for v in at[var].vars)
         nests.finish(domain, body, result.result, "total[r][j]")
-    n, m, side = row.size, column.size, "WIDE" if row.size > 2 else "MOST_COLUMNS"
+    most = "WIDE" if row.size > 2 else "MOST_COLUMNS"
     constants = (
-        f"rows = EVEN({n}, SIDE), tiles = ({n} + rows - 1) / rows, rest = {n} - (tiles - 1) * rows",
-        f"columns = EVEN({m}, {side}), chunks = ({m} + columns - 1) / columns, left = {m} - (chunks - 1) * columns",
+        even(row.size, "rows", "SIDE", "tiles", "rest"),
+        even(column.size, "columns", most, "chunks", "left"),
     )
     setting = (f"const {tasks.whole} first_row = tile * rows, first_column = chunk * columns;",)
     return tasks.text(("rows", "columns", "first_row", "first_column"), constants, setting)

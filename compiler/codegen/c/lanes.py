@@ -15,11 +15,11 @@ from ... import ops
 from ...graph import Node
 from ...kernel import window_axes
 from ...loops.contraction import guards_that_tell
-from ...loops.view import Expr, Guard, Index, Var, pull
-from ...types import least, wide
+from ...loops.view import Expr, Guard, Index, Var, behind, pull
+from ...types import least
 from ..loops.body import Body
 from ..loops.place import Value
-from ..loops.reductions import NAMES, POSITIONS, Accumulator, accumulate, covering, update
+from ..loops.reductions import Accumulator, accumulate, covering, positions, started, update
 from .dialect import type_of
 from .function import SIMD
 from .operand import bounds, limits
@@ -62,31 +62,19 @@ class Lanes:
 
     def running(self, nodes: Iterable[Node]) -> list[Accumulator]:
         """Running values of reductions, one for each element of a block, with their first values."""
-        body, found = self.body, list[Accumulator]()
-        best: dict[Node, str] = {}
-        # Maxima first: a choice of the same operand looks at them.
-        for node in sorted(nodes, key=lambda n: n.op is not ops.max_reduce):
-            of, dtype = node.inputs[0], wide(node.dtype)
-            own = node.op is ops.argmax and of not in best
-            name, beside = self._array(NAMES[node.op.name], dtype), best.get(of, "")
-            if node.op is ops.max_reduce:
-                best[of] = name
-            elif own:
-                beside = self._array("best", wide(of.dtype))
-            found.append(Accumulator(node, dtype, name, beside, own))
-        with self.each():
-            for acc in found:
-                lowest = body.number(least(acc.node.inputs[0].dtype), acc.node.inputs[0].dtype)
-                start = lowest if acc.node.op is ops.max_reduce else body.number(0, acc.dtype)
-                body.put(body.dialect.update(acc.name, start.text))
-                if acc.own:
-                    body.put(body.dialect.update(acc.best, lowest.text))
-        return found
+        body, first = self.body, dict[str, str]()
 
-    def _array(self, wanted: str, dtype: str) -> str:
-        name = self.body.name(wanted)
-        self.body.put(f"{type_of(self.body, dtype)} {name}[{self.block}];")
-        return f"{name}[j]"
+        def array(wanted: str, value: Value) -> str:
+            name = body.name(wanted)
+            body.put(f"{type_of(body, value.dtype)} {name}[{self.block}];")
+            first[f"{name}[j]"] = body.number(value.number or 0, value.dtype).text
+            return f"{name}[j]"
+
+        found = started(body, nodes, array)
+        with self.each():
+            for name, text in first.items():
+                body.put(body.dialect.update(name, text))
+        return found
 
     @contextmanager
     def windows(self, wanted: Wanted) -> Iterator[Callable[[], None]]:
@@ -138,10 +126,10 @@ class Lanes:
         """
         if node.op is ops.unwindow:
             counts, inside = covering(node, index)
-            steps = _taps(counts)
+            steps = positions(counts)
             guards = list(inside(_each(steps))[1])
         else:
-            steps = _taps([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
+            steps = positions([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
             guards = _inside(node, _inner(node, index, _each(steps)))
         if not guards or math.prod(v.size for v in steps) == 1 or not limits(guards, steps):
             return False
@@ -149,7 +137,7 @@ class Lanes:
 
     def _window(self, running: Sequence[Accumulator], index: Index) -> None:
         node = running[0].node
-        steps = _taps([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
+        steps = positions([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
         guards = _inside(node, _inner(node, index, _each(steps)))
         with between(self.body, steps, guards, {}) as at, self.each():
             inner = _inner(node, index, tuple(at[v] for v in steps))
@@ -157,7 +145,7 @@ class Lanes:
 
     def _unwindow(self, acc: Accumulator, index: Index) -> None:
         body, (counts, inside) = self.body, covering(acc.node, index)
-        steps = _taps(counts)
+        steps = positions(counts)
         with between(body, steps, inside(_each(steps))[1], {}) as at, self.each():
             where, guards = inside(tuple(at[v] for v in steps))
             update(body, acc, body.floating(body.masked(acc.node.inputs[0], where, 0, guards)), Expr.of(0))
@@ -190,13 +178,6 @@ def between(
     body.asked = before
 
 
-def _taps(sizes: Sequence[int]) -> list[Var]:
-    """Variables for the positions of a window."""
-    long = sum(n != 1 for n in sizes)
-    names = iter(POSITIONS.get(long) or [f"k{i}" for i in range(long)])
-    return [Var(next(names) if n != 1 else f"single{i}", n) for i, n in enumerate(sizes)]
-
-
 def _each(variables: Sequence[Var]) -> Index:
     return tuple(Expr.of(v) if v.size > 1 else Expr.of(0) for v in variables)
 
@@ -209,15 +190,5 @@ def _inner(node: Node, index: Index, positions: Index) -> Index:
 
 def _inside(node: Node, index: Index) -> list[Guard]:
     """Where an element of a window that a reduction reads is one, and no padding that changes nothing."""
-    neutral, x, guards = _neutral(node), node.inputs[0], list[Guard]()
-    while x.op.family == "movement" and len(x.inputs) == 1:
-        pulled = pull(x, index)
-        if pulled.guards and pulled.fill != neutral:
-            break
-        guards += pulled.guards
-        x, index = pulled.node, pulled.index
-    return [g for g in dict.fromkeys(guards) if not g.always]
-
-
-def _neutral(node: Node) -> float:
-    return 0.0 if node.op is ops.sum_ else float(least(node.inputs[0].dtype))
+    neutral = 0.0 if node.op is ops.sum_ else float(least(node.inputs[0].dtype))
+    return [*guards_that_tell(dict.fromkeys(behind(node.inputs[0], index, neutral).guards))]

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ... import ops
+from ...kernel import operand_number
 from ...loops.contraction import guards_that_tell
-from ...loops.view import Expr, Guard, Index, Pulled, Var, pull
+from ...loops.view import Expr, Guard, Index, Pulled, Var, behind
 from ..loops.body import Body
 from ..loops.place import MemRef
 
@@ -35,16 +36,11 @@ class Operand:
 
 def operand_of(body: Body, side: Pulled) -> Operand | None:
     """A factor as an operand of the kernel in f32, behind movement alone; None for anything else."""
-    node, index, guards = side.node, side.index, side.guards
-    while node.op is not ops.input_:
-        if node.op.family != "movement" or len(node.inputs) != 1:
-            return None
-        pulled = pull(node, index)
-        if pulled.guards and pulled.fill != 0:
-            return None
-        node, index, guards = pulled.node, pulled.index, (*guards, *pulled.guards)
-    place = body.operands[int(node.attrs["name"][2:])]
-    return Operand(place, index, guards_that_tell(guards)) if place.dtype == "f32" else None
+    found = behind(side.node, side.index, 0)
+    place = body.operands[operand_number(found.node)] if found.node.op is ops.input_ else None
+    if place is None or place.dtype != "f32":
+        return None
+    return Operand(place, found.index, guards_that_tell((*side.guards, *found.guards)))
 
 
 def affine(e: Expr, variables: Collection[Var]) -> bool:

@@ -52,12 +52,7 @@ def write(domain: Domain, body: Body) -> None:
         with lanes.blocks():
             for now in range(max(domain.passes, 1 + domain.waiting)):
                 running = lanes.running(node for node in domain.reductions("row") if domain.phase(node) == now)
-                written = [
-                    (node, place)
-                    for node, place in outputs
-                    if domain.granularity[node] == "element"
-                    and domain.written(node, over=nests.overwrites(place, body.operands)) == now
-                ]
+                written = nests.written_in(domain, body, now)
                 with body.loops([axes[a] for a in inner]) as found:
                     index = nests.index_of({**row, **dict(zip(inner, found, strict=True))})
                     at = partial(nests.element, domain, index)

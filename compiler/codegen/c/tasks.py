@@ -91,6 +91,12 @@ class Tasks:
         return "\n".join(lines) + "\n"
 
 
+def even(size: int, part: str, most: str, count: str, rest: str) -> str:
+    """How long the parts of a length are, how many there are, and how long the last one is."""
+    whole = f"{part} = EVEN({size}, {most}), {count} = ({size} + {part} - 1) / {part}"
+    return f"{whole}, {rest} = {size} - ({count} - 1) * {part}"
+
+
 def pointer(body: Body, operand: Operand, at: Mapping[Var, Expr], ranges: Mapping[Var, Expr] | None = None) -> str:
     """The pointer to an operand's element. ranges: variables of which the elements behind it are read too."""
     place = operand.place

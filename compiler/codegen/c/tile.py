@@ -23,7 +23,7 @@ from ..loops.place import PRODUCT
 from .function import SIMD
 from .lanes import between
 from .operand import Operand, affine, limits, operand_of
-from .tasks import COUNTED, Tasks, pointer
+from .tasks import COUNTED, Tasks, even, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
 MOST_TAPS = 64  # whose sums a tile holds in the cache
@@ -207,9 +207,9 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
         stack.enter_context(body.branch(result.guards))
         body.open = tuple(v for var in tile.every for v in at[var].vars)
         nests.finish(domain, body, result.result, f"{total}[r][j]")
-    rows, columns, lanes = row.size, lane.size, f"LANES_{width}"
+    columns, lanes = lane.size, f"LANES_{width}"
     constants = (
-        f"rows = EVEN({rows}, MOST_ROWS), tiles = ({rows} + rows - 1) / rows, rest = {rows} - (tiles - 1) * rows",
+        even(row.size, "rows", "MOST_ROWS", "tiles", "rest"),
         f"vectors = {columns} < 2 * {lanes} ? 1 : 2, width = vectors * {lanes}",
         f"chunks = ({columns} + width - 1) / width, left = ({columns} - (chunks - 1) * width + {lanes} - 1) / {lanes}",
     )

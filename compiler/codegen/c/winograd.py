@@ -19,7 +19,7 @@ from ..loops import nests
 from ..loops.body import Body
 from .function import SIMD, function
 from .lanes import Lanes, between
-from .tasks import COUNTED, Tasks
+from .tasks import COUNTED, Tasks, even
 
 BLOCK = 64  # channels that are transformed in turn: a multiple of the widest vectors
 WORDS = ("rows", "vectors", "first_lane", "columns", "sums", "made", "width", "v", "line", "end", "channel", "next")
@@ -164,7 +164,7 @@ def _product(domain: Domain, body: Body) -> str:
         image = at[row] // (counts[0] * counts[1])
         nests.finish(domain, body, (image, own * features + at[lane], *where), f"made[{cell}][j]")
     constants = (
-        f"rows = EVEN({count}, MOST_ROWS), tiles = ({count} + rows - 1) / rows, rest = {count} - (tiles - 1) * rows",
+        even(count, "rows", "MOST_ROWS", "tiles", "rest"),
         f"vectors = {features} < 2 * {LANES} ? 1 : 2, width = vectors * {LANES}",
         f"chunks = ({features} + width - 1) / width, "
         f"left = ({features} - (chunks - 1) * width + {LANES} - 1) / {LANES}",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from ... import ops
 from ...graph import Graph, Node
+from ...kernel import operand_number
 from ...loops.view import Expr, Guard, Index, Var, flat, pull, pull_concat
 from ...types import Literal
 from .dialect import Dialect
@@ -172,7 +173,7 @@ class Body(Statements):
             values = [self._get(w) for w in self._needs(wanted)]
             return self.dialect.spell(self, node, values)
         if node.op is ops.input_:
-            return self.load(self.operands[int(node.attrs["name"][2:])], index, conditions, fill, node.dtype)
+            return self.load(self.operands[operand_number(node)], index, conditions, fill, node.dtype)
         if node.op is ops.const:
             return self._constant(node, index, conditions, fill)
         if node.op is ops.iota:

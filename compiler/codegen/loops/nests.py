@@ -92,27 +92,32 @@ def results_of(domain: Domain, body: Body) -> list[tuple[Node, MemRef]]:
     return list(zip(domain.outputs, body.results, strict=True))
 
 
+def written_in(domain: Domain, body: Body, now: int) -> list[tuple[Node, MemRef]]:
+    """The outputs of all elements that are written in a pass over the rows."""
+    return [
+        (node, place)
+        for node, place in results_of(domain, body)
+        if domain.granularity[node] == "element" and domain.written(node, over=overwrites(place, body.operands)) == now
+    ]
+
+
 def _reduce(domain: Domain, body: Body) -> None:
     """A loop over rows, in it one over their elements for each pass; then what needs all rows."""
     order = axes_in_order(domain, (*body.operands, *body.results))
     axes = axes_of(domain.space)
     kept, inner = ([a for a in order if a in of] for of in (domain.kept, domain.reduced))
     outputs = results_of(domain, body)
-    totals = started(body, domain.reductions("scalar"))
+    totals = started(body, domain.reductions("scalar"), body.variable)
     with body.loops([axes[a] for a in kept]) as found:
         row = dict(zip(kept, found, strict=True))
         first = index_of({**row, **dict.fromkeys(inner, Expr.of(0))})
         for now in range(max(domain.passes, 1 + domain.waiting)):
-            running = started(body, [n for n in domain.reductions("row") if domain.phase(n) == now])
+            running = started(body, [n for n in domain.reductions("row") if domain.phase(n) == now], body.variable)
             with body.loops([axes[a] for a in inner]) as found:
                 index = index_of({**row, **dict(zip(inner, found, strict=True))})
-                accumulate(body, running, partial(element, domain, index))
-                body.store_all(
-                    (place, element(domain, index, node), node)
-                    for node, place in outputs
-                    if domain.granularity[node] == "element"
-                    and domain.written(node, over=overwrites(place, body.operands)) == now
-                )
+                at = partial(element, domain, index)
+                accumulate(body, running, at)
+                body.store_all((place, at(node), node) for node, place in written_in(domain, body, now))
             for acc in running:
                 index = reduced(acc.node, element(domain, first, acc.node.inputs[0]))
                 body.preset(acc.node, index, Value(acc.name, acc.dtype, level=body.level))
@@ -146,7 +151,7 @@ def _product(domain: Domain, body: Body) -> None:
         at = dict(zip(outer, stack.enter_context(body.loops(outer)), strict=True))
         tile = product.substitute(at)
         stack.enter_context(body.branch(tile.guards))
-        total = body.variable("total", Value("0", wide(root.dtype), number=0), frozenset())
+        total = body.variable("total", Value("0", wide(root.dtype), number=0))
         with body.loops(product.reduced) as found:
             at |= zip(product.reduced, found, strict=True)
             sides = [replaced(side, at) for side in (product.left, product.right)]
@@ -160,7 +165,7 @@ def _scatter(domain: Domain, body: Body) -> None:
     root = domain.root
     numbers, source = root.inputs
     with body.loops(axes_of(root.shape)) as index:
-        total = body.variable("total", Value("0", wide(root.dtype), number=0), frozenset())
+        total = body.variable("total", Value("0", wide(root.dtype), number=0))
         with body.loops([Var("k", numbers.type.count)]) as (k,):
             element = unflat(k, numbers.shape)
             own = body.expr(body.row_of(numbers, element, int(root.shape[0]), ()))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ...fault import Unproved
 from ...graph import Graph
 from ...loops.index import Expr, Var
-from ...loops.intervals import count, distinct, inside, within
+from ...loops.intervals import count, distinct, inside, meet, within
 from ...loops.view import Guard, Index
 from ..names import origins
 from .place import Condition, LoopVariable, MemRef
@@ -121,7 +121,7 @@ class Proof:
         for place in places:
             stores = [one for one in self._stores if one.place == place]
             for one, other in combinations(stores, 2):
-                if all(_meet(a, b) for a, b in zip(one.index, other.index, strict=True)):
+                if all(meet(a.bounds, b.bounds) for a, b in zip(one.index, other.index, strict=True)):
                     self._fail("race", "writes", place, f"twice, at {one.address} and at {other.address}")
             if (count := sum(one.count for one in stores)) != math.prod(place.shape):
                 at = "; ".join(_text(one.index) for one in stores)
@@ -216,10 +216,6 @@ class Proof:
 
 def _text(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
-
-
-def _meet(one: Expr, other: Expr) -> bool:
-    return one.bounds[0] <= other.bounds[1] and other.bounds[0] <= one.bounds[1]
 
 
 def _regular(place: MemRef) -> bool:

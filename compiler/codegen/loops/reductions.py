@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import ops
@@ -21,6 +22,8 @@ from .place import Condition, Value
 if TYPE_CHECKING:
     from .body import Body
 
+# Makes a running value of a name that is wanted and a first value, and gives what it is called.
+Variable = Callable[[str, Value], str]
 # Windows of at most so many positions are written as loops that are unrolled.
 UNROLLED = 64
 POSITIONS = {1: ("k",), 2: ("kh", "kw"), 3: ("kd", "kh", "kw")}
@@ -47,35 +50,29 @@ def reduced(node: Node, index: Index) -> Index:
 
 
 def started(
-    body: Body, nodes: Iterable[Node], axes: frozenset[int] = frozenset(), names: Mapping[Node, str] | None = None
+    body: Body, nodes: Iterable[Node], variable: Variable, names: Mapping[Node, str] | None = None
 ) -> list[Accumulator]:
-    """Write the first values of reductions that run side by side, and vary along some dimensions of the block.
-
-    names: what some are called.
-    """
+    """Write the first values of reductions that run side by side. names: what some are called."""
     running: dict[Node, str] = {}
     found = []
     # Maxima first: a choice of the same operand looks at them.
     for node in sorted(nodes, key=lambda n: n.op is not ops.max_reduce):
         name = names.get(node, NAMES[node.op.name]) if names else NAMES[node.op.name]
-        acc = start(body, node, axes, name, running.get(node.inputs[0], ""))
+        acc = start(body, node, variable, name, running.get(node.inputs[0], ""))
         if node.op is ops.max_reduce:
             running[node.inputs[0]] = acc.name
         found.append(acc)
     return found
 
 
-def start(body: Body, node: Node, axes: frozenset[int], hint: str, best: str = "") -> Accumulator:
+def start(body: Body, node: Node, variable: Variable, hint: str, best: str = "") -> Accumulator:
     """Write the first value of a reduction. best: the running maximum of the same operand, if there is one."""
     x, dtype = node.inputs[0], wide(node.dtype)
-    if node.op is ops.max_reduce:
-        name = body.variable(hint, body.number(least(x.dtype), x.dtype), axes)
-        return Accumulator(node, dtype, name)
-    name = body.variable(hint, Value("0", dtype, number=0), axes)
+    lowest = body.number(least(x.dtype), x.dtype)
+    name = variable(hint, lowest if node.op is ops.max_reduce else Value("0", dtype, number=0))
     if node.op is not ops.argmax:
         return Accumulator(node, dtype, name)
-    own = best or body.variable("best", body.number(least(x.dtype), x.dtype), axes)
-    return Accumulator(node, dtype, name, own, own=not best)
+    return Accumulator(node, dtype, name, best or variable("best", lowest), own=not best)
 
 
 def accumulate(
@@ -123,11 +120,11 @@ def reduction(body: Body, node: Node, index: Index, conditions: tuple[Condition,
         return _unwindow(body, node, index, conditions)
     x, axes = node.inputs[0], node.attrs["axes"]
     varying = body.reach([Guard(e, 0, 1) for e in index])[0]
-    running = started(body, (node, *_beside(body, node, index)), varying)
+    running = started(body, (node, *_beside(body, node, index)), partial(body.variable, axes=varying))
     inner = list(index)
-    with _positions(body, [int(x.shape[a]) for a in axes]) as positions:
-        for axis, position in zip(axes, positions, strict=True):
-            inner[axis] = position
+    with _loops(body, [int(x.shape[a]) for a in axes]) as places:
+        for axis, place in zip(axes, places, strict=True):
+            inner[axis] = place
         accumulate(body, running, lambda _: tuple(inner), conditions)
     for acc in running:
         body.preset(acc.node, index, Value(acc.name, acc.dtype, varying, body.level, hint=acc.name))
@@ -163,12 +160,15 @@ def _needs(node: Node, other: Node) -> bool:
     return False
 
 
-def _positions(body: Body, sizes: Sequence[int]) -> AbstractContextManager[Index]:
-    """Loops over the positions of a window."""
+def positions(sizes: Sequence[int]) -> list[Var]:
+    """Variables for the positions of a window."""
     long = sum(n != 1 for n in sizes)
     names = iter(POSITIONS.get(long) or [f"k{i}" for i in range(long)])
-    variables = [Var(next(names) if n != 1 else "", n) for n in sizes]
-    return body.loops(variables, unrolled=math.prod(sizes) <= UNROLLED)
+    return [Var(next(names) if n != 1 else f"single{i}", n) for i, n in enumerate(sizes)]
+
+
+def _loops(body: Body, sizes: Sequence[int]) -> AbstractContextManager[Index]:
+    return body.loops(positions(sizes), unrolled=math.prod(sizes) <= UNROLLED)
 
 
 def covering(node: Node, index: Index) -> tuple[list[int], Callable[[Index], tuple[Index, tuple[Guard, ...]]]]:
@@ -203,8 +203,8 @@ def _unwindow(body: Body, node: Node, index: Index, conditions: tuple[Condition,
     """The sum over the windows that cover an element."""
     counts, inside = covering(node, index)
     varying = body.reach([Guard(e, 0, 1) for e in index])[0]
-    acc = None if math.prod(counts) == 1 else start(body, node, varying, NAMES["unwindow"])
-    with _positions(body, counts) as steps:
+    acc = None if math.prod(counts) == 1 else start(body, node, partial(body.variable, axes=varying), NAMES["unwindow"])
+    with _loops(body, counts) as steps:
         at, guards = inside(steps)
         value = body.floating(body.masked(node.inputs[0], at, 0, (*conditions, *guards)))
         if acc is None:

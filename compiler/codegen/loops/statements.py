@@ -118,7 +118,7 @@ class Statements:
         self.put(self.dialect.define(name, value), value.level)
         return value.but(text=name, tight=ATOM)
 
-    def variable(self, wanted: str, start: Value, axes: frozenset[int]) -> str:
+    def variable(self, wanted: str, start: Value, axes: frozenset[int] = frozenset()) -> str:
         """The name of a new running value, which varies along some dimensions of the block."""
         name = self.name(wanted)
         shape = [size if a in axes else "1" for a, size in enumerate(self.sizes)] if axes else ()

@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ... import ops
 from ...graph import Graph, Node
-from ...kernel import Blocks, made_in, narrow
+from ...kernel import Blocks, items_of, made_in, narrow
 from ...plan import Plan, pack
-from ...program import Buffer, Decision, Function, Launch, Program, Proofs
+from ...program import Buffer, Function, Program, Proofs
 from ...types import SIZES, Literal, TensorType
+from ..assignment import Assignment
 from ..lifetimes import ARENA, Region, lifetimes
-from ..names import Names, kind_name, origins, title
-from ..strides import order_of, part_of, strides_of, viewed
+from ..names import Names, kind_name, note_of, title
+from ..strides import Ints, order_of, strides_of
 from .place import MemRef
 from .written import Written
 
@@ -36,33 +37,30 @@ class Stored:
     block: int | None
     start: int
 
+    @property
+    def shape(self) -> Ints:
+        return self.place.shape
 
-@dataclass
-class Storage:
-    """What has been written so far. reserved: names that the module's text uses itself."""
+    @property
+    def strides(self) -> Ints:
+        return self.place.strides
 
-    graph: Graph
-    plan: Plan
-    write_kernel: WriteKernel
-    reserved: Sequence[str] = ()
-    values: dict[Node, Stored] = field(default_factory=dict)
-    names: Names = field(default_factory=Names)
-    written: dict[str, tuple[str, Written]] = field(default_factory=dict)
-    comments: dict[str, list[str]] = field(default_factory=dict)
-    launches: list[Launch] = field(default_factory=list)
-    stored: dict[str, Stored] = field(default_factory=dict)
-    constants: dict[str, Literal] = field(default_factory=dict)
-    blocks: list[tuple[int, int, int]] = field(default_factory=list)
-    loads: int = 0
-    stores: int = 0
-    outputs: dict[Node, str] = field(default_factory=dict)
-    pointers: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        graph = self.graph
+class Storage(Assignment[Stored]):
+    """What has been written so far. write_kernel: how one kernel is."""
+
+    def __init__(self, graph: Graph, plan: Plan, write_kernel: WriteKernel, reserved: Sequence[str] = ()) -> None:
+        super().__init__(graph, plan, (*reserved, *graph.outputs, *graph.inputs, *graph.params, *graph.updates))
+        self.write_kernel = write_kernel
+        self.written: dict[str, tuple[str, Written]] = {}
+        self.comments: dict[str, list[str]] = {}
+        self.stored: dict[str, Stored] = {}
+        self.constants: dict[str, Literal] = {}
+        self.loads = self.stores = 0
+        self.pointers: dict[str, dict[str, str]] = {}
+        self.outputs: dict[Node, str] = {}
         for name, node in graph.outputs.items():
             self.outputs.setdefault(node, name)
-        self.names.taken.update(self.reserved, graph.outputs, graph.inputs, graph.params, graph.updates)
 
     # Memory.
 
@@ -74,23 +72,11 @@ class Storage:
         """`wanted` itself unless another buffer or an output has that name."""
         return wanted if wanted not in self.stored and wanted not in self.graph.outputs else self.names.fresh(wanted)
 
-    def value(self, node: Node) -> Stored:
-        """A value that is there already: fed, state, written before, or a view of one of these."""
-        if node not in self.values:
-            if node.op is ops.input_:
-                self.values[node] = self._outside(node.type, str(node.attrs["name"]), "input")
-            elif node.op is ops.param:
-                self.values[node] = self._state(node.type, str(node.attrs["name"]))
-            elif node.op is ops.concat:
-                self.values[node] = self.allocate(node)
-            elif node.op in (ops.reshape, ops.slice_, ops.transpose):
-                self.values[node] = self._view(node)
-            else:
-                raise AssertionError(f"{node.op.name} is read before it is written")
-        return self.values[node]
+    def outside(self, node: Node, key: str, space: str) -> Stored:
+        return self._outside(node.type, key, space)
 
     def _outside(self, type_: TensorType, key: str, space: str) -> Stored:
-        """An input or a state, which lies row-major in memory of its own."""
+        """What lies row-major in memory of its own."""
         shape = tuple(map(int, type_.shape))
         order = tuple(range(len(shape)))
         name = self.buffer_name(key)
@@ -99,29 +85,12 @@ class Storage:
         place = MemRef(name, shape, strides_of(shape, order), type_.dtype, True, type_.count, f"{space}:{key}")
         return self.enter(Stored(buffer, place, None, 0))
 
-    def _state(self, type_: TensorType, key: str) -> Stored:
-        """A state, whether it is read or written."""
-        for stored in self.stored.values():
-            if stored.place.memory == f"state:{key}" and stored.buffer.type == type_ and not stored.start:
-                return stored
-        return self._outside(type_, key, "state")
-
-    def _view(self, node: Node) -> Stored:
-        """A part of a stored value, or the same elements in another shape."""
-        below = self.value(node.inputs[0])
-        found = viewed(node, below.place.shape, below.place.strides)
-        if found is None:
-            raise AssertionError(f"{node} is no view of {below.buffer.name}")
-        return self._part(below, node, *found)
-
-    def _part(self, below: Stored, node: Node, strides: tuple[int, ...], first: int) -> Stored:
-        """A value that lies `first` elements into another."""
-        whole, place, scope = below.buffer, below.place, node.scope
+    def inside(self, node: Node, outer: Stored, strides: Ints, first: int) -> Stored:
+        whole, place, scope = outer.buffer, outer.place, node.scope
         shape = tuple(map(int, node.shape))
-        start = below.start + first * SIZES[place.dtype]
+        start = outer.start + first * SIZES[place.dtype]
         base = whole.base or whole.name
-        read = any(user.op is ops.kernel for user in self.graph.users[node])
-        known = self.plan.parts.get((base, start, node.type.nbytes)) if read else None
+        known = self.part_name(node, base, start)
         what = kind_name(node) if node.op is ops.item else base.strip(".")
         name = self._name_of(node, known or (what if what.startswith(scope) else f"{scope}_{what}"))
         order = order_of(shape, strides)
@@ -131,7 +100,7 @@ class Storage:
         memory = f"{place.memory}+{start}" if first else place.memory
         aligned = start % ALIGNED == 0
         return self.enter(
-            Stored(buffer, MemRef(name, shape, strides, place.dtype, aligned, place.count, memory), below.block, start)
+            Stored(buffer, MemRef(name, shape, strides, place.dtype, aligned, place.count, memory), outer.block, start)
         )
 
     def _name_of(self, node: Node, wanted: str) -> str:
@@ -139,19 +108,13 @@ class Storage:
         output = self.outputs.get(node, "")
         return output if output and output not in self.stored else self.names.fresh(wanted)
 
-    def allocate(self, node: Node) -> Stored:
-        """The memory of an item or a concat."""
-        home = self.plan.homes[node]
+    def arena(self, node: Node) -> Stored:
         shape = tuple(map(int, node.shape))
-        if home.space == "state":
-            return self._state(node.type, home.name)
-        if home.space == "part":
-            return self._in_concat(node)
         dtype = "u8" if node.op is ops.item and narrow(made_in(node)) else node.dtype
         order = self.plan.orders.get(node, tuple(range(len(shape))))
         what = f"{node.scope}_{kind_name(node)}" if node.scope else kind_name(node)
         if node in self.plan.pitches:
-            # Kernels may write between the rows, so what they are given is all of it; see `tables` for outputs.
+            # Kernels may write between the rows, so what they are given is all of it; see `program` for outputs.
             run, pitch = self.plan.pitches[node]
             name, count = self.names.fresh(what), node.type.count // run * pitch
             strides = tuple(s if s < run else s // run * pitch for s in strides_of(shape, order))
@@ -160,22 +123,8 @@ class Storage:
             name, count, strides = self._name_of(node, what), node.type.count, strides_of(shape, order)
             buffer = Buffer(name, node.type, "arena", 0, tuple(order), "", dtype if dtype != node.dtype else "")
         place = MemRef(name, shape, strides, dtype, True, count, f"arena:{name}")
-        return self.enter(Stored(buffer, place, self._block(place, *self.plan.lives[node]), 0))
-
-    def _block(self, place: MemRef, first: int, last: int) -> int:
-        """A piece of the arena that is needed during some launches."""
-        self.blocks.append((max(place.count, math.prod(place.shape)) * SIZES[place.dtype], first, last))
-        return len(self.blocks) - 1
-
-    def _in_concat(self, node: Node) -> Stored:
-        """A value that lies inside of a concat."""
-        home = self.plan.homes[node]
-        assert home.parent is not None
-        outer = self.value(home.parent)
-        found = part_of(node, home, outer.place.strides)
-        if found is None:
-            raise AssertionError(f"{node} does not lie in one piece inside of its concat")
-        return self._part(outer, node, *found)
+        size = max(place.count, math.prod(shape)) * SIZES[dtype]
+        return self.enter(Stored(buffer, place, self.block(size, *self.plan.lives[node]), 0))
 
     def constant(self, literal: Literal) -> Stored:
         """A constant array, once for all that read it."""
@@ -189,18 +138,15 @@ class Storage:
     # Kernels.
 
     def kernel(self, kernel: Node) -> None:
-        """Write a kernel's function, unless one like it is there, and its launch."""
         body: Graph = kernel.attrs["body"]
         kind, blocks = kernel.attrs["kind"], kernel.attrs["schedule"]
         operands = [self.value(x) for x in kernel.inputs]
-        items = {n.attrs["index"]: n for n in self.graph.users[kernel]}
+        items = items_of(self.graph, kernel)
         results = []
         for k, node in enumerate(body.outputs.values()):
             if k not in items:
                 raise AssertionError(f"nobody reads result {k} of a kernel of {node.scope}")
-            if items[k] not in self.values:
-                self.values[items[k]] = self.allocate(items[k])
-            results.append(self.values[items[k]])
+            results.append(self.values.get(items[k]) or self.allocate(items[k]))
         if not any(node.type.count for node in body.outputs.values()):
             return
         read = [replace(x.place, name=f"in{i}") for i, x in enumerate(operands)]
@@ -210,9 +156,7 @@ class Storage:
         for (name, node), place in zip(body.outputs.items(), made, strict=True):
             if node.type.count and place.name not in stored:
                 raise AssertionError(f"a {kind} kernel of {node.scope} stores no {name}")
-        layers, places = origins(body)
-        note = ", ".join(layers) or written.kind
-        note += f"  ({', '.join(places)})" if places else ""
+        note = note_of(body, written.kind)
         if written.key not in self.written:
             update = all(x.buffer.space == "state" for x in results)
             self.written[written.key] = (self.names.fresh(title(body, kind, update=update)), written)
@@ -227,53 +171,14 @@ class Storage:
         pointers |= {place: self.constant(literal).buffer.name for place, literal in written.literals}
         if name not in self.pointers:
             self.pointers[name] = pointer_names([(place.name, pointers[place.name]) for place in written.places])
-        self.launches.append(
-            Launch(
-                name,
-                tuple(pointers[place.name] for place in written.places),
-                layers,
-                places,
-                kernel.op.flops(kernel.result, **kernel.attrs),
-                written.traffic,
-                "prepare" if kernel in self.plan.prepare else "step",
-                written.grid,
-                blocks.key,
-            )
-        )
+        arguments = [pointers[place.name] for place in written.places]
+        self.launch(kernel, name, arguments, written.traffic, written.grid, blocks.key)
 
     # The program.
 
-    def program(
-        self, target: str, *, name: str, mode: str, dims: Mapping[str, int], ledger: tuple[Decision, ...]
-    ) -> Program:
-        """All kernels of the plan, written; the text of the module is left to the target."""
-        for kernel in self.plan.kernels:
-            self.kernel(kernel)
-        for node in (*self.graph.outputs.values(), *self.graph.updates.values()):
-            self.value(node)
-        state = {n.attrs["name"]: n.type for n in self.graph.params.values()}
-        functions, buffers, arena, proved = self.tables()
-        return Program(
-            name=name,
-            mode=mode,
-            target=target,
-            dims=dict(dims),
-            inputs={n.attrs["name"]: n.type for n in self.graph.inputs.values()},
-            outputs={key: node.type for key, node in self.graph.outputs.items()},
-            state=state | {key: node.type for key, node in self.graph.updates.items()},
-            updates=tuple(self.graph.updates),
-            functions=functions,
-            launches=tuple(self.launches),
-            buffers=buffers,
-            arena_bytes=arena,
-            source="",
-            ledger=ledger,
-            constants=self.constants,
-            proved=proved,
-        )
-
-    def tables(self) -> tuple[tuple[Function, ...], tuple[Buffer, ...], int, Proofs]:
-        """Functions, buffers with their offsets, the bytes of the arena, and what was proved of them."""
+    def program(self, begun: Program) -> Program:
+        """The program with all kernels of the plan, written; the text of the module is left to the target."""
+        self.write()
         offsets, size = pack(self.blocks)
 
         def region(stored: Stored) -> Region:
@@ -309,7 +214,15 @@ class Storage:
             )
             for key, (name, one) in self.written.items()
         )
-        return functions, tuple(buffers), size, proved
+        return replace(
+            begun,
+            functions=functions,
+            launches=tuple(self.launches),
+            buffers=tuple(buffers),
+            arena_bytes=size,
+            constants=self.constants,
+            proved=proved,
+        )
 
 
 def pointer_names(bound: Sequence[tuple[str, str]]) -> dict[str, str]:

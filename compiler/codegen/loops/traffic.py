@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...loops.index import REMEMBERED, Expr, Var
+from ...loops.intervals import mesh_of
 from ...loops.view import Index
 from ...types import SIZES
 from .place import MemRef
@@ -61,7 +62,7 @@ def _touched(access: Access, chosen: Mapping[Var, int]) -> Touched:
     shared = sum(len(i.vars) for i in access.index) > len(known)
     few = math.prod(v.size for v in known) <= TRIED and math.prod(access.place.shape) <= ELEMENTS
     if shared and few and not known & chosen.keys():
-        mesh = _mesh(known)
+        mesh = mesh_of(known)
         shape = np.broadcast_shapes(*(v.shape for v in mesh.values()))
         index = [np.broadcast_to(i.value(mesh), shape).ravel() for i in access.index]
         inside = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index, access.place.shape, strict=True)])
@@ -85,19 +86,12 @@ def _values(index: Expr, n: int) -> Values:
     dense = not index.terms or (len(index.terms) == 1 and index.terms[0][0] == 1)
     if dense or math.prod(v.size for v in index.vars) > TRIED:
         return range(low, high + 1)
-    mesh = _mesh(index.vars)
+    mesh = mesh_of(index.vars)
     found = np.unique(index.value(mesh))
     found = found[(found >= 0) & (found < n)]
     if found.size and found.size == found[-1] - found[0] + 1:
         return range(int(found[0]), int(found[-1]) + 1)
     return tuple(found.tolist())
-
-
-def _mesh(variables: Iterable[Var]) -> dict[Var, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    """Each variable's values along an axis of its own."""
-    ordered = sorted(variables, key=lambda v: v.key)
-    grids = np.ix_(*(np.arange(v.size) for v in ordered))
-    return dict(zip(ordered, grids, strict=True))
 
 
 def _union(place: MemRef, found: list[Touched]) -> int:

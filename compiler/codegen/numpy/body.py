@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ... import ops
 from ...graph import Graph, Node
-from ...kernel import TOTAL, Schedule, narrow, read_in_windows, widens
+from ...kernel import TOTAL, Schedule, narrow, operand_number, read_in_windows, widens
 from ...types import Literal
 from .ref import SIZES, ArrayPlace, Ints, Ref, order_of, place_of, reshaped, strides_of
 
@@ -314,7 +314,7 @@ class KernelText:
             for x in self.graph.order:
                 if x.op is not ops.input_:
                     continue
-                read = self.operands[int(x.attrs["name"][2:])]
+                read = self.operands[operand_number(x)]
                 if (read.memory, read.start) != (place.memory, place.start):
                     continue
                 if self.last[x] > here:

@@ -49,6 +49,11 @@ class Shape:
         return (1, *range(2, 2 + rank), 0) if self.inner else (1, 0, *range(2, 2 + rank))
 
     @property
+    def padded(self) -> Ints:
+        """The shape of the data with its padding."""
+        return (self.n, self.channels, *(a + 2 * p for a, p in zip(self.size, self.pad, strict=True)))
+
+    @property
     def depth(self) -> int:
         return self.channels // self.groups * math.prod(self.kernel)
 
@@ -206,8 +211,7 @@ def staged(body: KernelText, s: Shape, ref: Ref) -> Ref:
         if not s.inner or s.plain or (lies and ref.strides == strides_of(ref.shape, order)):
             return ref
         return contiguous(body, ref, order)
-    shape = (s.n, s.channels, *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
-    made = body.scratch(shape, s.dtype, order, tiled=ref.tiled, kept=body.repeats)
+    made = body.scratch(s.padded, s.dtype, order, tiled=ref.tiled, kept=body.repeats)
     body.put(f"{made}.fill(0)", once=body.repeats and not body.ragged)
     body.put(f"np.copyto({interior(s, made.text)}, {ref})")
     return made

@@ -105,8 +105,7 @@ def conv_data_grad(body: KernelText, node: Node) -> None:
         return
     made, padded = body.result(node, s.order), any(s.pad)
     if padded or made is None or body.overwrites(node):
-        grown = (shape[0], shape[1], *(a + 2 * p for a, p in zip(s.size, s.pad, strict=True)))
-        made = body.scratch(grown, s.dtype, s.order, tiled=body.tiled_axis(node))
+        made = body.scratch(s.padded, s.dtype, s.order, tiled=body.tiled_axis(node))
     spread = columns(body, s, body.tiled_axis(node))
     body.put(f"{made}.fill(0)")
     product = f"np.matmul({filters}{s.swap}, {rows_of(s, flat)}, out={matrix(s, spread)})"

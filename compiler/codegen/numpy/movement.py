@@ -43,6 +43,20 @@ def ones_moved(before: Ints, after: Ints) -> list[int | None] | None:
     return [next(rest) if n != 1 else None for n in after]
 
 
+def with_ones(body: KernelText, ref: Ref, count: int) -> Ref:
+    """A view with axes of size 1 behind its own."""
+    shape, strides = (*ref.shape, *(1,) * count), (*ref.strides, *(0,) * count)
+    return body.view(ref, f"{ref}.reshape{body.dims(shape, ref.tiled)}", shape, strides, ref.tiled)
+
+
+def picked(body: KernelText, ref: Ref, offset: Sequence[int], rank: int) -> Ref:
+    """A view at one place along the axes behind `rank`; one of size 1 has only one."""
+    if len(ref.shape) == rank:
+        return ref
+    index = ", ".join("0" if n == 1 else str(o) for o, n in zip(offset, ref.shape[rank:], strict=True))
+    return body.view(ref, f"{ref}[..., {index}]", ref.shape[:rank], ref.strides[:rank], ref.tiled)
+
+
 @spells("reshape")
 def reshape(body: KernelText, node: Node) -> None:
     x = node.inputs[0]

@@ -6,12 +6,14 @@ order, on strided slices; no array has the axes of a window.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ... import ops
 from ...graph import Node
 from .body import KernelText, spells, stored_dtype
-from .movement import full
+from .movement import full, picked, with_ones
 from .pointwise import apply, common
 from .ref import Ints, Ref, order_of
 
@@ -21,11 +23,12 @@ def at_position(body: KernelText, node: Node, offset: Ints, sizes: Ints, target:
     rank = len(node.shape) - len(offset)
     if node.op is ops.const:
         ref = body.value(node)
-        return ref.but(shape=(1,) * rank, strides=(0,) * rank) if ref.number else _picked(body, ref, offset, rank)
+        return ref.but(shape=(1,) * rank, strides=(0,) * rank) if ref.number else picked(body, ref, offset, rank)
     if node.op is ops.iota and node.attrs["axes"] == tuple(range(rank, len(node.shape))):
         return body.number(str(int(np.ravel_multi_index(offset, sizes))), rank, node.type.numpy_dtype.name)
     if node in body.windows and node.op is ops.window and len(node.attrs["axes"]) == len(offset):
-        return _window_at(body, node, offset)
+        x = node.inputs[0]
+        return _covered(body, full(body, body.value(x), x), node, offset, node.shape)
     if node in body.windows and node.op is ops.broadcast:
         return at_position(body, node.inputs[0], offset, sizes)
     if node in body.windows and node.op.family == "pointwise":
@@ -37,20 +40,15 @@ def at_position(body: KernelText, node: Node, offset: Ints, sizes: Ints, target:
             target = body.scratch(shape, stored_dtype(node), order_of(like.shape, like.strides), tiled=tiled)
         apply(body, node, node.op.name, refs, target)
         return target
-    return _picked(body, body.value(node), offset, rank)
+    return picked(body, body.value(node), offset, rank)
 
 
-def _picked(body: KernelText, ref: Ref, offset: Ints, rank: int) -> Ref:
-    index = ", ".join("0" if n == 1 else str(o) for o, n in zip(offset, ref.shape[rank:], strict=True))
-    return body.view(ref, f"{ref}[..., {index}]", ref.shape[:rank], ref.strides[:rank], ref.tiled)
-
-
-def _window_at(body: KernelText, node: Node, offset: Ints) -> Ref:
-    x, attrs = node.inputs[0], node.attrs
-    ref = full(body, body.value(x), x)
+def _covered(body: KernelText, ref: Ref, node: Node, offset: Ints, windows: Sequence[int]) -> Ref:
+    """The elements of an array that are at one position of the windows of a node, of which there are so many."""
+    attrs = node.attrs
     parts, shape, strides = [":"] * len(ref.shape), list(ref.shape), list(ref.strides)
     for a, o, s, d in zip(attrs["axes"], offset, attrs["strides"], attrs["dilations"], strict=True):
-        n = int(node.shape[a])
+        n = int(windows[a])
         parts[a] = f"{o * d}:{o * d + (n - 1) * s + 1}:{s}"
         shape[a], strides[a] = n, strides[a] * s
     return body.view(ref, f"{ref}[{', '.join(parts)}]", shape, strides, ref.tiled)
@@ -83,17 +81,7 @@ def by_position(body: KernelText, node: Node) -> None:
             ufunc = "np.add" if node.op is ops.sum_ else "np.fmax"
             body.put(f"{ufunc}({made}, {ref}, out={made})")
     assert made is not None
-    shape = (*made.shape, *(1,) * count)
-    body.finish(
-        node,
-        body.view(
-            made,
-            f"{made}.reshape{body.dims(shape, made.tiled)}",
-            shape,
-            (*made.strides, *(0,) * count),
-            made.tiled,
-        ),
-    )
+    body.finish(node, with_ones(body, made, count))
 
 
 @spells("unwindow")
@@ -101,9 +89,7 @@ def unwindow(body: KernelText, node: Node) -> None:
     """The adjoint of windows: each position's share is added where it came from, in the order of the positions."""
     x, attrs = node.inputs[0], node.attrs
     rank, axes = len(node.shape), attrs["axes"]
-    shape = body.tile_shape(node)
-    like = _order_below(body, x, rank)
-    target = body.target(node, like)
+    target = body.target(node, _order_below(body, x, rank))
     apart = all(
         s >= d * (k - 1) + 1 for k, s, d in zip(attrs["sizes"], attrs["strides"], attrs["dilations"], strict=True)
     )
@@ -114,17 +100,10 @@ def unwindow(body: KernelText, node: Node) -> None:
     if not covered:
         body.put(f"{target}.fill(0)")
     for offset in np.ndindex(*attrs["sizes"]):
-        parts, strides, part_shape = [":"] * rank, list(target.strides), list(shape)
-        for a, o, s, d in zip(axes, offset, attrs["strides"], attrs["dilations"], strict=True):
-            n = int(x.shape[a])
-            parts[a] = f"{o * d}:{o * d + (n - 1) * s + 1}:{s}"
-            part_shape[a], strides[a] = n, strides[a] * s
-        text = f"{target}[{', '.join(parts)}]"
-        place = body.view(target, text, part_shape, strides, target.tiled)
+        place = _covered(body, target, node, offset, x.shape)
         ref = at_position(body, x, offset, attrs["sizes"], place if apart else None)
         if ref is not place:
-            line = f"np.copyto({place}, {ref})" if apart else f"np.add({place}, {ref}, out={place})"
-            body.put(line)
+            body.put(f"np.copyto({place}, {ref})" if apart else f"np.add({place}, {ref}, out={place})")
     body.finish(node, target)
 
 

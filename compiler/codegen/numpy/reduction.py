@@ -10,7 +10,7 @@ from ...graph import Node
 from ...kernel import TOTAL, window_axes
 from .body import KernelText, spells
 from .movement import contiguous, full
-from .ref import Ref, order_of, strides_of
+from .ref import Ints, Ref, order_of, strides_of
 from .windows import reduce_windows
 
 # Puts the code that computes one tile's share of a sum into an array.
@@ -19,45 +19,31 @@ Write = Callable[[Ref], None]
 
 @spells("sum", "max_reduce", "argmax")
 def reduce(body: KernelText, node: Node) -> None:
-    x = node.inputs[0]
+    x, axes, more = node.inputs[0], tuple(node.attrs["axes"]), ""
     if window_axes(node) and x in body.windows:
         reduce_windows(body, node)
         return
     if body.skipped(x) and x.op is ops.where:
-        _pick(body, node, x)
-        return
+        # The sum of few elements of each row: quicker than to write the others as zeros first.
+        condition, x, _ = x.inputs
+        more = f", where={body.value(condition)}"
     ref = full(body, body.value(x), x)
-    if node.op.name == "argmax":
+    if node.op is ops.argmax:
         _argmax(body, node, ref)
         return
-    axes = node.attrs["axes"]
-    shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
-    order = order_of(shape, ref.strides)
-    call = "np.add.reduce({x}, axis={axes}, keepdims=True, out={out})"
-    if node.op.name == "max_reduce":
-        least = ", initial=-np.inf" if ref.dtype.startswith("float") else ""
-        call = "np.fmax.reduce({x}, axis={axes}, keepdims=True, out={out}" + least + ")"
-    if ref.dtype == "bool" and node.op.name == "sum":
-        call = "np.logical_or.reduce({x}, axis={axes}, keepdims=True, out={out})"
+    ufunc = "np.logical_or" if ref.dtype == "bool" else "np.add"
+    if node.op is ops.max_reduce:
+        ufunc, more = "np.fmax", ", initial=-np.inf" if ref.dtype.startswith("float") else ""
 
     def write(out: Ref) -> None:
-        body.put(call.format(x=ref.text, axes=tuple(axes), out=out.text))
+        body.put(f"{ufunc}.reduce({ref}, axis={axes}, keepdims=True, out={out}{more})")
 
-    total(body, node, order, write)
+    total(body, node, order_of(_reduced(ref, axes), ref.strides), write)
 
 
-def _pick(body: KernelText, node: Node, choice: Node) -> None:
-    """The sum of few elements of each row: quicker than to write the others as zeros first."""
-    condition, kept, _ = choice.inputs
-    where, ref = body.value(condition), full(body, body.value(kept), kept)
-    axes = tuple(node.attrs["axes"])
-    shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
-
-    def write(out: Ref) -> None:
-        text = f"np.add.reduce({ref}, axis={axes}, keepdims=True, out={out}, where={where})"
-        body.put(text)
-
-    total(body, node, order_of(shape, ref.strides), write)
+def _reduced(ref: Ref, axes: Sequence[int]) -> Ints:
+    """The shape of what is left of an array."""
+    return tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
 
 
 def total(
@@ -114,7 +100,7 @@ def _argmax(body: KernelText, node: Node, ref: Ref) -> None:
     index = body.scratch(outer, "int64", tiled=None if ref.tiled is None else kept.index(ref.tiled))
     flat = body.dims((*outer, length), index.tiled)
     body.put(f"np.argmax({rows}.reshape{flat}, axis=-1, out={index})")
-    shape = tuple(1 if i in axes else n for i, n in enumerate(ref.shape))
+    shape = _reduced(ref, axes)
     target = body.target(node, range(len(shape)))
     body.put(f'np.copyto({target}, {index}.reshape{body.dims(shape, ref.tiled)}, casting="unsafe")')
     body.finish(node, target)

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 
 from ...graph import Node
+from ...kernel import operand_number
 from ...types import Literal, round_bf16
 from .body import KernelText, spells
 from .ref import Ints, Ref, number, strides_of
@@ -16,7 +17,7 @@ from .ref import Ints, Ref, number, strides_of
 @spells("input")
 def operand(body: KernelText, node: Node) -> None:
     """The tile of an operand, or all of it."""
-    index = int(node.attrs["name"][2:])
+    index = operand_number(node)
     place = body.operands[index]
     whole = body.enter(Ref(f"x{index}", place.shape, place.strides, place.dtype, None, body.tile > 0))
     body.values[node] = body.tile_of(whole, node)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ... import ops
 from ...graph import Node
 from .body import KernelText
-from .movement import full
+from .movement import full, picked, with_ones
 from .positions import by_position
 from .ref import Ref, number, order_of
 
@@ -104,25 +104,22 @@ def _separable(body: KernelText, node: Node, ref: Ref, passes: Sequence[Pass], u
     order = order_of(ref.shape, ref.strides)
     final = (*order, *range(rank, len(node.shape)))
     for p in todo:
-        end = body.result(node, final) if p is todo[-1] else None
-        shape = tuple(p.out if i == p.axis else n for i, n in enumerate(ref.shape))
-        out = _dropped(body, end, rank) if end else body.scratch(shape, ref.dtype, order, tiled=ref.tiled)
+        out = _result_of(body, ref, p, ref.dtype, body.result(node, final) if p is todo[-1] else None)
         _one_axis(body, ref, out, p, ufunc, empty, rank)
         ref = out
     if todo:
-        _with_ones(body, node, ref, final, len(passes))
+        _enter(body, node, ref, final, len(passes))
         return
-    shape, strides = (*ref.shape, *(1,) * len(passes)), (*ref.strides, *(0,) * len(passes))
-    body.finish(node, body.view(ref, f"{ref}.reshape{body.dims(shape, ref.tiled)}", shape, strides, ref.tiled))
+    body.finish(node, with_ones(body, ref, len(passes)))
 
 
-def _dropped(body: KernelText, ref: Ref, rank: int) -> Ref:
-    """A ref without its last axes, which have size 1."""
-    shape, strides = ref.shape[:rank], ref.strides[:rank]
-    if len(ref.shape) == rank:
-        return ref
-    zeros = ", ".join("0" for _ in ref.shape[rank:])
-    return body.view(ref, f"{ref}[..., {zeros}]", shape, strides, ref.tiled)
+def _result_of(body: KernelText, ref: Ref, p: Pass, dtype: str, end: Ref | None) -> Ref:
+    """What a pass over an array is written to: scratch, or where the node ends, without the window's axes."""
+    rank = len(ref.shape)
+    if end is not None:
+        return picked(body, end, (0,) * (len(end.shape) - rank), rank)
+    shape = tuple(p.out if i == p.axis else n for i, n in enumerate(ref.shape))
+    return body.scratch(shape, dtype, order_of(ref.shape, ref.strides), tiled=ref.tiled)
 
 
 def _one_axis(body: KernelText, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: float, rank: int) -> None:
@@ -160,29 +157,20 @@ def _largest(body: KernelText, largest: Node | None, choice: Node, ref: Ref, pas
     code = "uint8" if math.prod(p.size for p in passes) <= 256 else "int32"
     best, index, weight = ref, None, 1
     for p in reversed(passes):
-        shape = tuple(p.out if i == p.axis else n for i, n in enumerate(best.shape))
-        ends = (body.result(largest, final) if largest else None, body.result(choice, final)) if p is passes[0] else ()
-        top, at = (
-            _dropped(body, end, rank) if end is not None else body.scratch(shape, dtype, order, tiled=ref.tiled)
-            for end, dtype in zip(ends or (None, None), (ref.dtype, code), strict=True)
-        )
+        ends = [body.result(n, final) if n and p is passes[0] else None for n in (largest, choice)]
+        top, at = (_result_of(body, best, p, dtype, end) for end, dtype in zip(ends, (ref.dtype, code), strict=True))
         _step(body, best, index, top, at, p, weight, rank)
         best, index = top, at
         weight *= p.size
     assert index is not None
     for node, got in ((largest, best), (choice, index)):
         if node is not None:
-            _with_ones(body, node, got, final, len(passes))
+            _enter(body, node, got, final, len(passes))
 
 
-def _with_ones(body: KernelText, node: Node, got: Ref, order: Sequence[int], count: int) -> None:
+def _enter(body: KernelText, node: Node, got: Ref, order: Sequence[int], count: int) -> None:
     """Enter a value that lacks the axes of the window, which have size 1 in the node's result."""
-    target = body.result(node, order)
-    if target is None:
-        shape = (*got.shape, *(1,) * count)
-        text = f"{got}.reshape{body.dims(shape, got.tiled)}"
-        target = body.view(got, text, shape, (*got.strides, *(0,) * count), got.tiled)
-    body.finish(node, target)
+    body.finish(node, body.result(node, order) or with_ones(body, got, count))
 
 
 def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: Pass, weight: int, rank: int) -> None:

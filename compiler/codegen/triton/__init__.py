@@ -6,28 +6,19 @@ else has its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ...graph import Graph
 from ...plan import Plan
-from ...program import Decision, Program
+from ...program import Program
 
 
-def emit_triton(
-    graph: Graph,
-    plan: Plan,
-    *,
-    name: str,
-    mode: str,
-    dims: Mapping[str, int],
-    ledger: tuple[Decision, ...],
-) -> Program:
-    """The program of a graph of kernels (`passes.fusion`) as a module of Triton functions."""
+def emit_triton(graph: Graph, plan: Plan, program: Program) -> Program:
+    """The program with its kernels (`passes.fusion`) as a module of Triton functions."""
     from ..loops.storage import Storage
     from .templates import write_kernel
     from .text import RESERVED, module_text
 
     storage = Storage(graph, plan, write_kernel, RESERVED)
-    program = storage.program("triton", name=name, mode=mode, dims=dims, ledger=ledger)
+    program = storage.program(program)
     return replace(program, source=module_text(storage, program))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ... import ops
 from ...graph import Graph
+from ...kernel import operand_number
 from ...loops.contraction import Axes, contraction, replaced, size_of
 from ...loops.domain import followed
 from ...loops.steps import LEAST, Steps
@@ -58,8 +59,8 @@ class _ProductKernel:
     def _read_by_taps(self) -> frozenset[str]:
         """The operands of the kernel that the taps of a convolution read, its neighbours mostly the same elements."""
         taps = [v for v in (*self.axes.columns, *self.axes.reduced) if v.name.startswith("tap_") and v.size > 1]
-        read = Graph({"read": self.root.inputs[0]}).inputs if taps else {}
-        return frozenset(self.operands[int(name[2:])].name for name in read)
+        read = Graph({"read": self.root.inputs[0]}).inputs.values() if taps else ()
+        return frozenset(self.operands[operand_number(x)].name for x in read)
 
     # Text.
 

@@ -7,18 +7,19 @@ that are cut, and totals of several programs) is stored part by part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from ... import ops
 from ...graph import Node
-from ...loops.view import Expr, Index, Var, flat
+from ...loops.view import Expr, Index, Var, flat, reindex, unflat
 from ...types import FLOATS, least, wide
-from ..loops.nests import overwrites
+from ..loops.nests import axes_in_order, overwrites
 from ..loops.place import Spread, Value
 from ..loops.reductions import Accumulator, position, reduced, started, update
 from ..loops.written import Written
-from .kernel import Kernel, function
-from .rows import Rows
+from .kernel import Kernel, function, overhang
 from .squares import Squares
 
 # Its number, the index at which it is computed, and its value.
@@ -30,11 +31,28 @@ def write_reduce(kernel: Kernel) -> Written:
     return _ReduceKernel(kernel).write()
 
 
-class _ReduceKernel(Rows):
-    """The kernel while it is written."""
+class _ReduceKernel:
+    """The kernel while it is written: rows of a space, of which a program takes `blocks.rows`, and their elements.
+
+    flat: one row at a time, so that a block has one dimension. parts: into which the rows are cut, if they are.
+    one_pass: whether a block holds whole rows.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
-        super().__init__(kernel)
+        self.kernel, self.domain, self.blocks = kernel, kernel.domain, kernel.blocks
+        self.rows, self.length = self.domain.rows, self.domain.length
+        blocks = self.blocks
+        self.parts = next((kernel.parts[n] for n in self.domain.reductions("row") if n in kernel.parts), None)
+        self.part = Var("program", self.parts.count if self.parts is not None else 1)
+        self.one_pass = self.parts is None and blocks.depth >= self.length
+        self.flat = blocks.rows == 1 or self.rows == 1
+        self.body = kernel.body(*("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
+        for name in ("row", "k", "k_inside", "part", "start"):
+            self.body.name(name)
+        self.programs = -(-self.rows // blocks.rows)
+        self.order = axes_in_order(self.domain, (*kernel.operands, *kernel.results))
+        self.row = Var("row", self.rows)
+        self.k = Var("k", self.length)
         if self.parts is not None:
             self.domain = self.domain.beside
         self.reductions, self.totals = self.domain.reductions("row"), self.domain.reductions("scalar")
@@ -60,6 +78,69 @@ class _ReduceKernel(Rows):
         grid = (self.programs,) if self.parts is None else (self.programs, self.parts.count)
         return function(self.kernel, self.body, grid=grid, constants=constants)
 
+    # Rows, and a pass over their elements.
+
+    def bind_rows(self) -> None:
+        body, size = self.body, self.blocks.rows
+        if self.flat and self.rows > 1:
+            body.put(f"row = {self.kernel.program}")
+            body.bind(self.row, "row", spread=Spread("rows", self.programs, 1))
+        elif not self.flat:
+            body.put(f"row = {self.kernel.program} * ROWS + tl.arange(0, ROWS)[:, None]")
+            inside = overhang(body, "row", "row_inside", self.rows, size)
+            body.bind(self.row, "row", 0, inside, Spread("rows", self.programs, size))
+        if self.parts is not None:
+            body.put(f"part = tl.program_id(1) * {self.parts.share}")
+            body.bind(self.part, "tl.program_id(1)", spread=Spread("parts", self.parts.count, 1))
+
+    @contextmanager
+    def elements(self) -> Iterator[None]:
+        """All elements of the rows: at once where they fit, else in a loop."""
+        body, depth = self.body, self.blocks.depth
+        steps = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
+        if self.length <= 1:
+            yield
+        elif self.one_pass:
+            if self.k not in body.bounds:
+                body.put(f"k = {steps}")
+                self._bind_k(depth != self.length, depth)
+            yield
+        else:
+            first, end, block = "0", str(self.length), -(-self.length // depth) * depth
+            if self.parts is not None:
+                first, end, block = "part", f"part + {self.parts.share}", self.parts.share
+            with body.loop(f"for start in range({first}, {end}, DEPTH):"):
+                body.put(f"k = start + {steps}")
+                self._bind_k(self.part.size * block != self.length, block)
+                yield
+
+    def _bind_k(self, overhangs: bool, block: int) -> None:
+        """block: how many values of k a program goes through, those beyond the end of the row included."""
+        inside = "k_inside" if overhangs else ""
+        if inside:
+            self.body.put(f"{inside} = k < {self.length}")
+        self.body.bind(self.k, "k", 0 if self.flat else 1, inside, Spread("parts", self.part.size, block))
+
+    def index(self) -> Index:
+        """The element of the space at which a program is; rows and elements are counted as they lie in memory."""
+        found: dict[int, Expr] = {}
+        for var, axes in ((self.row, self.domain.kept), (self.k, self.domain.reduced)):
+            own = [a for a in self.order if a in axes]
+            found |= zip(own, unflat(Expr.of(var), [self.domain.space[a] for a in own]), strict=True)
+        return tuple(found[a] for a in range(len(self.domain.space)))
+
+    def row_index(self, node: Node) -> Index:
+        """The index of a row's value in a node that has one element for each row."""
+        return self.domain.row_index(self.index(), node)
+
+    def at(self, node: Node) -> Index:
+        """The index of the program's element in a node that has as many as the space."""
+        return reindex(self.index(), self.domain.space, node.shape)
+
+    def beyond(self) -> tuple[Var, ...]:
+        """The condition that an element is not beyond the end of its row."""
+        return self.body.overhang([self.k]) if self.k in self.body.bounds else ()
+
     # Reductions.
 
     def _reduce(self, phase: int) -> None:
@@ -72,7 +153,8 @@ class _ReduceKernel(Rows):
             return
         everything = frozenset(range(len(self.body.sizes)))
         squares = Squares.start(self.body, wide(own[0].dtype)) if any(n in self.squares for n in own) else None
-        running = started(self.body, own, everything, dict.fromkeys(self.squares, "squares"))
+        variable = partial(self.body.variable, axes=everything)
+        running = started(self.body, own, variable, dict.fromkeys(self.squares, "squares"))
         of = {acc.node: acc for acc in running}
         with self.elements():
             values: dict[tuple[Node, float], Value] = {}

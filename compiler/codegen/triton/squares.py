@@ -28,7 +28,7 @@ class Squares:
     @classmethod
     def start(cls, body: Body, dtype: str) -> Squares:
         """Write the count's first value."""
-        turns = body.variable("turns", Value("0", dtype, number=0), frozenset())
+        turns = body.variable("turns", Value("0", dtype, number=0))
         return cls(body, dtype, turns, body.name("share"), body.name("weight"))
 
     def step(self) -> None:
