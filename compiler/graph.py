@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .types import TensorType, TupleType
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from ..grammar.source import Span
     from .ops.base import Op
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,22 @@ def at(span: Span | None, scope: str) -> Iterator[None]:
 
 def current_origin() -> Origin:
     return _origin.get()
+
+
+def reached(start: Iterable[T], step: Callable[[T], Iterable[T]]) -> Iterator[T]:
+    """What steps lead to from some things on, these included, each once: depth first, of several the last first."""
+    stack = [*dict.fromkeys(start)]
+    seen = set(stack)
+    while stack:
+        yield (x := stack.pop())
+        found = [y for y in dict.fromkeys(step(x)) if y not in seen]
+        seen.update(found)
+        stack += found
+
+
+def needs(node: Node, other: Node) -> bool:
+    """Whether a node is computed from another one."""
+    return any(x is other for x in reached(node.inputs, lambda x: x.inputs))
 
 
 class TooManyNodes(Exception):

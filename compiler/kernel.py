@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from . import ops
-from .graph import Graph, Node, at
+from .graph import Graph, Node, at, reached
 
 Kind = Literal["map", "reduce", "window", "dot", "conv", "scatter", "copy"]
 HEAVY = frozenset({"conv", "conv_data_grad", "conv_weight_grad", "dot", "winograd_product"})
@@ -71,17 +71,13 @@ def window_axes(root: Node) -> int:
     axes, rank = root.attrs["axes"], len(root.inputs[0].shape)
     if not axes or axes != tuple(range(rank - len(axes), rank)):
         return 0
-    stack, seen = [root.inputs[0]], set()
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.op is ops.window and len(node.attrs["axes"]) == len(axes):
-            return len(axes)
-        if node.op.family == "pointwise" or node.op is ops.broadcast:
-            stack.extend(x for x in node.inputs if len(x.shape) == rank)
-    return 0
+
+    def below(node: Node) -> Iterable[Node]:
+        computed = node.op.family == "pointwise" or node.op is ops.broadcast
+        return (x for x in node.inputs if computed and len(x.shape) == rank)
+
+    read = (x for x in reached(root.inputs[:1], below) if x.op is ops.window and len(x.attrs["axes"]) == len(axes))
+    return len(axes) if any(read) else 0
 
 
 def in_windows(root: Node) -> set[Node]:

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from ...compiler import ops
-from ...compiler.graph import Graph, Node, at
+from ...compiler.graph import Graph, Node, at, reached
 from ...compiler.kernel import read_in_windows, widens
 from ..prepared import Prepared
 
@@ -135,13 +135,7 @@ class Stores:
 
     def inlined(self, node: Node) -> Iterator[Node]:
         """A node and what is computed with it, since nobody stores it."""
-        stack, seen = [node], {node}
-        while stack:
-            x = stack.pop()
-            yield x
-            below = [y for y in dict.fromkeys(operands(x)) if y not in seen and not self.stored(y)]
-            seen.update(below)
-            stack += below
+        return reached([node], lambda x: (y for y in operands(x) if not self.stored(y)))
 
     def reads(self, node: Node) -> list[Node]:
         """The stored nodes that computing `node` reads, through whatever is read through."""
@@ -239,27 +233,18 @@ def materialize(graph: Graph) -> Graph:
 
 def _waits_for_read(graph: Graph) -> Graph:
     """The graph in which each `after` waits for what is read: what a law replaced everywhere else is not kept alive."""
-    read, stack = set[Node](), graph.roots
-    while stack:
-        node = stack.pop()
-        if node not in read:
-            read.add(node)
-            stack += operands(node)
+    read = set(reached(graph.roots, operands))
     made: dict[Node, Node] = {}
 
     def make(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op is not ops.after or node.inputs[1] in read:
             made[node] = node.with_inputs(inputs)
             return made[node]
-        found, below, seen = inputs[0], [node.inputs[1]], set[Node]()
-        while below:
-            x = below.pop()
+        found = inputs[0]
+        for x in reached(node.inputs[1:], lambda x: () if x in read else x.inputs):
             if x in read:
                 with at(node.span, node.scope):
                     found = ops.after(found, made[x])
-            elif x not in seen:
-                seen.add(x)
-                below += x.inputs
         made[node] = found
         return found
 
@@ -329,15 +314,7 @@ class _InPlace:
         return found
 
     def _reaches(self, start: Node, goals: set[Node]) -> bool:
-        stack, seen = list(self.after[start]), set()
-        while stack:
-            node = stack.pop()
-            if node in goals:
-                return True
-            if node not in seen:
-                seen.add(node)
-                stack.extend(self.after[node])
-        return False
+        return not goals.isdisjoint(reached(self.after[start], self.after.__getitem__))
 
 
 def _copy_operands(graph: Graph, accepted: set[str]) -> Graph:

@@ -14,12 +14,12 @@ of a window, and the kernel before it stores the gradient alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...compiler import ops
-from ...compiler.graph import Graph, Node
+from ...compiler.graph import Graph, Node, reached
 from ...compiler.kernel import window_axes
 from ...compiler.loops.domain import is_anchor
 from ...compiler.loops.index import Expr
@@ -157,23 +157,19 @@ class _Known:
         others = [r for r in self.readers[node] if self.groups.of[r] != here]
         if node.type.count == 1 or any(takes_tiles(r) or apart(node, r, self.nofuse) for r in others):
             return
-        inside: set[Node] = set()
         leaves: set[Node] = set()
-        parts: set[Node] = set()
-        stack = [node]
-        while stack:
-            x = stack.pop()
-            if x in inside:
-                continue
-            inside.add(x)
-            parts.update(part for part in self.groups.stores.inlined(x) if part.op.family == "pointwise")
-            for below, _ in self.read[x]:
-                if below not in self.found and self._stored(below):
-                    leaves.add(below)
-                elif below.op.family == "pointwise":
-                    stack.append(below)
+
+        def below(x: Node) -> Iterator[Node]:
+            for y, _ in self.read[x]:
+                if y not in self.found and self._stored(y):
+                    leaves.add(y)
                 else:
-                    return
+                    yield y
+
+        inside = set(reached([node], below))
+        if any(x.op.family != "pointwise" for x in inside):
+            return
+        parts = {part for x in inside for part in self.groups.stores.inlined(x) if part.op.family == "pointwise"}
         large = {x for x in leaves if x.type.nbytes * SMALL > node.type.nbytes}
         operations = sum(map(work, parts))
         for reader in others:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from ...compiler import expr, ops
-from ...compiler.graph import Graph, Node, at
+from ...compiler.graph import Graph, Node, at, reached
 from ...compiler.types import Literal
 
 # Nodes that one flat formula may take: where all ranges differ, choosing between them would outgrow the formulas.
@@ -53,18 +53,12 @@ class _Whole:
 
     def find(self, parts: Sequence[Node]) -> None:
         """Find the arrays of the whole length that parts are computed from, and what lies where in them."""
-        stack, seen = list(parts), set(parts)
-        while stack:
-            x = stack.pop()
+        for x in reached(parts, lambda x: x.inputs if x.op.family == "pointwise" or x.op is ops.slice_ else ()):
             if x.op is ops.concat and x.shape == (self.length,):
                 start = 0
                 for operand in x.inputs:
                     self.lies[start, operand] = x
                     start += int(operand.type.count)
-            elif x.op.family == "pointwise" or x.op is ops.slice_:
-                new = [y for y in x.inputs if y not in seen]
-                stack += new
-                seen.update(new)
 
     def of(self, parts: Sequence[Node | None]) -> Node:
         """The node that is parts[i] in range i. None: what it is in that range is not asked for."""

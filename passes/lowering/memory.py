@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...compiler import ops
-from ...compiler.graph import Graph, GraphError, Node
+from ...compiler.graph import Graph, GraphError, Node, reached
 from ...compiler.kernel import bodies, made_in, narrow, operand_number
 from ...compiler.plan import Home, Orders, Pitches, Plan
 from ...compiler.program import Commit
@@ -58,13 +58,8 @@ def homes_of(graph: Graph) -> dict[Node, Home]:
 
 def stored_below(node: Node) -> Iterator[Node]:
     """The items, inputs and states that an operand of a kernel is a view of, through concats."""
-    stack = [node]
-    while stack:
-        x = stack.pop()
-        if x.op is ops.item or not x.inputs:
-            yield x
-        else:
-            stack.extend(x.inputs)
+    found = reached([node], lambda x: () if x.op is ops.item else x.inputs)
+    return (x for x in found if x.op is ops.item or not x.inputs)
 
 
 def _edges(graph: Graph, homes: dict[Node, Home]) -> dict[Node, dict[Node, None]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from ... import ops
-from ...graph import Node
+from ...graph import Node, reached
 from ...kernel import window_axes
 from ...loops.contraction import guards_that_tell
 from ...loops.view import Expr, Guard, Index, Var, behind, pull
@@ -101,23 +101,23 @@ class Lanes:
     def _windows(self, wanted: Wanted) -> list[tuple[list[Node], Index]]:
         """Reductions of windows that a value needs, at their index: those of one operand and index together."""
         found: dict[tuple[Node, Index], list[Node]] = {}
-        stack, seen = [*wanted], set[tuple[Node, Index]]()
-        while stack:
-            node, index = stack.pop()
-            if (node, index) in seen or self.body.memo((node, index)) is not None:
-                continue
-            seen.add((node, index))
-            if window_axes(node):
-                if self._apart(node, index):
-                    key = node if node.op is ops.unwindow else node.inputs[0]
-                    found.setdefault((key, index), []).append(node)
-            elif node.op.family == "pointwise":
-                stack += ((x, index) for x in (node.inputs[:1] if node.op is ops.surrogate else node.inputs))
-            elif node.op.family == "movement" and len(node.inputs) == 1:
-                pulled = pull(node, index)
-                if not pulled.guards:
-                    stack.append((pulled.node, pulled.index))
+        for node, index in reached(wanted, self._below):
+            if window_axes(node) and self.body.memo((node, index)) is None and self._apart(node, index):
+                key = node if node.op is ops.unwindow else node.inputs[0]
+                found.setdefault((key, index), []).append(node)
         return [(nodes, index) for (_, index), nodes in found.items()]
+
+    def _below(self, wanted: tuple[Node, Index]) -> list[tuple[Node, Index]]:
+        """What a value is computed from, at the same element, until a window or what is known."""
+        node, index = wanted
+        if window_axes(node) or self.body.memo(wanted) is not None:
+            return []
+        if node.op.family == "pointwise":
+            return [(x, index) for x in (node.inputs[:1] if node.op is ops.surrogate else node.inputs)]
+        if node.op.family == "movement" and len(node.inputs) == 1:
+            pulled = pull(node, index)
+            return [] if pulled.guards else [(pulled.node, pulled.index)]
+        return []
 
     def _apart(self, node: Node, index: Index) -> bool:
         """Whether a window may have fewer elements than positions, and loops over these can tell, for all lanes alike.

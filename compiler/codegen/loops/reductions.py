@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import ops
-from ...graph import Node
+from ...graph import Node, needs
 from ...loops.view import Expr, Guard, Index, Var, flat
 from ...types import least, wide
 from .place import Condition, Value
@@ -143,21 +143,9 @@ def _beside(body: Body, node: Node, index: Index) -> Iterator[Node]:
             and other.attrs["axes"] == node.attrs["axes"]
             and other.inputs[0].shape == x.shape
             and body.memo((other, index)) is None
-            and (other.inputs[0] is x or not (_needs(other, node) or _needs(node, other)))
+            and (other.inputs[0] is x or not (needs(other, node) or needs(node, other)))
         ):
             yield other
-
-
-def _needs(node: Node, other: Node) -> bool:
-    stack, seen = [node], {node}
-    while stack:
-        for x in stack.pop().inputs:
-            if x is other:
-                return True
-            if x not in seen:
-                seen.add(x)
-                stack.append(x)
-    return False
 
 
 def positions(sizes: Sequence[int]) -> list[Var]:

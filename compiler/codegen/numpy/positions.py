@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import ops
-from ...graph import Node
+from ...graph import Node, reached
 from .body import KernelText, spells, stored_dtype
 from .movement import full, picked, with_ones
 from .pointwise import apply, common
@@ -110,14 +110,12 @@ def unwindow(body: KernelText, node: Node) -> None:
 def _order_below(body: KernelText, node: Node, rank: int) -> Ints:
     """The order of axes of the largest array that is read below `node`, without the axes of the window."""
     found: tuple[int, Ints] = (1, tuple(range(rank)))
-    stack, seen = [node], set()
-    while stack:
-        x = stack.pop()
-        if x in seen or x.op in (ops.const, ops.iota):
-            continue
-        seen.add(x)
-        if x in body.windows and x.op is not ops.window:
-            stack.extend(x.inputs)
+
+    def passed(x: Node) -> bool:
+        return x in body.windows and x.op is not ops.window
+
+    for x in reached([node], lambda x: x.inputs if passed(x) else ()):
+        if passed(x) or x.op in (ops.const, ops.iota):
             continue
         ref = body.value(x.inputs[0] if x in body.windows else x)
         shape, strides = ref.shape[:rank], ref.strides[:rank]

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Literal
 
 from ....compiler import ops
-from ....compiler.graph import Graph, Node
+from ....compiler.graph import Graph, Node, reached
 from ....compiler.kernel import Blocks
 from ....compiler.loops.contraction import contraction, size_of
 from ....compiler.loops.domain import domain_of
@@ -141,11 +141,7 @@ def product_of(body: Graph, precision: Precision) -> Product:
 
 def _beside(root: Node, body: Graph) -> int:
     """The large arrays that what follows a product reads, and writes beside one result."""
-    before, stack = {root}, [root]
-    while stack:
-        new = [x for x in stack.pop().inputs if x not in before]
-        before.update(new)
-        stack += new
+    before = set(reached([root], lambda x: x.inputs))
     large = [x for x in (*body.inputs.values(), *body.outputs.values()) if 2 * x.type.count > root.type.count]
     return max(0, len([x for x in large if x not in before or x is root]) - 1)
 
