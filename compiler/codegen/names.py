@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from keyword import iskeyword
@@ -66,6 +67,18 @@ def note_of(body: Graph, kind: str) -> str:
     """What stands above a kernel or beside its launch: its layers, else its kind, and their places."""
     layers, places = origins(body)
     return (", ".join(layers) or kind) + (f"  ({', '.join(places)})" if places else "")
+
+
+def number_text(value: float, dtype: str, infinity: str, nan: str) -> str:
+    """A number as Python writes it, but for what it has no literals for."""
+    if dtype == "bool":
+        return str(bool(value))
+    if dtype[0] in "iu":
+        return str(int(value))
+    value = float(value)
+    if math.isinf(value):
+        return infinity if value > 0 else f"-{infinity}"
+    return nan if math.isnan(value) else repr(value)
 
 
 def headline(program: Program, language: str) -> str:

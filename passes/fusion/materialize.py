@@ -314,7 +314,7 @@ class _InPlace:
         return found
 
     def _reaches(self, start: Node, goals: set[Node]) -> bool:
-        return not goals.isdisjoint(reached(self.after[start], self.after.__getitem__))
+        return any(node in goals for node in reached(self.after[start], self.after.__getitem__))
 
 
 def _copy_operands(graph: Graph, accepted: set[str]) -> Graph:

@@ -13,10 +13,9 @@ from ...compiler.graph import Graph, Node
 from ...grammar.source import UserError
 from ..unit import Choices
 from . import winograd
-from .measured import ALGORITHMS, Measured
+from .measured import ALGORITHMS, Measured, listed
 
 DIRECT = "direct"
-SHOWN = 4  # layers that a message names
 
 
 def names(node: Node) -> tuple[str, ...]:
@@ -79,8 +78,7 @@ def selected(graph: Graph, choices: Choices) -> Graph:
 
 def _missed(missing: list[Node], measured: Measured) -> str:
     layers = [f"{node.op.name} of {node.scope or 'no layer'}" for node in missing]
-    more = f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else ""
     return (
-        f"--frozen: no algorithm was measured for {', '.join(layers[:SHOWN])}{more}, with {measured.threads} threads: "
+        f"--frozen: no algorithm was measured for {listed(layers)}, with {measured.threads} threads: "
         "measure with `netc tune --target c` and give its file by --schedules, or leave out --frozen"
     )

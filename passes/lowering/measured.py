@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from ...grammar.source import UserError
 
 VERSION = 1
 LARGEST_FILE = 1 << 24  # bytes
+SHOWN = 4  # kernels that a message names
 MOST_ENTRIES = 100_000
 # The numbers of `Blocks` that are data, with the largest of each. How products are rounded is the caller's wish.
 NUMBERS = {"rows": 65536, "columns": 65536, "depth": 65536, "split": 1024, "warps": 32, "stages": 8}
@@ -94,7 +95,7 @@ class TuningTable:
     def text(self) -> str:
         """The file."""
         lines = sorted(
-            f"{_quoted(_name(place, entry))}: {json.dumps(_content(entry), ensure_ascii=False)},"
+            ": ".join(json.dumps(one, ensure_ascii=False) for one in (_name(place, entry), _content(entry))) + ","
             for place, entry in self.entries.items()
         )
         return "\n".join(["{", *lines, f'"version": {VERSION}', "}"]) + "\n"
@@ -127,6 +128,11 @@ class Measured:
     def _found(self, key: str, arch: str) -> Blocks | str | None:
         entry = self.table.find(key, arch, self.device, self.threads)
         return self.trial.get(key) or (entry.chosen if entry is not None else None)
+
+
+def listed(names: Sequence[str]) -> str:
+    """What messages about a table name: the first ones, and how many more."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def read_table(text: str, name: str) -> TuningTable:
@@ -215,10 +221,6 @@ def _content(entry: TuningEntry) -> dict[str, Any]:
     chosen = entry.chosen
     what = {"algorithm": chosen} if isinstance(chosen, str) else {key: getattr(chosen, key) for key in NUMBERS}
     return {**what, "us": round(entry.us, 3), "layers": entry.layers}
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def shape_text(space: Iterable[int]) -> str:

@@ -6,6 +6,7 @@ in one arena. The target adds the scratch of its kernels and packs all of it (`c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ...compiler import ops
@@ -116,17 +117,14 @@ def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: s
     place = {k: i for i, k in enumerate(before)}
     waiting = {k: len(needs) for k, needs in before.items()}
     after: dict[Node, list[Node]] = {k: [] for k in before}
-    users: dict[Node, int] = {}
-    made: dict[Node, int] = dict.fromkeys(before, 0)
+    users = Counter(need for needs in before.values() for need in needs)
+    made = Counter[Node]()
     for k, needs in before.items():
         for need in needs:
             after[need].append(k)
     for node in graph.order:
         if node.op is ops.item:
             made[node.inputs[0]] += size_of(node)
-    for needs in before.values():
-        for need in needs:
-            users[need] = users.get(need, 0) + 1
     ready = [k for k, n in waiting.items() if not n]
     order: list[Node] = []
     while ready:

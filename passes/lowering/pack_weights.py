@@ -1,8 +1,10 @@
 """Weight packing: copies of convolutions' weights in the order in which products read them.
 
-Parameters lie row-major in their flat buffer, so the channels of one weight lie a kernel apart, and no run of them can
-be copied as a vector. For matrix units each such weight is copied once a step (once in all where it does not change),
-as a value of its own, which `layout` puts in the order O, kernel, I; weights of 16 bits are cast by the way.
+Parameters lie row-major in their flat buffer, O, I, kernel, so the channels of one weight lie a kernel apart, and no
+run of them can be copied or read as a vector. Each weight that is read so is copied once a step (once in all where it
+does not change), as a value of its own, which a layout puts in the reader's order. For matrix units (`packed_weights`)
+that is O, kernel, I, and weights of 16 bits are cast by the way; for vectors of a CPU (`with_lanes`) the axis of the
+result's channels is innermost, and each kind of reader has its own copy (`lane_orders`).
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from typing import Literal
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
+from ...compiler.kernel import bodies, operand_number
+from ...compiler.ops import Op
 from .pad_channels import HALF
 
-# With fewer channels there is no run worth a copy.
-FEWEST_CHANNELS = 8
+# With fewer channels there is no run worth a copy for matrix units; and of a group there is no vector.
+FEWEST_RUN, FEWEST_LANES = 8, 4
 
 
 def packed_weights(graph: Graph, precision: Literal["ieee", "tf32"]) -> Graph:
@@ -25,7 +29,7 @@ def packed_weights(graph: Graph, precision: Literal["ieee", "tf32"]) -> Graph:
     def make(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op in (ops.conv, ops.conv_data_grad):
             x, weight, *rest = inputs
-            if math.prod(weight.shape[2:]) > 1 and weight.shape[1] >= FEWEST_CHANNELS:
+            if math.prod(weight.shape[2:]) > 1 and weight.shape[1] >= FEWEST_RUN:
                 if weight not in packed:
                     packed[weight] = _packed(weight, precision)
                 inputs = (x, packed[weight], *rest)
@@ -54,3 +58,42 @@ def _packed(weight: Node, precision: Literal["ieee", "tf32"]) -> Node:
         start = view.with_inputs((start,)) if view.op is ops.slice_ else ops.reshape(start, shape=view.shape)
     with at(weight.span, weight.scope):
         return ops.cast(start, dtype=weight.dtype)
+
+
+def with_lanes(graph: Graph) -> Graph:
+    """The graph with weights that vectors are read of as values of their own, one for each weight and kind of reader.
+
+    A convolution multiplies numbers of the data with vectors of weights over its output channels, its gradient by the
+    data with vectors over the input channels.
+    """
+    copies: dict[tuple[Node, Op], Node] = {}
+
+    def make(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.op in (ops.conv, ops.conv_data_grad):
+            x, weight = inputs
+            groups = node.attrs["groups"]
+            channels = weight.shape[0] // groups if node.op is ops.conv else weight.shape[1]
+            if groups == weight.shape[0]:
+                channels = groups  # a channel of its own for each: vectors are over the groups
+            if weight.dtype == "f32" and channels >= FEWEST_LANES:
+                if (weight, node.op) not in copies:
+                    with at(node.span, node.scope):
+                        copies[weight, node.op] = ops.cast(weight, dtype=weight.dtype)
+                inputs = (x, copies[weight, node.op])
+        return node.with_inputs(inputs)
+
+    return graph.mapped(make)
+
+
+def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
+    """The order of the axes, outermost first, of the weights that kernels read as vectors, and of tiles."""
+    found: dict[Node, tuple[int, ...]] = {}
+    for kernel, body in bodies(graph).items():
+        for node in body.order:
+            read = [kernel.inputs[operand_number(x)] if x.op is ops.input_ else x for x in node.inputs]
+            if node.op is ops.winograd_product:
+                found |= {value: tuple(range(len(value.shape))) for value in read if value.op is ops.item}
+            elif node.op in (ops.conv, ops.conv_data_grad) and read[1].op is ops.item:
+                taps = range(2, len(read[1].shape))
+                found[read[1]] = (*taps, 1, 0) if node.op is ops.conv else (*taps, 0, 1)
+    return found

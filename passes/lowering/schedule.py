@@ -24,11 +24,10 @@ from .cost.products import Precision, candidates, power, product_of
 from .cost.reductions import LARGE, fastest, rows_of, warps_of
 from .machines import Device
 from .machines import device as figures
-from .measured import Measured
+from .measured import SHOWN, Measured, listed
 from .memory import homes_of, prepared
 from .neighbours import near
 
-SHOWN = 4  # kernels that a message names
 # Elements of a tile of a map, and of one that reads windows or draws random numbers; assumed.
 MAP = 1024
 WINDOW = 512
@@ -63,10 +62,9 @@ def scheduled(graph: Graph, orders: Orders, arch: str, precision: Precision, mea
 
 def _missed(missing: Collection[Node], measured: Measured, arch: str) -> str:
     names = [f"{node.attrs['kind']} of {layers_of(node) or 'no layer'}" for node in missing]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     on = f"{arch} ({measured.device})" if measured.device else arch
     return (
-        f"--frozen: no schedule for {on} of {', '.join(names[:SHOWN])}{more}: "
+        f"--frozen: no schedule for {on} of {listed(names)}: "
         "measure them with `netc tune` on such a GPU and give its file by --schedules, or leave out --frozen"
     )
 

@@ -41,7 +41,7 @@ def choose_algorithms(unit: Unit) -> Unit:
 
 def copy_weights(unit: Unit) -> Unit:
     """Copy weights that vectors are read of into values of their own."""
-    from .weight_lanes import with_lanes
+    from .pack_weights import with_lanes
 
     return replace(unit, graph=with_lanes(unit.graph))
 
@@ -113,7 +113,7 @@ def layout(unit: Unit) -> Unit:
 
 def lay_weights(unit: Unit) -> Unit:
     """Choose the order of the axes of weights that vectors are read of."""
-    from .weight_lanes import lane_orders
+    from .pack_weights import lane_orders
 
     return replace(unit, orders={**(unit.orders or {}), **lane_orders(unit.graph)})
 

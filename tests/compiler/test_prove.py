@@ -13,8 +13,7 @@ import pytest
 from netc.compiler import ops
 from netc.compiler.codegen.loops.body import Body
 from netc.compiler.codegen.loops.place import MemRef, Spread, Value
-from netc.compiler.codegen.triton import map as maps
-from netc.compiler.codegen.triton import product, reduce, rows
+from netc.compiler.codegen.triton import product, reduce, templates
 from netc.compiler.codegen.triton.dialect import TRITON
 from netc.compiler.fault import Unproved
 from netc.compiler.graph import Graph, Node
@@ -299,7 +298,7 @@ def loose(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A grid has one program too few."""
-    for module in (maps, rows):
+    for module in (templates, reduce):
         monkeypatch.setattr(module, "Spread", lambda axis, n, block: Spread(axis, max(1, n - 1), block))
 
 

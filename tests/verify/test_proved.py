@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from netc.__main__ import cli
 from netc.compiler.codegen.loops.place import Spread
-from netc.compiler.codegen.triton import map as maps
-from netc.compiler.codegen.triton import product
+from netc.compiler.codegen.triton import product, templates
 from netc.compiler.codegen.triton.kernel import function
 from netc.compiler.graph import Graph, Node
 from netc.compiler.loops.view import Expr, Var
@@ -73,10 +72,10 @@ def test_a_wrong_kernel_is_no_program(
     """Two programs do the work of one, one does that of two, or two write one column: found, named and reduced."""
     if fault == "grid":
         monkeypatch.setattr(
-            maps, "function", lambda *args, **kw: function(*args, **{**kw, "grid": (2 * kw["grid"][0],)})
+            templates, "function", lambda *args, **kw: function(*args, **{**kw, "grid": (2 * kw["grid"][0],)})
         )
     elif fault == "text":
-        monkeypatch.setattr(maps, "Spread", lambda axis, n, block: Spread(axis, n, block // 2))
+        monkeypatch.setattr(templates, "Spread", lambda axis, n, block: Spread(axis, n, block // 2))
     else:
         number = product._ProductKernel._number
 

@@ -15,11 +15,11 @@ from ... import ops
 from ...graph import Node, reached
 from ...kernel import window_axes
 from ...loops.contraction import guards_that_tell
+from ...loops.domain import window
 from ...loops.view import Expr, Guard, Index, Var, behind, pull
-from ...types import least
 from ..loops.body import Body
 from ..loops.place import Value
-from ..loops.reductions import Accumulator, accumulate, covering, positions, started, update
+from ..loops.reductions import Accumulator, accumulate, covering, neutral, positions, started, update
 from .dialect import type_of
 from .function import SIMD
 from .operand import bounds, limits
@@ -124,30 +124,22 @@ class Lanes:
 
         Else it is summed in registers, all positions in turn.
         """
-        if node.op is ops.unwindow:
-            counts, inside = covering(node, index)
-            steps = positions(counts)
-            guards = list(inside(_each(steps))[1])
-        else:
-            steps = positions([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
-            guards = _inside(node, _inner(node, index, _each(steps)))
+        steps, guards = _taps(node, index)
         if not guards or math.prod(v.size for v in steps) == 1 or not limits(guards, steps):
             return False
         return all(self.var not in g.expr.vars for g in guards)
 
     def _window(self, running: Sequence[Accumulator], index: Index) -> None:
         node = running[0].node
-        steps = positions([int(node.inputs[0].shape[a]) for a in node.attrs["axes"]])
-        guards = _inside(node, _inner(node, index, _each(steps)))
+        steps, guards = _taps(node, index)
         with between(self.body, steps, guards, {}) as at, self.each():
             inner = _inner(node, index, tuple(at[v] for v in steps))
             accumulate(self.body, running, lambda _: inner)
 
     def _unwindow(self, acc: Accumulator, index: Index) -> None:
-        body, (counts, inside) = self.body, covering(acc.node, index)
-        steps = positions(counts)
-        with between(body, steps, inside(_each(steps))[1], {}) as at, self.each():
-            where, guards = inside(tuple(at[v] for v in steps))
+        body, (steps, outer) = self.body, _taps(acc.node, index)
+        with between(body, steps, outer, {}) as at, self.each():
+            where, guards = covering(acc.node, index)[1](tuple(at[v] for v in steps))
             update(body, acc, body.floating(body.masked(acc.node.inputs[0], where, 0, guards)), Expr.of(0))
 
 
@@ -178,6 +170,18 @@ def between(
     body.asked = before
 
 
+def _taps(node: Node, index: Index) -> tuple[list[Var], Sequence[Guard]]:
+    """Variables for the positions of a window, or for the windows that cover an element, and where there is one."""
+    if node.op is ops.unwindow:
+        counts, inside = covering(node, index)
+        steps = positions(counts)
+        return steps, inside(_each(steps))[1]
+    steps = positions(window(node))
+    # Where an element is one, and no padding that changes nothing.
+    found = behind(node.inputs[0], _inner(node, index, _each(steps)), neutral(node))
+    return steps, guards_that_tell(dict.fromkeys(found.guards))
+
+
 def _each(variables: Sequence[Var]) -> Index:
     return tuple(Expr.of(v) if v.size > 1 else Expr.of(0) for v in variables)
 
@@ -186,9 +190,3 @@ def _inner(node: Node, index: Index, positions: Index) -> Index:
     """The index of an element of a window."""
     inner = dict(enumerate(index)) | dict(zip(node.attrs["axes"], positions, strict=True))
     return tuple(inner[a] for a in range(len(index)))
-
-
-def _inside(node: Node, index: Index) -> list[Guard]:
-    """Where an element of a window that a reduction reads is one, and no padding that changes nothing."""
-    neutral = 0.0 if node.op is ops.sum_ else float(least(node.inputs[0].dtype))
-    return [*guards_that_tell(dict.fromkeys(behind(node.inputs[0], index, neutral).guards))]

@@ -79,8 +79,12 @@ class Body(Statements):
             return self.number(fill, node.dtype)
         wanted = tuple(c for c in dict.fromkeys(conditions) if self.condition(c) is not None)
         value = self.at(node, index, wanted, fill)
-        missing = [c for c in wanted if not (c in value.filled and value.fill == fill)]
-        return self.choose(missing, value, self.number(fill, node.dtype)).but(hint=value.hint) if missing else value
+        return self._filled(value, wanted, fill, node.dtype)
+
+    def _filled(self, value: Value, conditions: Sequence[Condition], fill: Number, dtype: str) -> Value:
+        """A value that is `fill` where a condition does not hold."""
+        missing = [c for c in conditions if not (c in value.filled and value.fill == fill)]
+        return self.choose(missing, value, self.number(fill, dtype)) if missing else value
 
     def choose(self, conditions: Sequence[Condition], value: Value, other: Value) -> Value:
         """`value` where all conditions hold, else `other`."""
@@ -203,11 +207,8 @@ class Body(Statements):
         value = self._get(needs[0])
         if not pulled.guards:
             return value
-        same = value.fill is not None and value.fill == pulled.fill
-        filled = value.filled if same else frozenset[Condition]()
-        missing = [guard for guard in pulled.guards if guard not in filled]
-        if missing:
-            value = self.choose(missing, value, self.number(pulled.fill, wanted[0].dtype))
+        filled = value.filled if value.fill == pulled.fill else frozenset[Condition]()
+        value = self._filled(value, pulled.guards, pulled.fill, wanted[0].dtype)
         return value.but(filled=filled | frozenset(pulled.guards), fill=pulled.fill)
 
     def _joined(self, wanted: Wanted) -> Value:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ... import ops
 from ...graph import Node, needs
+from ...loops.domain import window
 from ...loops.view import Expr, Guard, Index, Var, flat
 from ...types import least, wide
 from .place import Condition, Value
@@ -47,6 +48,11 @@ class Accumulator:
 def reduced(node: Node, index: Index) -> Index:
     """The index of a reduction's result to which an element of its operand belongs."""
     return tuple(Expr.of(0) if a in node.attrs["axes"] else e for a, e in enumerate(index))
+
+
+def neutral(node: Node) -> float:
+    """What changes nothing where a reduction takes it in."""
+    return 0 if node.op is ops.sum_ else least(node.inputs[0].dtype)
 
 
 def started(
@@ -118,11 +124,11 @@ def reduction(body: Body, node: Node, index: Index, conditions: tuple[Condition,
     """A reduction, or the sum of an `unwindow`, at one index of its result; those beside it are computed with it."""
     if node.op is ops.unwindow:
         return _unwindow(body, node, index, conditions)
-    x, axes = node.inputs[0], node.attrs["axes"]
+    axes = node.attrs["axes"]
     varying = body.reach([Guard(e, 0, 1) for e in index])[0]
     running = started(body, (node, *_beside(body, node, index)), partial(body.variable, axes=varying))
     inner = list(index)
-    with _loops(body, [int(x.shape[a]) for a in axes]) as places:
+    with _loops(body, window(node)) as places:
         for axis, place in zip(axes, places, strict=True):
             inner[axis] = place
         accumulate(body, running, lambda _: tuple(inner), conditions)

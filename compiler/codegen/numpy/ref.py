@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...graph import Node
+from ..names import number_text
 from ..strides import Ints, order_of, reshaped, strides_of
 
 __all__ = ["ArrayPlace", "Ints", "Ref", "is_matrix", "number", "order_of", "place_of", "reshaped", "strides_of"]
@@ -78,11 +79,4 @@ def is_matrix(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 def number(value: float | int | bool, dtype: str) -> str:
     """A number as Python text."""
-    if dtype == "bool":
-        return str(bool(value))
-    if dtype.startswith(("int", "uint")):
-        return str(int(value))
-    value = float(value)
-    if math.isinf(value):
-        return "np.inf" if value > 0 else "-np.inf"
-    return "np.nan" if math.isnan(value) else repr(value)
+    return number_text(value, dtype, "np.inf", "np.nan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from ...graph import Node
 from ..loops.dialect import Dialect
 from ..loops.place import ATOM, OTHER, PRODUCT, SUM, MemRef, Number, Value
 from ..loops.pointwise import spelled
+from ..names import number_text
 from .spelling import SPELL
 
 if TYPE_CHECKING:
@@ -66,14 +66,7 @@ class _Triton(Dialect):
     }
 
     def number(self, value: Number, dtype: str) -> str:
-        if dtype == "bool":
-            return str(bool(value))
-        if dtype[0] in "iu":
-            return str(int(value))
-        value = float(value)
-        if math.isinf(value):
-            return 'float("inf")' if value > 0 else '-float("inf")'
-        return 'float("nan")' if math.isnan(value) else repr(value)
+        return number_text(value, dtype, 'float("inf")', 'float("nan")')
 
     def typed(self, value: Value) -> str:
         return f"tl.full((), {value.text}, {TYPES[value.dtype]})"

@@ -17,7 +17,7 @@ from ...loops.view import Expr, Index, Var, flat, reindex, unflat
 from ...types import FLOATS, least, wide
 from ..loops.nests import axes_in_order, overwrites
 from ..loops.place import Spread, Value
-from ..loops.reductions import Accumulator, position, reduced, started, update
+from ..loops.reductions import Accumulator, neutral, position, reduced, started, update
 from ..loops.written import Written
 from .kernel import Kernel, function, overhang
 from .squares import Squares
@@ -46,6 +46,7 @@ class _ReduceKernel:
         self.part = Var("program", self.parts.count if self.parts is not None else 1)
         self.one_pass = self.parts is None and blocks.depth >= self.length
         self.flat = blocks.rows == 1 or self.rows == 1
+        self.depth = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
         self.body = kernel.body(*("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
         for name in ("row", "k", "k_inside", "part", "start"):
             self.body.name(name)
@@ -97,12 +98,11 @@ class _ReduceKernel:
     def elements(self) -> Iterator[None]:
         """All elements of the rows: at once where they fit, else in a loop."""
         body, depth = self.body, self.blocks.depth
-        steps = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
         if self.length <= 1:
             yield
         elif self.one_pass:
             if self.k not in body.bounds:
-                body.put(f"k = {steps}")
+                body.put(f"k = {self.depth}")
                 self._bind_k(depth != self.length, depth)
             yield
         else:
@@ -110,7 +110,7 @@ class _ReduceKernel:
             if self.parts is not None:
                 first, end, block = "part", f"part + {self.parts.share}", self.parts.share
             with body.loop(f"for start in range({first}, {end}, DEPTH):"):
-                body.put(f"k = start + {steps}")
+                body.put(f"k = start + {self.depth}")
                 self._bind_k(self.part.size * block != self.length, block)
                 yield
 
@@ -167,7 +167,7 @@ class _ReduceKernel:
                     squares.update(acc, of[total], values[total.inputs[0], 0], inside)
                     continue
                 x = acc.node.inputs[0]
-                key = (x, self._neutral(acc.node))
+                key = (x, neutral(acc.node))
                 if key not in values:
                     value = self.body.floating(self._masked(acc.node))
                     values[key] = value if acc.node.op is ops.sum_ else self.body.settle(self.body.typed(value))
@@ -186,20 +186,15 @@ class _ReduceKernel:
         left, lanes = str(share), str(share // depth)
         if self.parts.count * share != self.length:
             left = f"tl.minimum(part + {share}, {self.length}) - part"
-            lane = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
-            lanes = f"({left} + DEPTH - 1 - {lane}) // DEPTH"
+            lanes = f"({left} + DEPTH - 1 - {self.depth}) // DEPTH"
         whole = self.body.at(total.node, self._result_index(total.node))
         text = squares.of_lanes(acc, total, whole, left, lanes)
         self._enter(acc.node, Value(self._across("sum", text), acc.dtype))
 
-    @staticmethod
-    def _neutral(node: Node) -> float:
-        return 0 if node.op is ops.sum_ else least(node.inputs[0].dtype)
-
     def _masked(self, node: Node) -> Value:
         """What a reduction takes in, neutral beyond the end of a row."""
         x = node.inputs[0]
-        return self.body.masked(x, self.at(x), self._neutral(node), self.beyond())
+        return self.body.masked(x, self.at(x), neutral(node), self.beyond())
 
     def _result_index(self, node: Node) -> Index:
         if not self.length:
@@ -218,7 +213,7 @@ class _ReduceKernel:
     def _at_once(self, node: Node) -> None:
         """A reduction of elements that are all there."""
         body = self.body
-        value = body.floating(self._masked(node)) if self.length else self.body.number(self._neutral(node), node.dtype)
+        value = body.floating(self._masked(node)) if self.length else self.body.number(neutral(node), node.dtype)
         if self.length <= 1:
             result = body.floating(value)
             if node.op is ops.argmax:
@@ -316,9 +311,8 @@ class _ReduceKernel:
     def _total(self, node: Node) -> Value:
         """A reduction over the rows of this program."""
         body, x = self.body, node.inputs[0]
-        neutral = self._neutral(node)
         conditions = [self.row] if self.row in body.bounds else []
-        value = body.floating(body.masked(x, self.row_index(x), neutral, conditions))
+        value = body.floating(body.masked(x, self.row_index(x), neutral(node), conditions))
         if self.rows == 1 or self.flat:
             return body.settle(body.typed(value), "total") if node.op is not ops.argmax else Value("0", "i32", number=0)
         name = "sum" if node.op is ops.sum_ else "max"
