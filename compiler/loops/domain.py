@@ -159,6 +159,19 @@ def is_anchor(node: Node) -> bool:
     return node.op.name in HEAVY | TRANSFORMS or node.op.family == "reduce" or node.op is ops.scatter_add
 
 
+def by_rows(node: Node) -> bool:
+    """Whether a node sums rows: its operand may be computed by the program that sums."""
+    return node.op.family == "reduce" and not window_axes(node)
+
+
+def by_structure(anchors: Iterable[Node]) -> tuple[list[Node], list[Node], list[Node]]:
+    """Products and sums into rows, reductions of windows, and reductions of rows."""
+    found: tuple[list[Node], list[Node], list[Node]] = [], [], []
+    for node in anchors:
+        found[0 if node.op.family != "reduce" else 1 if window_axes(node) else 2].append(node)
+    return found
+
+
 def followed(body: Graph, root: Node, index: Index) -> tuple[dict[Node, Index], list[Index]]:
     """Where the element of `root` at `index` is in each node that only computes on it or moves it; and which element of
     each output goes with it: one that does not depend on it has as many, and takes that of the same number."""
@@ -203,10 +216,7 @@ def _domain(body: Graph) -> Domain:
 
 def _anchored(body: Graph) -> tuple[Kind, Shape, Shape, Node]:
     """The kind, space, reduced axes and root of a body, from its anchors."""
-    anchors = [n for n in body.order if is_anchor(n)]
-    products = [n for n in anchors if n.op.family != "reduce"]
-    windows = [n for n in anchors if window_axes(n)]
-    reductions = [n for n in anchors if n not in products and n not in windows]
+    products, windows, reductions = by_structure(filter(is_anchor, body.order))
     if len(products) > 1:
         raise ValueError("there are two products or sums into rows")
     if sum(map(bool, (products, windows, reductions))) > 1:

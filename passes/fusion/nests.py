@@ -15,7 +15,7 @@ from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import HEAVY, Blocks, Kind, window_axes
 from ...compiler.loops.deviations import deviations
-from ...compiler.loops.domain import Granularity, domain_of, is_anchor, shape, window
+from ...compiler.loops.domain import Granularity, by_rows, by_structure, domain_of, is_anchor, shape, window
 from ...compiler.loops.index import Expr
 from ...compiler.loops.view import access, identity, projection
 from ...compiler.ops.partial import divides
@@ -79,7 +79,7 @@ class Nests:
     def _anchored(self, anchors: Anchors, members: Collection[Node]) -> Refuse | None:
         """Refused where an anchor reads members in an order of its own."""
         for node in anchors:
-            if _by_rows(node) or not any(x in members for x, _ in self.read[node]):
+            if by_rows(node) or not any(x in members for x, _ in self.read[node]):
                 continue
             if window_axes(node):
                 return Refuse("a window reads elements that other programs of the kernel compute")
@@ -90,7 +90,7 @@ class Nests:
         """Refused unless all members have a granularity, and read each other at their own element or row."""
         if extent.split is not None and len(anchors) > 1 and any(n.op is ops.argmax for n in anchors):
             return Refuse("a choice is made of whole rows, and the other sums are taken in parts")
-        if anchors and not _by_rows(anchors[0]) and any(n in self.spread for n in nodes):
+        if anchors and not by_rows(anchors[0]) and any(n in self.spread for n in nodes):
             return Refuse("a kernel asks windows for one element at a time: in no product, and in no other windows")
         levels: dict[Node, Granularity] = {}
         for node in nodes:
@@ -180,21 +180,19 @@ class Nests:
 
 def reads(stores: Stores, node: Node) -> list[Read]:
     """The stored nodes that a node reads, from its own number; a sum from its operand's."""
-    count = int((node.inputs[0] if _by_rows(node) else node).type.count)
+    count = int((node.inputs[0] if by_rows(node) else node).type.count)
     return stores.reads_by(node, identity(count), _operands) or []
 
 
 def _operands(node: Node, by: Expr | None) -> tuple[Expr | None, ...]:
     """The map by which each operand is read, None where there is none, of a node that is itself read by one."""
-    found = by if by is None or _by_rows(node) else access(node, by)
+    found = by if by is None or by_rows(node) else access(node, by)
     return (found,) * len(operands(node))
 
 
 def _extent(anchors: Anchors, nodes: list[Node], on: Device) -> Extent | Refuse:
     """What the anchors of a group iterate over."""
-    products = [n for n in anchors if n.op.family != "reduce"]
-    windows = [n for n in anchors if window_axes(n)]
-    reductions = [n for n in anchors if _by_rows(n)]
+    products, windows, reductions = by_structure(anchors)
     if len(products) > 1:
         return Refuse("each has a product of its own, and a kernel has at most one")
     if sum(map(bool, (products, windows, reductions))) > 1:
@@ -224,15 +222,10 @@ def _waits(extent: Extent, split: Waiting) -> str:
     )
 
 
-def _by_rows(node: Node) -> bool:
-    """Whether a node sums rows: its operand may be computed by the program that sums."""
-    return node.op.family == "reduce" and not window_axes(node)
-
-
 def _level(node: Node, extent: Extent) -> Granularity | Refuse:
     """The granularity of a member."""
     size = int(node.type.count)
-    if extent.row is not None and _by_rows(node):
+    if extent.row is not None and by_rows(node):
         x = node.inputs[0]
         if x.type.count == extent.elements and projection(shape(x), node.attrs["axes"]) == extent.row:
             return "row"

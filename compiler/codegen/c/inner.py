@@ -52,8 +52,7 @@ def tile_of(domain: Domain, body: Body) -> Dots | None:
 def write(domain: Domain, body: Body, dots: Dots) -> str:
     """The text of the two functions: one for a tile, and the kernel, which shares the tiles out."""
     product, row, column, lane = dots.product, dots.row, dots.column, dots.lane
-    for word in WORDS:
-        body.name(word)
+    body.reserve(*WORDS)
     every = (*product.batch, *product.rows, *product.columns)
     tasks = Tasks(body, every, {row: "first_row", column: "first_column"})
     at = dict(tasks.at)

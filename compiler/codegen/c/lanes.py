@@ -34,8 +34,7 @@ class Lanes:
         self.body, self.size = body, size
         self.block = min(block, size)
         self.whole = type_of(body, "i32")
-        for word in ("first", "rows", "j"):
-            body.name(word)
+        body.reserve("first", "rows", "j")
         self.var = Var(body.name(wanted), size)
         self.count = str(self.block) if size % self.block == 0 else "rows"
 

@@ -183,8 +183,7 @@ def _ends(side: Pulled) -> set[tuple[Expr, int, int, int]]:
 def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     """The text of the two functions of a tiled product: one for a tile, and the kernel, which shares the tiles out."""
     row, lane, width = tile.row, tile.lane, tile.width
-    for word in WORDS:
-        body.name(word)
+    body.reserve(*WORDS)
     tasks = Tasks(body, tile.every, {row: "first_row", lane: "first_lane"}, tile.inside)
     at = dict(tasks.at)
     body.put(f"vec_{width} sums[MOST_ROWS][2];")

@@ -112,8 +112,7 @@ def _product(domain: Domain, body: Body) -> str:
     size, tile, groups = attrs["size"], attrs["tile"], attrs["groups"]
     features, panels = int(root.shape[1]) // groups, panels // groups
     side = tile + attrs["kernel"] - 1
-    for word in (*COUNTED, *WORDS):
-        body.name(word)
+    body.reserve(*COUNTED, *WORDS)
     name = _helper(body, RESULT[tile, attrs["kernel"]], side)
     group, row, lane = Var("group", groups), Var("place", count), Var("feature", features)
     inside = (Var("inner_row", tile), Var("inner_column", tile))

@@ -176,8 +176,8 @@ def _scatter(domain: Domain, body: Body) -> None:
         finish(domain, body, index, total)
 
 
-def finish(domain: Domain, body: Body, index: Index, total: str) -> None:
-    """Write what follows on a sum that is there, at its index."""
-    body.preset(domain.root, index, Value(total, wide(domain.root.dtype), level=body.level))
+def finish(domain: Domain, body: Body, index: Index, total: str, axes: frozenset[int] = frozenset()) -> None:
+    """Write what follows on a sum that is there, at its index. axes: dimensions of the block along which it varies."""
+    body.preset(domain.root, index, Value(total, wide(domain.root.dtype), axes, body.level))
     _, indices = followed(body.graph, domain.root, index)
     body.store_all(zip(body.results, indices, domain.outputs, strict=True))

@@ -100,6 +100,11 @@ class Statements:
         self._names[wanted] = count
         return wanted if count == 1 else f"{wanted}_{count}"
 
+    def reserve(self, *words: str) -> None:
+        """Keep names for what a template writes itself."""
+        for word in words:
+            self.name(word)
+
     def bind(
         self, var: Var, text: str, axis: int | None = None, inside: str = "", spread: Spread | None = None
     ) -> Expr:

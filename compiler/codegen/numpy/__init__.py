@@ -14,7 +14,7 @@ from typing import Literal
 from ....grammar.source import printable
 from ... import ops
 from ...graph import Graph, Node
-from ...kernel import Schedule, items_of, kind_of
+from ...kernel import Schedule, items_of
 from ...plan import Plan, aligned, pack
 from ...program import Buffer, Function, Program, Proofs
 from ..assignment import Assignment
@@ -104,7 +104,7 @@ class Module(Assignment[ArrayPlace]):
         plan = self.plan
         body: Graph = kernel.attrs["body"]
         schedule: Schedule = kernel.attrs["schedule"]
-        kind = kind_of(body)
+        kind = kernel.attrs["kind"]
         operands = [self.value(x) for x in kernel.inputs]
         items = items_of(self.graph, kernel)
         results = [self.forced(items[k]) if k in items else None for k in range(len(body.outputs))]

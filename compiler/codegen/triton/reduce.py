@@ -15,7 +15,7 @@ from ... import ops
 from ...graph import Node
 from ...loops.view import Expr, Index, Var, flat, reindex, unflat
 from ...types import FLOATS, least, wide
-from ..loops.nests import axes_in_order, overwrites
+from ..loops.nests import axes_in_order, index_of, overwrites
 from ..loops.place import Spread, Value
 from ..loops.reductions import Accumulator, neutral, position, reduced, started, update
 from ..loops.written import Written
@@ -48,8 +48,7 @@ class _ReduceKernel:
         self.flat = blocks.rows == 1 or self.rows == 1
         self.depth = "tl.arange(0, DEPTH)" if self.flat else "tl.arange(0, DEPTH)[None, :]"
         self.body = kernel.body(*("DEPTH",) if self.flat else ("ROWS", "DEPTH"))
-        for name in ("row", "k", "k_inside", "part", "start"):
-            self.body.name(name)
+        self.body.reserve("row", "k", "k_inside", "part", "start")
         self.programs = -(-self.rows // blocks.rows)
         self.order = axes_in_order(self.domain, (*kernel.operands, *kernel.results))
         self.row = Var("row", self.rows)
@@ -127,7 +126,7 @@ class _ReduceKernel:
         for var, axes in ((self.row, self.domain.kept), (self.k, self.domain.reduced)):
             own = [a for a in self.order if a in axes]
             found |= zip(own, unflat(Expr.of(var), [self.domain.space[a] for a in own]), strict=True)
-        return tuple(found[a] for a in range(len(self.domain.space)))
+        return index_of(found)
 
     def row_index(self, node: Node) -> Index:
         """The index of a row's value in a node that has one element for each row."""

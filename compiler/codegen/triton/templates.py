@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from ... import ops
 from ...graph import Graph
 from ...kernel import Blocks
-from ...loops.domain import followed, shape
+from ...loops.domain import shape
 from ...loops.view import Expr, Var, reindex, unflat
 from ...ops.partial import undivided
 from ...types import wide
+from ..loops import nests
 from ..loops.place import MemRef, Spread, Value
 from ..loops.written import Written
 from .kernel import Kernel, function, overhang
@@ -50,7 +51,7 @@ def _map(kernel: Kernel) -> Written:
         body.bind(Var("i", count), "i", 0, inside, Spread("blocks", -(-count // block), block))
     order = kernel.results[0].order
     digits = dict(zip(order, unflat(i, [space[a] for a in order]), strict=True))
-    index = tuple(digits[a] for a in range(len(space)))
+    index = nests.index_of(digits)
     body.store_all((p, reindex(index, space, x.shape), x) for x, p in zip(outputs, kernel.results, strict=True))
     grid = (-(-count // block) if count > 1 else 1,)
     return function(kernel, body, grid=grid, constants=[("BLOCK", block)])
@@ -67,8 +68,7 @@ def _scatter(kernel: Kernel) -> Written:
     columns = min(block, 1 << max(0, width - 1).bit_length())
     rows = max(1, min(block // columns, 1 << max(0, size - 1).bit_length()))
     body = kernel.body("ROWS", "COLUMNS")
-    for name in ("row", "column", "own"):
-        body.name(name)
+    body.reserve("row", "column", "own")
     body.put("first = tl.program_id(0) * ROWS")
     body.put("row = first + tl.arange(0, ROWS)[:, None]")
     body.put("column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]")
@@ -89,8 +89,6 @@ def _scatter(kernel: Kernel) -> Written:
             body.bind(Var("i", count), "i")  # so that rows are read in here only
             value = body.floating(body.masked(source, (*element, *rest), 0, [column] if width > 1 else []))
             body.put(f"total += tl.where(row == {name}, {value.text}, 0.0)")
-    index = (Expr.of(row), *rest)
-    body.preset(root, index, Value("total", wide(root.dtype), frozenset({0, 1})))
-    body.store_all(zip(kernel.results, followed(kernel.graph, root, index)[1], kernel.domain.outputs, strict=True))
+    nests.finish(kernel.domain, body, (Expr.of(row), *rest), "total", frozenset({0, 1}))
     grid = (-(-size // rows), -(-width // columns))
     return function(kernel, body, grid=grid, constants=[("ROWS", rows), ("COLUMNS", columns)])
