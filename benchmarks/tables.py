@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md and of the README, from what the benchmarks kept, so that no figure is typed.
+"""The tables of docs/performance.md and of two READMEs, from what the benchmarks kept, so that no figure is typed.
 
 python benchmarks/tables.py
 """
@@ -12,7 +12,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-PAGES = (ROOT / "docs/performance.md", ROOT / "README.md")
+PAGES = (ROOT / "docs/performance.md", ROOT / "README.md", ROOT / "examples/imagenet/README.md")
+PHOTOS = 1_281_167  # of ILSVRC 2012 to learn from
 BEGIN, END = (
     "<!-- made by benchmarks/tables.py: begin {name} -->\n",
     "<!-- made by benchmarks/tables.py: end {name} -->\n",
@@ -32,7 +33,8 @@ def tables() -> dict[str, str]:
 
 def _maker(kept: dict[str, Any]) -> Any:
     first = kept["results"][0] if isinstance(kept, dict) and kept.get("results") else {}
-    return _peers if "torch_ms" in first else _fusion if "fused_ms" in first else None
+    by_key = {"torch_ms": _peers, "fused_ms": _fusion, "recipes": _imagenet}
+    return next((maker for key, maker in by_key.items() if key in first), None)
 
 
 def _head(kept: dict[str, Any]) -> str:
@@ -69,6 +71,34 @@ def _fusion(rows: list[dict[str, Any]]) -> str:
         memory = f"{100 * row['fused_bytes'] / row['unfused_bytes']:.0f} %"
         times = f"{row['fused_ms']:.2f} | {row['unfused_ms']:.2f} | **{row['ratio']:.2f}**"
         lines.append(f"| {row['net']} ({row['mode']}) | {row['batch']} | {times} | {kernels} | {memory} |")
+    return "\n".join(lines) + "\n"
+
+
+def _imagenet(rows: list[dict[str, Any]]) -> str:
+    """What a full run takes: by the recipes' own numbers, and by what was measured of one core."""
+    lines = [
+        "| recipe | steps of so many photos | photos (passes) | parameters | operations a photo: forward, learning "
+        "| in all | photos/s, one core here | so, days | hours at 10 TFLOP/s, at 100 |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows[0]["recipes"]:
+        total = row["learning"] * row["photos"]
+        cells = [
+            row["recipe"].rpartition("/")[2],
+            f"{row['steps']:,} x {row['batch']}",
+            f"{row['photos'] / 1e6:,.1f} M ({row['photos'] / PHOTOS:.0f})",
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['forward'] / 1e9:.2f}, {row['learning'] / 1e9:.1f} GFLOP",
+            f"{total / 1e18:.2f} EFLOP",
+            f"{row['photos_per_s']:.1f}",
+            f"{row['photos'] / row['photos_per_s'] / 86400:,.0f}",
+            f"{total / 1e13 / 3600:,.0f}, {total / 1e14 / 3600:,.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| of one core here | photos/s | all of ImageNet, hours |", "|---|---:|---:|"]
+    for row in rows[0]["reading"]:
+        hours = PHOTOS / row["photos_per_s"] / 3600
+        lines.append(f"| {row['what']} | {row['photos_per_s']:,.0f} | {hours:.1f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -18,8 +18,10 @@ from netc.grammar.parse import read_source
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NETS = sorted(EXAMPLES.rglob("*.net"))
 
-# Parameters of the net as it is trained, and as it is deployed (`prob` alone). LeNet, CaffeNet, GoogLeNet: as in Caffe.
+# Parameters of the net as it is trained, and as it is deployed (`prob` alone). LeNet, AlexNet, CaffeNet,
+# GoogLeNet: as in Caffe; ResNets and MobileNet: as in PyTorch's models.
 PARAMETERS = {
+    "alexnet": (60_965_224, 60_965_224),
     "ants_bees": (626_034, 626_034),
     "autoencoder": (2_837_314, 2_837_314),
     "autoencoder_digits": (2_837_314, 2_837_314),
@@ -34,8 +36,11 @@ PARAMETERS = {
     "lenet": (431_080, 431_080),
     "logreg": (10, 10),
     "lstm": (1_186, 1_186),
+    "mobilenet": (4_231_976, 4_231_976),
     "multilabel": (194_890, 194_890),
     "resnet18": (11_689_512, 11_689_512),
+    "resnet50": (25_557_032, 25_557_032),
+    "sample": (4_231_976, 4_231_976),
     "siamese": (431_102, 431_102),
     "unet": (29_659, 29_659),
     "user_op": (101_850, 50_890),

@@ -73,6 +73,7 @@ def test_new_makes_a_folder_that_works(tmp_path: Path, monkeypatch: pytest.Monke
     assert code == 0
     assert out.splitlines() == ["lenet/digits.net", "lenet/lenet.net", "next: cd lenet && netc train digits.net"]
     assert run("check", "lenet/digits.net")[0] == 0
+    assert "&& python cifar10_from_images.py $NETC_DATA/cifar10/" in run("new", "cifar10_quick")[1]
     code, _, said = run("new", "lenet")
     assert code == 2
     assert "lenet: is there already" in said

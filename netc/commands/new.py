@@ -44,4 +44,4 @@ def command(name: str | None, output: Path | None, list_: bool, json_: bool) -> 
         say(str(folder / file))
     small = which.forms.get("small")
     if small is not None and small.commands:
-        say(f"next: cd {folder} && {small.commands[0]}")
+        say(f"next: cd {folder} && {small.commands[0].replace('{data}', '$NETC_DATA')}")

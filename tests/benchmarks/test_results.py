@@ -16,7 +16,9 @@ def test_the_pages_show_what_was_kept() -> None:
     found.loader.exec_module(tables)
     made = tables.tables()
     assert set(made) >= {"peers-cpu", "fusion-cpu"}
-    for page, names in zip(tables.PAGES, (("peers-cpu", "fusion-cpu"), ("c-peers-cpu",)), strict=True):
+    for page, names in zip(
+        tables.PAGES, (("peers-cpu", "fusion-cpu"), ("c-peers-cpu",), ("imagenet-cpu",)), strict=True
+    ):
         text = page.read_text(encoding="utf-8")
         assert tables.with_tables(text, made) == text
         assert all(made[name] in text for name in names)
