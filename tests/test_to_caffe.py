@@ -342,6 +342,18 @@ def test_weights_become_a_caffemodel(tmp_path: Path) -> None:
     assert np.allclose(outputs[0], outputs[1], atol=1e-5)
 
 
+def test_layers_in_python_stay_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = 'net n {\n input x: f32[2, 4]\n output y = host("support.python_layers:cubed", x)\n}\n'
+    with pytest.raises(SourceErrors, match="E431"):
+        made(tmp_path, body)
+    text = text_of(made(tmp_path, body, python=True))
+    assert 'python_param { module: "support.python_layers" layer: "cubed" }' in text
+    real = text_of_message
+    monkeypatch.setattr(nets, "text_of", lambda message: real(message).replace('"cubed"', '"Above"'))
+    with pytest.raises(UserError, match="the graph of n"):
+        made(tmp_path, body, python=True)
+
+
 def test_a_net_that_computes_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no output"):
         made(tmp_path, "net n {\n input x: f32[2, 4]\n _y = relu(x)\n}\n")

@@ -90,7 +90,8 @@ class _Making:
 
     @property
     def has_outputs(self) -> bool:
-        whole = Whole(self.files.experiment, self.name, self.settings, self._dims(deployed=True), deployed=True)
+        found = self._dims(deployed=True)
+        whole = Whole(self.files.experiment, self.name, self.settings, found, deployed=True, python=self.request.python)
         return bool(whole.phase("test").wanted)
 
     def _dims(self, *, deployed: bool) -> dict[Mode, dict[str, int]]:
@@ -113,7 +114,9 @@ class _Making:
     def net(self, path: Path, *, deployed: bool) -> None:
         """A net's text, held to its source."""
         files, dims = self.files, self._dims(deployed=deployed or self.request.outputs is not None)
-        whole = Whole(files.experiment, self.name, self.settings, dims, self.request.outputs, deployed)
+        whole = Whole(
+            files.experiment, self.name, self.settings, dims, self.request.outputs, deployed, self.request.python
+        )
         written = write_net(whole, None if deployed else self._feeds)
         files.nets[path] = written
         files.texts[path] = f"# From {Path(files.experiment.source.path).name}.\n{written.text}"

@@ -45,7 +45,8 @@ class NetFile:
     """A net as a prototxt. phases: by mode; where there is one alone, the layers hold in both of Caffe's.
 
     learning: with fillers and multipliers. moved: names of parameters that are others than in the net, by these.
-    layers: the last layer that each call was written as, by its name. place: of the net's name in its source.
+    layers: the last layer that each call was written as, by its name. place: of the net's name in its source. python:
+    layers in Python may run.
     """
 
     name: str
@@ -55,6 +56,7 @@ class NetFile:
     moved: Mapping[str, str]
     layers: Mapping[str, str]
     place: Span
+    python: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -71,7 +73,7 @@ class NetFile:
 class Whole:
     """Which of a net is written: its name, its settings, and the sizes of its symbols by mode.
 
-    outputs: the values of a net that is deployed; None: all of both modes.
+    outputs: the values of a net that is deployed; None: all of both modes. python: whether layers in Python may run.
     """
 
     experiment: Experiment
@@ -80,11 +82,14 @@ class Whole:
     dims: Mapping[Mode, Mapping[str, int]]
     outputs: tuple[str, ...] | None = None
     deployed: bool = False
+    python: bool = False
 
     def phase(self, mode: Mode) -> Phase:
         """A mode, built."""
         dims = self.dims[mode]
-        state, env, _ = gathered(self.experiment, self.name, mode=mode, dims=dims, settings=self.settings)
+        state, env, _ = gathered(
+            self.experiment, self.name, mode=mode, dims=dims, settings=self.settings, python=self.python
+        )
         roles: Wanted = {key: (kind, node, w) for key, (kind, node, w) in state.roles.items() if node is not None}
         if self.outputs is not None:
             named = {key: node for key, (_, node, _) in roles.items()}
@@ -129,7 +134,7 @@ def write_net(whole: Whole, feeds: Feeds | None = None) -> NetFile:
     moved = {name: new for name, new in style.owners.items() if new.replace("/", ".") != name.replace("/", ".")}
     made = {step.name: naming.layers[step.name] for side in values for step in side.steps}
     made |= {part.name: part.last for one in phases.values() for part in one.rewritten}
-    return NetFile(whole.name, text_of(message), phases, style.learning, moved, made, place)
+    return NetFile(whole.name, text_of(message), phases, style.learning, moved, made, place, whole.python)
 
 
 def _written(

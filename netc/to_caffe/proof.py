@@ -63,7 +63,7 @@ def sides(written: NetFile, source: Experiment, result: Experiment, mode: Mode) 
     dims = {"N": int(phase.dims["N"])} if "N" in phase.dims else {}
     needed = result.net(name).definition
     sizes = {key: size for key, size in dims.items() if key in symbols(needed.body, set())}
-    found, env, _ = gathered(result, name, mode=mode, dims=sizes)
+    found, env, _ = gathered(result, name, mode=mode, dims=sizes, python=written.python)
     titles = [phase.titles.get(one, one) for one in wanted]
     theirs = assemble(found, env, name, mode, titles, ())
     return (
@@ -109,10 +109,17 @@ def _text(side: Side, cuts: list[Cut], moved: Mapping[str, str]) -> str:
     sizes = {name: int(size) for name, size in side.state.dims.items()}
     text = re.sub(r"Dim\((\d+), '\w+'\)", r"\1", text)
     text = re.sub(r"(?<=[\[,])([A-Za-z]\w*)(?==?\d*[\],])", lambda one: str(sizes.get(one[1], one[1])), text)
+    called = {row.info.name: _called(dict(row.info.settings), row.info.kind) for row in side.state.rows}
+    text = re.sub(r"HostFunction\('([^']*)'\)", lambda one: f"{called.get(one[1], one[1])!r}", text)
     text = re.sub(r"(?<=value=)-?\d+(?=[,)])", lambda one: f"{one[0]}.0", text)
     text = re.sub(r"(?<=name=)'([^']*)'", lambda one: moved.get(one[1], one[1]).replace("/", "."), text)
     streams: dict[str, str] = {}
     return re.sub(r"(?<=stream=)\d+", lambda one: streams.setdefault(one[0], str(len(streams))), text)
+
+
+def _called(settings: Mapping[str, object], kind: str) -> str:
+    """What a layer in Python calls, in the place of the layer's name."""
+    return f"{settings.get('function', kind)}({settings.get('settings', '')})"
 
 
 def _input(name: str, type_: TensorType) -> Node:

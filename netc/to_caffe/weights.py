@@ -45,7 +45,9 @@ def pair(files: Files, request: Request) -> Pair:
     ours = Compilation(files.experiment, want)
     titles = tuple(phase.titles.get(one, one) for one in wanted)
     sizes = {"N": dims["N"]} if "N" in dims and _is_free(files, path) else {}
-    theirs = Compilation(files.read[path], Request(mode=want.mode, dims=sizes, outputs=titles, update=False))
+    theirs = Compilation(
+        files.read[path], Request(mode=want.mode, dims=sizes, outputs=titles, update=False, python=want.python)
+    )
     return Pair(ours, theirs, ours.new_state(), theirs.new_state())
 
 

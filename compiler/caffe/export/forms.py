@@ -227,6 +227,8 @@ def full(call: Call) -> list[Message]:
 
 def host(call: Call) -> list[Message]:
     """Python: a layer of the user's."""
+    if call.operand("like") is not None:
+        raise call.fail("its results are like another value", "a Python layer of Caffe's says its shapes itself")
     layer = call.layer()
     own = sub(layer, call.row.message)
     module, _, name = str(call.setting("function")).partition(":")
