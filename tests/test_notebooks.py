@@ -73,6 +73,12 @@ def brewing_logreg(said: dict[str, Any], data: Path) -> None:
         assert abs(said["theirs"] - said["linear"]) < 0.01
 
 
+def fine_tuning(said: dict[str, Any], data: Path) -> None:
+    assert min(said["frozen"], said["free"]) > 0.88
+    assert 0.5 < said["from_scratch"] < 0.75
+    assert said["photos"] == pytest.approx(said["free"], abs=1e-6)  # by files, one by one, and as the list that tests
+
+
 def net_surgery(said: dict[str, Any], data: Path) -> None:
     assert said["raised"] == pytest.approx(1, abs=1e-3)
     assert said["blurred"]
@@ -106,6 +112,7 @@ CHECKS = [
     pytest.param("00_classification", classification, marks=SLOW),
     pytest.param("01_learning_lenet", learning_lenet, marks=SLOW),
     pytest.param("02_brewing_logreg", brewing_logreg),
+    pytest.param("03_fine_tuning", fine_tuning, marks=SLOW),
     pytest.param("detection", detection, marks=SLOW),
     pytest.param("net_surgery", net_surgery),
     pytest.param("siamese_embedding", siamese_embedding, marks=SLOW),

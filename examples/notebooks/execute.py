@@ -16,7 +16,7 @@ from typing import Any
 import PIL.Image
 
 EXTRA = "notebooks are executed by Jupytext, nbclient and nbconvert: pip install 'netc[notebooks]'"
-SECONDS = 600  # for one cell
+SECONDS = 1200  # for one cell, where other work shares the machine
 COLOURS = 128  # of a picture, which then takes a third of the bytes
 
 
