@@ -40,13 +40,14 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a GPU kernel runs: what one program computes. rows, columns, depth and warps are powers of two.
+    """How a kernel of loop nests runs, on a GPU: what one program computes. rows, columns, depth, warps: powers of two.
 
     rows, columns: elements of the kernel's space a program writes: for a map, `columns` elements of the flat space; for
     a reduction, `rows` rows; for a product, rows by columns of its result. depth: elements of the reduced axes (of K)
     that one iteration of its loop takes. split: into how many parts the reduced axes (K) are cut, each summed by
     programs of its own, and added in a fixed order by a final reduction. warps, stages: as Triton's. precision: of a
     product of f32: "ieee" or "tf32". key: names what the kernel computes, whatever its blocks; schedule files go by it.
+    axes: of a product on a CPU, the axes of vectors and of rows of its tiles, as `feature/column`; empty: by rule.
     """
 
     rows: int = 1
@@ -57,6 +58,7 @@ class Blocks:
     stages: int = 2
     precision: Literal["ieee", "tf32"] = "ieee"
     key: str = field(default="", compare=False, repr=False)
+    axes: str = field(default="", repr=False)
 
 
 def window_axes(root: Node) -> int:

@@ -98,6 +98,7 @@ def _attribute(value: Any, bodies: Mapping[Graph, str]) -> str:
         return f"Dim({int(value)}, {value.name!r})"
     if isinstance(value, tuple):
         return f"({', '.join(_attribute(v, bodies) for v in value)}{',' if len(value) == 1 else ''})"
-    if isinstance(value, Blocks) and value.key:
-        return f"{repr(value)[:-1]}, key={value.key!r})"
+    if isinstance(value, Blocks):
+        said = [f", {name}={found!r}" for name in ("key", "axes") if (found := getattr(value, name))]
+        return f"{repr(value)[:-1]}{''.join(said)})"
     return repr(value)

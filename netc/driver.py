@@ -64,7 +64,7 @@ class Compilation:
         self.request = request
         self.spec = spec or experiment.block_of(request.net)
         self._layout = layout
-        self._trial: dict[str, Blocks] = {}
+        self._trial: dict[str, Blocks | str] = {}
         self._sizes: Sizes = {}
         self._cut: tuple[Compilation, Callable[[Compilation], Compilation]] | None = None
 
@@ -109,8 +109,8 @@ class Compilation:
         """The same program with each op a kernel of its own."""
         return self._other(replace(self.request, fused=False))
 
-    def trying(self, blocks: Mapping[str, Blocks]) -> Compilation:
-        """The same program with these blocks for kernels, by their hash, before all that is in tables."""
+    def trying(self, blocks: Mapping[str, Blocks | str]) -> Compilation:
+        """The same program with these blocks (or algorithms) for kernels, by their hash, before all in tables."""
         other = self._other(self.request)
         other._trial = dict(blocks)
         return other

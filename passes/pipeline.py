@@ -46,6 +46,7 @@ LOWER: dict[str, Lowering] = {
         ("fuse", stages.fuse(NESTS)),
         ("layout", stages.layout),
         ("weight_layout", stages.lay_weights),
+        ("tiles", stages.lay_tiles),
         ("plan", stages.plan),
     ),
     "triton": (

@@ -1,22 +1,24 @@
 """Algorithm selection by timing: each way to compute a convolution of a net runs on this processor; the best is kept.
 
-For each number of a candidate there is a program of C in which every node that has a choice is computed so, by itself:
-its data are made from one image by a kernel before it, so they lie in memory as activations do and are as warm as what
-a layer has just written, and one element of its result is looked at, so its memory serves the next node. All nodes run
-in turn, as in a step, and the programs run in turns; so what else the machine does meets all alike.
+For each number of a candidate there is a program of C in which every node that has so many is computed by that one, by
+itself: its data are made from one image by a kernel before it, so they lie in memory as activations do and are as warm
+as what a layer has just written, and one element of its result is looked at, so its memory serves the next node. All
+nodes run in turn, as in a step, and the programs run in turns; so what else the machine does meets all alike.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..compiler import ops
 from ..compiler.codegen import emit
+from ..compiler.codegen.c import tile_axes
 from ..compiler.graph import Graph, Node, at
 from ..compiler.program import Program, StateInfo
 from ..driver import Compilation
@@ -31,42 +33,48 @@ from ..runtime.executable import Executable
 from ..runtime.state import State
 
 GAIN = 0.98  # what is faster than the rule's choice by less is noise
-WARM, LEAST, MOST = 1, 7, 60  # rounds: not counted, at least, at most
-ENOUGH = 4.0  # seconds of rounds after which those that there are suffice
+WARM, LEAST, MOST = 1, 7, 400  # rounds: not counted, at least, at most
+ENOUGH = 4.0  # seconds of rounds after which those that there are suffice, if they agree
+AGREE = 1.05  # times the least of the rounds, below which there is another where they do
+NEAR = 1.5  # times the least of a site, above which a candidate is out of the question
 SCOPE = "site"
+
+
+Times = Sequence[Mapping[int, Sequence[float]]]
 
 
 @dataclass(frozen=True)
 class ChoiceSite:
-    """A node that can be computed in several ways, by the hash under which a file knows it.
+    """A node that is measured, by the hash under which a file knows it.
 
-    layers: that have such nodes. uses: how many nodes there are in a step.
+    names: the algorithms by which it can be computed, direct sums first; one where there is no choice. layers: those
+    that have such nodes. uses: how many nodes there are in a step.
     """
 
     key: str
     node: Node
-    names: tuple[str, ...]
     rule: str
     layers: tuple[str, ...]
     uses: int
+    names: tuple[str, ...] = (algorithms.DIRECT,)
 
 
 class Stopwatch(Protocol):
-    """What times programs: for each program and each site, by its number, the seconds in each of some rounds.
+    """What times programs: for each program, for each of its sites by number, the seconds in each of some rounds.
 
     budget: seconds that all of them may take.
     """
 
-    def __call__(self, programs: Sequence[Program], budget: float) -> Sequence[Sequence[Sequence[float]]]: ...
+    def __call__(self, programs: Sequence[Program], budget: float) -> Times: ...
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One way to compute a site: microseconds of all its kernels, the least and the lower quartile of the rounds."""
+    """One way to compute a site: microseconds of all its kernels, the least and the median of the rounds."""
 
     algorithm: str
     us: float
-    quartile: float
+    median: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Chosen:
             "kind": site.node.op.name,
             "space": shape_text(algorithms.space_of(site.node)),
             "uses": site.uses,
-            "candidates": [{"algorithm": c.algorithm, "us": c.us, "us_quartile": c.quartile} for c in self.candidates],
+            "candidates": [{"algorithm": c.algorithm, "us": c.us, "us_median": c.median} for c in self.candidates],
             "rule": site.rule,
             "chosen": self.chosen,
         }
@@ -95,7 +103,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Algorithms:
-    """What was measured. table: an entry for every site."""
+    """What was measured. rows: the sites that have a choice. table: an entry for every site."""
 
     net: str
     processor: str
@@ -134,19 +142,17 @@ class Algorithms:
 def chosen_algorithms(made: Compilation, watch: Stopwatch | None = None, *, budget: float = 300.0) -> Algorithms:
     """Measure what the convolutions of a program can be computed by. watch: what times; without it this machine.
 
-    budget: seconds of rounds, at most. UserError where there is no compiler, or direct sums are all that is wanted.
+    budget: seconds of rounds, at most. UserError where there is no compiler, or --direct leaves no choice.
     """
     if made.request.numbers.direct:
-        raise UserError("--direct sums all convolutions directly, so there is nothing to measure: leave it out")
+        raise UserError("all algorithms are measured: leave out --direct here, and give it where they are used")
     graph, threads = made.alone().simplified, made.threads
-    learns = bool(graph.updates)
-    found = sites_of(graph)
-    programs = candidates(found, threads, learns=learns)
+    found, programs = candidates(sites_of(graph), threads, learns=bool(graph.updates))
     timed = (watch or stopwatch)(programs, budget) if programs else []
     rows = []
     for number, site in enumerate(found):
         times = {name: timed[k][number] for k, name in enumerate(site.names)}
-        each = tuple(Timing(name, min(s) * 1e6, _quartile(s) * 1e6) for name, s in times.items())
+        each = tuple(Timing(name, min(s) * 1e6, statistics.median(s) * 1e6) for name, s in times.items())
         rows.append(Chosen(site, each, _best(times, site.rule)))
     processor = plain(microarchitecture())
     entries = {
@@ -159,11 +165,12 @@ def chosen_algorithms(made: Compilation, watch: Stopwatch | None = None, *, budg
         )
         for row in rows
     }
-    return Algorithms(made.net.name, processor, threads, tuple(rows), TuningTable(entries))
+    several = tuple(row for row in rows if len(row.candidates) > 1)
+    return Algorithms(made.net.name, processor, threads, several, TuningTable(entries))
 
 
 def sites_of(graph: Graph) -> list[ChoiceSite]:
-    """The sites of a graph of primitives, in its order."""
+    """The sites of a graph of primitives, in its order; what they can be computed by is not known yet."""
     learns, same = bool(graph.updates), dict[str, list[Node]]()
     for node in algorithms.sites(graph):
         same.setdefault(algorithms.key_of(node, learns=learns), []).append(node)
@@ -171,7 +178,6 @@ def sites_of(graph: Graph) -> list[ChoiceSite]:
         ChoiceSite(
             key,
             nodes[0],
-            algorithms.names(nodes[0]),
             algorithms.by_rule(nodes[0], learns=learns),
             tuple(dict.fromkeys(node.scope for node in nodes if node.scope)),
             len(nodes),
@@ -180,38 +186,64 @@ def sites_of(graph: Graph) -> list[ChoiceSite]:
     ]
 
 
-def candidates(sites: Sequence[ChoiceSite], threads: int, *, learns: bool) -> list[Program]:
-    """A program for each number of a candidate: all sites by that one; those that have fewer, by their last."""
-    return [_program(sites, number, threads, learns) for number in range(max((len(s.names) for s in sites), default=0))]
+def candidates(sites: Sequence[ChoiceSite], threads: int, *, learns: bool) -> tuple[list[ChoiceSite], list[Program]]:
+    """The sites with their algorithms, and a program for each number of one, of the sites that have so many.
 
-
-def _program(sites: Sequence[ChoiceSite], number: int, threads: int, learns: bool) -> Program:
-    outputs: dict[str, Node] = {}
-    trial: dict[str, str] = {}
+    Sites have their numbers in all of them.
+    """
+    if not sites:
+        return [], []
+    direct = _unit(dict(enumerate(sites)), 0, threads, learns)
+    assert direct.plan is not None
+    axes = tile_axes(direct.graph, direct.plan)
+    found = []
     for i, site in enumerate(sites):
-        x, weight = site.node.inputs
-        one = ops.input_(name=f"x{i}", shape=(1, *map(int, x.shape[1:])), dtype=x.dtype)
-        # Weights that learn are packed and transformed in each step, others once.
-        made = ops.input_ if learns else ops.param
-        w = made(name=f"w{i}", shape=tuple(map(int, weight.shape)), dtype=weight.dtype)
-        every = ops.exp(ops.broadcast(one, shape=tuple(map(int, x.shape))))
+        others = (f"{algorithms.ALONG}{along}" for along in axes.get(f"{SCOPE}{i}", ())[1:])
+        found.append(replace(site, names=(*site.names, *others, *algorithms.in_tiles(site.node))))
+    units = [direct]
+    for number in range(1, max(len(site.names) for site in found)):
+        those = {i: site for i, site in enumerate(found) if len(site.names) > number}
+        units.append(_unit(those, number, threads, learns))
+    return found, [_program(unit) for unit in units]
+
+
+def _unit(sites: Mapping[int, ChoiceSite], number: int, threads: int, learns: bool) -> Unit:
+    """The kernels of sites, each by its algorithm of a number, placed in memory."""
+    outputs: dict[str, Node] = {}
+    for i, site in sites.items():
+        read = [_operand(site.node, k, f"{'xw'[k]}{i}", learns) for k in range(2)]
         with at(None, f"{SCOPE}{i}"):
-            node = site.node.op(every, w, **site.node.attrs)
-        trial[algorithms.key_of(node, learns=False)] = site.names[min(number, len(site.names) - 1)]
+            node = site.node.op(*read, **site.node.attrs)
         rank = len(node.shape)
         outputs[f"y{i}"] = ops.slice_(node, start=(0,) * rank, stop=(1,) * rank, step=(1,) * rank)
+    trial = {algorithms.key_of(site.node, learns=False): site.names[number] for site in sites.values()}
     # Sites stay apart: small kernels of several would be one, whose time is nobody's.
-    apart = [f"{SCOPE}{i}" for i in range(len(sites))]
+    apart = [f"{SCOPE}{i}" for i in sites]
     how = Choices(nofuse=apart, threads=threads, arch=CPU, measured=Measured(trial=trial))
-    unit = manager.run(Unit(Graph(outputs), how), pipeline.LOWER["c"])
+    return manager.run(Unit(Graph(outputs), how), pipeline.LOWER["c"])
+
+
+def _operand(node: Node, k: int, name: str, learns: bool) -> Node:
+    """What stands for an operand of a site: weights, an input of the net, or values that a layer makes."""
+    x = node.inputs[k]
+    shape = tuple(map(int, x.shape))
+    if k == 1 and node.op is not ops.conv_weight_grad:
+        # Weights that learn are packed and transformed in each step, others once.
+        made = ops.input_ if learns else ops.param
+        return made(name=name, shape=shape, dtype=x.dtype)
+    if x.op is ops.input_:
+        return ops.input_(name=name, shape=shape, dtype=x.dtype)
+    one = ops.input_(name=name, shape=(1, *shape[1:]), dtype=x.dtype)
+    return ops.exp(ops.broadcast(one, shape=shape))
+
+
+def _program(unit: Unit) -> Program:
     assert unit.plan is not None
     return emit(unit.graph, unit.plan, name="candidates", target="c")
 
 
-def stopwatch(
-    programs: Sequence[Program], budget: float, clock: Callable[[], float] = time.perf_counter
-) -> list[list[list[float]]]:
-    """The seconds of each site in each of some rounds, for each program. See `Stopwatch`."""
+def stopwatch(programs: Sequence[Program], budget: float, clock: Callable[[], float] = time.perf_counter) -> Times:
+    """The seconds of sites on this machine. See `Stopwatch`."""
     rng = np.random.default_rng(0)
     types = {**programs[0].inputs, **programs[0].state}
     values = {name: rng.standard_normal(tuple(map(int, t.shape)), np.float32) * 0.1 for name, t in types.items()}
@@ -219,19 +251,19 @@ def stopwatch(
     for name in programs[0].state:
         np.copyto(state.buffers[name], values[name])
     state.touch()
-    feeds = {name: values[name] for name in programs[0].inputs}
-    loaded = [Executable(program, state) for program in programs]
-    found: list[list[list[float]]] = [[[] for _ in range(len(programs[0].outputs))] for _ in programs]
+    loaded = [(Executable(p, state), {name: values[name] for name in p.inputs}) for p in programs]
+    found: list[dict[int, list[float]]] = [{} for _ in programs]
     start = clock()
     for turn in range(WARM + MOST):
         for k in range(len(loaded)):
             k = (k + turn) % len(loaded)  # no candidate always follows the same one
-            seconds = _of_sites(loaded[k], feeds)
-            if turn >= WARM:
-                for number, of in enumerate(found[k]):
-                    of.append(seconds[number])
+            for number, seconds in _of_sites(*loaded[k]).items():
+                if turn >= WARM:
+                    found[k].setdefault(number, []).append(seconds)
         spent = clock() - start
-        if turn >= WARM and spent > (budget if turn < WARM + LEAST - 1 else min(ENOUGH, budget)):
+        if turn > WARM and spent > budget:
+            break
+        if turn >= WARM + LEAST - 1 and spent > ENOUGH and _agree(found):
             break
     return found
 
@@ -246,13 +278,23 @@ def _of_sites(exe: Executable, feeds: Mapping[str, Any]) -> dict[int, float]:
     return found
 
 
-def _quartile(seconds: Sequence[float]) -> float:
-    """The lower quartile: on a machine with other work more than half of the rounds may have been disturbed."""
-    return sorted(seconds)[len(seconds) // 4]
+def _agree(found: Times) -> bool:
+    """Whether the least time of each candidate was met twice, so that it is no round that others disturbed."""
+    least = [{number: min(seconds) for number, seconds in of.items()} for of in found]
+    best = {number: min(of[number] for of in least if number in of) for of in least for number in of}
+    return all(
+        least[k][number] > NEAR * best[number] or _second(seconds) < AGREE * least[k][number]
+        for k, of in enumerate(found)
+        for number, seconds in of.items()
+    )
+
+
+def _second(seconds: Sequence[float]) -> float:
+    return sorted(seconds)[:2][-1]
 
 
 def _best(times: Mapping[str, Sequence[float]], rule: str) -> str:
-    """The fastest, by the least time; the rule's where that is not clearly slower by the least and the quartile."""
+    """The fastest, by the least time; the rule's where that is not clearly slower in both of their two best rounds."""
     best = min(times, key=lambda name: min(times[name]))
-    clear = all(of(times[best]) < GAIN * of(times[rule]) for of in (min, _quartile))
+    clear = all(of(times[best]) < GAIN * of(times[rule]) for of in (min, _second))
     return best if clear else rule

@@ -1,7 +1,8 @@
 """Algorithm selection for convolutions on a CPU: one that was measured, else one by rule.
 
-What there is to choose depends on the node alone (`names`), and so does the key by which a file knows it, so the same
-net with the same file is the same program on every machine. `netc tune --target c` measures (`netc/api/algorithms.py`).
+A convolution and its gradients are summed directly, in register tiles along some of their axes, or computed in tiles of
+Winograd's filtering. A file knows them by a key that depends on the node alone, so the same net with the same file is
+the same program on every machine. `netc tune --target c` measures (`netc/api/algorithms.py`).
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from ...compiler import ops
 from ...compiler.graph import Graph, Node
+from ...compiler.kernel import Blocks, with_schedules
 from ...grammar.source import UserError
 from ..unit import Choices
 from . import winograd
-from .measured import ALGORITHMS, Measured, listed
+from .measured import Measured, listed
 
 DIRECT = "direct"
+ALONG = f"{DIRECT} "  # before the axes of tiles
+PRODUCTS = (ops.conv, ops.conv_data_grad, ops.conv_weight_grad)
 
 
-def names(node: Node) -> tuple[str, ...]:
-    """The algorithms by which a node can be computed, direct sums first; fewer than two where there is no choice."""
-    found = (DIRECT, *(f"winograd{tile}" for tile in winograd.tiles(node)))
-    assert ALGORITHMS.issuperset(found)
-    return found
+def in_tiles(node: Node) -> tuple[str, ...]:
+    """The filterings by which a node can be computed."""
+    return tuple(f"winograd{tile}" for tile in winograd.tiles(node))
 
 
 def by_rule(node: Node, *, learns: bool) -> str:
@@ -32,8 +35,8 @@ def by_rule(node: Node, *, learns: bool) -> str:
 
 
 def sites(graph: Graph) -> Iterator[Node]:
-    """The nodes of a graph of primitives for which there is a choice."""
-    return (node for node in graph.order if len(names(node)) > 1)
+    """The nodes of a graph that are measured."""
+    return (node for node in graph.order if node.op in PRODUCTS and node.dtype == "f32")
 
 
 def key_of(node: Node, *, learns: bool) -> str:
@@ -46,13 +49,12 @@ def key_of(node: Node, *, learns: bool) -> str:
 
 
 def space_of(node: Node) -> tuple[int, ...]:
-    """What a node works on, for readers: images, channels read, channels made, rows and columns made, the kernel."""
-    x, weight = node.inputs
-    return tuple(map(int, (node.shape[0], x.shape[1], *node.shape[1:], *weight.shape[2:])))
+    """What a node works on, for readers: the shapes of what it reads."""
+    return tuple(int(n) for x in node.inputs for n in x.shape)
 
 
 def selected(graph: Graph, choices: Choices) -> Graph:
-    """The graph with the algorithms that were chosen; itself where all are direct.
+    """The graph with the filterings that were chosen; itself where all sums are direct.
 
     UserError where schedules are frozen and a node is in no file.
     """
@@ -60,20 +62,32 @@ def selected(graph: Graph, choices: Choices) -> Graph:
     missing: list[Node] = []
 
     def tile(node: Node) -> int:
-        there = names(node)
-        if len(there) < 2:
+        if node.op not in PRODUCTS or node.dtype != "f32":
             return 0
-        found = measured.algorithm(key_of(node, learns=learns))
-        if found not in there:
+        found = measured.algorithm(key_of(node, learns=learns)) or ""
+        if found != DIRECT and not found.startswith(ALONG) and found not in in_tiles(node):
             if measured.frozen:
                 missing.append(node)
             found = by_rule(node, learns=learns)
-        return int(found.removeprefix("winograd")) if found != DIRECT else 0
+        return 0 if found.startswith(DIRECT) else int(found.removeprefix("winograd"))
 
     made = winograd.transformed(graph, tile)
     if missing:
         raise UserError(_missed(missing, measured))
     return made
+
+
+def with_axes(graph: Graph, choices: Choices) -> Graph:
+    """A graph of kernels in which products that are summed directly have tiles along the axes that were measured."""
+    learns, measured = bool(graph.updates), choices.measured or Measured()
+    found = {
+        kernel: Blocks(axes=said.removeprefix(ALONG))
+        for kernel in graph.order
+        if kernel.op is ops.kernel
+        for node in sites(kernel.attrs["body"])
+        if (said := measured.algorithm(key_of(node, learns=learns)) or "").startswith(ALONG)
+    }
+    return with_schedules(graph, lambda kernel: found.get(kernel, kernel.attrs["schedule"])) if found else graph
 
 
 def _missed(missing: list[Node], measured: Measured) -> str:

@@ -118,6 +118,14 @@ def lay_weights(unit: Unit) -> Unit:
     return replace(unit, orders={**(unit.orders or {}), **lane_orders(unit.graph)})
 
 
+def lay_tiles(unit: Unit) -> Unit:
+    """Choose the axes of products' tiles where they were measured; else kernels choose them as they are written."""
+    from .algorithms import with_axes
+
+    made = with_axes(unit.graph, unit.choices)
+    return unit if made is unit.graph else unit.rescheduled(made)
+
+
 def schedule(unit: Unit) -> Unit:
     """Choose the tile sizes of each kernel: measured ones, else those of the cost model."""
     from .measured import Measured

@@ -16,17 +16,31 @@ from .dialect import FAR, C
 from .function import function
 
 
-def write_kernel(graph: Graph, kind: str, _: Blocks, operands: Sequence[MemRef], results: Sequence[MemRef]) -> Written:
+def write_kernel(
+    graph: Graph, kind: str, blocks: Blocks, operands: Sequence[MemRef], results: Sequence[MemRef]
+) -> Written:
     """The function of a kernel."""
-    far, domain = any(place.far for place in (*operands, *results)), domain_of(graph)
-    body = Body(graph, operands, results, FAR if far else C)
-    return written(body, kind, _text(domain, body))
+    body = _body(graph, operands, results)
+    return written(body, kind, _text(domain_of(graph), body, blocks.axes))
 
 
-def _text(domain: Domain, body: Body) -> str:
+def axes_of(graph: Graph, operands: Sequence[MemRef], results: Sequence[MemRef]) -> tuple[str, ...]:
+    """The axes along which a kernel's product may be tiled (`Blocks.axes`), the rule's first; none without tiles."""
+    domain = domain_of(graph)
+    if not domain.product or domain.root.op.name.startswith("winograd"):
+        return ()
+    return tile.axes_of(domain, _body(graph, operands, results))
+
+
+def _body(graph: Graph, operands: Sequence[MemRef], results: Sequence[MemRef]) -> Body:
+    far = any(place.far for place in (*operands, *results))
+    return Body(graph, operands, results, FAR if far else C)
+
+
+def _text(domain: Domain, body: Body, axes: str) -> str:
     if domain.product and (text := winograd.write(domain, body)) is not None:
         return text
-    if domain.product and (tiled := tile.tile_of(domain, body)) is not None:
+    if domain.product and (tiled := tile.tile_of(domain, body, axes)) is not None:
         return tile.write(domain, body, tiled)
     if domain.product and (dots := inner.tile_of(domain, body)) is not None:
         return inner.write(domain, body, dots)

@@ -29,6 +29,8 @@ MOST = 14  # rows of a tile at most, on any processor
 MOST_TAPS = 64  # whose sums a tile holds in the cache
 PAGE = 1024  # elements of a page: rows that lie on different ones
 HELD = 1 << 16  # elements of a factor that a task may copy for itself
+# Of the best tile's worth, from which on another may be faster all the same; and how many are worth measuring.
+WORTH_TRYING, MOST_TRIED = 0.4, 4
 WORDS = (*COUNTED, "rows", "vectors", "first_lane", "skipped", "sums", "copy", "first", "most", "width")
 
 
@@ -73,6 +75,11 @@ class RegisterTile:
         return (*self.product.batch, *self.product.rows, *self.product.columns)
 
     @property
+    def axes(self) -> str:
+        """What names it among the tiles of a product (`Blocks.axes`)."""
+        return f"{self.lane.name}/{self.row.name}"
+
+    @property
     def inside(self) -> tuple[Var, ...]:
         """The taps of a weight's gradient: a tile holds the sums of all of them."""
         taps = tuple(v for v in self.outer if v not in self.product.batch)
@@ -107,16 +114,24 @@ class RegisterTile:
         return (*self.vectors.guards, *own)
 
 
-def tile_of(domain: Domain, body: Body) -> RegisterTile | None:
-    """How a product can be tiled, None if it cannot."""
-    if domain.root.dtype != "f32":
-        return None
-    product = contraction(domain.root)
-    return max(_candidates(body, product), key=lambda tile: tile.worth, default=None)
+def tile_of(domain: Domain, body: Body, axes: str = "") -> RegisterTile | None:
+    """How a product can be tiled, None if it cannot. axes: along which, if it can be; else the rule chooses them."""
+    there = list(_candidates(domain, body))
+    chosen = next((tile for tile in there if tile.axes == axes), None)
+    return chosen or max(there, key=lambda tile: tile.worth, default=None)
 
 
-def _candidates(body: Body, product: Contraction) -> Iterator[RegisterTile]:
+def axes_of(domain: Domain, body: Body) -> tuple[str, ...]:
+    """The axes along which a product may be tiled, the rule's first, and others that might be as fast."""
+    there = sorted(_candidates(domain, body), key=lambda tile: -tile.worth)
+    return tuple(tile.axes for tile in there if tile.worth >= WORTH_TRYING * there[0].worth)[:MOST_TRIED]
+
+
+def _candidates(domain: Domain, body: Body) -> Iterator[RegisterTile]:
     """The ways in which a product can be tiled: either factor as vectors, with several axes for the rows."""
+    if domain.root.dtype != "f32":
+        return
+    product = contraction(domain.root)
     for wide, narrow, columns, rows in (
         (product.right, product.left, product.columns, product.rows),
         (product.left, product.right, product.rows, product.columns),
