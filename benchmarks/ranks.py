@@ -3,6 +3,7 @@
     python benchmarks/ranks.py equal [--data FOLDER] [--save FILE]    losses of 1, 2 and 4 ranks, beside float64
     python benchmarks/ranks.py rate [--save FILE]                     2 ranks of a thread, 1 rank of two
     python benchmarks/ranks.py kills [--turns 200] [--save FILE]      a rank killed at any moment, again and again
+    python benchmarks/ranks.py scale [--save FILE]                    steps of 2 and 4 ranks beside the scaling model
 
 Ranks are started by torchrun, as a user does.
 """
@@ -25,6 +26,8 @@ from setting import save
 
 from netc.api.training import Run, Training
 from netc.compiler.interpret import evaluate
+from netc.driver import compilation
+from netc.report.scaling import Link, cost_of, predicted
 from netc.request import request
 from netc.runtime import snapshot
 from netc.runtime.learning_rate import rate
@@ -193,16 +196,122 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**counts, "steps": len(found), "same bits": same}
 
 
+SUMS = """
+import os, sys, time
+import torch, torch.distributed as ranks
+torch.set_num_threads(1)
+ranks.init_process_group("gloo")
+for size in map(int, sys.argv[1:]):
+    values, times = torch.zeros(size // 4), []
+    for turn in range(60):
+        ranks.barrier()
+        began = time.perf_counter()
+        ranks.all_reduce(values)
+        times.append(time.perf_counter() - began)
+    if ranks.get_rank() == 0:
+        print(size, sorted(times)[len(times) // 2], flush=True)
+ranks.destroy_process_group()
+"""
+SIZES = (4096, 1 << 20, 4 << 20)
+
+
+def link_of(ranks: int, folder: Path) -> Link:
+    """Latency and bandwidth of sums of so many processes, by least squares over the sizes; see `ring`."""
+    (folder / "sums.py").write_text(SUMS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    command += [str(folder / "sums.py"), *map(str, SIZES)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found = dict(map(float, line.split()) for line in done.stdout.splitlines())  # type: ignore[misc]
+    turns, shares = 2 * (ranks - 1), 2 * (ranks - 1) / ranks
+    rows = np.array([[turns, shares * size] for size in found])
+    weights = 1 / np.array(list(found.values()))[:, None]  # relative errors count alike
+    latency, second = np.linalg.lstsq(rows * weights, np.ones(len(found)), rcond=None)[0]
+    return Link(1 / float(second), max(0.0, float(latency)))
+
+
+def beside_each_other(processes: int, folder: Path, *words: str) -> float:
+    """Seconds of a step of one process of a thread, while so many run that have nothing to do with each other."""
+    commands = [
+        [
+            sys.executable,
+            "-m",
+            "netc",
+            "train",
+            *words,
+            "--folder",
+            str(folder / str(one)),
+            "--threads",
+            "1",
+            "--display",
+            "0",
+        ]
+        for one in range(processes)
+    ]
+    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    running = [subprocess.Popen(one, env=environment, stdout=subprocess.DEVNULL) for one in commands]
+    ended = [one.wait() for one in running]  # all of them
+    if any(ended):
+        raise SystemExit("a run failed")
+    return float(np.median([seconds_of(folder / str(one) / "log.jsonl") for one in range(processes)]))
+
+
+def seconds_of(log: Path) -> float:
+    """Seconds of a step, by the middle half of a run, where all processes are at work."""
+    seconds = [one["seconds"] for one in records(log) if one["kind"] == "step"]
+    return float(np.median(seconds[len(seconds) // 4 : 3 * len(seconds) // 4]))
+
+
+def scale(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Steps of 2 and 4 ranks, measured and predicted: from a step beside as many others, and the sums alone.
+
+    Where there are fewer cores than ranks times two, sums take the processor from the steps, and hide behind nothing:
+    `in turn` is the prediction for that.
+    """
+    rows = []
+    for net, name in NETS.items():
+        file = ROOT / "examples" / name
+        words = [str(file), "--steps", str(arguments.steps)]
+        words += ["--data", str(arguments.data)] if arguments.data else []
+        made = compilation(file, request(mode="train", update=None, threads=1, dims={"N": 64}, ranks=2))
+        cost = cost_of(made)
+        for ranks in (2, 4):
+            with tempfile.TemporaryDirectory() as folder:
+                at = Path(folder)
+                link = link_of(ranks, at)
+                alone = beside_each_other(ranks, at, *words, "--batch", "64")
+                log = train(ranks, at / "ranks", *words, "--batch", str(64 * ranks))
+                measured = seconds_of(log)
+            found = predicted(cost.scaled(alone), ranks, link)
+            row = {
+                "net": net,
+                "ranks": ranks,
+                "bandwidth": link.bandwidth,
+                "latency": link.latency,
+                "step alone, ms": 1e3 * alone,
+                "measured, ms": 1e3 * measured,
+                "predicted, ms": 1e3 * found.seconds,
+                "predicted in turn, ms": 1e3 * (alone + found.sums),
+                "predicted / measured": found.seconds / measured,
+                "in turn / measured": (alone + found.sums) / measured,
+            }
+            rows.append(row)
+            print(row, flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["equal", "rate", "kills"])
+    parser.add_argument("what", choices=["equal", "rate", "kills", "scale"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
-    results = {"equal": equal, "rate": rates, "kills": kills}[arguments.what](arguments)
+    results = {"equal": equal, "rate": rates, "kills": kills, "scale": scale}[arguments.what](arguments)
     if arguments.save:
         save(arguments.save, results)
 

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md and of two READMEs, from what the benchmarks kept, so that no figure is typed.
+"""The tables of the pages, from what the benchmarks and the attack kept, so that no figure is typed.
 
 python benchmarks/tables.py
 """
@@ -12,7 +12,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
-PAGES = (ROOT / "docs/performance.md", ROOT / "README.md", ROOT / "examples/imagenet/README.md")
+PAGES = (
+    *(ROOT / "docs" / name for name in ("performance.md", "reliability.md")),
+    ROOT / "README.md",
+    ROOT / "examples/imagenet/README.md",
+)
 PHOTOS = 1_281_167  # of ILSVRC 2012 to learn from
 BEGIN, END = (
     "<!-- made by benchmarks/tables.py: begin {name} -->\n",
@@ -28,6 +32,8 @@ def tables() -> dict[str, str]:
         maker = _maker(kept)
         if maker is not None:
             made[path.stem] = _head(kept) + maker(kept["results"])
+    for group, maker in (("readers", _readers), ("nets", _nets), ("machine", _machine)):
+        made[f"attack-{group}"] = maker(json.loads((RESULTS / "attack.json").read_text(encoding="utf-8"))[group])
     return made
 
 
@@ -98,6 +104,36 @@ def _imagenet(rows: list[dict[str, Any]]) -> str:
     for row in rows[0]["reading"]:
         hours = PHOTOS / row["photos_per_s"] / 3600
         lines.append(f"| {row['what']} | {row['photos_per_s']:,.0f} | {hours:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _readers(rows: list[dict[str, Any]]) -> str:
+    """Hostile files by reader."""
+    return _cases("| reader | tried | read | refused | faults | seed | day |", rows)
+
+
+def _nets(rows: list[dict[str, Any]]) -> str:
+    """Random nets by what they are compared with."""
+    return _cases("| nets | tried | agreed | not comparable | faults | seed | day |", rows)
+
+
+def _cases(head: str, rows: list[dict[str, Any]]) -> str:
+    lines = [head, "|---|---:|---:|---:|---:|---:|---|"]
+    for row in rows:
+        counts = (row["tried"], row["read"], row["refused"], sum(row["faults"].values()))
+        lines.append(f"| {row['name']} | {' | '.join(f'{n:,}' for n in counts)} | {row['seed']} | {row['date']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _machine(rows: list[dict[str, Any]]) -> str:
+    """Faults of the machine by what is written: how many were tried of each kind, and what was lost."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    lines = [f"| what is written | {' | '.join(kinds)} | killed | lost |", "|---|" + "---:|" * (len(kinds) + 2)]
+    for name in [*dict.fromkeys(row["scenario"] for row in rows), ""]:
+        own = [row for row in rows if name in ("", row["scenario"])]
+        tried = [sum(row["tried"] for row in own if row["kind"] == kind) for kind in kinds]
+        ends = [sum(row.get(key, 0) for row in own) for key in ("killed", "lost")]
+        lines.append(f"| {name or 'all'} | {' | '.join(f'{n:,}' for n in (*tried, *ends))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -70,7 +70,7 @@ def transpose(t: Translator) -> Tensor:
 
 
 def concat(t: Translator) -> Tensor:
-    xs = [t.tensor(index) for index in range(len(t.node.inputs))]
+    xs = [t.tensor(index) for index in range(max(1, len(t.node.inputs)))]
     axis = t.integer("axis", 1) % max(xs[0].rank, 1)
     if len(xs) == 1:
         return xs[0]

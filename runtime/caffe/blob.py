@@ -83,7 +83,8 @@ def read_blob(message: Message) -> Blob:
 def _check_rank(shape: list[int] | tuple[int, ...]) -> None:
     if len(shape) > MAX_AXES:
         raise Damaged(f"a shape of more than {MAX_AXES} axes")
-    if any(size < 0 for size in shape) or math.prod(shape) > MAX_COUNT:
+    # A size of 0 does not make up for others that no array can have.
+    if any(size < 0 for size in shape) or math.prod(max(size, 1) for size in shape) > MAX_COUNT:
         raise Damaged(f"the shape {' '.join(map(str, shape))}")
 
 

@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 # As `faults.c` numbers them.
 KINDS = {"kill": 1, "kill in a write": 2, "full disk": 3, "short write": 4, "failing fsync": 5}
 ANY_MOMENT = "kill at any moment"
-ENOUGH = 60  # kills at random moments of each scenario
+ENOUGH = 85  # kills at random moments of each scenario
 
 
 def attack(base: Path, library: Path, most: int) -> Iterator[dict[str, Any]]:
