@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import exists  # unlike a Path's own, it says no of names that no file can have
 from pathlib import Path
 
 
@@ -11,13 +12,13 @@ def located(name: str, folder: Path) -> Path | None:
     if not name or not name.isprintable() or len(name) > 1000:
         return None
     if path.is_absolute():
-        return path if path.exists() else None
+        return path if exists(path) else None
     whole = folder.resolve()
     for place in (Path(), whole, *whole.parents):
-        if (place / path).exists():
+        if exists(place / path):
             return place / path
     beside = folder / path.name  # a folder that was moved keeps its files together
-    return beside if beside.exists() else None
+    return beside if exists(beside) else None
 
 
 def written(name: str, folder: Path) -> str:

@@ -134,10 +134,13 @@ def lrn(
     first, last = (1, 2) if region == "across" else (2, len(x.shape))
     axes = tuple(range(first, last))
     refuse(len(x.shape) < last or not axes, f"the input is {x.type}, it has no axes to take windows over")
-    edge = tuple(size // 2 if i in axes else 0 for i in range(len(x.shape)))
+    # As far as there is anything: beyond it a window holds zeros alone, however long it is.
+    reach = {i: min(size // 2, int(x.shape[i]) - 1) for i in axes}
+    edge = tuple(reach.get(i, 0) for i in range(len(x.shape)))
     squares = ops.pad(x * x, low=edge, high=edge, interior=(0,) * len(edge), value=0.0)
     each = (1,) * len(axes)
-    seen = ops.window(squares, axes=axes, sizes=(size,) * len(axes), strides=each, dilations=each)
+    sizes = tuple(2 * reach[i] + 1 for i in axes)
+    seen = ops.window(squares, axes=axes, sizes=sizes, strides=each, dilations=each)
     total = expr.sum(seen, tuple(range(len(x.shape), len(seen.shape))))
     base = total * (alpha / size ** len(axes)) + (k if region == "across" else 1.0)
     return x * expr.pow(base, -beta)

@@ -78,14 +78,15 @@ def _from_v0(layers: list[Message], report: Report) -> list[Message]:
             continue
         pad: list[Item] = []
         bottoms: list[Item] = []
+        padded = False
         for item in layer.items("bottom"):
             assert isinstance(item, Scalar)
             before = padding.get(item.value)
             bottoms.append(item if before is None else Scalar(before.all("bottom")[0], item.span))
             if before is not None:
-                if inner.get("type") not in ("conv", "pool") or len(layer.items("bottom")) != 1:
-                    report(SourceError("E705", "padding goes before a conv or a pool of one bottom", layer.span))
-                pad = before.sub("layer").items("pad")
+                padded, pad = True, before.sub("layer").items("pad")
+        if padded and (inner.get("type") not in ("conv", "pool") or len(bottoms) != 1):
+            report(SourceError("E705", "padding goes before a conv or a pool of one bottom", layer.span))
         for top in layer.all("top"):
             padding.pop(top, None)
         found.append(_v0_layer(layer, inner, bottoms, pad, report))

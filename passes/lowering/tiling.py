@@ -115,15 +115,20 @@ def tile_of(body: Graph, axes: tuple[int | None, ...], length: int, *, inner: in
     if inner and length == batch and any(n.type.rank >= 3 for n in body.order):
         return inner
     share = -(-length // threads)
+    by_weights = any(
+        n.op.name in CONVOLUTIONS and along[n] == (0 if n.op is ops.conv_weight_grad else 1) for n in body.order
+    )
     if any(n.op is ops.dot and along[n] is not None for n in body.order):
         most = PRODUCT_TILE_BYTES // widest
         if most * threads >= length:  # together they would hold all of it, and save no memory
             most = TILE_BYTES // widest
-        return even(length, threads, min(share, max(8, most)))
+        found = even(length, threads, min(share, max(8, most)))
+        if not by_weights or length % found == 0:
+            return found
     tile = TILE_BYTES // widest
     if columns:
         tile = min(tile, COLUMN_BYTES // columns)
-    if any(n.op.name in CONVOLUTIONS and along[n] == (0 if n.op is ops.conv_weight_grad else 1) for n in body.order):
+    if by_weights:
         # Results of a convolution, of which each tile has equally many: their weights are read as a matrix.
         exact = _largest_divisor(length, share)
         return exact if 4 * exact >= share else length

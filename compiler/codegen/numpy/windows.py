@@ -37,6 +37,13 @@ class Pass:
         last = min(self.out, (self.length - 1 - shift) // self.stride + 1)
         return first, max(first, last)
 
+    def taps(self) -> dict[int, tuple[int, int]]:
+        """Of each element of a window that is a real one anywhere: the positions. A window may be far longer."""
+        first = -((self.stride * (self.out - 1) - self.low) // self.dilation)
+        last = (self.length - 1 + self.low) // self.dilation
+        spans = {k: self.valid(k) for k in range(max(0, first), min(self.size, last + 1))}
+        return {k: span for k, span in spans.items() if span[0] < span[1]}
+
     def take(self, k: int, first: int, last: int) -> str:
         """The slice of the k-th elements of positions [first, last)."""
         shift = k * self.dilation - self.low
@@ -123,7 +130,7 @@ def _result_of(body: KernelText, ref: Ref, p: Pass, dtype: str, end: Ref | None)
 
 
 def _one_axis(body: KernelText, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: float, rank: int) -> None:
-    spans = {k: p.valid(k) for k in range(p.size)}
+    spans = p.taps()
     whole = [k for k, span in spans.items() if span == (0, p.out)]
 
     def part(k: int, first: int, last: int) -> str:
@@ -141,8 +148,6 @@ def _one_axis(body: KernelText, ref: Ref, out: Ref, p: Pass, ufunc: str, empty: 
         body.put(f"{out}.fill({number(empty, out.dtype)})")
     for k in rest:
         first, last = spans[k]
-        if first == last:
-            continue
         to = out.text if (first, last) == (0, p.out) else indexed(out.text, rank, p.axis, f"{first}:{last}")
         body.put(f"{ufunc}({to}, {part(k, first, last)}, out={to})")
 
@@ -177,7 +182,7 @@ def _step(body: KernelText, best: Ref, index: Ref | None, top: Ref, at: Ref, p: 
     """One axis of a window: from the best of the rows to the best of all, with numbers."""
     mask, change = body.like(top, "bool"), body.like(top, at.dtype)
     everywhere = (0, p.out)
-    taps = [(k, span) for k in range(p.size) if (span := p.valid(k))[0] < span[1]]
+    taps = list(p.taps().items())
     if not taps:
         return
 
