@@ -75,9 +75,9 @@ def main() -> int:
 def keep(path: Path, **groups: list[dict[str, Any]]) -> None:
     """Put rows into a file of results, with the day, in the place of those of the same name (and kind of fault)."""
     kept: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for group, rows in groups.items():
+    for group, new in groups.items():
         known = {(row.get("name", row.get("scenario")), row.get("kind")): row for row in kept.get(group, [])}
-        for row in rows:
+        for row in new:
             key = row.get("name", row.get("scenario")), row.get("kind")
             known[key] = {**row, "date": date.today().isoformat()}
         kept[group] = list(known.values())
