@@ -343,11 +343,15 @@ def test_weights_become_a_caffemodel(tmp_path: Path) -> None:
 
 
 def test_layers_in_python_stay_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = 'net n {\n input x: f32[2, 4]\n output y = host("support.python_layers:cubed", x)\n}\n'
+    # A module that no other test has imported: layers that the process knows already may run.
+    code = (Path(__file__).parent / "support/python_layers.py").read_text(encoding="utf-8")
+    (tmp_path / "layers_of_this_test.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    body = 'net n {\n input x: f32[2, 4]\n output y = host("layers_of_this_test:cubed", x)\n}\n'
     with pytest.raises(SourceErrors, match="E431"):
         made(tmp_path, body)
     text = text_of(made(tmp_path, body, python=True))
-    assert 'python_param { module: "support.python_layers" layer: "cubed" }' in text
+    assert 'python_param { module: "layers_of_this_test" layer: "cubed" }' in text
     real = text_of_message
     monkeypatch.setattr(nets, "text_of", lambda message: real(message).replace('"cubed"', '"Above"'))
     with pytest.raises(UserError, match="the graph of n"):

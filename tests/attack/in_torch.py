@@ -292,8 +292,10 @@ def _eltwise(m: Machine, *xs: Tensor, operation: str = "sum", coeff: list[float]
     for i, x in enumerate(xs[1:], 1):
         if operation == "sum":
             y = y + x * (coeff[i] if coeff else 1)
-        else:
-            y = y * x if operation == "prod" else torch.where(y >= x, y, x)
+        elif operation == "prod":
+            y = y * x
+        else:  # of the first two the second has the gradient where they are equal, as in Caffe; a later one never
+            y = torch.where(y > x if i == 1 else y >= x, y, x)
     return y
 
 

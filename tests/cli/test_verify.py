@@ -19,12 +19,14 @@ from netc.passes.rules import simplify
 from netc.passes.rules.rewrite import Match, Rule, constant, of, var
 from netc.verification import Wanted, verify
 from netc.verification.check import KernelFault, MemoryFault
+from support import example_nets
 from support.commands import run
 from support.json_forms import parsed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LARGE = {"autoencoder", "caffenet", "cifar10_full", "googlenet", "resnet18"}
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net") if path.stem != "digits")  # digits.net trains lenet's net
+LARGE = example_nets.LARGE | {"autoencoder", "cifar10_full"}
+# The nets of these two are lenet and, but for a layer, caffenet.
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net") if path.stem not in {"digits", "flickr_style"})
 SLOW = [pytest.mark.slow]
 CASES = [
     pytest.param(name, seed, marks=SLOW if seed or name in LARGE else [])

@@ -24,11 +24,11 @@ from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.grammar.source import Source
 from netc.numbers import Numbers, Precision
+from support.example_nets import LARGE
 from support.numpy_program import made_up
 from support.triton_program import program_of, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LARGE = {"caffenet": 2, "googlenet": 2, "resnet18": 2}
 SLOW = [pytest.mark.slow]
 NETS = [pytest.param(path.stem, marks=SLOW if path.stem in LARGE else []) for path in sorted(EXAMPLES.glob("*.net"))]
 MACHINES: tuple[tuple[Precision, str], ...] = (
@@ -48,7 +48,7 @@ def test_all_accesses_of_the_examples_are_proved(name: str) -> None:
             made = compilation(
                 EXAMPLES / f"{name}.net",
                 mode=mode,
-                dims={"N": LARGE.get(name, 4)},
+                dims={"N": 2 if name in LARGE else 4},
                 target="triton",
                 device="cpu",
                 arch=arch,

@@ -26,7 +26,7 @@ from netc.compiler.ops.partial import undivided
 from netc.compiler.ops.rounding import Arithmetic
 from netc.compiler.program import Program
 from netc.numbers import Precision
-from support import lone_kernels
+from support import example_nets, lone_kernels
 from support.interpreted import run_interpreted
 from support.lone_kernels import Ran, run_each
 from support.lowered import kernels_of
@@ -34,8 +34,8 @@ from support.triton_folders import needs_triton
 from support.triton_nets import GPU, check_step, made, run_all
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LARGE = ("caffenet", "googlenet", "resnet18")
-SMALL = tuple(sorted(file.stem for file in EXAMPLES.glob("*.net") if file.stem not in LARGE))
+LARGE = sorted(example_nets.LARGE - example_nets.SAME)
+SMALL = tuple(sorted(file.stem for file in EXAMPLES.glob("*.net") if file.stem not in example_nets.LARGE))
 SLOW = [pytest.mark.slow]
 
 

@@ -22,6 +22,7 @@ from netc.onnx.comparing import compare, difference, run
 from netc.onnx.exporting import OPSET, model_of, save, written
 from netc.onnx.rows import ROWS
 from netc.weights import Weights
+from support import example_nets
 from support.layer_samples import CALLS, Call
 from support.onnx_models import checked, exported, graph_difference, ops_of
 from support.op_samples import SAMPLES, Sample
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
 MODELS = ROOT.parent / "shared" / "data" / "models"
 CLOSE = 1e-5
-LARGE = ("caffenet", "googlenet")
+LARGE = example_nets.LARGE - {"resnet18"}
 REFUSED = {"random", "host", "item", "kernel", "partial"} | {name for name in SAMPLES if name.startswith("winograd")}
 
 

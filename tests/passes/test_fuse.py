@@ -154,3 +154,9 @@ def test_pooling_picks_the_first_of_equal_elements(inner: int) -> None:
     few = np.random.default_rng(3).integers(0, 3, x.shape).astype(np.float32)
     with small_tiles():
         assert_like_oracle(graph, feeds={"x": few}, threads=2)
+
+
+def test_a_choice_between_one_value_and_itself_is_that_value() -> None:
+    """Also where it is computed into the memory of both."""
+    y = ops.dot(fed("x", 40, 60), fed("w", 60, 60)) * 0.25
+    assert_like_oracle(Graph({"y": ops.transpose(ops.where(ops.less(y, y), y, y), perm=(1, 0))}), tolerance=1e-4)

@@ -25,11 +25,11 @@ from netc.passes.training.flatten import PARAMETERS
 from netc.passes.training.precision import NARROW, Types, precision, types_of
 from netc.request import Request
 from support.equality import check_passes, feeds_for
+from support.example_nets import LARGE
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-LARGE = {"caffenet", "googlenet", "resnet18"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net"))
 SAMPLE = {"cifar10_full", "lenet", "logreg", "user_op"}
 CASES = [pytest.param(name, marks=[] if name in SAMPLE else [pytest.mark.slow]) for name in NAMES]

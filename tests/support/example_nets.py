@@ -16,8 +16,9 @@ from netc.passes.training.update import solver_state
 from support.equality import Array, feeds_for, flat_feeds
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LARGE = {"caffenet", "googlenet", "resnet18"}
-SAME = {"autoencoder_digits", "cifar10_few"}  # nets of other examples, trained in another way
+LARGE = {"caffenet", "flickr_style", "googlenet", "resnet18"}
+# Nets of other examples, trained in another way; flickr_style has one layer that caffenet has not.
+SAME = {"autoencoder_digits", "cifar10_few", "flickr_style"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net") if path.stem not in SAME)
 CASES = [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in NAMES]
 SGD = Use("sgd", (("lr", 0.1), ("momentum", 0.9), ("weight_decay", 0.01), ("decay", "l2")))

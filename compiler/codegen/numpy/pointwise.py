@@ -176,6 +176,9 @@ def _where(body: KernelText, refs: Sequence[Ref], target: Ref) -> None:
     bits = BITS.get(target.dtype)
     if target.dtype == "bool" and is_zero(b):
         body.put(f"np.logical_and({condition}, {a}, out={target})")
+    elif a.text == b.text:  # what is overwritten must not be what is to be kept
+        if target.text != a.text:
+            body.put(f"np.copyto({target}, {a})")
     elif bits is None or condition.number or (a.number and b.number):
         _where_copied(body, condition, a, b, target)
     elif is_zero(b) or is_zero(a):
