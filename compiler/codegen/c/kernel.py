@@ -54,7 +54,9 @@ def _text(domain: Domain, body: Body, axes: str) -> str:
         window.write(domain, body)
         return function(body, shared=True)
     nests.write(domain, body)
-    return function(body, shared=domain.kind != "reduce" or _by_rows(domain))
+    # Of a result of one element the outermost loop, if any, is that of its sum.
+    shared = _by_rows(domain) if domain.kind == "reduce" else domain.outputs[0].type.count > 1
+    return function(body, shared=shared)
 
 
 def _by_rows(domain: Domain) -> bool:
