@@ -39,7 +39,12 @@ Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 CLOSE = 1e-4  # of the largest element of a value: nearer than this no fault is looked for
 EXACT = 1e-8  # of two computations in double precision
+NUDGE = 2.0**-23  # of a number, what rounding it to 32 bits may do
 LEAST = 1e-3  # a value is taken to be at least this share of the largest of all: what cancels to nothing is rounding
+
+
+class Unsteady(Exception):
+    """A net that is on a jump at its numbers, as `floor` of what is 0 but for roundings: its own meaning moves."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,14 @@ def made(text: str, batch: int, how: How) -> Compilation:
     )
 
 
-def meaning(subject: Subject) -> Arrays:
-    """What a program is to compute: the graph as differentiated, updated and laid out, before any law is applied."""
+def meaning(subject: Subject, feeds: Mapping[str, Any] | None = None, *, wide: bool = True) -> Arrays:
+    """What a program is to compute: the graph as differentiated, updated and laid out, before any law is applied.
+
+    wide: in double precision; else each node in its own type.
+    """
     stations = subject.stations
     graph = stations["flatten"] if "flatten" in stations else stations["build"]
-    outputs, updates = evaluate(graph, subject.feeds)
+    outputs, updates = evaluate(graph, subject.feeds if feeds is None else feeds, wide=wide)
     return {**outputs, **{f"next {name}": value for name, value in updates.items()}}
 
 
@@ -138,7 +146,8 @@ def _largest(value: Array) -> float:
 def difference(text: str, batch: int, how: How, seed: int = 0, *, run: bool = True) -> Difference | None:
     """What is wrong with the program of a net on its target. run: False only writes the program, with its proofs.
 
-    Raises SourceErrors and UserError for a text that is no net.
+    Raises SourceErrors and UserError for a text that is no net, Unsteady where the oracle gives other values as well
+    in 32 bits, or for feeds that are rounded otherwise.
     """
     subject = Subject(made(text, batch, how), seed)
     _ = subject.made.net
@@ -154,7 +163,28 @@ def difference(text: str, batch: int, how: How, seed: int = 0, *, run: bool = Tr
         return None
     name, by = max(found, key=lambda item: item[1])
     verdict = judged(text, batch, how, seed)
+    if verdict and _moves(subject, want, name, by):
+        raise Unsteady(name)
     return None if not verdict else Difference(f"{how}: {name} differs by {by:.2g}: {verdict}", f"{how.target}: values")
+
+
+def _moves(subject: Subject, want: Arrays, name: str, by: float) -> bool:
+    """Whether the oracle's own value differs about as much in 32 bits, or where each feed is rounded up or down."""
+
+    def as_much(got: Arrays) -> bool:
+        return any(other == name and much > by / 10 for other, much in apart(want, got, CLOSE))
+
+    if as_much(meaning(subject, wide=False)):
+        return True
+    random = np.random.default_rng(0)
+    for _ in range(8):
+        feeds = {
+            key: value * (1 + NUDGE * random.choice((-1, 1), np.shape(value))) if value.dtype.kind == "f" else value
+            for key, value in ((key, np.asarray(value)) for key, value in subject.feeds.items())
+        }
+        if as_much(meaning(subject, feeds)):
+            return True
+    return False
 
 
 def judged(text: str, batch: int, how: How, seed: int) -> str:

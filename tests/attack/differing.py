@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from attack.differ import Difference, How, difference, net_of, shrunk, unlike_torch
+from attack.differ import Difference, How, Unsteady, difference, net_of, shrunk, unlike_torch
 from attack.in_torch import Unlike
 from attack.report import Count, within
 from netc.grammar.source import SourceErrors, UserError
@@ -118,6 +118,9 @@ def tried(case: Case, count: Count) -> Difference | None:
             found = KINDS[case.kind].compare(case)
     except Unlike as error:
         count.refused[f"not in PyTorch: {error}"] += 1
+        return None
+    except Unsteady as error:
+        count.refused[f"on a jump: {error}"] += 1
         return None
     except (SourceErrors, UserError) as error:
         text = error.errors[0].message if isinstance(error, SourceErrors) else str(error)
