@@ -95,6 +95,42 @@ def resnet(name: str) -> str:
     return net.text
 
 
+def deep(depths: Sequence[int], *, counted: bool = False, bias: bool = True) -> str:
+    """ResNet-50 and its like to deploy, as their authors name them: `res2a_branch2b`, `bn2a_branch2b`, `res4b17`."""
+    net = Caffe("resnet", 3, 224)
+
+    def normed(name: str, use: str, x: str, out: int, kernel: int, more: str) -> str:
+        net.conv(name, x, out, kernel, more, relu=False)
+        net.layer(f"bn{use}", "BatchNorm", name, "batch_norm_param { use_global_stats: true }", top=name)
+        return net.layer(f"scale{use}", "Scale", name, "scale_param { bias_term: true }", top=name)
+
+    x = normed("conv1", "_conv1", "data", 64, 7, f"stride: 2 pad: 3 {'' if bias else 'bias_term: false'}")
+    x = net.pool("pool1", net.layer("conv1_relu", "ReLU", x, top=x), "stride: 2")
+    for stage, count in enumerate(depths):
+        wide = 64 << stage
+        for turn in range(count):
+            use = f"{stage + 2}{f'b{turn}' if counted and turn else chr(ord('a') + turn)}"
+            side = f"bias_term: false stride: {1 + (turn == 0 and stage > 0)}"
+            y = x
+            if turn == 0:
+                x = normed(f"res{use}_branch1", f"{use}_branch1", x, 4 * wide, 1, side)
+            for part, out, kernel, more in (
+                ("2a", wide, 1, side),
+                ("2b", wide, 3, "bias_term: false pad: 1"),
+                ("2c", 4 * wide, 1, "bias_term: false"),
+            ):
+                y = normed(f"res{use}_branch{part}", f"{use}_branch{part}", y, out, kernel, more)
+                y = y if part == "2c" else net.layer(f"res{use}_branch{part}_relu", "ReLU", y, top=y)
+            x = net.layer(f"res{use}", "Eltwise", [x, y])
+            net.layer(f"res{use}_relu", "ReLU", x, top=x)
+    pool = "pooling_param { pool: AVE kernel_size: 7 stride: 1 }"
+    scores = net.layer("pool5", "Pooling", x, pool)
+    net.layer(
+        "prob", "Softmax", net.layer("fc1000", "InnerProduct", scores, "inner_product_param { num_output: 1000 }")
+    )
+    return net.text
+
+
 def converted(folder: Path, text: str, *, keep_names: bool = False) -> Converted:
     path = folder / "n.prototxt"
     path.write_text(text)
@@ -153,19 +189,63 @@ block res(x, out) {
 
 net res {
     input data: f32[N, 3, 32, 32]
-    sum2c = data |> conv(8, 3, pad: 1) as conv1 |> relu |> res(8) as res2a |> res(8) as res2b
-        |> res(8) as res2c
-    res3a_branch2b = sum2c |> conv(16, 3, stride: 2, pad: 1, bias: none) as "res3a/branch2a"
+    x = data |> conv(8, 3, pad: 1) as conv1 |> relu
+    for c in ["a", "b", "c"] {
+        x = res(x, 8) as "/res2{c}"
+    }
+    res3a_branch2b = x |> conv(16, 3, stride: 2, pad: 1, bias: none) as "res3a/branch2a"
         |> batch_norm(affine: false) as "res3a/branch2a_bn"
         |> scale(bias: true) as "res3a/branch2a_scale"
         |> relu |> conv(16, 3, pad: 1, bias: none) as "res3a/branch2b"
         |> batch_norm(affine: false) as "res3a/branch2b_bn"
         |> scale(bias: true) as "res3a/branch2b_scale"
-    res3a_branch1 = sum2c |> conv(16, 1, stride: 2, bias: none) as "res3a/branch1"
+    res3a_branch1 = x |> conv(16, 1, stride: 2, bias: none) as "res3a/branch1"
         |> batch_norm(affine: false) as "res3a/branch1_bn"
         |> scale(bias: true) as "res3a/branch1_scale"
     output sum3c = eltwise(res3a_branch1, res3a_branch2b) |> relu |> res(16) as res3b
         |> res(16) as res3c
+}
+"""
+RESNET_50 = """# From n.prototxt.
+block conv_batch_norm_scale(x, id, out, kernel = 1, stride = 1, pad = 0) {
+    return x |> conv(out, kernel, bias: none, stride: stride, pad: pad) as "/res{id}"
+        |> batch_norm(use_global_stats: true, affine: false) as "/bn{id}"
+        |> scale(bias: true) as "/scale{id}"
+}
+
+block branch(x, id, out, stride = 1) {
+    return x |> conv_batch_norm_scale("{id}_branch2a", out, stride: stride) |> relu
+        |> conv_batch_norm_scale("{id}_branch2b", out, 3, pad: 1) |> relu
+        |> conv_batch_norm_scale("{id}_branch2c", 4 * out)
+}
+
+block projected(x, id, out, stride = 2) {
+    a = conv_batch_norm_scale(x, "{id}_branch1", 4 * out, stride: stride)
+    b = branch(x, id, out, stride: stride)
+    return eltwise(a, b) |> relu
+}
+
+block residual(x, id, out) {
+    a = branch(x, id, out)
+    return eltwise(x, a) |> relu
+}
+
+net resnet {
+    input data: f32[N, 3, 224, 224]
+    x = data |> conv(64, 7, stride: 2, pad: 3) as conv1
+        |> batch_norm(use_global_stats: true, affine: false) as bn_conv1
+        |> scale(bias: true) as scale_conv1
+        |> relu |> max_pool(3, stride: 2) |> projected("2a", 64, stride: 1) |> residual("2b", 64)
+        |> residual("2c", 64) |> projected("3a", 128)
+    for c in ["b", "c", "d"] {
+        x = residual(x, "3{c}", 128)
+    }
+    x = projected(x, "4a", 256)
+    for c in ["b", "c", "d", "e", "f"] {
+        x = residual(x, "4{c}", 256)
+    }
+    output prob = x |> projected("5a", 512) |> residual("5b", 512) |> residual("5c", 512)
+        |> avg_pool(7, stride: 1) |> linear(1000) as fc1000 |> softmax
 }
 """
 
@@ -186,12 +266,50 @@ def test_residual_blocks_of_two_widths_are_one_block(tmp_path: Path) -> None:
     assert parameters(Source("n.net", found.text), N=2) == source
 
 
+def test_resnet_50_is_four_blocks_and_loops(tmp_path: Path) -> None:
+    """What varies stands in the middle of its names, so blocks are given it."""
+    found = converted(tmp_path, deep((3, 4, 6, 3)))
+    assert found.text == RESNET_50
+    assert not [note for note in found.notes if "another graph" in note or "alike" in note]
+    source = parameters(read_source(tmp_path / "n.prototxt"))
+    assert parameters(Source("n.net", found.text), N=2) == source
+    assert ("res4f_branch2b.weight", "f32[256,256,3,3]") in source
+
+
+def test_resnet_101_counts_its_loop(tmp_path: Path) -> None:
+    """What it begins with is named in a way of its own, and stays out of the block that is like it."""
+    found = converted(tmp_path, deep((3, 4, 23, 3), counted=True, bias=False)).text
+    assert 'for i in 1..22 {\n        x = residual(x, "4b{i}", 256)\n    }' in found
+    assert "bias: none) as conv1" in found
+    assert parameters(Source("n.net", found), N=2) == parameters(read_source(tmp_path / "n.prototxt"))
+
+
 def test_names_that_no_block_can_give_are_kept_by_writing_the_layers_out(tmp_path: Path) -> None:
-    """A name in a block stands behind that of its use; `res2a_branch2a`, `res2b_branch2a` have no such form."""
-    found = converted(tmp_path, resnet("res{use}_{part}"))
+    """Layers that are numbered one after the other have no text in common that could be put in."""
+    net = Caffe("numbered", 3, 16)
+    x = "data"
+    for number in range(1, 31, 3):
+        x = net.conv(f"l{number}", x, 8, 3, "pad: 1 bias_term: false", relu=False)
+        net.layer(f"l{number + 1}", "BatchNorm", x, top=x)
+        net.layer(f"l{number + 2}", "Scale", x, "scale_param { bias_term: true }", top=x)
+    found = converted(tmp_path, net.text)
     assert "block" not in found.text
-    assert all(f" as res{use}_branch2b" in found.text for use in ("2a", "2b", "2c", "3a", "3b", "3c"))
-    assert "res: what begins with res2a_branch2a and res2b_branch2a is alike, but no block" in found.notes[0]
+    assert "as l28" in found.text
+    assert "numbered: what begins with l1 and l4 is alike, but no block" in found.notes[0]
+
+
+def test_a_loop_leaves_alone_what_others_read(tmp_path: Path) -> None:
+    """The value that goes into a run of blocks is read once more at its end: so the first use stays before the loop."""
+    net = Caffe("skip", 8, 16)
+    before = net.conv("first", "data", 8, 3, "pad: 1")
+    x = before
+    for number in range(1, 6):
+        x = net.conv(f"unit{number}", x, 8, 3, "pad: 1")
+    net.layer("sum", "Eltwise", [before, x])
+    found = converted(tmp_path, net.text)
+    assert 'x = conv_relu(first) as unit1\n    for i in 2..5 {\n        x = conv_relu(x) as "/unit{i}"' in found.text
+    assert "eltwise(first, x)" in found.text
+    assert parameters(Source("n.net", found.text), N=2) == parameters(read_source(tmp_path / "n.prototxt"))
 
 
 def test_the_layer_that_a_use_would_be_named_like_keeps_its_name(tmp_path: Path) -> None:
@@ -216,7 +334,7 @@ def test_stages_are_no_blocks_where_their_parts_are(tmp_path: Path) -> None:
     """Two stages of three equal blocks each: the blocks are found, not the stages around them."""
     found = converted(tmp_path, resnet("res{use}/{part}")).text
     assert found.count("block ") == 1
-    assert found.count("res(8)") == 3
+    assert 'for c in ["a", "b", "c"] {\n        x = res(x, 8) as "/res2{c}"' in found
 
 
 def test_where_blocks_would_be_another_graph_they_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

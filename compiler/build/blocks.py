@@ -10,7 +10,7 @@ from ..graph import Node
 from ..net import LayerInfo
 from ..schema.schema import Argument, unknown_setting
 from ..schema.settings import UNKNOWN, describe
-from . import body, calls
+from . import body, calls, labels
 from .expressions import Results, evaluate
 from .frame import Binding, Frame, Use
 from .limits import BLOCK_WORK, MAX_BLOCKS, Stop, limit
@@ -72,6 +72,9 @@ def _value(frame: Frame, argument: Argument) -> Any:
     if isinstance(argument.expr, tree.Name) and argument.expr.name != "none" and not _seen(frame, argument.expr.name):
         frame.unknown_value(argument.expr, words=argument.name is not None)
         return UNKNOWN
+    if isinstance(argument.expr, tree.String):
+        text = labels.filled(frame, argument.expr)
+        return UNKNOWN if text is None else text
     return evaluate(frame, argument.expr)
 
 
@@ -105,6 +108,7 @@ def expand_block(
         own, rest = {}, arguments
     values = bind_formals(frame, function, rest, node.callee.span, ("share",))
     name, key = calls.name_call(frame, node, net.counts.has_parameters(function.name, frame.module, frame.position))
+    net.scopes.add(canonical(name))
     scope = Scope(name, net.counts.body(definition.body, function.module, function.position) == 1, None, function)
     share = calls.once(frame, function.name, own).get("share")
     if share is not None:

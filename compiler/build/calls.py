@@ -16,12 +16,10 @@ from ..layers import LAYERS
 from ..schema.fillers import FILLERS
 from ..schema.schema import Argument, arguments_of
 from ..schema.settings import UNKNOWN
-from . import blocks, expressions
+from . import blocks, expressions, labels
 from . import layers as layer_calls
 from .frame import Frame
-from .names import LayerEntry, Scope, join, raw_name
-
-MAX_LABEL = 200
+from .names import LayerEntry, Scope, canonical, join, raw_name
 
 
 class FrameReader:
@@ -93,43 +91,37 @@ def evaluate_rest(frame: Frame, arguments: Iterable[Argument]) -> None:
             expressions.evaluate_all(frame, argument.expr)
 
 
-def label_of(frame: Frame, node: tree.Call) -> str | None:
-    """The name after `as`, checked."""
-    if node.label is None:
-        return None
-    if isinstance(node.label, tree.Name):
-        return node.label.name
-    text = node.label.value
-    if frame.module.foreign:
-        return text
-    if not text.isprintable() or text != text.strip("./ ") or not 0 < len(text) <= MAX_LABEL or " " in text:
-        message = f'"{text[:40]}" cannot be the name of a layer'
-        hint = "letters, digits and marks, without blanks; it neither begins nor ends with `.` or `/`"
-        frame.report(SourceError("E217", message, node.label.span, hint))
-        return None
-    return text
-
-
 def name_call(frame: Frame, node: tree.Call, has_parameters: bool) -> tuple[str, tuple[str, int]]:
     """The whole name of a call's layer, and the key under which its scope holds it."""
     assert frame.net is not None
     assert frame.scope is not None
-    label = label_of(frame, node)
+    label = labels.label_of(frame, node)
     raw = raw_name(
         node.callee.name,
         has_parameters,
-        label,
+        None if label is None else label[0],
         scope=frame.scope,
         base=frame.base,
         alone=frame.alone,
     )
-    key = frame.scope.key(raw)
-    wanted = join(frame.scope.name, raw)
+    # Of a template the text as written: with its values, it would be another in each use of a block.
+    key = frame.scope.key(raw if label is None or node.label is None else labels.key_of(node.label))
+    absolute = label is not None and label[1]
+    wanted = raw if absolute else join(frame.scope.name, raw)
+    scopes, name = frame.net.scopes, canonical(wanted if raw else frame.scope.name)
+    free = absolute and name in scopes  # what a use of a block is called says nothing of a layer in it
+    scopes.discard(name)
+    if free:
+        return wanted, key
     full = frame.net.taken.take(wanted) if raw else frame.scope.name
     if label is not None and node.label is not None and full != wanted:
-        message = f"`{label}` is the name of another call; this one is `{full}`"
-        hint = "weights are read by these names: give it another one"
-        frame.report(SourceError("W607", message, node.label.span, hint))
+        if absolute:
+            message, hint = f"`{wanted}` is the name of another layer", "weights are read by these names: change one"
+            frame.report(SourceError("E209", message, node.label.span, hint))
+        else:
+            message = f"`{label[0]}` is the name of another call; this one is `{full}`"
+            hint = "weights are read by these names: give it another one"
+            frame.report(SourceError("W607", message, node.label.span, hint))
     return full, key
 
 
@@ -151,7 +143,10 @@ def shared(frame: Frame, argument: Argument, block: bool) -> LayerEntry | Scope 
     elif isinstance(expr, tree.Path):
         name = str(expr)
     elif isinstance(expr, tree.String):
-        name = expr.value
+        text = labels.filled(frame, expr) if not frame.module.foreign else expr.value
+        if text is None:
+            return None
+        name = text
     else:
         frame.report(SourceError("E219", "`share` takes the name of a layer", argument.span, "such as `share: ip1`"))
         return None

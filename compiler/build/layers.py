@@ -21,7 +21,7 @@ from ..schema.schema import Argument, Bound, bind, public, read_word
 from ..schema.settings import UNKNOWN, describe, in_single, kind_of
 from ..spec import Filler
 from ..types import TensorType, single
-from . import calls, constants
+from . import calls, constants, labels
 from .chain import label_of
 from .expressions import Results, evaluate
 from .frame import Frame
@@ -392,7 +392,8 @@ def _finish(
     tops = tuple((net.history.name_of(x), x.type) for x in results)
     params = tuple(x.attrs["name"] for x in entry.params.values() if x.op is ops.param)
     info = LayerInfo(entry.name, layer.name, bottoms, tops, params, tuple(settings.items()), node.span)
-    word = getattr(node.label, "name", "") or getattr(node.label, "value", "")
-    applied = Applied((*operands,), entry.params, frozenset(context.permissive), frame.scope.name, word)
+    word = labels.label_of(frame, node)
+    label = "" if word is None else word[0]
+    applied = Applied((*operands,), entry.params, frozenset(context.permissive), frame.scope.name, label)
     net.add_row(info, results, frame.directives, applied)
     return True

@@ -1,7 +1,7 @@
 """The names of layers: a contract with weight files, so the rule is written down here once.
 
-A call that is labelled (`as conv1`) has that name. Any other takes the name that its statement binds (`y = …`, a
-role's name), and stands in one of these cases:
+A call that is labelled (`as conv1`) has that name; by `as "/conv1"` it is `conv1` wherever it stands. Any other takes
+the name that its statement binds (`y = …`, a role's name), and stands in one of these cases:
 
 1. In a block, or in one turn of a loop, whose text has one call with parameters: that call has the name of the use
    (of the turn), so `fc6 = x |> fc(4096)` has `fc6.weight` although `fc` is a block.

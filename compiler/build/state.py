@@ -98,6 +98,7 @@ class NetState:
     """One net under construction. dims: the values of its symbols; missing: those that nobody gave.
 
     python: whether layers in Python may run; None where a file is only checked, so that what they make is not known.
+    scopes: names of uses of blocks that no layer has.
     """
 
     name: str
@@ -112,6 +113,7 @@ class NetState:
     history: History = field(default_factory=History)
     layers: dict[str, LayerEntry] = field(default_factory=dict)
     uses: dict[str, Scope] = field(default_factory=dict)
+    scopes: set[str] = field(default_factory=set)
     rows: list[Row] = field(default_factory=list)
     inputs: dict[str, Node] = field(default_factory=dict)
     counters: dict[str, Node] = field(default_factory=dict)
@@ -208,7 +210,10 @@ class NetState:
         return ops.random(seed, step, shape=shape, stream=self.streams - 1)
 
     def find_layer(self, scope: Scope | None, name: str) -> LayerEntry | None:
-        """The layer of a name as seen from a scope: its own layers, those of loops around it, up to the block's use."""
+        """The layer of a name as seen from a scope: its own layers, those of loops around it, up to the block's use.
+
+        One that begins with `/` is the whole name.
+        """
         return _find(self.layers, scope, name)
 
     def find_use(self, scope: Scope | None, name: str) -> Scope | None:
@@ -217,9 +222,10 @@ class NetState:
 
 
 def _find(table: Mapping[str, Found], scope: Scope | None, name: str) -> Found | None:
+    absolute = canonical(name[1:]) if name.startswith("/") else ""
     while scope is not None:
         found = table.get(canonical(join(scope.name, name)))
         if found is not None:
             return found
         scope = scope.parent
-    return None
+    return table.get(absolute)

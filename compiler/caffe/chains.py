@@ -10,9 +10,11 @@ from ...grammar import tree
 
 
 def flat(body: Sequence[tree.AnyStatement]) -> Iterator[tree.AnyStatement]:
-    """All statements, those of choices in their place."""
+    """All statements, those of choices and loops in their place."""
     for item in body:
-        if isinstance(item, tree.If):
+        if isinstance(item, tree.For):
+            yield from flat(item.body)
+        elif isinstance(item, tree.If):
             for part in [*(arm.body for arm in item.arms), item.otherwise or ()]:
                 yield from flat(part)
         else:
@@ -33,7 +35,7 @@ def reads(body: Sequence[tree.AnyStatement]) -> Counter[int]:
             waiting += tree.children(one)
 
     for number, item in enumerate(body):
-        if isinstance(item, tree.If):
+        if isinstance(item, tree.If | tree.For):
             for one in flat([item]):
                 read(one, 2)
             continue

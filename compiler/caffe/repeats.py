@@ -3,7 +3,8 @@
 A window of successive calls can be a block where at most two values enter it, and one leaves it, its last. Windows of
 one kind have equal callees and settings, but for numbers, and equal wiring. Numbers that differ become settings of the
 block. Layers keep their names: all those of a window begin with one text up to a `/` or `.`, which names the use, or
-one layer alone has a name, and the use has it. The window that saves most text is taken, and all is looked at again.
+one layer alone has a name, and the use has it, or one text in all names is what the use gives (`templates`). The window
+that saves most text is taken, and all is looked at again.
 """
 
 from __future__ import annotations
@@ -19,52 +20,44 @@ from ...grammar.source import Span
 from ...grammar.unparse import expression
 from ..layers import LAYERS
 from . import writer
+from .steps import (
+    Bodies,
+    Step,
+    Value,
+    Window,
+    apart_of,
+    bound,
+    is_chain,
+    is_fixed,
+    is_number,
+    last_reads,
+    nodes,
+    part_of,
+    roots_of,
+)
+from .templates import HOLE, Template, templates
 
 # The longest window in calls.
 WIDTH = 60
-# What a setting and a block cost beside a call, in text.
+# What a setting, a block and templates of names in it cost beside a call, in text.
 SETTING = 0.35
+TEMPLATE = 4
 BLOCK = 4
 # Fewer calls with fewer settings are as short as the use of a block.
 SHORT = 3
 TENSORS = ("by", "static", "h0", "c0")
 
-Value = tuple[str, int]  # a name, and how often it was bound before
-Body = tuple[tree.AnyStatement, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A statement of one call: what it reads and binds, its numbers, and what two of one kind agree in."""
-
-    callee: str
-    reads: tuple[Value, ...]
-    binds: tuple[Value, ...]
-    numbers: Mapping[str, tree.Expr]
-    kind: tuple[object, ...]
-    label: str | None
-    statement: tree.Bind
-    call: tree.Call
-
-
-Bodies = Mapping[str, Sequence[Step | tree.AnyStatement]]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Where one begins, and the values that enter it."""
-
-    body: str
-    start: int
-    entering: tuple[Value, ...]
-
 
 @dataclass(frozen=True)
 class Names:
-    """The name of each use, and what a block calls its layers, by their place; None: the use's name is theirs."""
+    """The name of each use, and what a block calls its layers, by their place; None: the use's name is theirs.
+
+    templates: of each name, where the block is given what stands in its hole, which is then the name of the use.
+    """
 
     uses: list[str | None]
     rests: dict[int, str | None]
+    templates: dict[int, Template] = field(default_factory=dict)
 
 
 @dataclass
@@ -90,7 +83,7 @@ class Search:
         for item in body:
             step = self._step(item, counts, settings)
             found.append(item if step is None else step)
-            for target in _bound(item):
+            for target in bound(item):
                 counts[target] += 1
         return found
 
@@ -101,22 +94,27 @@ class Search:
         if call.callee.name not in LAYERS and call.callee.name not in self.blocks:
             return None
         reads, numbers, others = [], {}, []
+        given = None
         for arg in call.args:
             if arg.name is None:
                 if not isinstance(arg.value, tree.Name):
                     return None
                 reads.append((arg.value.name, counts[arg.value.name]))
+            elif arg.name.name == HOLE and call.callee.name in self.blocks:
+                given = arg.value.value if isinstance(arg.value, tree.String) else f"{{{HOLE}}}"
             elif arg.name.name in TENSORS or any(isinstance(one, tree.Path | tree.String) for one in nodes(arg.value)):
                 return None
-            elif _is_number(arg.value) or (isinstance(arg.value, tree.Name) and arg.value.name in settings):
+            elif is_number(arg.value, settings):
                 numbers[arg.name.name] = arg.value
             else:
                 others.append((arg.name.name, expression(arg.value)))
         label = None if call.label is None else getattr(call.label, "value", None) or getattr(call.label, "name", None)
+        whole = given is not None or (label is not None and label.startswith("/"))
+        label = given if given is not None else label
         needed = sorted(one for one in numbers if self._default(call.callee.name, one) is None)
         kind = (call.callee.name, *sorted(others), *needed, len(item.targets), label is None)
         binds = tuple((one.name, counts[one.name] + 1) for one in item.targets)
-        return Step(call.callee.name, tuple(reads), binds, numbers, kind, label, item, call)
+        return Step(call.callee.name, tuple(reads), binds, numbers, kind, label, whole, given is not None, item, call)
 
     def _default(self, callee: str, setting: str) -> tree.Expr | None:
         """The number that holds where a setting is not given; None where there is none."""
@@ -143,16 +141,24 @@ class Search:
         best, most = None, 0.0
         self.unnamed = None
         for key, windows in found.items():
-            width, apart = key[0], _apart(windows, key[0])
-            if len(apart) < 2:
+            width, apart = key[0], apart_of(windows, key[0])
+            if len(apart) < 2 or 2 * sum(one.cut for one in apart) > len(apart):
                 continue
             uses = [part_of(bodies, one, width) for one in apart]
             gain = self._gain(uses)
             blocks = any(step.callee in self.blocks for step in uses[0])
-            if gain <= 0 or gain < most or (blocks and width < 3):
+            if gain <= 0 or gain < most or (blocks and width < 3 and is_chain(uses[0])):
                 continue
             names = self._names(uses, _other_labels(bodies, apart, width))
-            if names is None and blocks:
+            if names is None:
+                found_names = self._templates(uses, [not one.body for one in apart])
+                if found_names is not None:
+                    names, kept = found_names
+                    apart = [apart[number] for number in kept]
+                    gain = self._gain([uses[number] for number in kept]) - TEMPLATE - SETTING * len(kept)
+                    if gain <= 0 or gain < most:
+                        continue
+            if names is None and (blocks or sum(not one.body for one in apart) < 2):
                 continue
             if names is None:
                 labels = [next(step.label for step in use if step.label is not None) for use in uses[:2]]
@@ -165,27 +171,36 @@ class Search:
         self, name: str, body: Sequence[Step | tree.AnyStatement], kinds: dict[object, int]
     ) -> Iterator[tuple[tuple[int, ...], Window]]:
         """All windows that can be blocks, each with its kind."""
-        last = _last_reads(body)
+        last, roots = last_reads(body), roots_of(body)
         every: dict[tuple[int, int], tuple[tuple[int, ...], Window, bool]] = {}
         for start in range(len(body)):
             entering: dict[Value, int] = {}
             inside: dict[Value, tuple[int, int]] = {}
             parts: list[int] = []
-            until, branching = -1, False  # the last read of what was bound before the last call
+            # The last reads of what was bound before the last call, and before the last but one.
+            until, earlier, branching = -1, -1, False
+            forks, fork = 0, False  # how many are closed again, and whether one is open
             for width, step in enumerate(body[start : start + WIDTH], 1):
                 if not isinstance(step, Step):
                     break
                 refs = [inside.get(one) or (-1, entering.setdefault(one, len(entering))) for one in step.reads]
                 if len(entering) > 2:
                     break
-                branching |= step.callee in self.branching or (width > 1 and refs != [(width - 2, 0)])
+                chained = width == 1 or refs == [(width - 2, 0)]
+                if chained and max([earlier, *(last.get(one, -1) for one in entering)]) < start + width - 1:
+                    forks, fork = forks + fork, False
+                fork |= step.callee in self.branching or not chained
+                branching |= fork
                 parts.append(kinds.setdefault((step.kind, tuple(refs)), len(kinds)))
                 end = start + width
                 whole = bool(name) and width == len(body) - 1
-                if until < end and len(step.binds) == 1 and last.get(step.binds[0], -1) >= end and not whole:
-                    every[start, width] = (width, *parts), Window(name, start, tuple(entering)), branching
+                several = forks + fork > 1  # one after the other: rather two blocks
+                cut = len(entering) == 2 and len({roots.get(one, one) for one in entering}) == 1
+                leaves = until < end and len(step.binds) == 1 and last.get(step.binds[0], -1) >= end
+                if leaves and not whole and not several:
+                    every[start, width] = (width, *parts), Window(name, start, tuple(entering), cut), branching
                 inside |= {value: (width - 1, place) for place, value in enumerate(step.binds)}
-                until = max([until, *(last.get(value, -1) for value in step.binds)])
+                earlier, until = until, max([until, *(last.get(value, -1) for value in step.binds)])
         ends = _twice(every, len(body))
         for (start, width), (key, window, _) in every.items():
             periodic = any(key[1:] == key[1 : 1 + one] * (width // one) for one in _divisors(width))
@@ -208,7 +223,7 @@ class Search:
         for place, steps in enumerate(zip(*uses, strict=True)):
             for setting in dict.fromkeys(one for step in steps for one in step.numbers):
                 column = tuple(self._value(step, setting) for step in steps)
-                if len(set(map(expression, column))) > 1 or any(isinstance(one, tree.Name) for one in column):
+                if len(set(map(expression, column))) > 1 or not all(map(is_fixed, column)):
                     found.append((place, setting, column))
         return found
 
@@ -218,6 +233,8 @@ class Search:
         if not places:
             return Names([None] * len(uses), {})
         labels = [[use[place].label or "" for place in places] for use in uses]
+        if any(step.given or (step.whole and len(places) > 1) for use in uses for step in use):
+            return None
         if len(places) == 1:
             # One name is for one layer and what follows it.
             first, *more = uses[0]
@@ -237,6 +254,27 @@ class Search:
             return None
         return Names([*names], dict(zip(places, rests[0], strict=True)))
 
+    def _templates(self, uses: list[tuple[Step, ...]], outside: list[bool]) -> tuple[Names, list[int]] | None:
+        """Names by what a use puts into templates, and the uses that have them; None if there are not two.
+
+        outside: a use is in no block. In one, only names that are whole are known.
+        """
+        places = [place for place, step in enumerate(uses[0]) if step.label is not None]
+        fit = [
+            number for number, use in enumerate(uses) if outside[number] or all(use[place].whole for place in places)
+        ]
+        if not places or len(fit) < 2:
+            return None
+        labels = [[(uses[number][place].label or "").removeprefix("/") for place in places] for number in fit]
+        found = templates(labels)
+        if found is None:
+            return None
+        by_place = dict(zip(places, found.names, strict=True))
+        rests: dict[int, str | None] = {
+            place: after if re.search("[A-Za-z]", after) else before for place, (before, after) in by_place.items()
+        }
+        return Names([*found.windows.values()], rests, by_place), [fit[number] for number in found.windows]
+
     def is_learned(self, callee: str) -> bool:
         """Whether a call of that name has parameters."""
         return callee in self.learned or (callee in LAYERS and bool(LAYERS[callee].params))
@@ -245,39 +283,6 @@ class Search:
 def shared(texts: Iterable[Sequence[str]]) -> int:
     """How long a beginning all have."""
     return len([*takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False))])
-
-
-def nodes(item: tree.Node) -> Iterator[tree.Node]:
-    yield item
-    for one in tree.children(item):
-        yield from nodes(one)
-
-
-def _bound(item: tree.AnyStatement) -> set[str]:
-    """The names that a statement binds, at any depth."""
-    return {one.name for part in nodes(item) if isinstance(part, tree.Bind) for one in part.targets}
-
-
-def _is_number(value: tree.Expr) -> bool:
-    return isinstance(value, tree.Number) or (isinstance(value, tree.Unary) and isinstance(value.operand, tree.Number))
-
-
-def _last_reads(body: Sequence[Step | tree.AnyStatement]) -> dict[Value, int]:
-    """Where each value is read last; in what is no step, all that its names can mean."""
-    counts: Counter[str] = Counter()
-    found: dict[Value, int] = {}
-    for number, item in enumerate(body):
-        if isinstance(item, Step):
-            found |= dict.fromkeys(item.reads, number)
-            names = {one for one, _ in item.binds}
-        else:
-            for part in nodes(item):
-                if isinstance(part, tree.Name):
-                    found[part.name, counts[part.name]] = number
-            names = _bound(item)
-        for one in names:
-            counts[one] += 1
-    return found
 
 
 def _twice(every: Mapping[tuple[int, int], tuple[tuple[int, ...], Window, bool]], size: int) -> list[float]:
@@ -294,20 +299,6 @@ def _twice(every: Mapping[tuple[int, int], tuple[tuple[int, ...], Window, bool]]
 
 def _divisors(number: int) -> list[int]:
     return [one for one in range(1, number // 2 + 1) if number % one == 0]
-
-
-def _apart(windows: list[Window], width: int) -> list[Window]:
-    """Windows of which none covers another, the first first."""
-    found: list[Window] = []
-    for one in windows:
-        if not found or found[-1].body != one.body or one.start >= found[-1].start + width:
-            found.append(one)
-    return found
-
-
-def part_of(bodies: Bodies, window: Window, width: int) -> tuple[Step, ...]:
-    part = bodies[window.body][window.start : window.start + width]
-    return tuple(step for step in part if isinstance(step, Step))
 
 
 def _other_labels(bodies: Bodies, windows: list[Window], width: int) -> set[str]:

@@ -15,9 +15,11 @@ from ...grammar.actions import RESERVED
 from ..layers import LAYERS
 from ..schema.fillers import FILLERS
 from . import writer
-from .blocks import OPENING, Repeats
+from .blocks import ENTERING, OPENING, Repeats
 from .chains import flat, joined, reads, returned, unlabelled
+from .loops import looped
 from .nets import identifier
+from .templates import HOLE
 
 # How many settings everybody knows by their place.
 POSITIONAL = {"conv": 2, "deconv": 2, "linear": 1, "max_pool": 1, "avg_pool": 1, "dropout": 1, "rnn": 1, "lstm": 1}
@@ -53,14 +55,14 @@ class Tidy:
         body = self._body(item.body)
         if self.folded:
             self.repeats = Repeats({*LAYERS, *self.taken, *self.renamed.values()}, item.span)
-            body = self.repeats.fold(body)
+            body = looped(self.repeats.fold(body), self.repeats.blocks, outside=True)
             self.taken |= set(self.repeats.blocks)
         return replace(item, body=self._finished(body))
 
     def blocks(self) -> list[tree.BlockDef]:
         """The blocks of the net that was rewritten last."""
-        found = self.repeats.blocks.values() if self.repeats is not None else ()
-        return [replace(one, body=self._finished(one.body)) for one in found]
+        blocks = self.repeats.blocks if self.repeats is not None else {}
+        return [replace(one, body=self._finished(looped(one.body, blocks, outside=False))) for one in blocks.values()]
 
     def _finished(self, body: Sequence[tree.AnyStatement]) -> tuple[tree.AnyStatement, ...]:
         """A body with chains, without labels that say nothing, and settings by their places."""
@@ -72,6 +74,8 @@ class Tidy:
         match item:
             case tree.Bind() | tree.Role():
                 return replace(item, value=self._ordered(item.value))
+            case tree.For():
+                return replace(item, body=tuple(map(self._placed, item.body)))
             case tree.Return():
                 return replace(item, values=tuple(map(self._ordered, item.values)))
             case tree.If():
@@ -90,14 +94,16 @@ class Tidy:
     def _arguments(self, call: tree.Call) -> tree.Call:
         block = self.repeats.blocks.get(call.callee.name) if self.repeats is not None else None
         if block is not None:
-            words = [one.name.name for one in block.formals if one.default is None or one.name.name == "kernel"]
-            order = [word for word in words if word.partition("_")[0] in ("out", "kernel")]
+            words = [one.name.name for one in block.formals if one.name.name not in ENTERING]
+            order = [*takewhile(lambda word: word == HOLE or word.partition("_")[0] in ("out", "kernel"), words)]
         elif call.callee.name in POSITIONAL:
             settings = LAYERS[call.callee.name].signature.parameters.values()
             order = [one.name for one in settings if one.kind is one.KEYWORD_ONLY][: POSITIONAL[call.callee.name]]
         else:
             order = []
-        label = call.label if isinstance(call.label, tree.Name) else _written(call.label)
+        label = call.label
+        if isinstance(label, tree.String) and not label.value.startswith("/"):
+            label = _written(label)
         return replace(call, args=tuple(_positional(call, [*call.args], order)), label=label)
 
     def train(self, item: tree.TrainDef) -> tree.TrainDef:

@@ -158,7 +158,11 @@ NAMES: dict[str, Code] = {
         "a name that a layer cannot have",
         """
         `as` names a layer, an op or a block at its use. A text after it has letters, digits and marks, no blanks,
-        and neither begins nor ends with `.` or `/`. Nothing inside an op has a name, and neither has a filler.
+        and does not end with `.` or `/`. One that begins with `/` is the whole name, whatever stands around it. `{…}`
+        is a constant, a text or a whole number. Nothing inside an op has a name, and neither has a filler.
+
+            x = x |> conv(64, 3) as "res{i / 2}"         # wrong where i is 1
+            x = x |> conv(64, 3) as "/res{i}_branch2a"
         """,
     ),
     "E218": Code(

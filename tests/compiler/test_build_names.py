@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netc.compiler.build import build, load
+from netc.grammar.source import SourceErrors
 from support.build_texts import built, file_of, state_of
 
 STAGE = "block stage(x, c, k = 5) { return x |> conv(c, k, bias: none) |> max_pool(2) }"
@@ -178,3 +179,54 @@ def test_a_batch_of_one_record_keeps_its_name() -> None:
     net = built(body, dims={"N": 1}, outputs=["y", "h"])
     assert [str(net.graph.outputs[name].type) for name in ("h", "y")] == ["f32[N,4,13,13]", "f32[N,3]"]
     assert {str(type_)[:6] for row in net.layers for _, type_ in row.tops} == {"f32[N,"}
+
+
+NORMED = """
+block normed(x, id, c = 2) { return x |> conv(c, 1, bias: none) as "/res{id}" |> scale as "scale{id}" }
+block unit(x, id, mark = "b") { return x |> normed("{id}{mark}") as "norm{id}" }
+"""
+
+
+def names_of(body: str, blocks: str = NORMED) -> list[str]:
+    return [info.name for info in built(f"{body}\n output out = y", blocks).state]
+
+
+def test_a_label_with_a_slash_in_front_is_the_whole_name() -> None:
+    """Neither blocks nor turns of a loop put anything before it."""
+    body = 'y = image\n for i in 1..2 { y = y |> conv(1, 1, bias: none) as "/layer1.{i - 1}.conv1" }'
+    assert names_of(body) == ["layer1.0.conv1.weight", "layer1.1.conv1.weight"]
+
+
+def test_labels_and_texts_for_blocks_have_constants_in_them() -> None:
+    found = names_of('y = image |> unit("2a") as use |> unit("{1 + 2}", mark: "c")')
+    assert found == [
+        "res2ab.weight",
+        "use.norm2a.scale2ab.weight",
+        "res3c.weight",
+        "y.unit.norm3.scale3c.weight",
+    ]
+
+
+def test_uses_share_what_has_one_template() -> None:
+    """Its value is another in each use, the text is not."""
+    body = 'a = image |> unit("2a") as left\n y = (image |> unit("2b", share: left)) + a'
+    assert names_of(body) == ["res2ab.weight", "left.norm2a.scale2ab.weight"]
+
+
+def test_a_layer_of_another_scope_is_shared_by_its_whole_name() -> None:
+    blocks = NORMED + 'block again(x, id) { return x |> conv(2, 1, bias: none, share: "/res{id}") }'
+    assert names_of('y = image |> normed("2a")\n y = y + again(image, "2a")', blocks)[0] == "res2a.weight"
+    assert len(names_of('y = image |> normed("2a")\n y = y + again(image, "2a")', blocks)) == 2
+
+
+def test_braces_around_what_is_no_expression_stay() -> None:
+    """A block may hand on the settings of a host layer."""
+    assert names_of("y = image |> normed(\"{'a':1}\")")[0] == "res{'a':1}.weight"
+
+
+def test_the_name_of_a_use_is_free_for_a_layer_in_it() -> None:
+    """A statement may bind the name that the layer has which it computes."""
+    assert names_of('res2a = image |> normed("2a")\n y = res2a')[0] == "res2a.weight"
+    one = 'block one(x) { return x |> conv(1, 1, bias: none) }\nblock two(x) { return x |> conv(1, 1) as "/a" }'
+    with pytest.raises(SourceErrors, match="`a` is the name of another layer"):
+        names_of("a = one(image)\n y = two(a)", one)
