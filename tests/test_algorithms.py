@@ -1,4 +1,4 @@
-"""Algorithms of convolutions, measured: what is found is kept, taken, within budgets; files that lie are refused."""
+"""Algorithms of products, measured: what is found is kept, taken, within budgets; files that lie are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from netc.compiler.program import Program
 from netc.driver import Compilation, compilation
 from netc.grammar.source import UserError
 from netc.numbers import numbers
-from netc.passes.lowering.algorithms import by_rule, in_tiles, key_of, sites
+from netc.passes.lowering.algorithms import by_rule, key_of, others, sites
 from netc.passes.lowering.measured import CPU, TuningEntry, TuningKey, TuningTable, read_table
 from netc.runtime.c import compiling
 from netc.runtime.executable import Executable
@@ -37,7 +37,7 @@ net small {
     x = image |> conv(16, 3, pad: 1) as conv1 |> relu
     x = x |> conv(24, 3, pad: 1) as conv2 |> relu |> max_pool(2)
     x = x |> conv(16, 5, pad: 2) as conv3 |> relu
-    logits = x |> linear(10) as fc
+    logits = x |> linear(40) as hidden |> relu |> linear(10) as fc
     loss nll = softmax_loss(logits, label)
     output prob = softmax(logits)
 }
@@ -80,7 +80,7 @@ def all_of(program: Compilation, number: int) -> TuningTable:
     return TuningTable(
         {
             TuningKey(CPU, "some processor", key_of(node, learns=learns), 2): TuningEntry(
-                node.op.name, "1", ("direct", *in_tiles(node))[min(number, len(in_tiles(node)))], 1.0
+                node.op.name, "1", ("direct", *others(node))[min(number, len(others(node)))], 1.0
             )
             for node in sites(program.simplified)
             for learns in (True, False)
@@ -110,6 +110,11 @@ def test_what_there_is_to_choose(net: Path) -> None:
     assert len(found["conv2", "conv_weight_grad"]) > 1
     assert found["conv1", "conv"] == ("direct", "direct feature/row", "direct feature/image")
     assert ("conv1", "conv_data_grad") not in found, "nobody asks for it"
+    products = {(*s.layers, *s.node.shape): s.names for s in measured(made(net)) if s.node.op is ops.dot}
+    assert products["hidden", 2, 40] == ("direct", "panels")
+    assert products["fc", 2, 10] == ("direct",), "fewer columns than a panel has"
+    assert products["hidden", 40, 576] == ("direct", "direct row/column"), "a gradient by weights reads none"
+    assert products["hidden", 2, 576][-1] == "panels", "the gradient by the data"
 
 
 def test_equal_convolutions_are_one_site(net: Path) -> None:
@@ -205,7 +210,7 @@ def test_a_wrong_entry_is_refused_in_a_line(net: Path, line: str, told: str) -> 
 def test_what_is_fastest_is_kept(net: Path) -> None:
     found = chosen_algorithms(made(net), last)
     assert [row.chosen for row in found.rows] == [row.site.names[-1] for row in found.rows]
-    assert len(found.table.entries) == len(sites_of(made(net).simplified)) == 8 > 4 < len(found.rows)
+    assert len(found.table.entries) == len(sites_of(made(net).simplified)) == 8 + 6 > 8 < len(found.rows)
     by_rule, now = found.totals()
     assert now < by_rule
     write_file(Path("found.json"), found.table)
@@ -240,8 +245,9 @@ def test_the_programs_that_are_timed_compute_each_candidate(net: Path, mode: str
         for i in _sites(one):
             count = len([x for x in one.launches if x.layers == (f"site{i}",)])
             # Weights and data that are transformed, and the product; or copied weights and the product; or that alone.
-            filtered, weights = "winograd" in found[i].names[number], found[i].node.op is not ops.conv_weight_grad
-            assert count == (3 if filtered else 2 if weights else 1)
+            name, op = found[i].names[number], found[i].node.op
+            copied = name == "panels" if op is ops.dot else op is not ops.conv_weight_grad
+            assert count == (3 if "winograd" in name else 2 if copied else 1)
         assert any(launch.phase == "prepare" for launch in one.launches) == (mode == "test")
     ticks = iter(range(1000))
     seconds = timing.stopwatch(several, 20.0, lambda: float(next(ticks)))
@@ -295,8 +301,8 @@ def test_the_command_measures_keeps_and_trains(net: Path) -> None:
     shown = CliRunner().invoke(cli, [*tune, "-o", "found.json", "--json"], catch_exceptions=False)
     form = parsed(shown.stdout)
     assert {site["chosen"] in {c["algorithm"] for c in site["candidates"]} for site in form["sites"]} == {True}
-    assert {layer for site in form["sites"] for layer in site["layers"]} == {"conv1", "conv2", "conv3"}
-    assert shown.stderr == "netc: 8 algorithms: found.json\n"
+    assert {layer for site in form["sites"] for layer in site["layers"]} >= {"conv1", "conv2", "conv3", "hidden"}
+    assert shown.stderr == "netc: 14 algorithms: found.json\n"
     more = CliRunner().invoke(cli, [*tune, "--mode", "test", "-o", "found.json"], catch_exceptions=False)
     assert "us in kernels by rule" in more.stdout
     assert Path("found.json").read_text(encoding="utf-8").count("1 threads / conv") == 8 + 3

@@ -1,4 +1,4 @@
-"""Algorithm selection by timing: each way to compute a convolution of a net runs on this processor; the best is kept.
+"""Algorithm selection by timing: each way to compute a product of a net runs on this processor; the best is kept.
 
 For each number of a candidate there is a program of C in which every node that has so many is computed by that one, by
 itself: its data are made from one image by a kernel before it, so they lie in memory as activations do and are as warm
@@ -27,6 +27,7 @@ from ..machine import microarchitecture
 from ..passes import manager, pipeline
 from ..passes.lowering import algorithms
 from ..passes.lowering.measured import CPU, Measured, TuningEntry, TuningKey, TuningTable, plain, shape_text
+from ..passes.prepared import Prepared
 from ..passes.unit import Choices, Unit
 from ..report.tables import Table as Shown
 from ..runtime.executable import Executable
@@ -140,7 +141,7 @@ class Algorithms:
 
 
 def chosen_algorithms(made: Compilation, watch: Stopwatch | None = None, *, budget: float = 300.0) -> Algorithms:
-    """Measure what the convolutions of a program can be computed by. watch: what times; without it this machine.
+    """Measure what the products of a program can be computed by. watch: what times; without it this machine.
 
     budget: seconds of rounds, at most. UserError where there is no compiler, or --direct leaves no choice.
     """
@@ -198,8 +199,8 @@ def candidates(sites: Sequence[ChoiceSite], threads: int, *, learns: bool) -> tu
     axes = tile_axes(direct.graph, direct.plan)
     found = []
     for i, site in enumerate(sites):
-        others = (f"{algorithms.ALONG}{along}" for along in axes.get(f"{SCOPE}{i}", ())[1:])
-        found.append(replace(site, names=(*site.names, *others, *algorithms.in_tiles(site.node))))
+        along = (f"{algorithms.ALONG}{names}" for names in axes.get(f"{SCOPE}{i}", ())[1:])
+        found.append(replace(site, names=(*site.names, *along, *algorithms.others(site.node))))
     units = [direct]
     for number in range(1, max(len(site.names) for site in found)):
         those = {i: site for i, site in enumerate(found) if len(site.names) > number}
@@ -225,9 +226,22 @@ def _unit(sites: Mapping[int, ChoiceSite], number: int, threads: int, learns: bo
 
 def _operand(node: Node, k: int, name: str, learns: bool) -> Node:
     """What stands for an operand of a site: weights, an input of the net, or values that a layer makes."""
-    x = node.inputs[k]
+    x, turns = node.inputs[k], list[tuple[int, ...]]()
+    weights = Prepared()(x) if node.op is ops.dot else k == 1 and node.op is not ops.conv_weight_grad
+    if node.op is ops.dot:
+        turns = list(algorithms.turned(x))
+        for _ in turns:
+            x = x.inputs[0]
+    made = _stand_in(x, name, learns, weights=weights)
+    for perm in reversed(turns):
+        made = ops.transpose(made, perm=perm)
+    return made
+
+
+def _stand_in(x: Node, name: str, learns: bool, *, weights: bool) -> Node:
+    """What lies in memory as a value does. weights: it depends on the state alone."""
     shape = tuple(map(int, x.shape))
-    if k == 1 and node.op is not ops.conv_weight_grad:
+    if weights:
         # Weights that learn are packed and transformed in each step, others once.
         made = ops.input_ if learns else ops.param
         return made(name=name, shape=shape, dtype=x.dtype)

@@ -1,35 +1,56 @@
-"""Algorithm selection for convolutions on a CPU: one that was measured, else one by rule.
+"""Algorithm selection for products on a CPU: one that was measured, else one by rule.
 
 A convolution and its gradients are summed directly, in register tiles along some of their axes, or computed in tiles of
-Winograd's filtering. A file knows them by a key that depends on the node alone, so the same net with the same file is
-the same program on every machine. `netc tune --target c` measures (`netc/api/algorithms.py`).
+Winograd's filtering; a matrix product is summed directly, or over a copy of its weights in panels. A file knows them by
+a key that depends on the node alone, so the same net with the same file is the same program on every machine.
+`netc tune --target c` measures (`netc/api/algorithms.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node
 from ...compiler.kernel import Blocks, with_schedules
+from ...compiler.ops import Op
+from ...compiler.ops.winograd import PANEL
 from ...grammar.source import UserError
+from ..prepared import Prepared
 from ..unit import Choices
 from . import winograd
 from .measured import Measured, listed
 
 DIRECT = "direct"
 ALONG = f"{DIRECT} "  # before the axes of tiles
-PRODUCTS = (ops.conv, ops.conv_data_grad, ops.conv_weight_grad)
+PANELS = "panels"
+CONVOLUTIONS = (ops.conv, ops.conv_data_grad, ops.conv_weight_grad)
+PRODUCTS = (*CONVOLUTIONS, ops.dot)
+# From so many rows on weights in panels are faster than dot products with them as they lie: of weights that are copied
+# once in all, and once a step. Measured on a Zen 5 with AVX-512, for 500 to 4,096 columns.
+ROWS, ROWS_THAT_LEARN = 4, 48
 
 
-def in_tiles(node: Node) -> tuple[str, ...]:
-    """The filterings by which a node can be computed."""
-    return tuple(f"winograd{tile}" for tile in winograd.tiles(node))
+def others(node: Node) -> tuple[str, ...]:
+    """By what a node can be computed but by direct sums."""
+    return (PANELS,) if _in_panels(node) else tuple(f"winograd{tile}" for tile in winograd.tiles(node))
+
+
+def _in_panels(node: Node) -> bool:
+    """Whether a node is a matrix product with weights of which vectors would be read."""
+    if node.op is not ops.dot or node.dtype != "f32" or len(node.shape) != 2:
+        return False
+    # Of one row each weight is read once, wherever it lies.
+    return node.shape[0] > 1 and node.shape[1] >= PANEL and Prepared()(node.inputs[1])
 
 
 def by_rule(node: Node, *, learns: bool) -> str:
     """What is taken without a measurement. learns: weights change from step to step."""
+    if _in_panels(node):
+        lies = turned(node.inputs[1])
+        # As they lie in the gradient by the data, vectors are read of them anyway.
+        return PANELS if lies and node.shape[0] >= (ROWS_THAT_LEARN if learns else ROWS) else DIRECT
     tile = winograd.choice(node, learns=learns)
     return f"winograd{tile}" if tile else DIRECT
 
@@ -40,12 +61,25 @@ def sites(graph: Graph) -> Iterator[Node]:
 
 
 def key_of(node: Node, *, learns: bool) -> str:
-    """A hash of what decides how long a node takes: the op, its attributes, and the types of what it reads."""
+    """A hash of what decides how long a node takes: the op, its attributes, and the types of what it reads.
+
+    Of a matrix product also how its factors lie.
+    """
     types = [(x.dtype, tuple(map(int, x.shape))) for x in (*node.inputs, node)]
     # A size may be a Dim, which knows its name: nets that call it otherwise compute the same.
     attrs = sorted((key, tuple(map(int, v)) if isinstance(v, tuple) else int(v)) for key, v in node.attrs.items())
-    told = (node.op.name, attrs, types, learns)
+    lies = [tuple(map(turned, node.inputs))] if node.op is ops.dot else []
+    told = (node.op.name, attrs, types, learns, *lies)
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def turned(x: Node) -> tuple[tuple[int, ...], ...]:
+    """The transpositions through which a matrix is read, the last one first."""
+    found = []
+    while x.op is ops.transpose:
+        found.append(tuple(x.attrs["perm"]))
+        x = x.inputs[0]
+    return tuple(found)
 
 
 def space_of(node: Node) -> tuple[int, ...]:
@@ -58,23 +92,33 @@ def selected(graph: Graph, choices: Choices) -> Graph:
 
     UserError where schedules are frozen and a node is in no file.
     """
-    learns, measured = bool(graph.updates), choices.measured or Measured()
-    missing: list[Node] = []
+    chosen = _chosen(graph, choices, CONVOLUTIONS)
+    found = {node: int(name.removeprefix("winograd")) for node, name in chosen.items() if not name.startswith(DIRECT)}
+    return winograd.transformed(graph, lambda node: found.get(node, 0))
 
-    def tile(node: Node) -> int:
-        if node.op not in PRODUCTS or node.dtype != "f32":
-            return 0
-        found = measured.algorithm(key_of(node, learns=learns)) or ""
-        if found != DIRECT and not found.startswith(ALONG) and found not in in_tiles(node):
+
+def panels(graph: Graph, choices: Choices) -> Callable[[Node], bool]:
+    """Which matrix products take their weights in panels. UserError as in `selected`."""
+    chosen = _chosen(graph, choices, (ops.dot,))
+    return lambda node: chosen.get(node) == PANELS
+
+
+def _chosen(graph: Graph, choices: Choices, products: Iterable[Op]) -> dict[Node, str]:
+    """The algorithm of each of these products: as was measured, where it has that one, else by rule."""
+    learns, measured = bool(graph.updates), choices.measured or Measured()
+    chosen, missing = dict[Node, str](), list[Node]()
+    for node in (node for node in sites(graph) if node.op in products):
+        key = key_of(node, learns=learns)
+        found = measured.algorithm(key) or ""
+        # What a tuner tries is one of those that the node has in its net.
+        if key not in measured.trial and found.split(" ")[0] != DIRECT and found not in others(node):
             if measured.frozen:
                 missing.append(node)
             found = by_rule(node, learns=learns)
-        return 0 if found.startswith(DIRECT) else int(found.removeprefix("winograd"))
-
-    made = winograd.transformed(graph, tile)
+        chosen[node] = found
     if missing:
         raise UserError(_missed(missing, measured))
-    return made
+    return chosen
 
 
 def with_axes(graph: Graph, choices: Choices) -> Graph:

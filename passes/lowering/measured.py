@@ -27,8 +27,8 @@ MOST_ENTRIES = 100_000
 NUMBERS = {"rows": 65536, "columns": 65536, "depth": 65536, "split": 1024, "warps": 32, "stages": 8}
 MOST_ELEMENTS = 1 << 16  # of a block
 # What a node may be computed by on a CPU: direct sums, by rule or in tiles along some axes (`Blocks.axes`); Winograd's
-# filtering, by the side of its tiles.
-ALGORITHM = re.compile(r"direct(?: [a-z_]{1,16}/[a-z_]{1,16})?|winograd[24]", re.ASCII)
+# filtering, by the side of its tiles; weights in panels.
+ALGORITHM = re.compile(r"direct(?: [a-z_]{1,16}/[a-z_]{1,16})?|winograd[24]|panels", re.ASCII)
 CPU = "cpu"
 _DEVICE = r"(?P<device>[^/\n]{1,80})"
 _KERNEL = r"(?P<kind>[a-z_]{1,16}) (?P<space>[0-9x]{1,80}) / (?P<key>[0-9a-f]{16})"
@@ -192,7 +192,7 @@ def _entry(title: str, content: Any) -> tuple[TuningKey, TuningEntry]:
 
 def _algorithm(found: object) -> str:
     if not isinstance(found, str) or not ALGORITHM.fullmatch(found):
-        raise ValueError("has none of direct, direct AXIS/AXIS, winograd2, winograd4 as its `algorithm`")
+        raise ValueError("has none of direct, direct AXIS/AXIS, winograd2, winograd4, panels as its `algorithm`")
     return found
 
 

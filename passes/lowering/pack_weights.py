@@ -4,18 +4,21 @@ Parameters lie row-major in their flat buffer, O, I, kernel, so the channels of 
 run of them can be copied or read as a vector. Each weight that is read so is copied once a step (once in all where it
 does not change), as a value of its own, which a layout puts in the reader's order. For matrix units (`packed_weights`)
 that is O, kernel, I, and weights of 16 bits are cast by the way; for vectors of a CPU (`with_lanes`) the axis of the
-result's channels is innermost, and each kind of reader has its own copy (`lane_orders`).
+result's channels is innermost, and each kind of reader has its own copy (`lane_orders`). Weights of matrix products are
+copied in panels of columns, so that a tile reads them in order.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from ...compiler import ops
 from ...compiler.graph import Graph, Node, at
 from ...compiler.kernel import bodies, operand_number
 from ...compiler.ops import Op
+from ...compiler.ops.winograd import PANEL
 from .pad_channels import HALF
 
 # With fewer channels there is no run worth a copy for matrix units; and of a group there is no vector.
@@ -60,11 +63,11 @@ def _packed(weight: Node, precision: Literal["ieee", "tf32"]) -> Node:
         return ops.cast(start, dtype=weight.dtype)
 
 
-def with_lanes(graph: Graph) -> Graph:
+def with_lanes(graph: Graph, in_panels: Callable[[Node], bool]) -> Graph:
     """The graph with weights that vectors are read of as values of their own, one for each weight and kind of reader.
 
     A convolution multiplies numbers of the data with vectors of weights over its output channels, its gradient by the
-    data with vectors over the input channels.
+    data with vectors over the input channels. in_panels: whether a `dot` takes its second factor so.
     """
     copies: dict[tuple[Node, Op], Node] = {}
 
@@ -80,9 +83,27 @@ def with_lanes(graph: Graph) -> Graph:
                     with at(node.span, node.scope):
                         copies[weight, node.op] = ops.cast(weight, dtype=weight.dtype)
                 inputs = (x, copies[weight, node.op])
+        elif node.op is ops.dot and in_panels(node):
+            x, weight = inputs
+            if (weight, node.op) not in copies:
+                with at(node.span, node.scope):
+                    copies[weight, node.op] = _from_panels(weight)
+            inputs = (x, copies[weight, node.op])
         return node.with_inputs(inputs)
 
     return graph.mapped(make)
+
+
+def _from_panels(weight: Node) -> Node:
+    """A matrix as it is read from a copy of it: panel after panel of its columns, each row after row."""
+    depth, columns = map(int, weight.shape)
+    count = -(-columns // PANEL)
+    if columns % PANEL:
+        weight = ops.pad(weight, low=(0, 0), high=(0, count * PANEL - columns), interior=(0, 0), value=0.0)
+    split = ops.transpose(ops.reshape(weight, shape=(depth, count, PANEL)), perm=(1, 0, 2))
+    copy = ops.cast(split, dtype=weight.dtype)
+    joined = ops.reshape(ops.transpose(copy, perm=(1, 0, 2)), shape=(depth, count * PANEL))
+    return ops.slice_(joined, start=(0, 0), stop=(depth, columns), step=(1, 1)) if columns % PANEL else joined
 
 
 def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
@@ -93,7 +114,17 @@ def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
             read = [kernel.inputs[operand_number(x)] if x.op is ops.input_ else x for x in node.inputs]
             if node.op is ops.winograd_product:
                 found |= {value: tuple(range(len(value.shape))) for value in read if value.op is ops.item}
+            elif node.op is ops.dot and (copy := _panels_of(node)) is not None:
+                found[kernel.inputs[operand_number(copy)]] = (0, 1, 2)
             elif node.op in (ops.conv, ops.conv_data_grad) and read[1].op is ops.item:
                 taps = range(2, len(read[1].shape))
                 found[read[1]] = (*taps, 1, 0) if node.op is ops.conv else (*taps, 0, 1)
     return found
+
+
+def _panels_of(product: Node) -> Node | None:
+    """The operand of a kernel whose panels a matrix product in it reads, None if it reads none."""
+    below = product.inputs[1]
+    while below.op in (ops.slice_, ops.reshape, ops.transpose):
+        below = below.inputs[0]
+    return below if below.op is ops.input_ and len(below.shape) == 3 and below.shape[2] == PANEL else None

@@ -41,9 +41,10 @@ def choose_algorithms(unit: Unit) -> Unit:
 
 def copy_weights(unit: Unit) -> Unit:
     """Copy weights that vectors are read of into values of their own."""
+    from .algorithms import panels
     from .pack_weights import with_lanes
 
-    return replace(unit, graph=with_lanes(unit.graph))
+    return replace(unit, graph=with_lanes(unit.graph, panels(unit.graph, unit.choices)))
 
 
 def join_ranges(unit: Unit) -> Unit:

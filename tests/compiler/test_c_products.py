@@ -20,7 +20,7 @@ from support.c_program import assert_like_oracle, needs_compiler, run
 from support.example_nets import EXAMPLES
 from support.lowered import lower
 from support.numpy_program import made_up
-from support.short_nodes import fed
+from support.short_nodes import fed, state
 
 
 def convolutions(random: Random) -> Graph:
@@ -94,6 +94,16 @@ def products(random: Random) -> Graph:
     return Graph(outputs)
 
 
+def in_panels(random: Random) -> Graph:
+    """Linear layers that copy their weights in panels, which their columns fill or do not."""
+    outputs: dict[str, Node] = {}
+    for i, columns in enumerate([random.choice([32, 64]), random.randint(33, 99)]):
+        n, k = random.choice([4, 15, 31]), random.choice([7, 16, 50])
+        weight = ops.transpose(state(f"w{i}", columns, k), perm=(1, 0))
+        outputs[f"y{i}"] = expr.maximum(0.0, ops.dot(fed(f"x{i}", n, k), weight) + fed(f"b{i}", 1, columns))
+    return Graph(outputs)
+
+
 @needs_compiler
 @pytest.mark.parametrize("seed", range(12))
 def test_convolutions(seed: int) -> None:
@@ -130,7 +140,7 @@ def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pyte
         pytest.skip("this machine has no AVX2")
     flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in compiling.FLAGS]
     monkeypatch.setattr(compiling, "FLAGS", tuple(flags))
-    for made in (convolutions, products, depthwise, in_tiles):
+    for made in (convolutions, products, depthwise, in_tiles, in_panels):
         assert_like_oracle(made(Random(5)))
 
 
@@ -146,6 +156,16 @@ def test_a_long_text_is_compiled_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("seed", range(4))
 def test_products(seed: int) -> None:
     assert_like_oracle(products(Random(seed)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(3))
+def test_products_with_weights_in_panels(seed: int) -> None:
+    graph = in_panels(Random(seed))
+    program = lower(graph, target="c", arch="cpu")
+    assert [launch.phase for launch in program.launches] == ["prepare", "prepare", "step", "step"]
+    assert all("multiply_16(" in function.source for function in program.functions if function.kind == "dot")
+    assert_like_oracle(graph)
 
 
 def test_large_products_are_tiled() -> None:
@@ -167,7 +187,7 @@ def test_a_convolution_with_nothing_to_add_is_proved() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("made", [convolutions, depthwise, in_tiles])
+@pytest.mark.parametrize("made", [convolutions, depthwise, in_tiles, in_panels])
 def test_the_number_of_threads_changes_no_bit(made: Callable[[Random], Graph]) -> None:
     graph = made(Random(1))
     feeds = made_up(graph)

@@ -17,6 +17,7 @@ from ... import ops
 from ...loops.contraction import Contraction, contraction, guards_that_tell
 from ...loops.domain import Domain
 from ...loops.view import Expr, Guard, Pulled, Var, flat
+from ...ops.winograd import PANEL
 from ..loops import nests
 from ..loops.body import Body
 from ..loops.place import PRODUCT
@@ -27,11 +28,12 @@ from .tasks import COUNTED, Tasks, even, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
 MOST_TAPS = 64  # whose sums a tile holds in the cache
+AHEAD = 64  # rows of a panel that are fetched before they are read
 PAGE = 1024  # elements of a page: rows that lie on different ones
 HELD = 1 << 16  # elements of a factor that a task may copy for itself
 # Of the best tile's worth, from which on another may be faster all the same; and how many are worth measuring.
 WORTH_TRYING, MOST_TRIED = 0.4, 4
-WORDS = (*COUNTED, "rows", "vectors", "first_lane", "skipped", "sums", "copy", "first", "most", "width")
+WORDS = (*COUNTED, "rows", "vectors", "columns", "first_lane", "skipped", "sums", "copy", "first", "most", "width")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Copied:
 class RegisterTile:
     """How a product is tiled. vectors: the factor that is read as vectors along `lane`; numbers: the other one.
 
-    row: the variable that numbers a tile's rows. outer: the other variables of the result.
+    row: the variable that numbers a tile's rows. outer: the other variables of the result. in_panels: vectors lie in
+    panels of columns, of which the last one is padded.
     """
 
     product: Contraction
@@ -68,6 +71,7 @@ class RegisterTile:
     row: Var
     outer: tuple[Var, ...]
     reduced: tuple[Var, ...]
+    in_panels: bool = False
 
     @property
     def every(self) -> tuple[Var, ...]:
@@ -138,10 +142,11 @@ def _candidates(domain: Domain, body: Body) -> Iterator[RegisterTile]:
     ):
         vectors = operand_of(body, wide)
         lane = next((v for v in columns if vectors and vectors.stride(v) == 1 and not vectors.guarded(v)), None)
-        if vectors is None or lane is None or lane.size < 4:
+        panels = next((v for v in columns if vectors and _lie_in_panels(vectors, v)), None)
+        if vectors is None or (lane := lane or panels) is None or lane.size < 4:
             continue
         for row in _rows(rows):
-            inner = {*product.reduced, lane, row}
+            inner = {*product.reduced, row} | ({lane} - {panels})
             numbers = _numbers(body, narrow, product.reduced, row)
             if numbers is None or not affine(vectors.address, inner) or not limits(vectors.guards, product.reduced):
                 continue
@@ -150,7 +155,17 @@ def _candidates(domain: Domain, body: Body) -> Iterator[RegisterTile]:
             every = (*product.batch, *rows, *columns)
             outer = tuple(v for v in every if v not in (lane, row) and v.size > 1)
             reduced = sorted(product.reduced, key=lambda v: -abs(vectors.stride(v)))
-            yield RegisterTile(product, vectors, numbers, lane, row, outer, tuple(reduced))
+            yield RegisterTile(product, vectors, numbers, lane, row, outer, tuple(reduced), lane is panels)
+
+
+def _lie_in_panels(vectors: Operand, columns: Var) -> bool:
+    """Whether a factor is a copy in panels of its columns (`passes/lowering/pack_weights.py`)."""
+    index, shape = vectors.index, vectors.place.shape
+    return len(index) == 3 and shape[2] == PANEL and (index[0], index[2]) == _in_panel(Expr.of(columns))
+
+
+def _in_panel(column: Expr) -> tuple[Expr, Expr]:
+    return column // PANEL, column % PANEL
 
 
 def _rows(variables: Sequence[Var]) -> list[Var]:
@@ -198,6 +213,7 @@ def _ends(side: Pulled) -> set[tuple[Expr, int, int, int]]:
 def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     """The text of the two functions of a tiled product: one for a tile, and the kernel, which shares the tiles out."""
     row, lane, width = tile.row, tile.lane, tile.width
+    lanes = f"LANES_{width}"
     body.reserve(*WORDS)
     tasks = Tasks(body, tile.every, {row: "first_row", lane: "first_lane"}, tile.inside)
     at = dict(tasks.at)
@@ -215,18 +231,26 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
         if tile.inside:
             total = f"total[{body.expr(flat(tuple(at[v] for v in tile.inside), [v.size for v in tile.inside])).text}]"
         at[row] = tasks.element(stack, row, "first_row", "r", "for (int r = 0; r < rows; r++) {")
-        head = f"{SIMD}\nfor (int j = skipped; j < vectors * LANES_{width}; j++) {{"
+        # A number where vectors divide the columns.
+        end = f"({lane.size} % {lanes} ? columns : vectors * {lanes})" if tile.in_panels else f"vectors * {lanes}"
+        head = f"{SIMD}\nfor (int j = {'0' if tile.in_panels else 'skipped'}; j < {end}; j++) {{"
         at[lane] = tasks.element(stack, lane, "first_lane", "j", head)
         result = tile.product.substitute(at)
         stack.enter_context(body.branch(result.guards))
         body.open = tuple(v for var in tile.every for v in at[var].vars)
         nests.finish(domain, body, result.result, f"{total}[r][j]")
-    columns, lanes = lane.size, f"LANES_{width}"
+    columns = lane.size
     constants = (
         even(row.size, "rows", "MOST_ROWS", "tiles", "rest"),
         f"vectors = {columns} < 2 * {lanes} ? 1 : 2, width = vectors * {lanes}",
         f"chunks = ({columns} + width - 1) / width, left = ({columns} - (chunks - 1) * width + {lanes} - 1) / {lanes}",
     )
+    if tile.in_panels:
+        whole = (
+            f"const {tasks.whole} first_row = tile * rows, first_lane = chunk * width;",
+            f"const {tasks.whole} columns = {columns} - first_lane < width ? {columns} - first_lane : width;",
+        )
+        return tasks.text(("rows", "vectors", "first_row", "first_lane", "columns"), constants, whole)
     # The last vector begins early enough to end with the last column; what it computes again is not stored again.
     setting = (
         f"const {tasks.whole} first = chunk * width;",
@@ -248,6 +272,9 @@ def _sum(body: Body, tile: RegisterTile, reduced: Sequence[Var], at: dict[Var, E
             x, step = f"copy + {body.expr(numbers.address.replace(inside)).within(PRODUCT)}", numbers.step
         else:
             x, step = pointer(body, numbers, inside), numbers.stride(tile.row)
+        if tile.in_panels:
+            for part in range(0, PANEL, 16):
+                body.put(f"__builtin_prefetch({w} + {PANEL * AHEAD + part});")
         body.put(f"multiply_{tile.width}(rows, vectors, sums, {x}, {step}, {w});")
 
 
