@@ -1,11 +1,13 @@
-"""A target of netc beside PyTorch eager and ONNX Runtime on the CPU: the same nets, batch and threads.
+"""A target of netc beside others on the CPU: the same nets, batch and threads, in turns.
 
-    python benchmarks/peers.py [--target c] [--threads 2] [--rounds 12] [--only lenet-train] [--save results/peers.json]
+    python benchmarks/peers.py [--target c] [--threads 2] [--rounds 12] [--only lenet-train-64] [--save FILE]
 
-Each peer is a process that stays warm and times some steps when told to; rounds alternate between the peers, so that
-other work on the machine meets all of them. Reported: the median and the least time of each, and the median of the
-ratios of neighbouring rounds; with one thread the processor's time, which other work disturbs less than a clock. Needs
-torch and onnxruntime (the extra `test`). ONNX Runtime runs the model that netc exports, and does not train.
+The peers are PyTorch, eager and by `torch.compile`, and of a forward pass ONNX Runtime and OpenVINO, which run the
+model that netc exports; one that is not installed is left out (the extra `peers` has all). Each is a process that stays
+warm and times some steps when told to; rounds alternate between the peers, so that other work on the machine meets all
+of them. Reported: the median and the least time of each, the most memory its process held, and the speed beside the
+fastest peer, as the median of the ratios of neighbouring rounds. With one thread a time is the processor's, which other
+work disturbs less than a clock.
 """
 
 from __future__ import annotations
@@ -13,31 +15,62 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-# name -> net, mode, batch, target ratio
-CASES = {
-    "lenet-test": ("lenet", "test", 64, 1.2),
-    "lenet-train": ("lenet", "train", 64, 1.5),
-    "cifar10_full-test": ("cifar10_full", "test", 64, 1.5),
-    "cifar10_full-train": ("cifar10_full", "train", 64, None),
-    "caffenet-test": ("caffenet", "test", 8, None),
-    "caffenet-train": ("caffenet", "train", 16, None),
-    "googlenet-test": ("googlenet", "test", 8, None),
-    "googlenet-train": ("googlenet", "train", 8, None),
+FILES = {
+    "mobilenet": ROOT / "examples/imagenet/mobilenet.net",
+    "squeezenet": ROOT / "benchmarks/squeezenet.net",
 }
-USUAL = [name for name in CASES if CASES[name][0] in ("lenet", "cifar10_full")]
-PEERS = ("netc", "torch", "onnx")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One step. asked: how many times the speed of the fastest peer the target c is to have."""
+
+    net: str
+    mode: str
+    batch: int
+    asked: float
+
+    def __str__(self) -> str:
+        return f"{self.net}-{self.mode}-{self.batch}"
+
+
+CASES = {
+    str(case): case
+    for case in (
+        *(Case("lenet", "test", batch, 1.0) for batch in (1, 64)),
+        *(Case("cifar10_full", "test", batch, 1.5) for batch in (1, 64)),
+        *(Case(net, "test", 1, 1.1) for net in ("caffenet", "googlenet", "squeezenet", "resnet18", "mobilenet")),
+        *(Case(net, "test", 8, asked) for net, asked in (("caffenet", 1.15), ("googlenet", 1.15), ("resnet18", 1.4))),
+        *(Case(net, "test", 8, 1.0) for net in ("squeezenet", "mobilenet")),
+        Case("lenet", "train", 64, 1.5),
+        *(Case(net, "train", 64, 1.8) for net in ("cifar10_quick", "cifar10_full")),
+        *(Case(net, "train", 16, 1.6) for net in ("caffenet", "resnet18")),
+    )
+}
+USUAL = [name for name, case in CASES.items() if case.net in ("lenet", "cifar10_full") and case.batch == 64]
+# By the module that each needs; the first is netc.
+PEERS = {"netc": "netc", "torch": "torch", "compile": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+LEARNS = ("netc", "torch", "compile")
 # What a worker runs in one round, in seconds.
 ROUND = 0.35
+
+
+def file_of(net: str) -> Path:
+    """The text of a net."""
+    return FILES.get(net, ROOT / "examples" / f"{net}.net")
 
 
 def netc_step(
@@ -52,9 +85,12 @@ def netc_step(
 
     outputs = ["prob"] if mode == "test" else None
     how = {"threads": threads, "outputs": outputs, "fused": fused, "target": target}
-    made = compilation(ROOT / "examples" / f"{net}.net", mode=mode, dims={"N": batch}, **how)
+    made = compilation(file_of(net), mode=mode, dims={"N": batch}, **how)
     state = State(made.state)
     state.fill(0)
+    for info in made.layout:
+        if info.kind == "statistic":  # they begin at 0, by which nothing can be divided
+            state[info.name] = np.ones(info.type.shape, np.float32)
     step = made.executables(state)[-1]
     feeds = dict(made_up_feeds(made.program.inputs))
     if ".rate" in feeds:
@@ -62,28 +98,31 @@ def netc_step(
     return lambda: step.run(feeds)
 
 
-def torch_step(net: str, mode: str, threads: int, batch: int) -> Callable[[], Any]:
+def torch_step(net: str, mode: str, threads: int, batch: int, compiled: bool = False) -> Callable[[], Any]:
     """The same step in PyTorch: modules, cross entropy, SGD with momentum and weight decay."""
     import torch
     import torch_nets
 
     torch.set_num_threads(threads)
+    torch.manual_seed(0)
     of = torch_nets.NETS[net]
     model = of.module(train=mode == "train")
     x, label = torch.rand(batch, *of.shape), torch.randint(0, of.classes, (batch,))
     if mode == "test":
         model.eval()
+        probabilities = torch.compile(torch_nets.probabilities) if compiled else torch_nets.probabilities
 
         def forward() -> Any:
             with torch.no_grad():
-                return torch_nets.probabilities(model, x)
+                return probabilities(model, x)
 
         return forward
     solver = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=of.decay)
+    losses = torch.compile(torch_nets.losses) if compiled else torch_nets.losses
 
     def step() -> Any:
         solver.zero_grad(set_to_none=True)
-        loss = torch_nets.losses(of, model, x, label)
+        loss = losses(of, model, x, label)
         loss.backward()
         solver.step()
         return loss.item()
@@ -91,33 +130,69 @@ def torch_step(net: str, mode: str, threads: int, batch: int) -> Callable[[], An
     return step
 
 
-def onnx_step(net: str, threads: int, batch: int) -> Callable[[], Any]:
-    """The forward pass in ONNX Runtime, of the model that netc exports."""
-    import numpy as np
-    import onnxruntime
-
+def exported(net: str, batch: int, folder: Path) -> Path:
+    """The forward pass as netc writes it for ONNX."""
     from netc.onnx.exporting import export, model_of, save
     from netc.request import request
 
     want = request(outputs=["prob"], dims={"N": batch})
+    path = folder / "net.onnx"
+    save(model_of(export(file_of(net), want, untrained=True)), path)
+    return path
+
+
+def onnx_step(net: str, threads: int, batch: int) -> Callable[[], Any]:
+    """The forward pass in ONNX Runtime."""
+    import numpy as np
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.onnx"
-        save(model_of(export(ROOT / "examples" / f"{net}.net", want, untrained=True)), path)
+        path = exported(net, batch, Path(folder))
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     feeds = {one.name: rng.random([batch, *one.shape[1:]], np.float32) for one in session.get_inputs()}
     return lambda: session.run(None, feeds)
 
 
+def openvino_step(net: str, threads: int, batch: int) -> Callable[[], Any]:
+    """The forward pass in OpenVINO, in float32."""
+    import numpy as np
+    import openvino
+
+    how = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        model = core.read_model(exported(net, batch, Path(folder)))
+        model.reshape([batch, *list(model.inputs[0].partial_shape)[1:]])
+        infer = core.compile_model(model, "CPU", how).create_infer_request()
+    rng = np.random.default_rng(0)
+    feeds = [rng.random(tuple(one.shape), np.float32) for one in model.inputs]
+    return lambda: infer.infer(feeds)
+
+
+def most_memory() -> int:
+    """Of this process so far, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def worker(peer: str, name: str, threads: int, target: str) -> None:
-    """Answer each line on stdin with the milliseconds of the steps of one round."""
-    net, mode, batch, _ = CASES[name]
+    """Answer each line on stdin with the milliseconds of the steps of one round, and at last with the memory held."""
+    case = CASES[name]
+    __import__(PEERS[peer])
+    bare = most_memory()
     if peer == "netc":
-        step = netc_step(net, mode, threads, batch, target=target)
+        step = netc_step(case.net, case.mode, threads, case.batch, target=target)
+    elif peer in ("torch", "compile"):
+        step = torch_step(case.net, case.mode, threads, case.batch, compiled=peer == "compile")
     else:
-        step = torch_step(net, mode, threads, batch) if peer == "torch" else onnx_step(net, threads, batch)
+        step = (onnx_step if peer == "onnx" else openvino_step)(case.net, threads, case.batch)
     clock = time.process_time if threads == 1 else time.perf_counter
     for _ in range(3):
         step()
@@ -130,23 +205,25 @@ def worker(peer: str, name: str, threads: int, target: str) -> None:
             step()
             times.append(1e3 * (clock() - start))
         print(json.dumps(times), flush=True)
+    print(json.dumps([bare, most_memory()]), flush=True)
 
 
-def compare(name: str, threads: int, rounds: int, asked: str) -> dict[str, Any]:
+def compare(name: str, threads: int, rounds: int, target: str, chosen: Sequence[str]) -> dict[str, Any]:
     """One case: the peers in turns."""
-    _, mode, batch, target = CASES[name]
+    case = CASES[name]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     peers = {}
-    for peer in PEERS if mode == "test" else PEERS[:2]:
-        command = [sys.executable, __file__, "--worker", peer, name, "--threads", str(threads), "--target", asked]
-        peers[peer] = subprocess.Popen(
+    for peer in chosen if case.mode == "test" else [peer for peer in chosen if peer in LEARNS]:
+        command = [sys.executable, __file__, "--worker", peer, name, "--threads", str(threads), "--target", target]
+        process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )
-    times: dict[str, list[list[float]]] = {peer: [] for peer in peers}
-    for process in peers.values():
         assert process.stdout is not None
-        process.stdout.readline()
+        if process.stdout.readline() != "ready\n":
+            raise SystemExit(f"{name}: {peer} does not run")
+        peers[peer] = process
+    times: dict[str, list[list[float]]] = {peer: [] for peer in peers}
     for i in range(rounds):
         for peer in peers if i % 2 == 0 else reversed(peers):
             process = peers[peer]
@@ -155,18 +232,46 @@ def compare(name: str, threads: int, rounds: int, asked: str) -> dict[str, Any]:
             process.stdin.write("go\n")
             process.stdin.flush()
             times[peer].append(json.loads(process.stdout.readline()))
-    for process in peers.values():
-        process.communicate()
-    medians = {peer: [statistics.median(r) for r in found] for peer, found in times.items()}
-    found: dict[str, Any] = {"case": name, "batch": batch, "threads": threads, "of": asked, "target": target}
-    for peer in peers:
-        found |= {f"{peer}_ms": statistics.median(medians[peer]), f"{peer}_least_ms": min(map(min, times[peer]))}
-    for peer in [*peers][1:]:
-        ratios = sorted(a / b for a, b in zip(medians["netc"], medians[peer], strict=True))
-        prefix = "" if peer == "torch" else f"{peer}_"
-        found[f"{prefix}ratio"] = statistics.median(ratios)
-        found[f"{prefix}ratio_quartiles"] = [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]]
-    return found
+    memory = {peer: json.loads(process.communicate()[0]) for peer, process in peers.items()}
+    return row_of(case, threads, target, times, memory)
+
+
+def row_of(
+    case: Case,
+    threads: int,
+    target: str,
+    times: dict[str, list[list[float]]],
+    memory: dict[str, list[int]],
+) -> dict[str, Any]:
+    """What is kept of a case. times: milliseconds by peer and round; memory: bytes, before and at most."""
+    medians = {peer: [statistics.median(one) for one in rounds] for peer, rounds in times.items()}
+    others = [peer for peer in times if peer != "netc"]
+    fastest = min(others, key=lambda peer: statistics.median(medians[peer]))
+    speeds = {
+        peer: sorted(theirs / ours for theirs, ours in zip(medians[peer], medians["netc"], strict=True))
+        for peer in others
+    }
+    return {
+        "case": str(case),
+        "threads": threads,
+        "target": target,
+        "asked": case.asked,
+        "ms": {peer: statistics.median(found) for peer, found in medians.items()},
+        "least_ms": {peer: min(map(min, found)) for peer, found in times.items()},
+        "fastest": fastest,
+        "speed": {peer: statistics.median(found) for peer, found in speeds.items()},
+        "speed_quartiles": {peer: [f[len(f) // 4], f[-1 - len(f) // 4]] for peer, f in speeds.items()},
+        "bytes_imported": {peer: found[0] for peer, found in memory.items()},
+        "bytes_most": {peer: found[1] for peer, found in memory.items()},
+    }
+
+
+def told(row: dict[str, Any]) -> str:
+    """A line about a case."""
+    parts = [f"{peer} {ms:.2f} ({row['least_ms'][peer]:.2f}) ms" for peer, ms in row["ms"].items()]
+    low, high = row["speed_quartiles"][row["fastest"]]
+    speed = f"{row['speed'][row['fastest']]:.2f} [{low:.2f}, {high:.2f}] of the fastest's speed"
+    return "   ".join([*parts, f"{speed}, asked {row['asked']}"])
 
 
 def main() -> None:
@@ -174,33 +279,26 @@ def main() -> None:
     parser.add_argument("--target", default="numpy")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--only", choices=[*CASES], action="append")
+    parser.add_argument("--only", choices=[*CASES, "all"], action="append")
+    parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s; netc is always one")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--worker", nargs=2, metavar=("PEER", "CASE"))
     given = parser.parse_args()
     if given.worker:
         worker(*given.worker, threads=given.threads, target=given.target)
         return
-    found = []
-    for name in given.only or USUAL:
-        result = compare(name, given.threads, given.rounds, given.target)
-        found.append(result)
-        print(f"{name:20s} {told(result)}", flush=True)
-    if given.save:
-        from setting import save  # not at the top: it imports netc, which a worker of torch must not load
+    wanted = {"netc", *given.peers.split(",")}
+    chosen = [peer for peer, module in PEERS.items() if peer in wanted and (peer == "netc" or find_spec(module))]
+    if len(chosen) == 1:
+        parser.error(f"no peer of {given.peers} is installed: pip install 'netc[peers]'")
+    rows: list[dict[str, Any]] = []
+    for name in USUAL if not given.only else CASES if "all" in given.only else given.only:
+        rows.append(compare(name, given.threads, given.rounds, given.target, chosen))
+        print(f"{name:20s} {told(rows[-1])}", flush=True)
+        if given.save:
+            from setting import save  # not at the top: it imports netc, which a worker of torch must not load
 
-        save(given.save, found)
-
-
-def told(result: dict[str, Any]) -> str:
-    """A line about a case."""
-    parts = [f"netc {result['netc_ms']:7.2f} ({result['netc_least_ms']:.2f}) ms"]
-    for peer, prefix in (("torch", ""), ("onnx", "onnx_")):
-        if f"{peer}_ms" in result:
-            low, high = result[f"{prefix}ratio_quartiles"]
-            times = f"{peer} {result[f'{peer}_ms']:7.2f} ({result[f'{peer}_least_ms']:.2f}) ms"
-            parts.append(f"{times}, ratio {result[f'{prefix}ratio']:.2f} [{low:.2f}, {high:.2f}]")
-    return "   ".join([*parts, f"target {result['target']}"])
+            save(given.save, rows)
 
 
 if __name__ == "__main__":

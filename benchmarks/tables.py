@@ -39,7 +39,7 @@ def tables() -> dict[str, str]:
 
 def _maker(kept: dict[str, Any]) -> Any:
     first = kept["results"][0] if isinstance(kept, dict) and kept.get("results") else {}
-    by_key = {"torch_ms": _peers, "fused_ms": _fusion, "recipes": _imagenet}
+    by_key = {"speed": _peers, "fused_ms": _fusion, "recipes": _imagenet}
     return next((maker for key, maker in by_key.items() if key in first), None)
 
 
@@ -49,20 +49,26 @@ def _head(kept: dict[str, Any]) -> str:
     return f"{kept['processor']}, {kept['cores']} cores, load {load}, {kept['date']}; {versions}.\n\n"
 
 
+NAMES = {"torch": "PyTorch", "compile": "torch.compile", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+
+
 def _peers(rows: list[dict[str, Any]]) -> str:
-    others = [one for one in (("torch", "PyTorch", ""), ("onnx", "ONNX Runtime", "onnx_")) if f"{one[0]}_ms" in rows[0]]
-    heads = ["netc, ms", *(f"{title}, ms" for _, title, _ in others)]
-    heads += [f"netc / {title} (half of the rounds)" for _, title, _ in others]
-    lines = [f"| net | threads | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
+    others = [peer for peer in NAMES if any(peer in row["ms"] for row in rows)]
+    asked = rows[0]["target"] != "numpy"
+    measured = any("bytes_most" in row for row in rows)
+    heads = ["netc, ms (least)", *(NAMES[peer] for peer in others), "speed beside the fastest (half of the rounds)"]
+    heads += ["asked"] * asked + ["MB at most, netc and PyTorch"] * measured
+    lines = [f"| step, batch | threads | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
     for row in rows:
-        cells = [f"{row['case']}, batch {row['batch']}" if "batch" in row else row["case"], str(row["threads"])]
-        for who in ("netc", *(one[0] for one in others)):
-            times = f"{row[f'{who}_ms']:.2f} (least {row[f'{who}_least_ms']:.2f})" if f"{who}_ms" in row else ""
-            cells.append(times)
-        for _, _, prefix in others:
-            low, high = row.get(f"{prefix}ratio_quartiles", (0.0, 0.0))
-            ratio = row.get(f"{prefix}ratio")
-            cells.append(f"**{ratio:.2f}** ({low:.2f} to {high:.2f})" if ratio else "")
+        name, mode, batch = row["case"].split("-")
+        cells = [f"{name} {'training' if mode == 'train' else 'forward'}, {batch}", str(row["threads"])]
+        for who in ("netc", *others):
+            cells.append(f"{row['ms'][who]:.2f} ({row['least_ms'][who]:.2f})" if who in row["ms"] else "")
+        low, high = row["speed_quartiles"][row["fastest"]]
+        cells.append(f"**{row['speed'][row['fastest']]:.2f}** ({low:.2f} to {high:.2f})")
+        cells += [str(row["asked"])] * asked
+        held = [f"{row['bytes_most'][who] / 1e6:,.0f}" for who in ("netc", "torch") if who in row.get("bytes_most", {})]
+        cells += [" and ".join(held)] * measured
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

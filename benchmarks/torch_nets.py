@@ -1,4 +1,4 @@
-"""The examples as PyTorch modules, written as one would by hand: what `gpu.py` compares netc with.
+"""The examples as PyTorch modules, written as one would by hand: what `gpu.py` and `peers.py` compare netc with.
 
 Parameters come in the order of netc's (`load` checks their shapes); `losses` is what a step minimizes, with its
 weights. A test holds forward values and gradients to those of netc's numpy target.
@@ -67,6 +67,21 @@ def cifar10_full() -> nn.Module:
         average(3, 2),
         nn.Flatten(),
         nn.Linear(1024, 10),
+    )
+
+
+def cifar10_quick() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, padding=2),
+        pool(3, 2),
+        nn.ReLU(inplace=True),
+        conv(32, 32, 5, padding=2),
+        average(3, 2),
+        conv(32, 64, 5, padding=2),
+        average(3, 2),
+        nn.Flatten(),
+        nn.Linear(1024, 64),
+        nn.Linear(64, 10),
     )
 
 
@@ -168,6 +183,88 @@ class GoogLeNet(nn.Module):
         return self.end(second), self.side1(first), self.side2(second)
 
 
+class Fire(nn.Module):
+    """Few channels, then two kernels over them side by side."""
+
+    def __init__(self, inputs: int, squeeze: int, expand: int) -> None:
+        super().__init__()
+        self.squeeze, self.one = conv(inputs, squeeze, 1), conv(squeeze, expand, 1)
+        self.three = conv(squeeze, expand, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        few = self.squeeze(x)
+        return torch.cat([self.one(few), self.three(few)], 1)
+
+
+def squeezenet() -> nn.Module:
+    """SqueezeNet 1.1."""
+    return nn.Sequential(
+        conv(3, 64, 3, 2),
+        pool(3, 2),
+        Fire(64, 16, 64),
+        Fire(128, 16, 64),
+        pool(3, 2),
+        Fire(128, 32, 128),
+        Fire(256, 32, 128),
+        pool(3, 2),
+        Fire(256, 48, 192),
+        Fire(384, 48, 192),
+        Fire(384, 64, 256),
+        Fire(512, 64, 256),
+        nn.Dropout(0.5),
+        conv(512, 1000, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+def normed(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Sequential:
+    """A convolution without bias, and batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class Residual(nn.Module):
+    """Two convolutions of 3 x 3, added to what they are made of."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.one = nn.Sequential(normed(inputs, outputs, 3, stride, 1), nn.ReLU(inplace=True))
+        self.two = normed(outputs, outputs, 3, 1, 1)
+        self.down = normed(inputs, outputs, 1, stride) if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.down(x) + self.two(self.one(x)), inplace=True)
+
+
+def resnet18() -> nn.Module:
+    stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+    return nn.Sequential(
+        normed(3, 64, 7, 2, 3),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+        *(
+            nn.Sequential(Residual(inputs, outputs, stride), Residual(outputs, outputs))
+            for inputs, outputs, stride in stages
+        ),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(512, 1000),
+    )
+
+
+def mobilenet() -> nn.Module:
+    """MobileNet v1: a convolution for each channel, and one of 1 x 1 over them."""
+    stages = [(32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
+    stages += [(512, 512, 1)] * 5 + [(512, 1024, 2), (1024, 1024, 1)]
+    layers: list[nn.Module] = [normed(3, 32, 3, 2, 1), nn.ReLU(inplace=True)]
+    for inputs, outputs, stride in stages:
+        layers += [normed(inputs, inputs, 3, stride, 1, groups=inputs), nn.ReLU(inplace=True)]
+        layers += [normed(inputs, outputs, 1), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))
+
+
 @dataclass(frozen=True)
 class Net:
     """A net of the examples. batch: that of the comparison. shape, classes: of an input. drops: has dropout.
@@ -195,6 +292,7 @@ class Net:
 NETS = {
     "lenet": Net(lenet, 64, (1, 28, 28), 10, 5e-4),
     "cifar10_full": Net(cifar10_full, 128, (3, 32, 32), 10, 4e-3),
+    "cifar10_quick": Net(cifar10_quick, 128, (3, 32, 32), 10, 4e-3),
     "caffenet": Net(caffenet, 256, (3, 227, 227), 1000, 5e-4, drops=True, no_decay=True),
     "googlenet": Net(
         GoogLeNet,
@@ -208,6 +306,9 @@ NETS = {
         weights=(1.0, 0.3, 0.3),
         forward=lambda: GoogLeNet(sides=False),
     ),
+    "squeezenet": Net(squeezenet, 128, (3, 227, 227), 1000, 2e-4, drops=True),
+    "resnet18": Net(resnet18, 128, (3, 224, 224), 1000, 1e-4),
+    "mobilenet": Net(mobilenet, 128, (3, 224, 224), 1000, 4e-5),
 }
 
 

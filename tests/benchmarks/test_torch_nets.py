@@ -1,4 +1,4 @@
-"""The PyTorch modules of the GPU benchmark are the examples: the same values and gradients as netc's numpy target."""
+"""The PyTorch modules of the benchmarks are netc's nets: the same values and gradients as netc's numpy target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,29 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 torch = pytest.importorskip("torch")
 torch_nets: Any = pytest.importorskip("torch_nets")
+peers: Any = pytest.importorskip("peers")
 gpu_case: Any = pytest.importorskip("gpu_case")
 
 LARGE = pytest.mark.slow
+
+
+def one_of(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
+    """A parameter's value: what batch norm multiplies with is near 1."""
+    return np.float32(len(shape) == 1 and name.endswith(".weight")) + scaled(shape, rng)
+
+
+def statistics(model: Any, forward: Any, rng: np.random.Generator) -> None:
+    """The same means and variances of batch norm for both; netc has them times a factor."""
+    found = [key for key in forward.state if key.rpartition(".")[2] in ("mean", "variance", "factor")]
+    theirs = iter(buffer for key, buffer in model.named_buffers() if key.rpartition(".")[2] != "num_batches_tracked")
+    for key in found:
+        if key.endswith(".factor"):
+            forward.state[key] = np.ones(1, np.float32)
+            continue
+        value = scaled(forward.state[key].shape, rng) + np.float32(key.endswith(".variance"))
+        forward.state[key] = value
+        next(theirs).copy_(torch.from_numpy(value))
+    assert next(theirs, None) is None
 
 
 def scaled(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
@@ -27,25 +47,34 @@ def scaled(shape: tuple[int, ...], rng: np.random.Generator) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", ["lenet", "cifar10_full", pytest.param("caffenet", marks=LARGE), pytest.param("googlenet", marks=LARGE)]
+    "name",
+    [
+        "lenet",
+        "cifar10_quick",
+        "cifar10_full",
+        *(pytest.param(name, marks=LARGE) for name in ("caffenet", "googlenet", "squeezenet", "resnet18", "mobilenet")),
+    ],
 )
 def test_values_and_gradients_are_those_of_the_example(name: str, tmp_path: Path) -> None:
     net = torch_nets.NETS[name]
     rng = np.random.default_rng(7)
     image = rng.standard_normal((2, *net.shape)).astype(np.float32)
     label = rng.integers(0, net.classes, 2)
-    path = ROOT / "examples" / f"{name}.net"
+    path = peers.file_of(name)
     every = netc.compile(path, mode="train", dims={"N": 2}, update=False, target="numpy", device="cpu")
     names = [info.name for info in every.compilation.layout if info.kind == "parameter"]
-    values = {key: scaled(every.state[key].shape, rng) for key in names}
+    values = {key: one_of(key, every.state[key].shape, rng) for key in names}
     model = net.make().eval()
     torch_nets.load(model, [*values.values()])
     forward = netc.compile(path, dims={"N": 2}, outputs=["prob"], target="numpy", device="cpu")
     for key in set(names) & set(forward.state):
         forward.state[key] = values[key]
+    statistics(model, forward, rng)
     x = torch.from_numpy(image)
     less = net.module(train=False).eval()
     torch_nets.load(less, [values[key] for key in names if key in forward.state])
+    for mine, other in zip(less.buffers(), model.buffers(), strict=True):
+        mine.copy_(other)
     with torch.no_grad():
         expected = torch_nets.probabilities(model, x).numpy()
         np.testing.assert_array_equal(torch_nets.probabilities(less, x).numpy(), expected)
@@ -59,6 +88,9 @@ def test_values_and_gradients_are_those_of_the_example(name: str, tmp_path: Path
     for key in names:
         backward.state[key] = values[key]
     found = backward(image=image, label=label.astype(np.int32))
+    normed = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in normed:
+        module.train()  # each batch by itself, as netc learns
     total = torch_nets.losses(net, model, x, torch.from_numpy(label))
     total.backward()
     ours = sum(weight * float(found[key]) for key, weight in zip(net.losses, net.weights, strict=True))
@@ -66,4 +98,5 @@ def test_values_and_gradients_are_those_of_the_example(name: str, tmp_path: Path
     for key, parameter in zip(names, model.parameters(), strict=True):
         theirs = parameter.grad.numpy()
         error = np.linalg.norm(found[f"{key}.grad"] - theirs) / np.linalg.norm(theirs)
-        assert error < 1e-2, (key, error)  # values near a kink of ReLU fall on either side
+        # Values near a kink of ReLU fall on either side; batch norm of two images makes more of each.
+        assert error < (3e-2 if normed else 1e-2), (key, error)
