@@ -101,9 +101,9 @@ class Compilation:
         """Use this layout, which other programs use as well; before anything that depends on it was made."""
         self._layout = layout
 
-    def on(self, **where: str) -> Compilation:
-        """The same program for another GPU (`arch`) or `target`; what does not depend on that is shared."""
-        return self._other(replace(self.request, **where))  # type: ignore[arg-type]
+    def on(self, **where: Any) -> Compilation:
+        """The same program for another GPU (`arch`) or `target`, or by other `schedules`; all else is shared."""
+        return self._other(replace(self.request, **where))
 
     def unfused(self) -> Compilation:
         """The same program with each op a kernel of its own."""

@@ -19,22 +19,30 @@ OWN = "schedules.json"
 
 @dataclass(frozen=True)
 class TuningFiles:
-    """Which schedules programs are compiled with. file: before all others. frozen: UserError for what no file has."""
+    """Which schedules programs are compiled with. file: before all others. frozen: UserError for what no file has.
+
+    own: the user's own file is asked besides, or (under) before that file.
+    """
 
     file: Path | None = None
     frozen: bool = False
+    own: bool = True
+    under: bool = False
 
     def table(self) -> TuningTable:
         """The entries of both files."""
         from .passes.lowering.measured import TuningTable
 
-        table, own = TuningTable(), own_file()
+        table, own = TuningTable(), own_file() if self.own else None
         if own is not None and own.is_file():
             try:
                 table = read_file(own)
             except UserError as error:
                 raise UserError(f"{error}; it is your own, which `netc tune` writes: mend it, or delete it") from None
-        return table if self.file is None else read_file(self.file).over(table)
+        if self.file is None:
+            return table
+        given = read_file(self.file)
+        return table.over(given) if self.under else given.over(table)
 
 
 def read_file(path: Path) -> TuningTable:

@@ -31,6 +31,7 @@ from ..weights import NONE, Weights
 from .choosing import by_work
 from .diagnose import diagnosis
 from .feeding import Fed, FedData, Feed, fed_data, open_fed
+from .long_runs import with_algorithms
 from .sharing import check_same, fingerprint, rows, step_of, tester_of
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class Training:
     weights: to begin with, instead of what the first block says. solver_state: of Caffe's, where that block goes on,
     with the weights that it names unless others are given. display: in the place of the blocks'. feed, tested: data in
     the place of those that the blocks learn from, and of those of their `test:` lines; where they have none it is a
-    test after every so many steps, 0 for the last alone. The file is read and checked; UserError where it learns
-    nothing, or computes nothing that was asked about.
+    test after every so many steps, 0 for the last alone. tune: a long run may time its products first. The file is
+    read and checked; UserError where it learns nothing, or computes nothing that was asked about.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Training:
         feed: Feed | None = None,
         tested: Feed | None = None,
         test_every: int = 0,
+        tune: bool = False,
     ) -> None:
+        self.tune = tune
         self.want, self.weights, self.group = want, weights, group
         self.began = Began(solver_state) if solver_state is not None else None
         self.experiment = load(file, settings=want.settings, dims=want.dims, reading=want.reading)
@@ -155,9 +158,9 @@ class Training:
         start = self.group.told([*ended, False].index(False))
         before = ends[start - 1] if start else None
         for number, own in [*enumerate(folders)][start:]:
-            run = Run(self, number)
-            run.begin(before)
             again = resume and own is not None and own.exists()
+            run = Run(self, number, own, resume=again)
+            run.begin(before)
             history = run.train(own, resume=again, progress=progress, callbacks=callbacks)
             before = ends[number] or run.state
         assert history is not None
@@ -165,9 +168,12 @@ class Training:
 
 
 class Run:
-    """One `train` block, compiled, with its state and its data open."""
+    """One `train` block, compiled, with its state and its data open.
 
-    def __init__(self, training: Training, number: int) -> None:
+    folder, resume: see `Training.train`; a run that goes on takes the algorithms that its folder keeps.
+    """
+
+    def __init__(self, training: Training, number: int, folder: Path | None = None, *, resume: bool = False) -> None:
         self.training, self.number = training, number
         self.spec, self.step = training.blocks[number], training.steps[number]
         self.began = training.began if number == 0 else None
@@ -177,6 +183,11 @@ class Run:
         for _, made in self.tests:
             made.share(layout)
         self.step, programs = by_work(self.spec, self.step, [made for _, made in self.tests], self._note)
+        measures = training.tune and training.group.ranks == 1
+        self.chosen = with_algorithms(
+            self.spec, self.step, programs, folder, self._note, resume=resume, measures=measures
+        )
+        self.step, programs = self.chosen.step, [*self.chosen.tests]
         self.tests = [(test, made) for (test, _), made in zip(self.tests, programs, strict=True)]
         self.state = self.step.new_state(self.spec.seed)
         if self.step.fit is not None:
@@ -241,6 +252,8 @@ class Run:
             ]
             text = [one.program.source for one in made[: 1 if self.training.want.owner else None]]
             group.check_same({"program": fingerprint(*text), "data": str(stream.position)})
+            if group.first:
+                self.chosen.keep(folder, resume=resume)
             history = train(
                 programs[-1],
                 stream,

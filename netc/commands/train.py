@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--sweep", multiple=True, metavar="NAME=A,B|A..B", help="A run for each value, and each combination.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Of the run; else runs/NET/NUMBER.")
 @click.option("--resume", is_flag=True, help="Go on from the last snapshot of the last run, or of --folder.")
+@click.option("--no-tune", is_flag=True, help="A long run with the target c times no algorithms before it begins.")
 def command(
     file: Path,
     request: Request,
@@ -55,6 +56,7 @@ def command(
     sweep: tuple[str, ...],
     folder: Path | None,
     resume: bool,
+    no_tune: bool,
 ) -> None:
     """Train a net. Log, curves, snapshots and weights go to a folder of their own.
 
@@ -84,7 +86,8 @@ def command(
             if sweep:
                 _sweep(file, request, sweep, folder, resume, display, weights)
             else:
-                _train(file, request, weights, solverstate, display, folder, resume, group, for_caffe)
+                tune = not no_tune
+                _train(file, request, weights, solverstate, display, folder, resume, group, for_caffe, tune=tune)
     except Interrupted as stop:
         if group.first:
             say(f"netc: {stop}", err=True)
@@ -101,13 +104,15 @@ def _train(
     resume: bool,
     group: Alone,
     for_caffe: Path | None,
+    *,
+    tune: bool,
 ) -> None:
-    """One run. group: the processes that train together; the first keeps the folder."""
+    """One run. group: the processes that train together; the first keeps the folder. tune: see `Training`."""
     from ..api.training import Training
     from ..runtime.distributed.group import restarted
     from ..runtime.folder import LOG, last_run, new_run
 
-    training = Training(file, shared_by(request, group), weights, solverstate, display, group)
+    training = Training(file, shared_by(request, group), weights, solverstate, display, group, tune=tune)
     if not group.first:
         training.train(None)
         return
