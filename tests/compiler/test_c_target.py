@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from netc.compiler import ops
+from netc.compiler.graph import Graph
 from netc.driver import compilation
 from netc.grammar.source import UserError
 from netc.numbers import numbers
@@ -20,6 +22,7 @@ from support.c_program import assert_like_oracle, needs_compiler, run
 from support.example_nets import EXAMPLES, NAMES
 from support.numpy_program import made_up
 from support.random_steps import training_step
+from support.short_nodes import fed
 
 LENET = EXAMPLES / "lenet.net"
 
@@ -51,6 +54,25 @@ def test_names_of_c_and_ends_of_comments_do_no_harm(tmp_path: Path) -> None:
     text = source(file, "test")
     assert not re.search(r"\*(double|while|int|register)\b", text)
     assert "*/b.net" not in text
+
+
+@needs_compiler
+def test_exponentials_of_our_own_are_as_exact_as_others() -> None:
+    """From the least to the greatest that there is, and for what is none."""
+    rng = np.random.default_rng(0)
+    special = [np.inf, -np.inf, np.nan, 0.0, -0.0, 88.72, 88.73, -87.3, -103.9, -104.1, 1e-40, 3e38, -3e38]
+    drawn = np.concatenate([rng.uniform(-105, 90, 50_000), rng.uniform(-1, 1, 50_000), rng.standard_normal(20_000)])
+    given = np.append(drawn, special).astype(np.float32)
+    x = fed("x", len(given))
+    found, _ = run(Graph({"exp": ops.exp(x), "tanh": ops.tanh(x)}), {"x": given})
+    for name, value in found.items():
+        with np.errstate(all="ignore"):
+            exact = getattr(np, name)(given.astype(np.float64))
+            nearest = exact.astype(np.float32)
+        finite = np.isfinite(nearest)
+        np.testing.assert_array_equal(value[~finite], nearest[~finite], err_msg=name)
+        apart = np.abs(value[finite] - exact[finite]) / np.spacing(np.abs(nearest[finite]))
+        assert apart.max() < (1.0 if name == "exp" else 1.5), name
 
 
 QUICK = {"logreg", "lenet", "user_op"}

@@ -67,6 +67,45 @@ static inline uint32_t random_bits(uint64_t seed, uint64_t step, uint64_t stream
 }
 """,
 }
+# Without branches and calls, so that loops over them become vectors.
+HELPERS["exp_f32"] = """
+/* 2^n e^r, of which r is at most half of log 2, by a polynomial (Cephes); n stands in the last bits of x / log 2
+   and a large number. Below -104 it is 0, above 89 infinite, of NaN NaN. */
+static inline float exp_f32(float x) {
+    const float bounded = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
+    const float shifted = bounded * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+    const float r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
+    float y = 1.9875691500e-4f;
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * (r * r) + r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, 4);
+    /* In two factors: one alone may be too large, or too small. */
+    const int32_t whole = (int32_t)(bits - 0x4b400000u), half = whole >> 1;
+    const uint32_t first = ((uint32_t)half + 127) << 23, second = ((uint32_t)(whole - half) + 127) << 23;
+    float a, b;
+    memcpy(&a, &first, 4);
+    memcpy(&b, &second, 4);
+    return y * a * b;
+}
+"""
+HELPERS["tanh_f32"] = """
+static inline float tanh_f32(float x) {
+    const float z = x * x, size = fabsf(x);
+    float near = -5.70498872745e-3f;
+    near = near * z + 2.06390887954e-2f;
+    near = near * z - 5.37397155531e-2f;
+    near = near * z + 1.33314422036e-1f;
+    near = near * z - 3.33332819422e-1f;
+    near = near * z * x + x;
+    const float far = 1.0f - 2.0f / (exp_f32(2.0f * size) + 1.0f);
+    return size < 0.625f ? near : x < 0.0f ? -far : far;
+}
+"""
 KINDS = {"f32": "float", "f64": "double", "i32": "int32_t", "i64": "int64_t", "u32": "uint32_t", "u8": "uint8_t"}
 for _dtype, _type in KINDS.items():
     for _word, _sign in (("larger", ">"), ("smaller", "<")):
@@ -76,18 +115,23 @@ for _dtype, _type in KINDS.items():
 def helpers(texts: Iterable[str]) -> Iterator[str]:
     """The functions that texts call, each once."""
     called = {name for text in texts for name in re.findall(r"\b(\w+)\(", text)}
+    if "tanh_f32" in called:
+        called.add("exp_f32")
     for name, text in HELPERS.items():
         if name in called:
             yield text.strip("\n")
 
 
 def function(name: str) -> Spelling:
-    """A function of `math.h`, in the type of its operands."""
+    """A function of `math.h`, in the type of its operands; in f32 our own where there is one."""
 
     def spell(body: Body, node: Node, values: Sequence[Value]) -> Value:
         operands, axes, level = ready(body, values)
         dtype = operands[0].dtype
-        text = f"{name}{'' if dtype == 'f64' else 'f'}({', '.join(v.text for v in operands)})"
+        called = name if dtype == "f64" else f"{name}f"
+        if dtype == "f32" and f"{name}_f32" in HELPERS:
+            called = f"{name}_f32"
+        text = f"{called}({', '.join(v.text for v in operands)})"
         return Value(text, dtype, axes, level, hint=node.op.name)
 
     return spell
