@@ -136,7 +136,7 @@ def _numbered(text: str, sizes: dict[str, int]) -> str:
 
 def _canonical(text: str) -> str:
     """The text of a graph with the names of parameters as files of weights have them."""
-    return re.sub(r"(?<=name=)'[^']*'", lambda found: found[0].replace("/", "."), text)
+    return re.sub(r"(?<=name=)'[^']*'", lambda found: "_".join(found[0].replace("/", ".").split()), text)
 
 
 def _renamed(text: str, words: dict[str, str]) -> str:

@@ -49,6 +49,12 @@ def is_model(path: Path) -> bool:
     return path.suffix in (ONNX, SUFFIX) or (path / MANIFEST).is_file()
 
 
+def untrainable(path: Path) -> UserError:
+    """What training says of a model."""
+    told = "it was trained elsewhere, and has no `train` block; `netc convert` writes a .net, which can have one"
+    return UserError(f"{path}: is a model: {told}")
+
+
 def opened(path: Path, want: Request, notify: Notify) -> StoredModel:
     """A model, read. Raises UserError for what is damaged, SourceErrors for operators that are not known."""
     return _onnx(path, want, notify) if path.suffix == ONNX else _package(path, want)

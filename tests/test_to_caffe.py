@@ -318,9 +318,12 @@ def test_weights_become_a_caffemodel(tmp_path: Path) -> None:
     target = tmp_path / "deploy.prototxt"
     status, output, _ = run("convert", source, tmp_path / "w.safetensors", "-o", target, "--verify", "--batch", 4)
     assert status == 0
-    assert "largest difference of" in output
-    worst = float(output.splitlines()[0].split()[-1])
-    assert 0.0 <= worst < 1e-5
+    told = [line.split() for line in output.splitlines() if line.startswith("  ")]
+    sizes = {name: float(size) for name, size in told}
+    assert set(sizes) >= {"conv1", "bn1", "ip"}
+    first = output.splitlines()[0]
+    assert first.startswith(f"beside the net, largest difference of {len(sizes)} layers: ")
+    assert 0.0 <= float(first.split()[-1]) == max(sizes.values()) < 1e-5
     from netc.runtime.caffe.model import read_model
 
     layers = {layer.name: layer.blobs for layer in read_model(target.with_suffix(".caffemodel")).layers}

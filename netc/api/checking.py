@@ -10,6 +10,8 @@ from typing import Any
 from ..arguments import checked, net_of, shapes_of
 from ..compiler.kinds import truth
 from ..grammar.source import Severity, Source, SourceError, SourceErrors, rendered
+from ..request import Request
+from ..stored_models import is_model
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,15 @@ def check(
     from ..compiler.caffe.options import Reading
     from ..record_shapes import RecordShapes
 
-    given = checked({"net": net, "dims": dims, "settings": settings, "data": data})
-    net, dims, settings = given["net"], given["dims"], given["settings"]
+    wanted = checked({"net": net, "dims": dims, "settings": settings, "data": data})
+    net, dims, settings = wanted["net"], wanted["dims"], wanted["settings"]
+    source = path if isinstance(path, Source) else net_of("path", path)
+    records = RecordShapes(wanted["data"]) if truth("files", files) else None
+    reading = Reading(shapes_of("shapes", {} if shapes is None else shapes), truth("lenient", lenient), records)
+    if isinstance(source, Path) and is_model(source):
+        want = Request(net=net, dims=dims or {}, settings=settings or {}, reading=reading)
+        return _of_model(source, want, files, wanted["data"])
     try:
-        records = RecordShapes(given["data"]) if truth("files", files) else None
-        reading = Reading(shapes_of("shapes", {} if shapes is None else shapes), truth("lenient", lenient), records)
-        source = path if isinstance(path, Source) else net_of("path", path)
         experiment = load(source, settings=settings or {}, dims=dims, reading=reading)
         found = list(experiment.warnings)
         # `load` has run every net with sizes of its own; what is asked for here is run as asked.
@@ -102,10 +107,22 @@ def check(
         if files:
             from ..stored_files import problems
 
-            found.extend(problems(experiment, given["data"]))
+            found.extend(problems(experiment, wanted["data"]))
     except SourceErrors as errors:
         return problems_of(errors.errors)
     return problems_of(found)
+
+
+def _of_model(path: Path, want: Request, files: bool, data: Path | None) -> list[Problem]:
+    """The problems of a model of ONNX or a package."""
+    from .models import given
+
+    try:
+        with given("path", path, want) as one:
+            asked = one.want
+            return check(one.file, net=asked.net, dims=asked.dims, settings=asked.settings, files=files, data=data)
+    except SourceErrors as errors:
+        return problems_of(errors.errors)
 
 
 def problems_of(errors: Iterable[SourceError]) -> list[Problem]:

@@ -14,8 +14,10 @@ from ..arguments import checked, net_of
 from ..compiler.kinds import function, refuse, truth, whole, word, words
 from ..grammar.source import UserError, path_of
 from ..request import Mode, Request, request
+from ..stored_models import is_model, untrainable
 from ..weights import NONE, Weights
 from .checking import Problem, check
+from .models import given
 
 if TYPE_CHECKING:
     from ..compiler.host import HostLayer
@@ -27,19 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "check", "compile", "export", "host_layer", "test", "train"]
 
 
-def requested(**given: Any) -> Request:
+def requested(**wanted: Any) -> Request:
     """The request of arguments, each of its kind."""
-    return request(**checked(given))
+    return request(**checked(wanted))
 
 
-def weights_of(name: str, given: Any) -> Weights:
+def weights_of(name: str, held: Any) -> Weights:
     """Files, or a state that is held in memory; of None those of the last run."""
     from ..runtime.state import State
 
-    if isinstance(given, State):
-        return Weights(held=given)
-    several = isinstance(given, list | tuple)
-    return Weights(tuple(path_of(name, one) for one in (given if several else (given,)))) if given is not None else NONE
+    if isinstance(held, State):
+        return Weights(held=held)
+    several = isinstance(held, list | tuple)
+    return Weights(tuple(path_of(name, one) for one in (held if several else (held,)))) if held is not None else NONE
 
 
 def compile(
@@ -68,7 +70,8 @@ def compile(
 ) -> Compiled:
     """Compile a net of a `.net` file, or of its text, with first values from `seed` in its state.
 
-    path: as of every function here, the path of a file, or a text, which is a str with a line end in it.
+    path: as of every function here, the path of a file, or a text, which is a str with a line end in it. A file may be
+    a prototxt, of a net or of a solver, and a model of ONNX or a package of the zoo, which has its weights.
 
     mode: `test` for values, `train` for a training step (forward, backward and the solver's update in one program),
     which commits the update; with `update=False` no parameter moves, but running statistics still follow the batches.
@@ -123,11 +126,14 @@ def compile(
         max_memory=max_memory,
         python=allow_python,
     )
-    made = compilation(net_of("path", path), want)
-    if state is not None:
-        made = on_state(made, state)
-    else:
-        state = made.new_state()
+    with given("path", path, want) as one:
+        made = compilation(one.file, one.want)
+        if state is not None:
+            made = on_state(made, state)
+        else:
+            state = made.new_state()
+            if one.weights:
+                one.weights.load(state)
     return Step(made, state) if made.learns else Compiled(made, state)
 
 
@@ -190,6 +196,7 @@ def export(
     kernels are compiled, of how many, and a name.
     """
     from ..deployment.exporting import export
+    from .inference import read_labels
 
     want = requested(
         mode=mode,
@@ -210,22 +217,23 @@ def export(
     files, names = weights_of("weights", weights), words("archs", archs)
     classes = words("labels", labels)
     say = function("notify", notify) or (lambda text: None)
-    file, place = net_of("path", path), path_of("folder", folder)
+    place = path_of("folder", folder)
     plain = truth("untrained", untrained)
     told = function("told", told)
-    return export(
-        file,
-        want,
-        place,
-        files,
-        archs=names,
-        labels=classes,
-        embed=truth("embed", embed),
-        cc=word("cc", cc),
-        untrained=plain,
-        told=told,
-        notify=say,
-    )
+    with given("path", path, want, files, say) as one:
+        return export(
+            one.file,
+            one.want,
+            place,
+            one.weights,
+            archs=names,
+            labels=classes or (read_labels(one.labels) if one.labels is not None else ()),
+            embed=truth("embed", embed),
+            cc=word("cc", cc),
+            untrained=plain,
+            told=told,
+            notify=say,
+        )
 
 
 def train(
@@ -304,8 +312,11 @@ def train(
         raise UserError("`resume` goes on with the run in a folder: name it with `folder`")
     if resume and weights is not None:
         raise UserError("`resume` goes on with the run's own weights: leave out `weights`")
+    file = net_of("path", path)
+    if isinstance(file, Path) and is_model(file):
+        raise untrainable(file)
     training = Training(
-        net_of("path", path),
+        file,
         want,
         weights_of("weights", weights),
         display=whole("display", display, 0) if display is not None else None,
@@ -359,5 +370,6 @@ def test(
         python=allow_python,
     )
     files, feed = weights_of("weights", weights), None if named else Feed("data", data)
-    found = test_file(net_of("path", path), want, files, notify=lambda text: None, feed=feed)
+    with given("path", path, want, files) as one:
+        found = test_file(one.file, one.want, one.weights, notify=lambda text: None, feed=feed)
     return {name: means for name, (means, _) in found.results.items()}

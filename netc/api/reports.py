@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ from ..compiler.kinds import function, number, truth, word
 from ..grammar.source import UserError, path_of
 from ..request import AnyMode, Mode
 from .functions import requested, weights_of
+from .models import Given, given
 
 if TYPE_CHECKING:
     from ..report.explained import Explained
@@ -63,9 +65,7 @@ def run(
     >>> netc.run("examples/user_op.net", x, weights=history.state, outputs=["prob"])["prob"].shape
     (3, 10)
     """
-    from .features import Features, extract
-    from .feeding import Feed
-    from .inference import run_files
+    from .inference import read_labels
 
     if (inputs is None) == (data is None):
         raise UserError("give `inputs`, or `data` with the name of a data of the file or a folder of images")
@@ -86,9 +86,20 @@ def run(
         update=None,
         python=allow_python,
     )
-    file, files = net_of("path", path), weights_of("weights", weights)
-    say = function("notify", notify) or (lambda text: None)
+    files, say = weights_of("weights", weights), function("notify", notify) or (lambda text: None)
     plain = truth("as_is", as_is)
+    with given("path", path, want, files, say) as one:
+        found = _rows(one, inputs, data, plain, say)
+        return found if one.labels is None or found.classes else replace(found, classes=read_labels(one.labels))
+
+
+def _rows(one: Given, inputs: Any, data: Any, plain: bool, say: Callable[[str], None]) -> Features:
+    """The outputs for what `run` is given."""
+    from .features import Features, extract
+    from .feeding import Feed
+    from .inference import run_files
+
+    file, want, files = one.file, one.want, one.weights
     if data is not None:
         return extract(file, want, path_of("data", data), files, as_is=plain, notify=say)
     listed = [inputs] if isinstance(inputs, str | PathLike) else inputs
@@ -132,15 +143,16 @@ def show(
     from ..driver import compilation
     from ..report.shown import looked_at, shown, tree_shown
 
-    given = {"target": target, "device": device, "precision": precision, "tf32": tf32, "threads": threads}
+    machine = {"target": target, "device": device, "precision": precision, "tf32": tf32, "threads": threads}
     named = {"net": net, "dims": dims, "settings": settings, "outputs": outputs}
-    want = requested(mode=mode, fused=fused, update=None, python=allow_python, **given, **named)
-    file, known = net_of("path", path), word("stage", stage)
-    if known == "ast":
-        return tree_shown(file, want)
-    made = compilation(file, looked_at(want))
-    made.net.require_outputs()
-    return shown(made, known)
+    want = requested(mode=mode, fused=fused, update=None, python=allow_python, **machine, **named)
+    known = word("stage", stage)
+    with given("path", path, want) as one:
+        if known == "ast":
+            return tree_shown(one.file, one.want)
+        made = compilation(one.file, looked_at(one.want))
+        made.net.require_outputs()
+        return shown(made, known)
 
 
 def explain(
@@ -176,16 +188,17 @@ def explain(
     from ..report.explained import name_explained, net_explained
     from ..report.shown import looked_at
 
-    given = {"target": target, "device": device, "precision": precision, "tf32": tf32, "threads": threads}
+    machine = {"target": target, "device": device, "precision": precision, "tf32": tf32, "threads": threads}
     named = {"net": net, "dims": dims, "settings": settings, "outputs": outputs}
-    want = requested(mode=mode, update=None, python=allow_python, **given, **named)
+    want = requested(mode=mode, update=None, python=allow_python, **machine, **named)
     file = net_of("what", what)
     of_laws, of_all, gpu = truth("laws", laws), truth("whole", whole), word("arch", arch)
     if isinstance(file, Path) and isinstance(what, str) and file.suffix != ".net" and not file.exists():
         return name_explained(what)
-    made = compilation(file, looked_at(want))
-    made.net.require_outputs()
-    return net_explained(made, laws=of_laws, whole=of_all, arch=gpu)
+    with given("what", what, want) as one:
+        made = compilation(one.file, looked_at(one.want))
+        made.net.require_outputs()
+        return net_explained(made, laws=of_laws, whole=of_all, arch=gpu)
 
 
 def verify(
@@ -233,13 +246,11 @@ def verify(
         update=None,
         python=allow_python,
     )
-    wanted = Wanted(
-        **vars(want),
-        modes=("train", "test") if mode == "both" else (mode,),
-        safety=number("safety", safety, 1),
-        budget=number("budget", budget, 0),
-    )
-    return verified(net_of("path", path), wanted, function("notify", notify))
+    modes: tuple[Mode, ...] = ("train", "test") if mode == "both" else (mode,)
+    likely, seconds = number("safety", safety, 1), number("budget", budget, 0)
+    say = function("notify", notify)
+    with given("path", path, want, notify=say) as one:
+        return verified(one.file, Wanted(**vars(one.want), modes=modes, safety=likely, budget=seconds), say)
 
 
 def profile(
@@ -292,7 +303,9 @@ def profile(
         max_memory=max_memory,
         python=allow_python,
     )
-    return profiled(compilation(net_of("path", path), want), number("seconds", seconds, 0))
+    duration = number("seconds", seconds, 0)
+    with given("path", path, want) as one:
+        return profiled(compilation(one.file, one.want), duration)
 
 
 def summary(
@@ -315,5 +328,6 @@ def summary(
     from ..report.overview import summarize
 
     want = requested(mode=mode, net=net, dims=dims, settings=settings, outputs=outputs, python=allow_python)
-    made = compilation(net_of("path", path), want)
-    return summarize(made.net, made.program)
+    with given("path", path, want) as one:
+        made = compilation(one.file, one.want)
+        return summarize(made.net, made.program)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +14,12 @@ from ..request import Request
 from ..weights import Weights
 from .options import nothing_beside, program, say, tell, weights_files
 
+if TYPE_CHECKING:
+    from ..onnx.comparing import Difference
+
 # Which parameters mean something for what is written.
 _ALWAYS = ("file", "beside", "target", "shapes", "lenient", "net", "batch", "dims", "settings", "python")
-_OF_TEXTS = (*_ALWAYS, "keep_names")
+_OF_TEXTS = (*_ALWAYS, "keep_names", "seed", "weights", "renamed", "strict", "verify")
 _OF_CAFFES = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "verify")
 _OF_MODELS = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "untrained", "verify")
 
@@ -51,7 +55,8 @@ def command(
 ) -> None:
     """Write a prototxt, of a net or of a solver, as a .net, to a file or to standard output; or a net as either.
 
-    The graphs of a prototxt and of its .net are compared. Names of layers with parameters stay, so that weights fit.
+    The graphs of a prototxt and of its .net are compared. Names of layers with parameters stay, so that weights fit;
+    those that are named after the prototxt go into a file beside the .net.
 
     With -o NAME.prototxt a net is written as Caffe's: of one with a `train` block that to deploy, NAME_train_test and
     NAME_solver. Weights go into NAME.caffemodel. The graphs are compared here, too.
@@ -69,11 +74,22 @@ def command(
         convert = _to_caffe
     if file.suffix == ".onnx":
         convert = _from_onnx
-    if beside and convert not in (_to_onnx, _to_caffe):
-        what = f"-o {file.stem}.onnx, or -o {file.stem}.prototxt"
-        raise UserError(f"{beside[0]}: weights go into a model alone: write one by {what}")
+    if beside and convert is _from_onnx:
+        raise UserError(f"{beside[0]}: {file} holds its weights")
     weights = replace(weights, files=(*weights.files, *beside))
     convert(file, target, Wish(weights, keep_names, untrained, verify), request)
+
+
+def _told(beside: str, what: str, found: Sequence[Difference]) -> None:
+    """The largest difference of all, then that of each."""
+    if not found:
+        say(f"{beside}: there is nothing to compare")
+        return
+    worst = max(found, key=lambda one: one.size)
+    say(f"{beside}, largest difference of {len(found)} {what}: {worst}")
+    wide = max(len(one.name) for one in found)
+    for one in found:
+        say(f"  {one.name:<{wide}}  {one.size:.1e}")
 
 
 def _to_net(file: Path, target: Path | None, wish: Wish, request: Request) -> None:
@@ -81,9 +97,21 @@ def _to_net(file: Path, target: Path | None, wish: Wish, request: Request) -> No
     from ..runtime.atomic import write_text
 
     nothing_beside("a .net that is written", *_OF_TEXTS)
+    if wish.weights and target is None:
+        raise UserError(f"weights go into a file beside the .net: name it, -o {file.stem}.net")
     found = convert(file, request.reading, keep_names=wish.keep_names)
     for note in found.notes:
         tell(note)
+    if wish.weights or wish.verify:
+        from ..conversion_weights import pair
+
+        made = pair(file, found.text, request, wish.weights, tell)
+        if wish.verify:
+            _told(f"beside {file.name}", "layers", made.compare(request.seed or 0))
+        if wish.weights and target is not None:
+            path = target.with_suffix(".safetensors")
+            made.save(path)
+            say(f"{path} ({path.stat().st_size:,} bytes)")
     if target is None:
         say(found.text, nl=False)
         return
@@ -134,9 +162,7 @@ def _to_caffe(file: Path, target: Path | None, wish: Wish, request: Request) -> 
                 tell(line)
         weights.carry(found, made)
         if wish.verify:
-            layers = weights.compare(found, made, request.seed or 0)
-            worst = max(layers, key=lambda one: one.size)
-            say(f"beside the net, largest difference of {len(layers)} layers: {worst}")
+            _told("beside the net", "layers", weights.compare(found, made, request.seed or 0))
         if wish.weights:
             path = target.with_suffix(".caffemodel")
             weights.save(found, made, path)
@@ -161,8 +187,6 @@ def _to_onnx(file: Path, target: Path | None, wish: Wish, request: Request) -> N
         from ..onnx.comparing import compare
 
         outputs, layers = compare(made, model)
-        worst = max((*layers, *outputs), key=lambda one: one.size)
-        count, ends = len(layers) + len(outputs), ", ".join(map(str, outputs))
-        say(f"beside ONNX Runtime, largest difference of {count} values: {worst} (outputs: {ends})")
+        _told("beside ONNX Runtime", "values", [*layers, *outputs])
     save(model, target)
     say(f"{target} ({len(model.graph.node)} nodes, {target.stat().st_size:,} bytes)")

@@ -17,6 +17,7 @@ from .options import (
     program,
     say,
     settled,
+    tell,
 )
 
 
@@ -40,12 +41,14 @@ def command(what: str, request: Request, arch: str, all_: bool, laws: bool, json
     if not what.endswith(".net") and not Path(what).exists():
         _code(what, json_)
         return
+    from ..api.models import given
     from ..driver import compilation
     from ..report.explained import net_explained
     from ..report.shown import looked_at
 
-    made = settled(compilation(what, looked_at(request)), request)
-    found = net_explained(made, laws=laws, arch=arch, whole=all_)
+    with given("what", what, request, notify=tell) as one:
+        made = settled(compilation(one.file, looked_at(one.want)), one.want)
+        found = net_explained(made, laws=laws, arch=arch, whole=all_)
     if json_:
         print_json(found.form, found.document)
         return

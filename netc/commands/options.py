@@ -58,12 +58,11 @@ def net_file(function: F) -> F:
 
 def _opened(want: Request, given: dict[str, Any]) -> Request:
     """The request for a model, whose file, weights and names of classes come into what a command is given."""
-    from ..stored_models import opened
+    from ..stored_models import opened, untrainable
 
     context = click.get_current_context()
     if context.info_name == "train":
-        told = "it was trained elsewhere, and has no `train` block; `netc convert` writes a .net, which can have one"
-        raise UserError(f"{given['file']}: is a model: {told}")
+        raise untrainable(given["file"])
     model = opened(given["file"], want, tell)
     context.call_on_close(model.close)
     given["file"] = model.file

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "profile": (("--mode", "test", "--seconds", "0.01", "--batch", "2", "--output", "prob"), "unfused / fused"),
     "compile": (("-o", "out", "--target", "numpy"), "out/tiny.py"),
     "verify": (("--mode", "test"), "tiny is right"),
+    "explain": (("--mode", "test", "--laws"), "laws applied"),
 }
 
 
@@ -126,3 +127,73 @@ def test_a_model_that_is_none_is_one_line() -> None:
         code, output, remarks = run(command, "broken.onnx")
         assert (code, output, remarks.count("\n")) == (2, "", 1), command
         assert remarks.startswith("netc: error: broken.onnx")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "package", "folder"])
+def test_functions_take_models(kind: str) -> None:
+    """With the weights that they hold, as the commands of their names do."""
+    file = model(kind)
+    with np.load("x.npz") as arrays:
+        image = arrays["image"]
+    wanted = netc.compile("tiny.net", dims={"N": 5}, outputs=["prob"])
+    wanted.load("tiny.safetensors")
+    prob = wanted(image=image)["prob"]
+    exe = netc.compile(file, dims={"N": 5}, outputs=["prob"])
+    assert np.allclose(exe(image=image)["prob"], prob, atol=1e-6)
+    found = netc.run(file, image, outputs=["prob"])
+    assert np.allclose(found["prob"], prob, atol=1e-6)
+    assert list(found.classes) == ([] if kind == "onnx" else ["a", "b", "c"])
+    assert netc.summary(file, outputs=["prob"]).params == 51
+    assert netc.check(file) == []
+    assert "return prob =" in str(netc.show(file, mode="test"))
+    assert netc.explain(file, mode="test", dims={"N": 2}).rows
+    assert netc.verify(file, mode="test").ok
+    assert netc.profile(file, mode="test", dims={"N": 2}, outputs=["prob"], seconds=0.01).fused.kernels
+    netc.export(file, "out", target="numpy")
+    assert (Path("out") / "tiny.safetensors").exists()
+    if kind != "onnx":  # a model of ONNX has no data to be tested on
+        assert 0 <= netc.test(file)["made"]["top1"] <= 1
+    with pytest.raises(netc.UserError, match="it was trained elsewhere, and has no `train` block") as caught:
+        netc.train(file, steps=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_weights_go_before_those_of_a_model() -> None:
+    file = model("onnx")
+    other = netc.compile("tiny.net", dims={"N": 5}, outputs=["prob"], seed=9)
+    x = np.ones((5, 1, 4, 4), np.float32)
+    other.save("other.safetensors")
+    found = netc.run(file, x, weights="other.safetensors", outputs=["prob"])["prob"]
+    assert np.allclose(found, other(image=x)["prob"], atol=1e-6)
+
+
+PROTOTXT = """
+name: "small"
+layer { name: "in" type: "Input" top: "image" input_param { shape { dim: [2, 1, 4, 4] } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } include { phase: TRAIN } }
+layer { name: "fc" type: "InnerProduct" bottom: "image" top: "fc" inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" include { phase: TRAIN } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" include { phase: TEST } }
+"""
+
+
+@pytest.mark.parametrize("file", ["small.prototxt", "solver.prototxt"])
+def test_functions_take_prototxts(file: str) -> None:
+    """Of a net, and of a solver."""
+    Path("small.prototxt").write_text(PROTOTXT)
+    Path("solver.prototxt").write_text('net: "small.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 2')
+    x, label = np.ones((2, 1, 4, 4), np.float32), np.zeros(2, np.float32)
+    assert netc.compile(file)(image=x)["prob"].shape == (2, 3)
+    assert netc.summary(file).params == 51
+    assert netc.check(file) == []
+    assert "prob" in str(netc.show(file, mode="test"))
+    assert netc.explain(file, mode="test").rows
+    assert netc.explain(file, mode="test", laws=True)
+    assert netc.verify(file, mode="test").ok
+    assert netc.profile(file, mode="test", seconds=0.01).fused.kernels
+    netc.compile(file).save("fc.caffemodel")
+    assert netc.run(file, x, weights="fc.caffemodel", outputs=["prob"])["prob"].shape == (2, 3)
+    netc.export(file, "out", weights="fc.caffemodel", target="numpy")
+    if file == "solver.prototxt":
+        history = netc.train(file, {"image": np.repeat(x, 4, 0), "label": np.repeat(label, 4)}, quiet=True)
+        assert len(history.losses) == 2

@@ -1,0 +1,88 @@
+"""`netc convert NET.prototxt WEIGHTS -o NET.net`: weights beside the text, and both nets on random input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc
+from netc.conversion import convert
+from netc.conversion_weights import pair
+from netc.request import Request
+from netc.weights import NONE
+from support.caffe import CONFORMANCE
+from support.commands import run
+
+QUICK = CONFORMANCE.parent / "data" / "models" / "cifar10_quick"
+NET = """
+name: "small"
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [4, 2, 8, 8] } } }
+layer { name: "c/a" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 3 kernel_size: 3 } }
+layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "ip 1" type: "InnerProduct" bottom: "c" top: "ip" inner_product_param { num_output: 5 } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.prototxt"
+    path.write_text(NET)
+    exe = netc.compile(path)
+    rng = np.random.default_rng(0)
+    for name in exe.state:
+        exe.state[name][...] = np.abs(rng.standard_normal(exe.state[name].shape)) + 0.1
+    exe.save(tmp_path / "small.caffemodel")
+    return path
+
+
+def test_weights_go_into_a_file_beside_the_text(source: Path) -> None:
+    code, out, err = run("convert", source, "small.caffemodel", "-o", "new.net", "--verify")
+    assert code == 0, err
+    first, *layers = [line for line in out.splitlines() if not line.startswith("new.")]
+    told = {name: float(size) for name, size in (line.rsplit(maxsplit=1) for line in layers)}
+    assert first.startswith("beside small.prototxt, largest difference of 5 layers: ")
+    assert {name.strip() for name in told} == {"c/a", "bn", "r", "ip 1", "prob"}
+    assert max(told.values()) < 1e-6
+    x = np.random.default_rng(1).standard_normal((4, 2, 8, 8)).astype(np.float32)
+    found = []
+    for file, weights in (("small.prototxt", "small.caffemodel"), ("new.net", "new.safetensors")):
+        found.append(netc.run(file, x, weights=weights, outputs=["prob"])["prob"])
+    assert np.array_equal(found[0], found[1])
+
+
+def test_a_difference_is_found_in_its_layer(source: Path) -> None:
+    made = pair(source, convert(source).text, Request(), NONE, lambda line: None)
+    name = next(name for name in made.other if name.endswith("ip_1.bias"))
+    made.other[name][...] += 0.5
+    made.other.touch()
+    sizes = {one.name: one.size for one in made.compare()}
+    assert sizes["ip 1"] > 1e-3
+    assert max(sizes[name] for name in ("c/a", "bn", "r")) < 1e-6
+
+
+def test_weights_without_a_file_to_go_beside_are_refused(source: Path) -> None:
+    code, _, err = run("convert", source, "small.caffemodel")
+    assert code == 2
+    assert "weights go into a file beside the .net: name it, -o small.net" in err
+
+
+def test_weights_of_another_net_are_refused(source: Path) -> None:
+    source.write_text(NET.replace("num_output: 5", "num_output: 6"))
+    code, _, err = run("convert", source, "small.caffemodel", "-o", "new.net")
+    assert code == 2
+    assert not Path("new.net").exists()
+    assert "ip 1[1] of ip 1.bias is [5], the net wants [6]" in err.splitlines()[-1]
+
+
+@pytest.mark.skipif(not QUICK.exists(), reason="the shared models are absent")
+def test_a_trained_net_of_a_stranger(tmp_path: Path) -> None:
+    words = (QUICK / "cifar10_quick.prototxt", QUICK / "cifar10_quick_iter_5000.caffemodel")
+    code, out, err = run("convert", *words, "-o", tmp_path / "quick.net", "--verify")
+    assert code == 0, err
+    assert "largest difference of 12 layers" in out
+    assert (tmp_path / "quick.safetensors").stat().st_size > 4 * 145_578
