@@ -8,12 +8,15 @@ names; where that differs as well, it is an error: nothing is written that means
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .compiler.build import Experiment, build, load
 from .compiler.build.dims import symbols
+from .compiler.build.load import entered
 from .compiler.build.nets import CHECKED_SIZES
+from .compiler.caffe.merging import merged
 from .compiler.caffe.options import Reading
 from .compiler.caffe.reading import is_prototxt
 from .compiler.caffe.tidy import Tidy
@@ -28,20 +31,33 @@ from .grammar.unparse import unparse
 
 @dataclass(frozen=True)
 class Converted:
-    """The text of a `.net`, and remarks on what it says otherwise than the prototxt."""
+    """The text of a `.net`, and remarks on what it says otherwise than the prototxt.
+
+    moved: the layers that others have become a part of, by name.
+    """
 
     text: str
     notes: tuple[str, ...]
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
-def convert(path: Path, reading: Reading | None = None, *, keep_names: bool = False) -> Converted:
-    """A prototxt, of a net or of a solver, as a `.net`; UserError where no text says what it does."""
+def convert(path: Path, reading: Reading | None = None, *, keep_names: bool = False, merge: bool = False) -> Converted:
+    """A prototxt, of a net or of a solver, as a `.net`; UserError where no text says what it does.
+
+    merge: a BatchNorm and its Scale become one layer, and the text is held to the net with that (`conversion_weights`
+    holds this to the prototxt).
+    """
     source = read_source(path)
     if not is_prototxt(source):
         raise UserError(f"{path}: this is a .net already")
     experiment = load(source, reading=reading)
     refused = sorted({f"{net} is not complete in {mode} mode" for net, mode in experiment.module.refused})
-    problem = ""
+    problem, moved = "", dict[str, str]()
+    if merge:
+        file, moved = merged(experiment.file)
+        refused_modes = experiment.module.refused
+        experiment = entered(source, file)
+        experiment.module.refused = refused_modes
     for tries in (
         Tidy(keep_names=keep_names),
         Tidy(keep_names=keep_names, folded=False),
@@ -59,7 +75,9 @@ def convert(path: Path, reading: Reading | None = None, *, keep_names: bool = Fa
                 notes.append("written flat: the shorter form would be another graph")
             elif not tries.folded:
                 notes.append("written without blocks: with them it would be another graph")
-            return Converted(text, (*notes, *refused))
+            if merge:
+                notes.append(f"scales that are part of the batch_norm before them: {len(moved)}")
+            return Converted(text, (*notes, *refused), moved)
     raise UserError(f"{path}: cannot be written as a .net of the same meaning: {problem}")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import netc
+from netc import conversion_weights
 from netc.conversion import convert
 from netc.conversion_weights import pair
 from netc.request import Request
@@ -56,7 +57,7 @@ def test_weights_go_into_a_file_beside_the_text(source: Path) -> None:
 
 
 def test_a_difference_is_found_in_its_layer(source: Path) -> None:
-    made = pair(source, convert(source).text, Request(), NONE, lambda line: None)
+    made = pair(source, convert(source), Request(), NONE, lambda line: None)
     name = next(name for name in made.other if name.endswith("ip_1.bias"))
     made.other[name][...] += 0.5
     made.other.touch()
@@ -86,3 +87,57 @@ def test_a_trained_net_of_a_stranger(tmp_path: Path) -> None:
     assert code == 0, err
     assert "largest difference of 12 layers" in out
     assert (tmp_path / "quick.safetensors").stat().st_size > 4 * 145_578
+
+
+MERGED = """
+name: "merged"
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: [4, 2, 8, 8] } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 3 kernel_size: 3
+  weight_filler { type: "xavier" } } }
+layer { name: "bn/c" type: "BatchNorm" bottom: "c" top: "c" batch_norm_param { eps: 0.001 } }
+layer { name: "sc/c" type: "Scale" bottom: "c" top: "c" param { lr_mult: 2 }
+  scale_param { bias_term: true filler { type: "uniform" min: 1 max: 2 } bias_filler { value: 0.5 } } }
+layer { name: "bn1" type: "BatchNorm" bottom: "c" top: "c" }
+layer { name: "sc1" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "bn2" type: "BatchNorm" bottom: "c" top: "d" }
+layer { name: "sc2" type: "Scale" bottom: "d" top: "e" scale_param { bias_term: true } }
+layer { name: "sum" type: "Eltwise" bottom: "d" bottom: "e" top: "sum" }
+"""
+
+
+def test_a_batch_norm_and_its_scale_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not one whose value others read as well. Weights go along."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "merged.prototxt"
+    source.write_text(MERGED)
+    exe = netc.compile(source)
+    rng = np.random.default_rng(0)
+    for name in exe.state:
+        exe.state[name][...] = rng.uniform(0.5, 1.5, exe.state[name].shape)
+    exe.save("merged.caffemodel")
+    code, out, err = run("convert", source, "merged.caffemodel", "-o", "new.net", "--merge", "--verify")
+    assert code == 0, err
+    assert "scales that are part of the batch_norm before them: 2" in err
+    text = Path("new.net").read_text()
+    assert text.count("batch_norm") == 3
+    assert text.count("scale") == 1
+    assert "affine: false" in text.split("batch_norm")[3]
+    told = {line.split()[0] for line in out.splitlines() if line.startswith("  ")}
+    assert {"c", "sc/c", "sc1", "sum"} <= told
+    x = rng.standard_normal((4, 2, 8, 8)).astype(np.float32)
+    found = [
+        netc.run(file, x, weights=weights, outputs=["sum"])["sum"]
+        for file, weights in (("merged.prototxt", "merged.caffemodel"), ("new.net", "new.safetensors"))
+    ]
+    assert np.allclose(found[0], found[1], rtol=1e-5, atol=1e-5)
+
+
+def test_what_merging_would_make_another_value_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "merged.prototxt"
+    source.write_text(MERGED)
+    monkeypatch.setattr(conversion_weights, "TOO_FAR", 1e-12)
+    code, _, err = run("convert", source, "-o", tmp_path / "new.net", "--merge")
+    assert code == 2
+    assert "from what it was; nothing is written" in err
+    assert not (tmp_path / "new.net").exists()

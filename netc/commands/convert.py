@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Which parameters mean something for what is written.
 _ALWAYS = ("file", "beside", "target", "shapes", "lenient", "net", "batch", "dims", "settings", "python")
-_OF_TEXTS = (*_ALWAYS, "keep_names", "seed", "weights", "renamed", "strict", "verify")
+_OF_TEXTS = (*_ALWAYS, "keep_names", "merge", "seed", "weights", "renamed", "strict", "verify")
 _OF_CAFFES = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "verify")
 _OF_MODELS = (*_ALWAYS, "outputs", "seed", "weights", "renamed", "strict", "untrained", "verify")
 
@@ -30,6 +30,7 @@ class Wish:
 
     weights: Weights
     keep_names: bool
+    merge: bool
     untrained: bool
     verify: bool
 
@@ -39,6 +40,7 @@ class Wish:
 @click.argument("beside", nargs=-1, type=click.Path(path_type=Path), metavar="[WEIGHTS]...")
 @click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.net")
 @click.option("--keep-names", is_flag=True, help="Also those of layers without parameters.")
+@click.option("--merge", is_flag=True, help="A BatchNorm and its Scale become one batch_norm.")
 @weights_files("Of a model; else those of the last run.")
 @click.option("--untrained", is_flag=True, help="First values: the net is not trained.")
 @click.option("--verify", is_flag=True, help="Run what is written beside the net, on random input.")
@@ -48,6 +50,7 @@ def command(
     beside: tuple[Path, ...],
     target: Path | None,
     keep_names: bool,
+    merge: bool,
     weights: Weights,
     untrained: bool,
     verify: bool,
@@ -77,7 +80,7 @@ def command(
     if beside and convert is _from_onnx:
         raise UserError(f"{beside[0]}: {file} holds its weights")
     weights = replace(weights, files=(*weights.files, *beside))
-    convert(file, target, Wish(weights, keep_names, untrained, verify), request)
+    convert(file, target, Wish(weights, keep_names, merge, untrained, verify), request)
 
 
 def _told(beside: str, what: str, found: Sequence[Difference]) -> None:
@@ -99,13 +102,15 @@ def _to_net(file: Path, target: Path | None, wish: Wish, request: Request) -> No
     nothing_beside("a .net that is written", *_OF_TEXTS)
     if wish.weights and target is None:
         raise UserError(f"weights go into a file beside the .net: name it, -o {file.stem}.net")
-    found = convert(file, request.reading, keep_names=wish.keep_names)
+    found = convert(file, request.reading, keep_names=wish.keep_names, merge=wish.merge)
     for note in found.notes:
         tell(note)
-    if wish.weights or wish.verify:
-        from ..conversion_weights import pair
+    if wish.weights or wish.verify or found.moved:
+        from ..conversion_weights import check_merged, pair
 
-        made = pair(file, found.text, request, wish.weights, tell)
+        made = pair(file, found, request, wish.weights, tell)
+        if found.moved:
+            check_merged(made, file, request.seed or 0)
         if wish.verify:
             _told(f"beside {file.name}", "layers", made.compare(request.seed or 0))
         if wish.weights and target is not None:
