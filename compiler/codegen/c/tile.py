@@ -33,7 +33,22 @@ PAGE = 1024  # elements of a page: rows that lie on different ones
 HELD = 1 << 16  # elements of a factor that a task may copy for itself
 # Of the best tile's worth, from which on another may be faster all the same; and how many are worth measuring.
 WORTH_TRYING, MOST_TRIED = 0.4, 4
-WORDS = (*COUNTED, "rows", "vectors", "columns", "first_lane", "skipped", "sums", "copy", "first", "most", "width")
+WORDS = (
+    *(
+        *COUNTED,
+        "rows",
+        "vectors",
+        "columns",
+        "first_lane",
+        "skipped",
+        "apart",
+        "sums",
+        "copy",
+        "first",
+        "most",
+        "width",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class RegisterTile:
     """How a product is tiled. vectors: the factor that is read as vectors along `lane`; numbers: the other one.
 
     row: the variable that numbers a tile's rows. outer: the other variables of the result. in_panels: vectors lie in
-    panels of columns, of which the last one is padded.
+    panels of columns, of which the last one is padded. scattered: sums of a vector are not stored side by side.
     """
 
     product: Contraction
@@ -72,6 +87,7 @@ class RegisterTile:
     outer: tuple[Var, ...]
     reduced: tuple[Var, ...]
     in_panels: bool = False
+    scattered: bool = False
 
     @property
     def every(self) -> tuple[Var, ...]:
@@ -100,11 +116,14 @@ class RegisterTile:
         """How much of what a processor can do a tile does, about: by lanes, by rows, and less where it copies."""
         columns, rows = self.lane.size, self.row.size
         lanes = columns / (-(-columns // self.width) * self.width) * self.width / 16
-        single = 1.0 if columns >= 2 * self.width else 0.7
+        single = 1.0 if columns > self.width else 0.7
         tiles = -(-rows // MOST)
         copied = isinstance(self.numbers, Copied)
         near = isinstance(self.numbers, Copied) or abs(self.numbers.stride(self.row)) < PAGE or self._run >= 16
-        return lanes * single * min(1.0, rows / tiles / 8) * (0.6 if copied else 1.0 if near else 0.5)
+        # Of short sums the stores take as long as the products.
+        terms = math.prod(var.size for var in self.reduced)
+        stored = terms / (terms + 16) if self.scattered else 1.0
+        return lanes * single * stored * min(1.0, rows / tiles / 8) * (0.6 if copied else 1.0 if near else 0.5)
 
     @property
     def _run(self) -> int:
@@ -155,7 +174,16 @@ def _candidates(domain: Domain, body: Body) -> Iterator[RegisterTile]:
             every = (*product.batch, *rows, *columns)
             outer = tuple(v for v in every if v not in (lane, row) and v.size > 1)
             reduced = sorted(product.reduced, key=lambda v: -abs(vectors.stride(v)))
-            yield RegisterTile(product, vectors, numbers, lane, row, outer, tuple(reduced), lane is panels)
+            apart = _apart_where_stored(body, product, lane)
+            yield RegisterTile(product, vectors, numbers, lane, row, outer, tuple(reduced), lane is panels, apart)
+
+
+def _apart_where_stored(body: Body, product: Contraction, lane: Var) -> bool:
+    """Whether neighbours along a variable do not lie side by side in the result, as far as its shape tells."""
+    place = body.results[0]
+    if place.shape != tuple(map(int, product.root.shape)):
+        return False
+    return (1, lane) not in place.address(product.result).terms
 
 
 def _lie_in_panels(vectors: Operand, columns: Var) -> bool:
@@ -217,6 +245,7 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     body.reserve(*WORDS)
     tasks = Tasks(body, tile.every, {row: "first_row", lane: "first_lane"}, tile.inside)
     at = dict(tasks.at)
+    body.put(f"enum {{ {_apart(lane.size, lanes)} }};")
     body.put(f"vec_{width} sums[MOST_ROWS][2];")
     total = "total"
     if tile.inside:
@@ -225,14 +254,16 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
         body.put(f"clear_{width}(rows, vectors, sums);")
         _sum(body, tile, tile.reduced, at)
         body.put(f"float total[MOST_ROWS][2 * LANES_{width}];")
-        body.put(f"spread_{width}(rows, vectors, sums, total);")
+        body.put(f"spread_{width}(rows, vectors, apart, sums, total);")
     with ExitStack() as stack:
         at |= zip(tile.inside, stack.enter_context(body.loops(tile.inside)), strict=True)
         if tile.inside:
             total = f"total[{body.expr(flat(tuple(at[v] for v in tile.inside), [v.size for v in tile.inside])).text}]"
         at[row] = tasks.element(stack, row, "first_row", "r", "for (int r = 0; r < rows; r++) {")
         # A number where vectors divide the columns.
-        end = f"({lane.size} % {lanes} ? columns : vectors * {lanes})" if tile.in_panels else f"vectors * {lanes}"
+        end = f"(vectors - 1) * apart + {lanes}"
+        if tile.in_panels:
+            end = f"({lane.size} % {lanes} ? columns : {end})"
         head = f"{SIMD}\nfor (int j = {'0' if tile.in_panels else 'skipped'}; j < {end}; j++) {{"
         at[lane] = tasks.element(stack, lane, "first_lane", "j", head)
         result = tile.product.substitute(at)
@@ -242,7 +273,7 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     columns = lane.size
     constants = (
         even(row.size, "rows", "MOST_ROWS", "tiles", "rest"),
-        f"vectors = {columns} < 2 * {lanes} ? 1 : 2, width = vectors * {lanes}",
+        f"{_apart(columns, lanes)}, vectors = {columns} > {lanes} ? 2 : 1, width = (vectors - 1) * apart + {lanes}",
         f"chunks = ({columns} + width - 1) / width, left = ({columns} - (chunks - 1) * width + {lanes} - 1) / {lanes}",
     )
     if tile.in_panels:
@@ -254,11 +285,16 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     # The last vector begins early enough to end with the last column; what it computes again is not stored again.
     setting = (
         f"const {tasks.whole} first = chunk * width;",
-        f"const {tasks.whole} most = {columns} - (chunk < chunks - 1 ? vectors : left) * {lanes};",
+        f"const {tasks.whole} most = {columns} - ((chunk < chunks - 1 ? vectors : left) - 1) * apart - {lanes};",
         f"const {tasks.whole} first_row = tile * rows, first_lane = first < most ? first : most;",
         f"const {tasks.whole} skipped = first - first_lane;",
     )
     return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting)
+
+
+def _apart(columns: int, lanes: str) -> str:
+    """How far a tile's second vector lies from its first: it ends with the last column, where that is nearer."""
+    return f"apart = {columns} > {lanes} && {columns} < 2 * {lanes} ? {columns} - {lanes} : {lanes}"
 
 
 def _sum(body: Body, tile: RegisterTile, reduced: Sequence[Var], at: dict[Var, Expr]) -> None:
@@ -275,7 +311,7 @@ def _sum(body: Body, tile: RegisterTile, reduced: Sequence[Var], at: dict[Var, E
         if tile.in_panels:
             for part in range(0, PANEL, 16):
                 body.put(f"__builtin_prefetch({w} + {PANEL * AHEAD + part});")
-        body.put(f"multiply_{tile.width}(rows, vectors, sums, {x}, {step}, {w});")
+        body.put(f"multiply_{tile.width}(rows, vectors, apart, sums, {x}, {step}, {w});")
 
 
 def _sum_in_turns(body: Body, tile: RegisterTile, at: dict[Var, Expr]) -> None:
@@ -286,9 +322,9 @@ def _sum_in_turns(body: Body, tile: RegisterTile, at: dict[Var, Expr]) -> None:
     with body.loops([first]) as (image,), body.loops(tile.inside) as taps:
         inside = {**at, first: image, **dict(zip(tile.inside, taps, strict=True))}
         tap = body.expr(flat(taps, [var.size for var in tile.inside])).text
-        body.put(f"gather_{width}(rows, vectors, sums, total[{tap}]);")
+        body.put(f"gather_{width}(rows, vectors, apart, sums, total[{tap}]);")
         _sum(body, tile, rest, inside)
-        body.put(f"spread_{width}(rows, vectors, sums, total[{tap}]);")
+        body.put(f"spread_{width}(rows, vectors, apart, sums, total[{tap}]);")
 
 
 def _copy(body: Body, copied: Copied, at: dict[Var, Expr]) -> None:

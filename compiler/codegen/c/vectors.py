@@ -1,7 +1,8 @@
 """The register tile in vector extensions of gcc and clang: how wide vectors are, and what is done with them.
 
 Every loop here is unrolled, so that sums stay in registers: `rows` and `vectors` are numbers wherever these functions
-are called. `vec_8` and `vec_4` are for few columns.
+are called. `vec_8` and `vec_4` are for few columns. The second vector of a row lies `apart` from the first: less than a
+vector where columns fill one and a part, so that both are summed in one tile; what they share is the same in both.
 """
 
 from __future__ import annotations
@@ -56,11 +57,12 @@ INLINE void clear_{width}(int rows, int vectors, vec_{width} sums[MOST_ROWS][2])
 
 /* Add the product of a number for each row, `step` apart, and vectors. */
 INLINE void multiply_{width}(
-    int rows, int vectors, vec_{width} sums[MOST_ROWS][2], const float *numbers, int64_t step, const float *from
+    int rows, int vectors, int apart, vec_{width} sums[MOST_ROWS][2], const float *numbers, int64_t step,
+    const float *from
 ) {{
     vec_{width} w[2];
     _Pragma("GCC unroll 2")
-    for (int v = 0; v < vectors; v++) w[v] = *(const vec_{width} *)(from + v * LANES_{width});
+    for (int v = 0; v < vectors; v++) w[v] = *(const vec_{width} *)(from + v * apart);
     _Pragma("GCC unroll 14")
     for (int r = 0; r < rows; r++)
         _Pragma("GCC unroll 2")
@@ -68,21 +70,21 @@ INLINE void multiply_{width}(
 }}
 
 INLINE void gather_{width}(
-    int rows, int vectors, vec_{width} sums[MOST_ROWS][2], float total[MOST_ROWS][2 * LANES_{width}]
+    int rows, int vectors, int apart, vec_{width} sums[MOST_ROWS][2], float total[MOST_ROWS][2 * LANES_{width}]
 ) {{
     _Pragma("GCC unroll 14")
     for (int r = 0; r < rows; r++)
         _Pragma("GCC unroll 2")
-        for (int v = 0; v < vectors; v++) sums[r][v] = *(vec_{width} *)&total[r][v * LANES_{width}];
+        for (int v = 0; v < vectors; v++) sums[r][v] = *(vec_{width} *)&total[r][v * apart];
 }}
 
 INLINE void spread_{width}(
-    int rows, int vectors, vec_{width} sums[MOST_ROWS][2], float total[MOST_ROWS][2 * LANES_{width}]
+    int rows, int vectors, int apart, vec_{width} sums[MOST_ROWS][2], float total[MOST_ROWS][2 * LANES_{width}]
 ) {{
     _Pragma("GCC unroll 14")
     for (int r = 0; r < rows; r++)
         _Pragma("GCC unroll 2")
-        for (int v = 0; v < vectors; v++) *(vec_{width} *)&total[r][v * LANES_{width}] = sums[r][v];
+        for (int v = 0; v < vectors; v++) *(vec_{width} *)&total[r][v * apart] = sums[r][v];
 }}
 """
 DOTS = """

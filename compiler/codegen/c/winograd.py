@@ -141,8 +141,8 @@ def _product(domain: Domain, body: Body) -> str:
                 body.used.setdefault(place, False)
                 body.proof.load(place, index, place.address(index), ())
             x, w = (f"{p.name} + {body.expr(p.address(i)).text}" for p, i in ((data, v), (weights, u)))
-            body.put(f"multiply_16(rows, vectors, sums, {x}, {data.strides[1]}, {w});")
-        body.put(f"spread_16(rows, vectors, sums, total[{body.expr(element).text}]);")
+            body.put(f"multiply_16(rows, vectors, {LANES}, sums, {x}, {data.strides[1]}, {w});")
+        body.put(f"spread_16(rows, vectors, {LANES}, sums, total[{body.expr(element).text}]);")
     counts = [-(-n // tile) for n in size]
     at = dict(tasks.at)
     with ExitStack() as stack:
