@@ -75,6 +75,23 @@ def test_exponentials_of_our_own_are_as_exact_as_others() -> None:
         assert apart.max() < (1.0 if name == "exp" else 1.5), name
 
 
+@needs_compiler
+@pytest.mark.parametrize("channels", [5, 20, 300])
+def test_windows_over_channels_read_each_element_once(channels: int, tmp_path: Path) -> None:
+    """Up to 256 channels: squares stand side by side, with zeros around them."""
+    file = tmp_path / "local.net"
+    file.write_text(
+        f"net local {{\n    input image: f32[N, {channels}, 3, 4]\n    input label: i32[N]\n"
+        "    scores = image |> conv(8, 1) as first |> lrn(5, alpha: 0.1) "
+        f"|> conv({channels}, 1) |> lrn(3, alpha: 0.1) as second |> linear(4)\n"
+        "    loss nll = softmax_loss(scores, label)\n}\n",
+        encoding="utf-8",
+    )
+    text = source(file, "test")
+    assert text.count("float near[") == (2 if channels <= 256 else 1)
+    assert verify(file, Wanted(dims={"N": 2}, target="c", threads=2)).ok
+
+
 QUICK = {"logreg", "lenet", "user_op"}
 
 

@@ -16,13 +16,14 @@ from ...graph import Node, reached
 from ...kernel import window_axes
 from ...loops.contraction import guards_that_tell
 from ...loops.domain import window
-from ...loops.view import Expr, Guard, Index, Var, behind, pull
+from ...loops.view import Expr, Guard, Index, Pulled, Var, behind, pull
+from ...types import wide
 from ..loops.body import Body
 from ..loops.place import Value
 from ..loops.reductions import Accumulator, accumulate, covering, neutral, positions, started, update
 from .dialect import type_of
 from .function import SIMD
-from .operand import bounds, limits
+from .operand import affine, bounds, limits
 
 Wanted = Iterable[tuple[Node, Index]]
 
@@ -81,9 +82,10 @@ class Lanes:
 
         wanted: nodes, each at the index at which it is wanted there.
         """
-        body = self.body
+        body, wanted = self.body, list(wanted)
+        staged = [(nodes, at, *self._stage(*found)) for nodes, at, found in self._along(wanted)]
         made: list[tuple[Accumulator, Index]] = []
-        for nodes, index in self._windows(wanted):
+        for nodes, index in self._windows(wanted, self._apart):
             running = self.running(nodes)
             made += ((acc, index) for acc in running)
             if nodes[0].op is ops.unwindow:
@@ -92,16 +94,56 @@ class Lanes:
                 self._window(running, index)
 
         def told() -> None:
+            for nodes, index, array, step in staged:
+                running = started(body, nodes, body.variable)
+                with body.loops([step], unrolled=True) as (k,):
+                    for acc in running:
+                        update(body, acc, Value(f"{array}[j + {body.expr(k).text}]", acc.dtype, level=body.level), k)
+                made.extend((acc, index) for acc in running)
             for acc, index in made:
                 body.preset(acc.node, index, Value(acc.name, acc.dtype, level=body.level, hint=acc.name))
 
         yield told
 
-    def _windows(self, wanted: Wanted) -> list[tuple[list[Node], Index]]:
+    def _along(self, wanted: Wanted) -> Iterator[tuple[list[Node], Index, tuple[Var, Pulled]]]:
+        """Reductions of windows along the lanes, with the position in one, and what is behind it."""
+        for nodes, index in self._windows(wanted, lambda *at: self._shifted(*at) is not None):
+            found = self._shifted(nodes[0], index)
+            assert found is not None
+            yield nodes, index, found
+
+    def _shifted(self, node: Node, index: Index) -> tuple[Var, Pulled] | None:
+        """The position in a window along the lanes, and its element, where that depends on the sum of both alone."""
+        steps = positions(window(node)) if node.op in (ops.sum_, ops.max_reduce) else []
+        several = [v for v in steps if v.size > 1]
+        if len(several) != 1 or self.block < self.size or wide(node.dtype) != "f32":
+            return None
+        found = behind(node.inputs[0], _inner(node, index, _each(steps)), neutral(node))
+        both = (self.var, several[0])
+        asked = [*found.index, *(guard.expr for guard in found.guards)]
+        if not any(self.var in e.vars for e in asked) or not all(affine(e, both) for e in asked):
+            return None
+        factors = [[next((f for f, term in e.terms if term == v), 0) for v in both] for e in asked]
+        return (several[0], found) if all(a == b for a, b in factors) else None
+
+    def _stage(self, step: Var, pulled: Pulled) -> tuple[str, Var]:
+        """Write what windows along the lanes read side by side, each element once; the array, and the position."""
+        body, span = self.body, self.size + step.size - 1
+        array, var = body.name("near"), Var(body.name("s"), span)
+        body.put(f"float {array}[{span}];")
+        with body.loop(f"{SIMD}\nfor ({self.whole} {var.name} = 0; {var.name} < {span}; {var.name}++) {{", "}"):
+            at = {self.var: body.bind(var, var.name), step: Expr.of(0)}
+            guards = guards_that_tell(guard.replace(at) for guard in pulled.guards)
+            index = tuple(e.replace(at) for e in pulled.index)
+            value = body.floating(body.masked(pulled.node, index, pulled.fill, guards))
+            body.put(f"{array}[{var.name}] = {value.text};")
+        return array, step
+
+    def _windows(self, wanted: Wanted, fits: Callable[[Node, Index], bool]) -> list[tuple[list[Node], Index]]:
         """Reductions of windows that a value needs, at their index: those of one operand and index together."""
         found: dict[tuple[Node, Index], list[Node]] = {}
         for node, index in reached(wanted, self._below):
-            if window_axes(node) and self.body.memo((node, index)) is None and self._apart(node, index):
+            if window_axes(node) and self.body.memo((node, index)) is None and fits(node, index):
                 key = node if node.op is ops.unwindow else node.inputs[0]
                 found.setdefault((key, index), []).append(node)
         return [(nodes, index) for (_, index), nodes in found.items()]
