@@ -213,6 +213,7 @@ for size in map(int, sys.argv[1:]):
 ranks.destroy_process_group()
 """
 SIZES = (4096, 1 << 20, 4 << 20)
+LEAST = 50  # steps of each process that are beside those of all others
 
 
 def link_of(ranks: int, folder: Path) -> Link:
@@ -232,21 +233,13 @@ def link_of(ranks: int, folder: Path) -> Link:
 
 
 def beside_each_other(processes: int, folder: Path, *words: str) -> float:
-    """Seconds of a step of one process of a thread, while so many run that have nothing to do with each other."""
+    """Seconds of a step of one process of a thread, while so many run that have nothing to do with each other.
+
+    They do not begin at once, nor end: only steps count that were made while all of them were at work.
+    """
+    how = ["--threads", "1", "--display", "0"]
     commands = [
-        [
-            sys.executable,
-            "-m",
-            "netc",
-            "train",
-            *words,
-            "--folder",
-            str(folder / str(one)),
-            "--threads",
-            "1",
-            "--display",
-            "0",
-        ]
+        [sys.executable, "-m", "netc", "train", *words, "--folder", str(folder / str(one)), *how]
         for one in range(processes)
     ]
     path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
@@ -255,7 +248,15 @@ def beside_each_other(processes: int, folder: Path, *words: str) -> float:
     ended = [one.wait() for one in running]  # all of them
     if any(ended):
         raise SystemExit("a run failed")
-    return float(np.median([seconds_of(folder / str(one) / "log.jsonl") for one in range(processes)]))
+    steps = [
+        [(one["time"], one["seconds"]) for one in records(folder / str(process) / "log.jsonl") if one["kind"] == "step"]
+        for process in range(processes)
+    ]
+    start, stop = max(one[5][0] for one in steps), min(one[-1][0] for one in steps)
+    common = [[seconds for when, seconds in one if start < when <= stop] for one in steps]
+    if min(map(len, common)) < LEAST:
+        raise SystemExit(f"{[*map(len, common)]} steps of the processes are beside each other: ask for more by --steps")
+    return float(np.median([np.median(one) for one in common]))
 
 
 def seconds_of(log: Path) -> float:

@@ -48,7 +48,7 @@ def counts(text: str) -> list[int]:
 @click.option("--link", required=True, metavar="RATE", help="What a device sends and receives: 50GB/s, 400Gbit/s.")
 @click.option("--latency", default="5us", show_default=True, metavar="TIME", help="Of a message.")
 @click.option("--step", metavar="TIME", help="Of one device, as 12ms; else it is measured here.")
-@click.option("--bucket", default="1M", show_default=True, metavar="SIZE", help="Gradients that are sent together.")
+@click.option("--bucket", default="1M", show_default=True, metavar="SIZE", help="Gradients sent together, at most.")
 @svg_file("Efficiency as a picture.")
 @png_file("The same.")
 @as_json

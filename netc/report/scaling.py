@@ -112,7 +112,7 @@ def predicted(cost: StepCost, devices: int, link: Link, way: str = "ring") -> Pr
 def cost_of(made: Compilation, size: int = BUCKET, *, run: bool = True) -> StepCost:
     """A step of a program that makes gradients for an update, and that update, timed launch by launch on this machine.
 
-    size: bytes of a bucket, at least. run: without, each launch counts as its operations and its bytes, for a device
+    size: bytes of a bucket, at most. run: without, each launch counts as its operations and its bytes, for a device
     of 1 GFLOP a second, and 0.1 GB a second: only their ratios mean something.
     """
     programs = made.programs

@@ -16,6 +16,7 @@ from ...compiler.plan import Home, Orders, Pitches, Plan
 from ...compiler.program import Commit
 from ..fusion.materialize import Span, base_of, state_span
 from ..prepared import Prepared
+from ..training.update import GRADIENTS
 
 
 def plan(
@@ -25,7 +26,7 @@ def plan(
     homes = homes_of(graph)
     edges = _edges(graph, homes)
     prepare = prepared(graph, homes)
-    kernels = _launch_order(graph, edges, prepare)
+    kernels = _launch_order(graph, edges, prepare, _sent(graph, homes))
     orders = orders if orders is not None else _orders(graph, homes, inner)
     lives = _lives(graph, homes, kernels, prepare)
     return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner, pitches or {})
@@ -112,8 +113,16 @@ def prepared(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
     return {kernel for kernel in bodies(graph) if once(kernel)}
 
 
-def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: set[Node]) -> list[Node]:
-    """Of the kernels that are ready, the one that frees most; of equals the first in the graph's order."""
+def _sent(graph: Graph, homes: dict[Node, Home]) -> set[Node]:
+    """The kernels that make gradients which other processes may wait for."""
+    written = ((node, written_span(node, home, homes)) for node, home in homes.items() if node.op is ops.item)
+    return {node.inputs[0] for node, span in written if span is not None and span.state == GRADIENTS}
+
+
+def _launch_order(
+    graph: Graph, before: dict[Node, dict[Node, None]], prepare: set[Node], sent: set[Node]
+) -> list[Node]:
+    """Of the kernels that are ready, one of what is sent, then the one that frees most; of equals the graph's first."""
     place = {k: i for i, k in enumerate(before)}
     waiting = {k: len(needs) for k, needs in before.items()}
     after: dict[Node, list[Node]] = {k: [] for k in before}
@@ -129,10 +138,10 @@ def _launch_order(graph: Graph, before: dict[Node, dict[Node, None]], prepare: s
     order: list[Node] = []
     while ready:
 
-        def cost(k: Node) -> tuple[bool, int, int]:
+        def cost(k: Node) -> tuple[bool, bool, int, int]:
             freed = sum(made[need] for need in before[k] if users[need] == 1)
             grows = made[k] - freed
-            return k not in prepare, min(grows, 0), place[k]
+            return k not in prepare, k not in sent, min(grows, 0), place[k]
 
         best = min(ready, key=cost)
         ready.remove(best)

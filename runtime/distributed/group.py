@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -128,8 +129,7 @@ class Group(Alone):
                 yield
         except RuntimeError as error:  # the base of all that torch.distributed raises
             self.lost = True
-            told = printable(str(error).strip().partition("\n")[0], 200)
-            raise RankLost(f"rank {self.rank} of {self.ranks}: another process {what} ({told})") from None
+            raise RankLost(f"rank {self.rank} of {self.ranks}: another process {what} ({reason(error)})") from None
 
     # Arrays.
 
@@ -314,6 +314,12 @@ class Group(Alone):
                 array[...] = (self.sums(array.reshape(-1)) / self.ranks).reshape(array.shape)
         if names:
             state.touch()
+
+
+def reason(error: Exception) -> str:
+    """What torch.distributed says in its first line, without the lines of its own source and what it guesses."""
+    line = re.sub(r"\[/[^\]]*\]\s*", "", str(error).strip().partition("\n")[0])
+    return printable(line.partition(". This is typically")[0], 120)
 
 
 class Pending:

@@ -34,6 +34,7 @@ APART = (
     0x9E3779B97F4A7C15  # between the seeds of two parts: 2^64 by the golden ratio, so that few are near to any other
 )
 BUCKET = 1 << 20  # bytes; below that latency is most of the time that a sum takes
+PIECES = 4  # or more in which gradients leave, where the layers allow it
 F32 = 4
 
 
@@ -47,13 +48,16 @@ class Bucket:
 
 
 def buckets(commits: Sequence[Commit], length: int, size: int = BUCKET) -> list[Bucket]:
-    """The gradients in pieces of so many bytes or more but the last, in the order in which they are complete.
+    """The gradients in pieces, in the order in which they are complete.
 
-    commits: when what is written. Where nothing is known of that, all is one piece that is complete at the end.
+    Neighbours are joined up to so many bytes, and to a share of the whole, so that those of a small net do not all
+    wait for the first layer either; what a launch writes stays together. commits: when what is written. Where nothing
+    is known of that, all is one piece that is complete at the end.
     """
+    most = min(size, length * F32 // PIECES)
     found: list[Bucket] = []
     for one in sorted((one for one in commits if one.state == GRADIENTS), key=lambda one: one.start):
-        if found and (found[-1].stop - found[-1].start) * F32 < size:
+        if found and (one.stop - found[-1].start) * F32 <= most:
             last = found.pop()
             found.append(Bucket(max(last.launch, one.launch), last.start, one.stop))
         else:

@@ -63,7 +63,7 @@ def test_the_table_and_the_pictures(tmp_path: Path) -> None:
     assert code == 0
     assert "64" in out
     assert "from a step of 4" in out
-    assert "1.7 MB of gradients in 2 buckets" in out
+    assert "1.7 MB of gradients in 3 buckets" in out
     assert files[0].read_text().startswith("<?xml")
     assert files[1].read_bytes().startswith(b"\x89PNG")
 

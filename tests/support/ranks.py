@@ -21,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120  # that a job may take
+GRACE = 10  # seconds that the others have where a rank failed; torchrun ends them at once
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _serve() -> None:
     vars(netc.runtime.train)["try_curves"] = lambda *_: ""  # a picture takes a second
     for line in sys.stdin:
         job = json.loads(line)
-        port, start = _port(), time.monotonic()
+        port, start, failed = _port(), time.monotonic(), float("inf")
         children = []
         for rank in range(job["ranks"]):
             child = os.fork()
@@ -151,7 +152,8 @@ def _serve() -> None:
                     done, status = os.waitpid(child, os.WNOHANG)
                     if done:
                         codes[child] = os.waitstatus_to_exitcode(status)
-            if time.monotonic() - start > SECONDS:
+            failed = min(failed, time.monotonic()) if any(codes.values()) else failed
+            if time.monotonic() > min(start + SECONDS, failed + GRACE):
                 for child in children:
                     if child not in codes:
                         os.kill(child, signal.SIGKILL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from netc.compiler.program import Commit, UserError
 from netc.driver import compilation
 from netc.runtime.distributed import group
-from netc.runtime.distributed.step import GRADIENTS, Bucket, buckets
+from netc.runtime.distributed.step import GRADIENTS, Bucket, GradientSum, buckets
 
 LENET = Path(__file__).parents[3] / "examples/lenet.net"
 
@@ -20,11 +22,23 @@ def commit(launch: int, start: int, stop: int, state: str = GRADIENTS) -> Commit
     return Commit(launch, state, start, stop)
 
 
-def test_buckets_join_neighbours_and_wait_for_the_last_of_them() -> None:
+def test_buckets_join_small_neighbours_and_wait_for_the_last_of_them() -> None:
     written = [commit(3, 0, 100), commit(1, 100, 150), commit(2, 150, 400), commit(9, 0, 1, ".step")]
     assert buckets(written, 400, size=4) == [Bucket(1, 100, 150), Bucket(2, 150, 400), Bucket(3, 0, 100)]
-    assert buckets(written, 400, size=401) == [Bucket(2, 150, 400), Bucket(3, 0, 150)]
-    assert buckets(written, 400, size=1 << 20) == [Bucket(3, 0, 400)]
+    assert buckets(written, 4000, size=600) == [Bucket(0, 0, 4000)], "they are not all of it"
+    rest = commit(4, 400, 4000)
+    assert buckets([*written, rest], 4000, size=600) == [
+        Bucket(2, 150, 400),
+        Bucket(3, 0, 150),
+        Bucket(4, 400, 4000),
+    ]
+
+
+def test_a_small_net_has_buckets_too() -> None:
+    """A quarter of all gradients is the most that is joined; else they would all wait for the first layer."""
+    written = [commit(9 - k, 10 * k, 10 * (k + 1)) for k in range(8)]
+    found = buckets(written, 80, size=1 << 20)
+    assert found == [Bucket(9 - k, 10 * k, 10 * k + 20) for k in (6, 4, 2, 0)]
 
 
 def test_where_it_is_not_known_when_gradients_are_there_they_are_one_bucket() -> None:
@@ -32,6 +46,47 @@ def test_where_it_is_not_known_when_gradients_are_there_they_are_one_bucket() ->
     assert buckets([commit(3, 0, 100), commit(1, 150, 400)], 400, size=4) == [Bucket(0, 0, 400)]
     assert buckets([commit(3, 0, 100)], 400, size=4) == [Bucket(0, 0, 400)]
     assert buckets([], 0) == []
+
+
+@pytest.mark.parametrize("target", ["numpy", "c", "triton"])
+def test_gradients_leave_while_the_backward_pass_goes_on(target: str) -> None:
+    """Of LeNet's, nearly all are those of one layer: they leave while a third of the operations is still to come."""
+    made = compilation(LENET, mode="train", dims={"N": 64}, target=target, ranks=2, update=None)
+    length = sum(info.type.count for info in made.layout)
+    largest = max(buckets(made.program.commits, length), key=lambda one: one.stop - one.start)
+    assert largest.stop - largest.start > 0.9 * length
+    work = [one.flops for one in made.program.launches if one.phase == "step"]
+    assert sum(work[largest.launch + 1 :]) > sum(work) / 3
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_sums_begin_between_launches(target: str) -> None:
+    """A sum that is asked for finds its gradients made, and others not made yet."""
+    made = compilation(LENET, mode="train", dims={"N": 2}, target=target, ranks=2, update=None)
+    state = made.new_state(seed=1)
+    program = made.executables(state)[0]
+    asked = []
+
+    class Summing(group.Group):
+        def __init__(self) -> None:
+            pass
+
+        def tensor(self, memory: np.ndarray[Any, Any], start: int, stop: int) -> tuple[int, int]:
+            return start, stop
+
+        def start_sum(self, tensor: tuple[int, int]) -> Any:
+            known = np.isfinite(state.buffers[GRADIENTS])
+            asked.append((bool(known[slice(*tensor)].all()), int(known.sum())))
+            return SimpleNamespace(wait=lambda: None)
+
+    sums = GradientSum(Summing(), program)
+    state.buffers[GRADIENTS][...] = np.nan
+    program.run({"image": np.ones((2, 1, 28, 28), np.float32), "label": np.array([3, 7], np.int32)})
+    sums.finish()
+    assert len(asked) == len(sums.buckets) > 2
+    assert all(there for there, _ in asked)
+    first, last = asked[0][1], asked[-1][1]
+    assert 0 < first < last == state.buffers[GRADIENTS].size
 
 
 @pytest.mark.parametrize("target", ["numpy", "c", "triton"])
@@ -119,3 +174,12 @@ def test_half_an_environment_is_one_process(monkeypatch: pytest.MonkeyPatch) -> 
     assert group.launched() == 1
     with group.joined() as alone:
         assert (alone.rank, alone.ranks, alone.first) == (0, 1, True)
+
+
+def test_what_torch_says_is_told_without_its_source() -> None:
+    said = (
+        "[/__w/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [10.0.0.2]:14214. "
+        "This is typically caused by a remote worker crashing. Check the logs\nException raised from"
+    )
+    assert group.reason(RuntimeError(said)) == "Connection closed by peer [10.0.0.2]:14214"
+    assert group.reason(RuntimeError("wait timeout after 900000ms")) == "wait timeout after 900000ms"

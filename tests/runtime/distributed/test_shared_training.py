@@ -215,9 +215,11 @@ def test_signals_stop_all_ranks_after_the_same_step(ranks: Ranks, file: Path) ->
 def test_ranks_that_differ_are_told_before_the_first_step(ranks: Ranks, file: Path) -> None:
     (file.parent / "other.net").write_text(NET.replace("linear(24", "linear(25"))
     program = """import os
+import netc
 from netc.__main__ import cli
 name = "other.net" if os.environ["RANK"] == "1" else "smooth.net"
 words = ["--target", os.environ["TARGET"]] if "TARGET" in os.environ else []
+netc.__version__ = os.environ.get("VERSION", "0.9")
 cli.main(["train", name if not words else "smooth.net", "--folder", "run", *words], prog_name="netc")
 """
     ended = ranks.run(2, file.parent, program=program)
@@ -226,6 +228,8 @@ cli.main(["train", name if not words else "smooth.net", "--folder", "run", *word
     targets = [{"TARGET": "numpy"}, {"TARGET": "c"}]
     ended = ranks.run(2, file.parent, program=program, environment=targets)
     assert all("rank 1 has another target than rank 0, c on cpu and not numpy on cpu" in text for text in ended.err)
+    ended = ranks.run(2, file.parent, program=program, environment=[{"VERSION": "0.9"}, {"VERSION": "0.8"}])
+    assert all("rank 1 has another netc than rank 0, 0.8 and not 0.9" in text for text in ended.err)
     assert not (file.parent / "run" / "log.jsonl").exists()
 
 
