@@ -73,10 +73,8 @@ def file_of(net: str) -> Path:
     return FILES.get(net, ROOT / "examples" / f"{net}.net")
 
 
-def netc_step(
-    net: str, mode: str, threads: int, batch: int, fused: bool = True, target: str = "numpy"
-) -> Callable[[], Any]:
-    """A call that runs one step of an example."""
+def netc_executable(net: str, mode: str, threads: int, batch: int, target: str) -> tuple[Any, dict[str, Any]]:
+    """One step of an example, and made-up inputs for it."""
     import numpy as np
 
     from netc.driver import compilation
@@ -84,7 +82,7 @@ def netc_step(
     from netc.runtime.state import State
 
     outputs = ["prob"] if mode == "test" else None
-    how = {"threads": threads, "outputs": outputs, "fused": fused, "target": target}
+    how = {"threads": threads, "outputs": outputs, "target": target}
     made = compilation(file_of(net), mode=mode, dims={"N": batch}, **how)
     state = State(made.state)
     state.fill(0)
@@ -95,6 +93,12 @@ def netc_step(
     feeds = dict(made_up_feeds(made.program.inputs))
     if ".rate" in feeds:
         feeds[".rate"] = np.float32(1e-3)
+    return step, feeds
+
+
+def netc_step(net: str, mode: str, threads: int, batch: int, target: str) -> Callable[[], Any]:
+    """The same as a call."""
+    step, feeds = netc_executable(net, mode, threads, batch, target)
     return lambda: step.run(feeds)
 
 
@@ -188,7 +192,7 @@ def worker(peer: str, name: str, threads: int, target: str) -> None:
     __import__(PEERS[peer])
     bare = most_memory()
     if peer == "netc":
-        step = netc_step(case.net, case.mode, threads, case.batch, target=target)
+        step = netc_step(case.net, case.mode, threads, case.batch, target)
     elif peer in ("torch", "compile"):
         step = torch_step(case.net, case.mode, threads, case.batch, compiled=peer == "compile")
     else:

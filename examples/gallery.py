@@ -57,7 +57,7 @@ def run(which: Example, form: str) -> dict[str, Any]:
         "figures": {words: number(figures, place) for words, place in chosen.shows.items()},
         "seconds": round(time.monotonic() - begin, 1),
         "day": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": f"{processor()}, {cores()} cores",
+        "machine": f"{processor()}, {cores()} core{'s' * (cores() != 1)}",
         "netc": netc.__version__,
     }
 
@@ -105,22 +105,19 @@ def table(results: Path = RESULTS) -> str:
     """The gallery as a table of Markdown: an example a row, with what its kept runs say."""
     lines = ["| example | what it is | figures | data | seconds | day |", "|---|---|---|---|---:|---|"]
     for which in catalogue().values():
-        for form in FORMS:
+        rows = []
+        for form in which.forms:
             path = results / f"{which.name}-{form}.json"
-            if form in which.forms and path.exists():
+            if path.exists():
                 kept = json.loads(path.read_text(encoding="utf-8"))
                 figures = "; ".join(f"{_said(value)} {words}" for words, value in kept["figures"].items())
-                last = [figures, kept["data"], f"{kept['seconds']:,.0f}", kept["day"]]
-                lines.append(_row(which, last, form))
-        if not any((results / f"{which.name}-{form}.json").exists() for form in which.forms):
-            lines.append(_row(which, ["", "", "", ""], FORMS[0]))
+                rows.append([figures, kept["data"], f"{kept['seconds']:,.0f}", kept["day"]])
+        page = f" (Caffe's: {which.page})" if which.page else ""
+        first = [f"[{which.name}]({which.files[0]})", which.title + page]
+        for row in rows or [[""] * 4]:
+            lines.append(f"| {' | '.join([*first, *row])} |")
+            first = ["", "the whole of it"]
     return "\n".join(lines) + "\n"
-
-
-def _row(which: Example, last: list[str], form: str) -> str:
-    page = f" (Caffe's: {which.page})" if which.page else ""
-    first = [f"[{which.name}]({which.files[0]})", which.title + page] if form == FORMS[0] else ["", "the whole of it"]
-    return f"| {' | '.join([*first, *last])} |"
 
 
 def _said(value: float) -> str:
