@@ -2,8 +2,8 @@
 
     python benchmarks/starts.py [--rounds 5] [--save results/starts-cpu.json]
 
-`empty`: with a cache that holds nothing, so the compiler of C runs; `warm`: the same again. Each is a process of its own,
-from its start to its end; the median and the least of some rounds, and the processor time of the median round.
+`empty`: with a cache that holds nothing, so the compiler of C runs; `warm`: the same again. Each is a process of its
+own, from its start to its end; the median and the least of some rounds, and the median of the processor's time.
 """
 
 from __future__ import annotations
