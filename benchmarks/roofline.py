@@ -3,10 +3,10 @@
     python benchmarks/roofline.py [--target c] [--only googlenet-test-8] [--save results/c-roofline-cpu.json]
 
 The machine's two rates are measured in a process of its own: a product of two matrices of 1,024 x 1,024 by numpy's
-BLAS, and a copy of 128 MB. A kernel can take no less than its operations by the one rate or its bytes by the other, whichever
-is longer; that bound over the least time of many runs is the share it reaches. Operations are those that the layer
-defines, so a convolution by Winograd's algorithm, which does fewer, can reach more than all. Bytes that a cache holds
-come quicker than from memory, so a small kernel can as well.
+BLAS, and a copy of 128 MB. A kernel can take no less than its operations by the one rate or its bytes by the other,
+whichever is longer; that bound over the least time of many runs is the share it reaches. Operations are those that the
+layer defines, so a convolution by Winograd's algorithm, which does fewer, can reach more than all. Bytes that a cache
+holds come quicker than from memory, so a small kernel can as well.
 """
 
 from __future__ import annotations
