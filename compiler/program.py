@@ -152,12 +152,14 @@ class Proofs:
     """What was proved when a program was written.
 
     reads: of values by launches, in order with what is written over them. loads, stores: of kernels, in bounds, and the
-    stores disjoint and complete; none where a target's kernels are not written by the evaluator.
+    stores disjoint and complete; none where a target's kernels are not written by the evaluator. shared: kernels of
+    which threads share out a loop, no two writing one element, and which end when all are done.
     """
 
     reads: int = 0
     loads: int = 0
     stores: int = 0
+    shared: int = 0
 
 
 @dataclass(frozen=True)

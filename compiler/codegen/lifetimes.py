@@ -5,12 +5,13 @@ value is read after its launch has written it, and before anything is written ov
 nothing that changes, and stays; a next value of state lies where the state does and is written after the last reader
 of the old one; outputs are there at the end; the operands of a concat lie inside of it and apart; a view lies inside of
 what it is a view of; results of a kernel lie apart from each other, from scratch, and from operands but the state that
-is updated in place.
+is updated in place. Where threads go on without waiting for each other, launches that may run at once write nothing
+that another of them reads or writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -84,13 +85,14 @@ def lifetimes(
     regions: Mapping[Node, Region],
     scratch: Mapping[Node, Sequence[Region]],
     arena: int,
+    loose: Collection[Node] = (),
 ) -> int:
     """Prove that the launches of a graph of kernels find in memory what they read; the reads that were looked at.
 
     regions: of the values that the target has given a place of their own. scratch: of kernels, while they run. arena:
-    its bytes. Raises `Unproved`.
+    its bytes. loose: kernels behind which threads do not wait for each other. Raises `Unproved`.
     """
-    checked = _Lifetimes(graph, plan, dict(regions), scratch, arena)
+    checked = _Lifetimes(graph, plan, dict(regions), scratch, arena, loose)
     checked.places()
     return checked.run()
 
@@ -102,6 +104,7 @@ class _Lifetimes:
     regions: dict[Node, Region]
     scratch: Mapping[Node, Sequence[Region]]
     arena: int
+    loose: Collection[Node]
 
     def __post_init__(self) -> None:
         graph, plan = self.graph, self.plan
@@ -127,6 +130,8 @@ class _Lifetimes:
             region = self.regions[node]
             self.spans.setdefault(region.memory, []).append((region.start, region.stop, node))
         self.reads = 0
+        # Launches that some threads may still be at.
+        self.running: list[Node] = []
 
     # Where values lie.
 
@@ -232,6 +237,7 @@ class _Lifetimes:
             node: over for node, over in self.there.items() if node.inputs and node.inputs[0] in self.plan.prepare
         }
         self.there = lasting | {node: [] for node in self.sources}
+        self.running.clear()
 
     def _stored(self, x: Node) -> Iterator[tuple[Node, Region]]:
         """The items, inputs and states that a value is a view of, each with the part of it that is meant."""
@@ -254,6 +260,26 @@ class _Lifetimes:
             self._over(self.regions[node], kernel)
         for node in self.items[kernel]:
             self.there[node] = []
+        for other in self.running:
+            self._at_once(other, kernel)
+        if kernel not in self.loose:
+            self.running.clear()
+        else:
+            self.running.append(kernel)
+
+    def _at_once(self, one: Node, other: Node) -> None:
+        """Two launches that run at once do not touch what the other one writes."""
+        for writer, beside in ((one, other), (other, one)):
+            touched = [(self.regions[x], x) for x in (*beside.inputs, *self.items[beside])]
+            touched += [(region, beside) for region in self.scratch.get(beside, ())]
+            writes = [*((self.regions[x], x) for x in self.items[writer])]
+            writes += [(region, writer) for region in self.scratch.get(writer, ())]
+            for region, node in writes:
+                for near, x in touched:
+                    if region.meets(near):
+                        by = ", ".join(origins(writer.attrs["body"])[0]) or "the solver"
+                        told = f"{self._name(x)} meets {self._name(node)}, which the kernel of {by} writes at once"
+                        self._fail("order", f"{told}: threads do not wait between them", beside)
 
     def _over(self, region: Region, writer: Node) -> None:
         if region not in self.meeting:

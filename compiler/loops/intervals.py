@@ -19,6 +19,8 @@ from .view import Guard
 
 # So many values are tried one by one.
 TRIED = 1 << 20
+# Of numbers in a wider range those that there are are not marked one by one.
+MARKED = 1 << 24
 
 
 def inside(bounds: tuple[int, int], n: int) -> bool:
@@ -47,7 +49,12 @@ def distinct(values: Sequence[Expr], guards: Sequence[Guard]) -> bool:
     about = [g for g in guards if g.expr.vars <= mesh.keys()]
     shape = np.broadcast_shapes(*(v.shape for v in mesh.values()))
     found = np.broadcast_to(values[0].value(mesh), shape)[np.broadcast_to(_holds(about, mesh), shape)]
-    return bool(np.unique(found).size == found.size)
+    low, high = values[0].bounds
+    if high - low >= MARKED:
+        return bool(np.unique(found).size == found.size)
+    seen = np.zeros(high - low + 1, np.bool_)  # far quicker than to sort them
+    seen[found - low] = True
+    return bool(np.count_nonzero(seen) == found.size)
 
 
 def count(named: frozenset[Var], guards: Sequence[Guard]) -> int:

@@ -22,7 +22,8 @@ class Proved:
         told = [f"{self.of.reads:,} reads of values come after their writes and before anything lies over them"]
         if self.of.loads or self.of.stores:
             told.append(f"{self.of.loads:,} loads and {self.of.stores:,} stores of kernels are in bounds")
-            told.append("stores are apart and complete")
+            threads = f", also those of {self.of.shared:,} kernels that threads share out" if self.of.shared else ""
+            told.append(f"stores are apart and complete{threads}")
         return f"proved, {self.program}: {', '.join(told)}"
 
 

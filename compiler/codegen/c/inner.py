@@ -75,5 +75,6 @@ def write(domain: Domain, body: Body, dots: Dots) -> str:
         even(row.size, "rows", "SIDE", "tiles", "rest"),
         even(column.size, "columns", most, "chunks", "left"),
     )
-    setting = (f"const {tasks.whole} first_row = tile * rows, first_column = chunk * columns;",)
-    return tasks.text(("rows", "columns", "first_row", "first_column"), constants, setting)
+    setting = ("first_row = tile * rows, first_column = chunk * columns",)
+    rooms = (("0", "rows", "SIDE"), ("0", "columns", "MOST_COLUMNS"))
+    return tasks.text(("rows", "columns", "first_row", "first_column"), constants, setting, rooms)

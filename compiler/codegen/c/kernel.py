@@ -13,7 +13,7 @@ from ..loops.place import MemRef
 from ..loops.written import Written, written
 from . import depthwise, inner, reduce, tile, window, winograd
 from .dialect import FAR, C
-from .function import function
+from .function import function, waits
 
 
 def write_kernel(
@@ -21,7 +21,8 @@ def write_kernel(
 ) -> Written:
     """The function of a kernel."""
     body = _body(graph, operands, results)
-    return written(body, kind, _text(domain_of(graph), body, blocks.axes))
+    text = _text(domain_of(graph), body, blocks.axes)
+    return written(body, kind, text, waits=waits(body, text))
 
 
 def axes_of(graph: Graph, operands: Sequence[MemRef], results: Sequence[MemRef]) -> tuple[str, ...]:

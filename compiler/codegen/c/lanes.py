@@ -24,6 +24,7 @@ from ..loops.reductions import Accumulator, accumulate, covering, neutral, posit
 from .dialect import type_of
 from .function import SIMD
 from .operand import affine, bounds, limits
+from .shares import blocks_fault
 
 Wanted = Iterable[tuple[Node, Index]]
 
@@ -43,9 +44,14 @@ class Lanes:
     def blocks(self) -> Iterator[None]:
         """The loop over blocks."""
         body, size, block = self.body, self.size, self.block
-        with body.loop(f"for ({self.whole} first = 0; first < {size}; first += {block}) {{", "}"):
+        body.outermost += [self.var] if body.level == 0 else []
+        head, count = f"for ({self.whole} first = 0; first < {size}; first += {block}) {{", self.count
+        with body.loop(head, "}"):
             if self.count == "rows":
-                body.put(f"const {self.whole} rows = first + {block} < {size} ? {block} : {size} - first;")
+                count = f"first + {block} < {size} ? {block} : {size} - first"
+                body.put(f"const {self.whole} rows = {count};")
+            if (found := blocks_fault(head, count, size)) is not None:
+                body.proof.refuse(*found)
             # What does not depend on the element is computed in front of the loops over a block.
             body.bind(self.var, self.var.name)
             yield

@@ -78,6 +78,7 @@ def bounds(body: Body, var: Var, guards: Sequence[Guard]) -> tuple[str, str]:
             if factor > 0
             else (rest - (guard.high - 1), rest - guard.low)
         )
+        body.proof.span(guard, var, low, abs(factor), high)
         below, above = (body.expr(e).text for e in (low, high))
         first = f"first_from({below}, {abs(factor)}, {first})"
         end = f"end_at({above}, {abs(factor)}, {end})"

@@ -2,7 +2,7 @@
 
 A task is a tile of rows on a chunk of columns, at one value of all other variables of the result. Tasks follow in a
 fixed order, all rows of a chunk in turn so that what the chunk reads stays in the cache; each sum is one thread's, so
-the number of threads changes no bit.
+the number of threads changes no bit. That each element is one task's is proved of the text (`shares.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from contextlib import ExitStack
 
 from ...loops.contraction import guards_that_tell
 from ...loops.view import Expr, Var
+from ...ops.winograd import PANEL
 from ..loops.body import Body
 from ..loops.place import PRODUCT
 from ..loops.written import pointers
 from .dialect import type_of
 from .function import argument
 from .operand import Operand
+from .shares import Frame, TilePart, cut_of, fault_of
 
 # Names of a task's own numbers.
 COUNTED = ("task", "tile", "tiles", "rest", "chunk", "chunks", "left", "first_row", "total", "r", "j")
+# How far the sums of a tile reach in their array.
+SUMS = (("0", "rows", "MOST_ROWS"), ("0", "vectors", "2"))
 
 
 class Tasks:
@@ -41,6 +45,9 @@ class Tasks:
             name = tiled.get(var) or body.name(var.name)
             self.at[var] = body.bind(Var(name, var.size), name) if var.size > 1 else Expr.of(0)
         self.outer = tuple(var for var in self.at if var not in tiled and var.size > 1)
+        # Variables whose values tell tasks apart, and what a task takes of those along which there are tiles.
+        self.turns = [v for var in self.outer for v in self.at[var].vars]
+        self.cuts: list[TilePart] = []
 
     def element(self, stack: ExitStack, var: Var, first: str, counter: str, head: str) -> Expr:
         """Open a loop over the elements of a tile along a variable; the variable there."""
@@ -48,13 +55,21 @@ class Tasks:
         stack.enter_context(body.loop(head, "}"))
         body.put(f"const {self.whole} {name} = {first} + {counter};")
         body.open = (*body.open, Var(name, var.size))
+        self.turns.append(Var(name, var.size))
+        self.cuts.append(cut_of(var.size, first, head))
         return body.bind(Var(name, var.size), name)
 
-    def text(self, parameters: Sequence[str], constants: Sequence[str], setting: Sequence[str]) -> str:
+    def text(
+        self,
+        parameters: Sequence[str],
+        constants: Sequence[str],
+        setting: Sequence[str],
+        rooms: Sequence[tuple[str, str, str]],
+    ) -> str:
         """Both functions. parameters: how many rows and columns a tile has, and further ones, in order.
 
         constants: what says how many `tiles` and `chunks` there are, with `rows`, `rest` and the like. setting: the
-        statements that set the parameters of a task but the first two.
+        definitions that set the parameters of a task but the first two. rooms: see `Frame`.
         """
         body, places = self.body, pointers(self.body)
         typed, named = [argument(body, place, places) for place in places], [place.name for place in places]
@@ -66,28 +81,39 @@ class Tasks:
         lines += [*(f"    {line}" for line in body.lines), "}", "", f"static void NAME({', '.join(typed)}) {{"]
         lines += [f"    enum {{ {line} }};" for line in constants]
         step = math.prod(sizes)
-        lines += [
-            "    #pragma omp for schedule(static)",
-            f"    for ({whole} task = 0; task < chunks * {step} * tiles; task++) {{",
-            f"        const {whole} tile = task % tiles, chunk = task / ({step} * tiles);",
-        ]
+        count = f"chunks * {step} * tiles"
+        numbers = [("tile", "task % tiles", "tiles"), ("chunk", f"task / ({step} * tiles)", "chunks")]
         for name, size in zip(names, sizes, strict=True):
             step //= size
             number = f"task / ({step} * tiles)" if step > 1 else "task / tiles"
-            lines.append(f"        const {whole} {name} = {number} % {size};")
-        lines += [f"        {line}" for line in setting]
+            numbers.append((name, f"{number} % {size}", str(size)))
+        (tile, chunk), others = [f"{name} = {text}" for name, text, _ in numbers[:2]], numbers[2:]
+        lines += [
+            "    #pragma omp for schedule(static)",
+            f"    for ({whole} task = 0; task < {count}; task++) {{",
+            f"        const {whole} {tile}, {chunk};",
+            *(f"        const {whole} {name} = {text};" for name, text, _ in others),
+            *(f"        const {whole} {line};" for line in setting),
+        ]
         passed = ", ".join([*parameters[2:], *names, *named])
         rows, columns = parameters[:2]
         # Where all tiles are alike these are numbers, and the compiler sees one call.
         inner, whole_chunk = "(rest == rows || tile < tiles - 1)", f"(left == {columns} || chunk < chunks - 1)"
-        lines += [
-            f"        if ({inner} && {whole_chunk}) NAME_tile({rows}, {columns}, {passed});",
-            f"        else if ({inner}) NAME_tile({rows}, left, {passed});",
-            f"        else if ({whole_chunk}) NAME_tile(rest, {columns}, {passed});",
-            f"        else NAME_tile(rest, left, {passed});",
-            "    }",
-            "}",
-        ]
+        calls = (
+            (f"{inner} && {whole_chunk}", (rows, columns)),
+            (inner, (rows, "left")),
+            (whole_chunk, ("rest", columns)),
+            ("", ("rest", "left")),
+        )
+        for k, (condition, shape) in enumerate(calls):
+            asked = f"{'else ' * (k > 0)}{f'if ({condition}) ' if condition else ''}"
+            lines.append(f"        {asked}NAME_tile({', '.join(shape)}, {passed});")
+        lines += ["    }", "}"]
+        given = tuple(constants), count, tuple(numbers), tuple(setting), (rows, columns), calls
+        frame = Frame(*given, tuple(self.cuts), tuple(rooms))
+        if (found := fault_of(frame)) is not None:
+            body.proof.refuse(*found)
+        body.proof.shared(self.turns)
         return "\n".join(lines) + "\n"
 
 
@@ -95,6 +121,20 @@ def even(size: int, part: str, most: str, count: str, rest: str) -> str:
     """How long the parts of a length are, how many there are, and how long the last one is."""
     whole = f"{part} = EVEN({size}, {most}), {count} = ({size} + {part} - 1) / {part}"
     return f"{whole}, {rest} = {size} - ({count} - 1) * {part}"
+
+
+def in_panels(columns: int, reach: str, room: int) -> tuple[tuple[str, ...], tuple[tuple[str, str, str], ...]]:
+    """The definitions of tasks whose columns are read in panels, the last of which is padded; and where they reach.
+
+    reach: how many a tile reads. room: columns with those that are padded.
+    """
+    setting = (
+        "first_row = tile * rows, first_lane = chunk * width",
+        f"columns = {columns} - first_lane < width ? {columns} - first_lane : width",
+    )
+    within = f"first_lane % {PANEL}"
+    panel = (within, f"{within} + {reach}", f"{PANEL}")
+    return setting, (*SUMS, panel, ("first_lane", f"first_lane + {reach}", f"{room}"))
 
 
 def pointer(body: Body, operand: Operand, at: Mapping[Var, Expr], ranges: Mapping[Var, Expr] | None = None) -> str:

@@ -24,7 +24,7 @@ from ..loops.place import PRODUCT
 from .function import SIMD
 from .lanes import between
 from .operand import Operand, affine, limits, operand_of
-from .tasks import COUNTED, Tasks, even, pointer
+from .tasks import COUNTED, SUMS, Tasks, even, in_panels, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
 MOST_TAPS = 64  # whose sums a tile holds in the cache
@@ -261,9 +261,8 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
             total = f"total[{body.expr(flat(tuple(at[v] for v in tile.inside), [v.size for v in tile.inside])).text}]"
         at[row] = tasks.element(stack, row, "first_row", "r", "for (int r = 0; r < rows; r++) {")
         # A number where vectors divide the columns.
-        end = f"(vectors - 1) * apart + {lanes}"
-        if tile.in_panels:
-            end = f"({lane.size} % {lanes} ? columns : {end})"
+        reach = f"(vectors - 1) * apart + {lanes}"
+        end = f"({lane.size} % {lanes} ? columns : {reach})" if tile.in_panels else reach
         head = f"{SIMD}\nfor (int j = {'0' if tile.in_panels else 'skipped'}; j < {end}; j++) {{"
         at[lane] = tasks.element(stack, lane, "first_lane", "j", head)
         result = tile.product.substitute(at)
@@ -277,19 +276,20 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
         f"chunks = ({columns} + width - 1) / width, left = ({columns} - (chunks - 1) * width + {lanes} - 1) / {lanes}",
     )
     if tile.in_panels:
-        whole = (
-            f"const {tasks.whole} first_row = tile * rows, first_lane = chunk * width;",
-            f"const {tasks.whole} columns = {columns} - first_lane < width ? {columns} - first_lane : width;",
-        )
-        return tasks.text(("rows", "vectors", "first_row", "first_lane", "columns"), constants, whole)
+        panels = in_panels(columns, reach, -(-columns // PANEL) * PANEL)
+        return tasks.text(("rows", "vectors", "first_row", "first_lane", "columns"), constants, *panels)
     # The last vector begins early enough to end with the last column; what it computes again is not stored again.
     setting = (
-        f"const {tasks.whole} first = chunk * width;",
-        f"const {tasks.whole} most = {columns} - ((chunk < chunks - 1 ? vectors : left) - 1) * apart - {lanes};",
-        f"const {tasks.whole} first_row = tile * rows, first_lane = first < most ? first : most;",
-        f"const {tasks.whole} skipped = first - first_lane;",
+        "first = chunk * width",
+        f"most = {columns} - ((chunk < chunks - 1 ? vectors : left) - 1) * apart - {lanes}",
+        "first_row = tile * rows, first_lane = first < most ? first : most",
+        "skipped = first - first_lane",
     )
-    return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting)
+    rooms = [*SUMS, ("0", reach, f"2 * {lanes}"), ("first_lane", f"first_lane + {reach}", f"{columns}")]
+    if isinstance(tile.numbers, Copied):
+        low, high = tile.numbers.address.bounds
+        rooms.append((f"{low}", f"{high} + (rows - 1) * {tile.numbers.step} + 1", f"{tile.numbers.count}"))
+    return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting, rooms)
 
 
 def _apart(columns: int, lanes: str) -> str:

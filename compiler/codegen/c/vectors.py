@@ -31,6 +31,13 @@ HEAD = """
 /* n rows in as few tiles of at most `most` as there can be, all but the last alike. */
 #define EVEN(n, most) (((n) + ((n) + (most) - 1) / (most) - 1) / (((n) + (most) - 1) / (most)))
 """
+# What the head defines, for each kind of processor that it knows.
+MACHINES = (
+    {"LANES": 16, "MOST_ROWS": 14, "SIDE": 4, "WIDE": 6, "MOST_COLUMNS": 8},
+    {"LANES": 8, "MOST_ROWS": 6, "SIDE": 3, "WIDE": 3, "MOST_COLUMNS": 8},
+    {"LANES": 4, "MOST_ROWS": 14, "SIDE": 4, "WIDE": 6, "MOST_COLUMNS": 8},
+    {"LANES": 4, "MOST_ROWS": 6, "SIDE": 3, "WIDE": 3, "MOST_COLUMNS": 8},
+)
 INLINE = "#define INLINE static inline __attribute__((always_inline))"
 SPANS = """
 /* The first i >= least with step * i >= low; and the first i behind those below n with step * i <= high. */

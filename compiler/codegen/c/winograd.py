@@ -19,7 +19,7 @@ from ..loops import nests
 from ..loops.body import Body
 from .function import SIMD, function
 from .lanes import Lanes, between
-from .tasks import COUNTED, Tasks, even
+from .tasks import COUNTED, Tasks, even, in_panels
 
 BLOCK = 64  # channels that are transformed in turn: a multiple of the widest vectors
 WORDS = ("rows", "vectors", "first_lane", "columns", "sums", "made", "width", "v", "line", "end", "channel", "next")
@@ -168,11 +168,8 @@ def _product(domain: Domain, body: Body) -> str:
         f"chunks = ({features} + width - 1) / width, "
         f"left = ({features} - (chunks - 1) * width + {LANES} - 1) / {LANES}",
     )
-    setting = (
-        f"const {tasks.whole} first_row = tile * rows, first_lane = chunk * width;",
-        f"const {tasks.whole} columns = {features} - first_lane < width ? {features} - first_lane : width;",
-    )
-    return tasks.text(("rows", "vectors", "first_row", "first_lane", "columns"), constants, setting)
+    setting, rooms = in_panels(features, f"vectors * {LANES}", panels * PANEL)
+    return tasks.text(("rows", "vectors", "first_row", "first_lane", "columns"), constants, setting, rooms)
 
 
 def _helper(body: Body, matrix: Matrix, side: int) -> str:

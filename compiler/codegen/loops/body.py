@@ -297,6 +297,7 @@ class Body(Statements):
         """
         assert self.lane is not None
         along, rest = e.parts((self.lane,))
+        self.proof.steered(place, along)
         first = self.dialect.select(mask, self.expr(rest), Value("0", "i32"))
         level = max(mask.level, self.expr(rest).level)
         start = self.settle(Value(first, "i64", level=level, tight=ATOM), "start")

@@ -4,8 +4,9 @@ An index is an expression over loop variables, and under what conditions an acce
 axis, before an address is flattened:
 
 - every load and every store is within its place, by the ranges of the variables and the guards (interval arithmetic);
-- two programs, and two lanes of one store, never write one element: an address tells all variables that it names apart
-  (mixed radix), and names each over which programs or lanes are spread, unless that has one value only;
+- two programs, two lanes of one store, and two turns of a loop that threads share out, never write one element: an
+  address tells all variables that it names apart (mixed radix), and names each over which these are spread, unless
+  that has one value only; beside such a loop threads do nothing but read;
 - a result is complete: it has as many elements as there are values of the variables that its address names;
 - what is written over an operand (a state updated in place) was read at the same address before, and if all threads
   hold what was read, as one number for a row, they have met at a barrier before some of them write.
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 class Access:
     """An access in the order of the text. axes: dimensions of the block along which its address varies.
 
-    count: elements that a store writes.
+    count: elements that a store writes. named: variables that tell these apart.
     """
 
     place: MemRef
@@ -47,6 +48,7 @@ class Access:
     axes: frozenset[int]
     number: int
     count: int = 0
+    named: frozenset[Var] = frozenset()
 
 
 class Proof:
@@ -61,6 +63,8 @@ class Proof:
         self._barriers: list[int] = []
         self._axes: dict[str, int] = {}
         self._last = 0
+        # Whether threads share out a loop of it.
+        self.is_shared = False
         # Variables whose values data give, and how often they are asked for.
         self.chosen: dict[Var, int] = {}
 
@@ -108,12 +112,29 @@ class Proof:
         single = [i for i, n in zip(index, place.shape, strict=True) if n == 1 and i.vars and within(i, 1, guards)]
         named = address.vars.union(*(i.vars for i in single if distinct([i], ())))
         self._spread(place, address, named, axes, [c for c in conditions if isinstance(c, Var)])
-        self._stores.append(self._access(place, index, address, count(named, guards)))
+        self._stores.append(self._access(place, index, address, count(named, guards), named))
 
     def barrier(self) -> None:
         """All threads of a program have come so far."""
         self._last += 1
         self._barriers.append(self._last)
+
+    def shared(self, turns: Iterable[Var], beside: Sequence[str] = ()) -> None:
+        """All is written, and threads share out the turns of a loop: each is one thread's.
+
+        turns: variables whose values tell them apart. beside: statements that stand in no such loop, so that all
+        threads run them: a running value there would be each thread's own, what is written there would be written by
+        all.
+        """
+        if beside:
+            self.refuse("race", f"`{beside[0].strip()}` stands beside the loop that threads share out, so all run it")
+        several = [v for v in turns if v.size > 1]
+        for store in self._stores:
+            for v in several:
+                if v not in store.named:
+                    told = f"{store.address} in every turn of {v}, and threads share these out"
+                    self._fail("race", "writes", store.place, told)
+        self.is_shared = True
 
     def finish(self) -> None:
         """All is written: what was stored is complete, and in order with what was read where it lies."""
@@ -131,10 +152,12 @@ class Proof:
                     if place.memory and load.place.memory == place.memory:
                         self._in_place(load, store)
 
-    def _access(self, place: MemRef, index: Index, address: Expr, count: int = 0) -> Access:
+    def _access(
+        self, place: MemRef, index: Index, address: Expr, count: int = 0, named: frozenset[Var] = frozenset()
+    ) -> Access:
         self._last += 1
         axes = frozenset(a for v in address.vars for a in self._bounds[v].axes)
-        return Access(place, index, address, axes, self._last, count)
+        return Access(place, index, address, axes, self._last, count, named)
 
     # Variables.
 
@@ -144,17 +167,17 @@ class Proof:
             return
         reach = spread.programs * spread.block
         if reach < var.size:
-            self._raise("complete", f"{var} takes {reach} of its {var.size} values")
+            self.refuse("complete", f"{var} takes {reach} of its {var.size} values")
         if reach > var.size and not bound.inside:
-            self._raise("bounds", f"{var} takes {reach} values, past its end at {var.size}, which nothing asks")
+            self.refuse("bounds", f"{var} takes {reach} values, past its end at {var.size}, which nothing asks")
         known = self._axes.setdefault(spread.axis, spread.programs)
         if known != spread.programs:
-            self._raise("complete", f"there are {known} and {spread.programs} programs along {spread.axis}")
+            self.refuse("complete", f"there are {known} and {spread.programs} programs along {spread.axis}")
 
     def grid(self, programs: Sequence[int]) -> None:
         """So many programs run, along the axes of the grid."""
         if math.prod(programs) != math.prod(self._axes.values()):
-            self._raise("complete", f"a grid of {_text(programs)} programs runs, {self._axes} are needed")
+            self.refuse("complete", f"a grid of {_text(programs)} programs runs, {self._axes} are needed")
 
     # Bounds.
 
@@ -172,6 +195,17 @@ class Proof:
             if not loose.isdisjoint(i.vars) or not (inside(i.bounds, n) or within(i, n, guards)):
                 where = f"index {i} of {n}" + (f" where {' and '.join(map(str, guards))}" if guards else "")
                 self._fail("bounds", does, place, f"beside its elements: {where}, in {_text(index)}")
+
+    def span(self, guard: Guard, var: Var, low: Expr, step: int, high: Expr) -> None:
+        """A loop takes those values of a variable with low <= step * var <= high: there a guard holds, all such are."""
+        own = {Expr.of(var) * step - low, high - Expr.of(var) * step}
+        if own != {guard.expr - guard.low, guard.expr * -1 + (guard.high - 1)} or guard.step != 1:
+            self.refuse("bounds", f"a loop over {low} <= {step} * {var} <= {high} is not where {guard}")
+
+    def steered(self, place: MemRef, along: Expr) -> None:
+        """Where a mask does not hold, the element is read whose number has no other terms than these."""
+        if not inside(along.bounds, place.count):
+            self._fail("bounds", "reads", place, f"elements {along.bounds} of {place.count} where it needs none")
 
     # Dependence.
 
@@ -208,9 +242,10 @@ class Proof:
             )
 
     def _fail(self, kind: str, does: str, place: MemRef, told: str) -> NoReturn:
-        self._raise(kind, f"it {does} `{place.name}` ({place.dtype}[{_text(place.shape)}]) {told}")
+        self.refuse(kind, f"it {does} `{place.name}` ({place.dtype}[{_text(place.shape)}]) {told}")
 
-    def _raise(self, kind: str, told: str) -> NoReturn:
+    def refuse(self, kind: str, told: str) -> NoReturn:
+        """Raise `Unproved` of this kernel."""
         raise Unproved(kind, told, *origins(self._graph))
 
 

@@ -32,6 +32,8 @@ class Statements:
         # The variables of the loops that are open, and the conditions of the branches.
         self.open: tuple[Var, ...] = ()
         self.asked: tuple[Condition, ...] = ()
+        # What the loops iterate that stand in no other one: a target may share out the turns of the only one.
+        self.outermost: list[Var] = []
         # The variable of the innermost loop, where its turns do not need each other.
         self.lane: Var | None = None
         self.helpers: dict[str, str] = {}
@@ -75,6 +77,7 @@ class Statements:
             for var in variables:
                 name = var.name if var.size == 1 else self.name(var.name)
                 if var.size != 1:
+                    self.outermost += [Var(name, var.size)] if self.level == 0 else []
                     spelled = self.dialect.lanes if var is last else partial(self.dialect.loop, unrolled=unrolled)
                     stack.enter_context(self.loop(*spelled(name, var.size)))
                     self.open += (Var(name, var.size),)

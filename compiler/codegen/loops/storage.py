@@ -56,7 +56,9 @@ class Storage(Assignment[Stored]):
         self.comments: dict[str, list[str]] = {}
         self.stored: dict[str, Stored] = {}
         self.constants: dict[str, Literal] = {}
-        self.loads = self.stores = 0
+        self.loads = self.stores = self.shared = 0
+        # Kernels behind which threads do not wait for each other.
+        self.loose: set[Node] = set()
         self.pointers: dict[str, dict[str, str]] = {}
         self.outputs: dict[Node, str] = {}
         for name, node in graph.outputs.items():
@@ -161,6 +163,8 @@ class Storage(Assignment[Stored]):
             update = all(x.buffer.space == "state" for x in results)
             self.written[written.key] = (self.names.fresh(title(body, kind, update=update)), written)
         self.loads, self.stores = self.loads + written.loads, self.stores + written.stores
+        self.shared += written.shared
+        self.loose |= set() if written.waits else {kernel}
         name = self.written[written.key][0]
         seen = self.comments.setdefault(name, [])
         if note not in seen:
@@ -188,7 +192,8 @@ class Storage(Assignment[Stored]):
             return Region(memory, start, SIZES[place.dtype], place.shape, place.strides)
 
         regions = {node: region(stored) for node, stored in self.values.items()}
-        proved = Proofs(lifetimes(self.graph, self.plan, regions, {}, size), self.loads, self.stores)
+        reads = lifetimes(self.graph, self.plan, regions, {}, size, self.loose)
+        proved = Proofs(reads, self.loads, self.stores, self.shared)
         buffers = []
         for stored in self.stored.values():
             offset = stored.start + (offsets[stored.block] if stored.block is not None else 0)

@@ -17,7 +17,8 @@ class Written:
 
     places: what its pointers point to, in order. literals: the arrays behind those places that are constants.
     constants, grid, warps, stages: of a GPU's kernel. loads, stores: how many were proved. traffic: the bytes
-    that they touch.
+    that they touch. shared: whether threads share out a loop of it, as was proved. waits: whether what follows
+    begins when all threads have done their part.
     """
 
     kind: str
@@ -33,6 +34,8 @@ class Written:
     loads: int = 0
     stores: int = 0
     traffic: int = 0
+    shared: bool = False
+    waits: bool = True
 
     @property
     def key(self) -> str:
@@ -47,8 +50,8 @@ def pointers(body: Body) -> tuple[MemRef, ...]:
     return tuple(place for place in dict.fromkeys(order) if place in body.used)
 
 
-def written(body: Body, kind: str, text: str) -> Written:
-    """The function whose statements a body has; its text takes `pointers` as arguments."""
+def written(body: Body, kind: str, text: str, *, waits: bool = True) -> Written:
+    """The function whose statements a body has; its text takes `pointers` as arguments. waits: see `Written`."""
     literals = {place: literal for literal, place in body.constants.items()}
     body.proof.finish()
     places = pointers(body)
@@ -62,4 +65,6 @@ def written(body: Body, kind: str, text: str) -> Written:
         loads=body.proof.loads,
         stores=body.proof.stores,
         traffic=body.proof.traffic,
+        shared=body.proof.is_shared,
+        waits=waits,
     )
