@@ -17,7 +17,7 @@ from .driver import Compilation
 from .grammar.parse import read_source
 from .grammar.source import Source, UserError
 from .onnx.comparing import Difference, difference
-from .request import Request
+from .request import Mode, Request
 from .runtime.state import State
 from .verification.subject import made_up_inputs
 from .weights import Weights
@@ -30,7 +30,7 @@ TOO_FAR = 1e-4
 
 @dataclass(frozen=True)
 class Twins:
-    """A prototxt's net and that of the `.net`, in test mode and with the same weights."""
+    """A prototxt's net and that of the `.net`, in test mode if they have one, and with the same weights."""
 
     ours: Compilation
     theirs: Compilation
@@ -81,7 +81,7 @@ class Twins:
             if nodes and other and name not in self.moved.values() and nodes[0].type.is_float:
                 found[name] = nodes[0], other[0]
         ends = zip(self.ours.net.graph.outputs.items(), self.theirs.net.graph.outputs.values(), strict=True)
-        return found | {name: (one, other) for (name, one), other in ends if one.type.is_float}
+        return found | {name: (one, other) for (name, one), other in ends if one.type.is_float and name[0] != "."}
 
 
 def pair(file: Path, made: Converted, request: Request, weights: Weights, notify: Callable[[str], None]) -> Twins:
@@ -90,9 +90,18 @@ def pair(file: Path, made: Converted, request: Request, weights: Weights, notify
     written = load(Source(f"{file.stem}.net", made.text))
     sizes = {"N": RECORDS, **{key: CHECKED_SIZES[key] for key in ("C", "H", "W")}}
     dims = {**{key: size for key, size in sizes.items() if key in _symbols(experiment)}, **request.dims}
-    if (experiment.default_net(), "test") in experiment.module.refused:
-        raise UserError(f"{file}: both run in test mode, in which this net is not complete")
-    want = replace(request, mode="test", dims=dims, outputs=None, update=False, device="cpu", target="numpy")
+    # A net that is complete in training alone computes its losses; Caffe's other tops are nobody's there.
+    mode: Mode = "train" if (experiment.default_net(), "test") in experiment.module.refused else "test"
+    want = replace(
+        request,
+        mode=mode,
+        measured=mode == "train",
+        dims=dims,
+        outputs=None,
+        update=False,
+        device="cpu",
+        target="numpy",
+    )
     ours = Compilation(experiment, want)
     if "N" in _symbols(written) and "N" not in dims:
         first = next(iter(ours.net.inputs.values()))

@@ -141,3 +141,18 @@ def test_what_merging_would_make_another_value_is_not_written(tmp_path: Path, mo
     assert code == 2
     assert "from what it was; nothing is written" in err
     assert not (tmp_path / "new.net").exists()
+
+
+def test_a_net_that_is_trained_alone_runs_in_training(tmp_path: Path) -> None:
+    """That of a solver, whose test net is another file."""
+    label = 'layer { name: "l" type: "Input" top: "label" input_param { shape { dim: 4 } } include { phase: TRAIN } }'
+    loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }'
+    (tmp_path / "small.prototxt").write_text(
+        NET.replace('layer { name: "prob"', f'{label}\n{loss}\nlayer {{ name: "prob"')
+    )
+    source = tmp_path / "solver.prototxt"
+    source.write_text(f'train_net: "{tmp_path}/small.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 2')
+    made = pair(source, convert(source), Request(), NONE, lambda line: None)
+    sizes = {one.name: one.size for one in made.compare()}
+    assert set(sizes) >= {"c/a", "bn", "ip 1", "loss"}
+    assert max(sizes.values()) < 1e-6
