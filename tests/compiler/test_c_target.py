@@ -84,11 +84,15 @@ def test_windows_over_channels_read_each_element_once(channels: int, tmp_path: P
         f"net local {{\n    input image: f32[N, {channels}, 3, 4]\n    input label: i32[N]\n"
         "    scores = image |> conv(8, 1) as first |> lrn(5, alpha: 0.1) "
         f"|> conv({channels}, 1) |> lrn(3, alpha: 0.1) as second |> linear(4)\n"
-        "    loss nll = softmax_loss(scores, label)\n}\n",
+        "    loss nll = softmax_loss(scores, label)\n}\n"
+        f"data made = synthetic(shape: [{channels}, 3, 4], classes: 4, batch: 2)\n"
+        "train local {\n    from: made\n    solver: sgd(lr: 0.1)\n    steps: 1\n}\n",
         encoding="utf-8",
     )
     text = source(file, "test")
     assert text.count("float near[") == (2 if channels <= 256 else 1)
+    gradients = source(file).count("near[j + 4 - k]")
+    assert gradients == 1, "of the first, over 8 channels"
     assert verify(file, Wanted(dims={"N": 2}, target="c", threads=2)).ok
 
 

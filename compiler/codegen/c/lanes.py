@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 from ... import ops
 from ...graph import Node, reached
@@ -27,6 +28,15 @@ from .operand import affine, bounds, limits
 from .shares import blocks_fault
 
 Wanted = Iterable[tuple[Node, Index]]
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """A window along the lanes. ahead: an element depends on the sum of lane and step alone, else on the difference."""
+
+    step: Var
+    element: Pulled
+    ahead: bool
 
 
 class Lanes:
@@ -89,7 +99,7 @@ class Lanes:
         wanted: nodes, each at the index at which it is wanted there.
         """
         body, wanted = self.body, list(wanted)
-        staged = [(nodes, at, *self._stage(*found)) for nodes, at, found in self._along(wanted)]
+        staged = [(nodes, at, shifted, self._stage(shifted)) for nodes, at, shifted in self._along(wanted)]
         made: list[tuple[Accumulator, Index]] = []
         for nodes, index in self._windows(wanted, self._apart):
             running = self.running(nodes)
@@ -100,50 +110,65 @@ class Lanes:
                 self._window(running, index)
 
         def told() -> None:
-            for nodes, index, array, step in staged:
+            for nodes, index, shifted, array in staged:
                 running = started(body, nodes, body.variable)
-                with body.loops([step], unrolled=True) as (k,):
+                with body.loops([shifted.step], unrolled=True) as (k,):
+                    number = body.expr(k if shifted.ahead else k * -1 + (shifted.step.size - 1)).text
                     for acc in running:
-                        update(body, acc, Value(f"{array}[j + {body.expr(k).text}]", acc.dtype, level=body.level), k)
+                        update(body, acc, Value(f"{array}[j + {number}]", acc.dtype, level=body.level), k)
                 made.extend((acc, index) for acc in running)
             for acc, index in made:
                 body.preset(acc.node, index, Value(acc.name, acc.dtype, level=body.level, hint=acc.name))
 
         yield told
 
-    def _along(self, wanted: Wanted) -> Iterator[tuple[list[Node], Index, tuple[Var, Pulled]]]:
-        """Reductions of windows along the lanes, with the position in one, and what is behind it."""
+    def _along(self, wanted: Wanted) -> Iterator[tuple[list[Node], Index, Shifted]]:
+        """Reductions of windows along the lanes."""
         for nodes, index in self._windows(wanted, lambda *at: self._shifted(*at) is not None):
             found = self._shifted(nodes[0], index)
             assert found is not None
             yield nodes, index, found
 
-    def _shifted(self, node: Node, index: Index) -> tuple[Var, Pulled] | None:
-        """The position in a window along the lanes, and its element, where that depends on the sum of both alone."""
-        steps = positions(window(node)) if node.op in (ops.sum_, ops.max_reduce) else []
-        several = [v for v in steps if v.size > 1]
-        if len(several) != 1 or self.block < self.size or wide(node.dtype) != "f32":
+    def _shifted(self, node: Node, index: Index) -> Shifted | None:
+        """A window along the lanes, if it is one whose elements stand side by side."""
+        if node.op is ops.argmax or self.block < self.size or wide(node.dtype) != "f32":
             return None
-        found = behind(node.inputs[0], _inner(node, index, _each(steps)), neutral(node))
-        both = (self.var, several[0])
+        if node.op is ops.unwindow:
+            counts, inside = covering(node, index)
+            steps = positions(counts)
+            at, guards = inside(_each(steps))
+            found = behind(node.inputs[0], at, 0)
+            found = replace(found, guards=(*guards, *found.guards))
+        else:
+            steps = positions(window(node))
+            found = behind(node.inputs[0], _inner(node, index, _each(steps)), neutral(node))
+        several = [v for v in steps if v.size > 1]
         asked = [*found.index, *(guard.expr for guard in found.guards)]
-        if not any(self.var in e.vars for e in asked) or not all(affine(e, both) for e in asked):
+        if len(several) != 1 or not any(self.var in e.vars for e in asked):
+            return None
+        both = (self.var, several[0])
+        if not all(affine(e, both) for e in asked):
             return None
         factors = [[next((f for f, term in e.terms if term == v), 0) for v in both] for e in asked]
-        return (several[0], found) if all(a == b for a, b in factors) else None
+        for ahead in (True, False):
+            if all(along == (by if ahead else -by) for along, by in factors):
+                return Shifted(several[0], found, ahead)
+        return None
 
-    def _stage(self, step: Var, pulled: Pulled) -> tuple[str, Var]:
-        """Write what windows along the lanes read side by side, each element once; the array, and the position."""
-        body, span = self.body, self.size + step.size - 1
+    def _stage(self, shifted: Shifted) -> str:
+        """Write what windows along the lanes read side by side, each element once; the array's name."""
+        body, pulled, extra = self.body, shifted.element, shifted.step.size - 1
+        span = self.size + extra
         array, var = body.name("near"), Var(body.name("s"), span)
         body.put(f"float {array}[{span}];")
         with body.loop(f"{SIMD}\nfor ({self.whole} {var.name} = 0; {var.name} < {span}; {var.name}++) {{", "}"):
-            at = {self.var: body.bind(var, var.name), step: Expr.of(0)}
+            here = body.bind(var, var.name)
+            at = {self.var: here if shifted.ahead else here - extra, shifted.step: Expr.of(0)}
             guards = guards_that_tell(guard.replace(at) for guard in pulled.guards)
             index = tuple(e.replace(at) for e in pulled.index)
             value = body.floating(body.masked(pulled.node, index, pulled.fill, guards))
             body.put(f"{array}[{var.name}] = {value.text};")
-        return array, step
+        return array
 
     def _windows(self, wanted: Wanted, fits: Callable[[Node, Index], bool]) -> list[tuple[list[Node], Index]]:
         """Reductions of windows that a value needs, at their index: those of one operand and index together."""
