@@ -28,7 +28,8 @@ from .tasks import COUNTED, SUMS, Tasks, even, in_panels, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
 MOST_TAPS = 64  # whose sums a tile holds in the cache
-AHEAD = 64  # rows of a panel that are fetched before they are read
+# Rows of a panel, and rows that lie on pages of their own, that are fetched before they are read.
+AHEAD, AHEAD_IN_PAGES = 64, 16
 PAGE = 1024  # elements of a page: rows that lie on different ones
 HELD = 1 << 16  # elements of a factor that a task may copy for itself
 # Of the best tile's worth, from which on another may be faster all the same; and how many are worth measuring.
@@ -308,9 +309,11 @@ def _sum(body: Body, tile: RegisterTile, reduced: Sequence[Var], at: dict[Var, E
             x, step = f"copy + {body.expr(numbers.address.replace(inside)).within(PRODUCT)}", numbers.step
         else:
             x, step = pointer(body, numbers, inside), numbers.stride(tile.row)
-        if tile.in_panels:
-            for part in range(0, PANEL, 16):
-                body.put(f"__builtin_prefetch({w} + {PANEL * AHEAD + part});")
+        last = next((v for v in reversed(reduced) if v.size > 1), None)
+        pitch = tile.vectors.stride(last) if last is not None else 0
+        ahead = AHEAD if tile.in_panels else AHEAD_IN_PAGES if pitch >= PAGE else 0
+        for part in range(0, PANEL, 16) if ahead else ():
+            body.put(f"__builtin_prefetch({w} + {ahead * pitch + part});")
         body.put(f"multiply_{tile.width}(rows, vectors, apart, sums, {x}, {step}, {w});")
 
 
