@@ -32,6 +32,8 @@ def tables() -> dict[str, str]:
         maker = _maker(kept)
         if maker is not None:
             made[path.stem] = _head(kept) + maker(kept["results"])
+            if maker is _peers:
+                made[f"{path.stem}-short"] = _head(kept) + _short(kept["results"])
     for group, maker in (("readers", _readers), ("nets", _nets), ("machine", _machine)):
         made[f"attack-{group}"] = maker(json.loads((RESULTS / "attack.json").read_text(encoding="utf-8"))[group])
     return made
@@ -39,7 +41,7 @@ def tables() -> dict[str, str]:
 
 def _maker(kept: dict[str, Any]) -> Any:
     first = kept["results"][0] if isinstance(kept, dict) and kept.get("results") else {}
-    by_key = {"speed": _peers, "fused_ms": _fusion, "recipes": _imagenet}
+    by_key = {"speed": _peers, "fused_ms": _fusion, "recipes": _imagenet, "cache": _starts, "kernels": _roofline}
     return next((maker for key, maker in by_key.items() if key in first), None)
 
 
@@ -60,8 +62,7 @@ def _peers(rows: list[dict[str, Any]]) -> str:
     heads += ["asked"] * asked + ["MB at most, netc and PyTorch"] * measured
     lines = [f"| step, batch | threads | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
     for row in rows:
-        name, mode, batch = row["case"].split("-")
-        cells = [f"{name} {'training' if mode == 'train' else 'forward'}, {batch}", str(row["threads"])]
+        cells = [_step(row), str(row["threads"])]
         for who in ("netc", *others):
             cells.append(f"{row['ms'][who]:.2f} ({row['least_ms'][who]:.2f})" if who in row["ms"] else "")
         low, high = row["speed_quartiles"][row["fastest"]]
@@ -71,6 +72,48 @@ def _peers(rows: list[dict[str, Any]]) -> str:
         cells += [" and ".join(held)] * measured
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _starts(rows: list[dict[str, Any]]) -> str:
+    """From the start of a process to its first result."""
+    lines = ["| net, batch | cache | s (least) | of the processor, s | asked, s |", "|---|---|---:|---:|---:|"]
+    for row in rows:
+        times = f"**{row['s']:.2f}** ({row['least_s']:.2f}) | {row['processor_s']:.2f} | {row['asked_s']}"
+        lines.append(f"| {row['net']} forward, {row['batch']} | {row['cache']} | {times} |")
+    return "\n".join(lines) + "\n"
+
+
+def _roofline(rows: list[dict[str, Any]]) -> str:
+    """A step's kernels of arithmetic and of memory, and those that take the longest."""
+    rates = (
+        f"{rows[0]['flops_per_s'] / 1e9:.0f} GFLOP/s in a product, {rows[0]['bytes_per_s'] / 1e9:.1f} GB/s in a copy"
+    )
+    lines = [
+        f"One core: {rates}.",
+        "",
+        "| step, batch | kernels of | ms | of the machine's rate |",
+        "|---|---|---:|---:|",
+    ]
+    for row in rows:
+        for kind, words in (("operations", "arithmetic"), ("memory", "passes over memory")):
+            if row[kind]["share"] is not None:
+                share = f"{row[kind]['ms']:.2f} | **{100 * row[kind]['share']:.0f} %**"
+                lines.append(f"| {_step(row)} | {words} | {share} |")
+    lines += [
+        "",
+        "| step, batch | the longest kernels | ms | GFLOP/s | GB/s | of the bound |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        for one in sorted(row["kernels"], key=lambda one: -one["ms"])[:5]:
+            cells = f"{one['ms']:.3f} | {one['gflops']:.0f} | {one['gb_per_s']:.1f} | {100 * one['share']:.0f} %"
+            lines.append(f"| {_step(row)} | {one['kernel']} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _step(row: dict[str, Any]) -> str:
+    name, mode, batch = row["case"].split("-")
+    return f"{name} {'training' if mode == 'train' else 'forward'}, {batch}"
 
 
 def _fusion(rows: list[dict[str, Any]]) -> str:
@@ -110,6 +153,20 @@ def _imagenet(rows: list[dict[str, Any]]) -> str:
     for row in rows[0]["reading"]:
         hours = PHOTOS / row["photos_per_s"] / 3600
         lines.append(f"| {row['what']} | {row['photos_per_s']:,.0f} | {hours:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(rows: list[dict[str, Any]]) -> str:
+    """The first page's table of peers: two threads, the nets that people know, times alone."""
+    known = ("lenet-train-64", "cifar10_full-train-64", "caffenet-test-8", "googlenet-test-8", "resnet18-test-8")
+    chosen = [row for row in rows if row["case"] in known and row["threads"] == max(one["threads"] for one in rows)]
+    others = [peer for peer in NAMES if any(peer in row["ms"] for row in chosen)]
+    heads = ["netc, ms", *(NAMES[peer] for peer in others), "speed beside the fastest"]
+    lines = [f"| step, batch | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for row in chosen:
+        times = [f"{row['ms'][who]:.1f}" if who in row["ms"] else "" for who in ("netc", *others)]
+        speed = f"**{row['speed'][row['fastest']]:.2f}**"
+        lines.append(f"| {' | '.join([_step(row), *times, speed])} |")
     return "\n".join(lines) + "\n"
 
 
