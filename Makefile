@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=40 --du
 # `make gpu` installs nothing: it takes a Python that has torch for the GPU and triton.
 GPU_PYTHON ?= python3
 
-.PHONY: help demo gallery docs test test-all attack lint format bench gpu clean
+.PHONY: help demo gallery docs test test-all attack lint form types pytest format bench gpu clean
 
 help:
 	@echo "make demo      train LeNet on the digits that come with netc, and compare fused with unfused"
@@ -35,20 +35,26 @@ docs: .venv/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
-test: lint
-	$(PYTEST) $(if $(CI),--turn $(TURN),-m "not slow") $(COVERAGE)
+# mypy has one process only, and takes a minute in a fresh checkout: it runs beside the tests.
+test: TESTS = $(if $(CI),--turn $(TURN),-m "not slow")
+test test-all: form
+	@$(MAKE) --no-print-directory --jobs=2 types pytest TESTS='$(TESTS)'
 
-test-all: lint
-	$(PYTEST) $(COVERAGE)
+pytest: .venv/test
+	$(PYTEST) $(TESTS) $(COVERAGE)
 
 # A fault that is found is made small, and kept in tests/attack/corpus.
 SECONDS ?= 600
 attack: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m attack --seconds $(SECONDS) $(ARGS)
 
-lint: .venv/test
+lint: form types
+
+form: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv/test
 	$(BIN)/mypy --strict netc tests
 
 format: .venv/test

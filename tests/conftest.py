@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -30,8 +31,13 @@ def pytest_configure() -> None:
     if "NETC_TESTS_KERNELS" not in os.environ:  # else this is a worker of xdist, which shares that of the run
         os.environ["NETC_TESTS_KERNELS"] = tempfile.mkdtemp(prefix="netc-kernels-")
         atexit.register(shutil.rmtree, os.environ["NETC_TESTS_KERNELS"], ignore_errors=True)
+    gc.set_threshold(100_000, 10, 10)  # as the command line has it: tests make many objects that live, too
     os.environ.pop("COLUMNS", None)  # xdist hands on how wide its terminal is; a table would be cut to that
     os.environ.setdefault("NETC_CACHE", os.environ["NETC_TESTS_KERNELS"])  # and not the user's
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # ten thousand tests and all modules are there to the end, and need not be looked through
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ LARGE = example_nets.LARGE | {"autoencoder", "cifar10_full"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net") if path.stem not in {"digits", "flickr_style"})
 SLOW = [pytest.mark.slow]
 CASES = [
-    pytest.param(name, seed, marks=SLOW if seed or name in LARGE else [])
+    pytest.param(name, seed, marks=SLOW if seed or name in LARGE | example_nets.REPEATED else [])
     for name in NAMES
     for seed in ((0,) if name in LARGE else (0, 1))
 ]

@@ -96,12 +96,16 @@ def test_windows_over_channels_read_each_element_once(channels: int, tmp_path: P
     assert verify(file, Wanted(dims={"N": 2}, target="c", threads=2)).ok
 
 
-QUICK = {"logreg", "lenet", "user_op"}
+QUICK = {("logreg", "test"), ("logreg", "train"), ("lenet", "test"), ("lenet", "train"), ("user_op", "test")}
+CASES = [
+    pytest.param(name, mode, marks=() if (name, mode) in QUICK else pytest.mark.slow)
+    for name in NAMES
+    for mode in ("test", "train")
+]
 
 
 @needs_compiler
-@pytest.mark.parametrize("mode", ["test", "train"])
-@pytest.mark.parametrize("name", [pytest.param(x, marks=() if x in QUICK else pytest.mark.slow) for x in NAMES])
+@pytest.mark.parametrize(("name", "mode"), CASES)
 def test_examples_are_right(name: str, mode: Literal["test", "train"]) -> None:
     """Every pass, every kernel and every layer within its budget, fused and unfused."""
     request = compilation(EXAMPLES / f"{name}.net", mode="test", target="c", device="cpu").request
@@ -116,7 +120,9 @@ def test_random_training_steps(seed: int) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("sizes", [(33, 1, 3, 2, 1), (20, 2, 4, 3, 0), (1, 3, 3, 1, 1)])
+@pytest.mark.parametrize(
+    "sizes", [(33, 1, 3, 2, 1), pytest.param((20, 2, 4, 3, 0), marks=pytest.mark.slow), (1, 3, 3, 1, 1)]
+)
 def test_windows_are_right(sizes: tuple[int, ...], tmp_path: Path) -> None:
     """Pooling of both kinds and normalization within channels, with their gradients: windows that overlap and end."""
     channels, batch, size, stride, pad = sizes

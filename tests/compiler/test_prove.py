@@ -24,13 +24,16 @@ from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.grammar.source import Source
 from netc.numbers import Numbers, Precision
-from support.example_nets import LARGE
+from support.example_nets import LARGE, REPEATED
 from support.numpy_program import made_up
 from support.triton_program import program_of, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SLOW = [pytest.mark.slow]
-NETS = [pytest.param(path.stem, marks=SLOW if path.stem in LARGE else []) for path in sorted(EXAMPLES.glob("*.net"))]
+NETS = [
+    pytest.param(path.stem, marks=SLOW if path.stem in LARGE | REPEATED else [])
+    for path in sorted(EXAMPLES.glob("*.net"))
+]
 MACHINES: tuple[tuple[Precision, str], ...] = (
     ("f32", "cuda:90"),
     ("f16", "cuda:90"),

@@ -83,7 +83,9 @@ def smaller(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", ["train", "test"])
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name == "digits" else []) for name in SMALL])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name in example_nets.REPEATED else []) for name in SMALL]
+)
 def test_every_kernel_of_a_small_net(name: str, mode: str) -> None:
     run_all(made(example(name), mode, 2))
 

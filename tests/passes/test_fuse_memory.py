@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netc.driver import compilation
+from support.example_nets import LARGE
 from support.lowered import lower
 
 NETS = sorted((Path(__file__).parents[2] / "examples").glob("*.net"))
@@ -14,8 +15,14 @@ NETS = sorted((Path(__file__).parents[2] / "examples").glob("*.net"))
 SMALLER = {"caffenet": 8, "googlenet": 4, "resnet18": 4}
 
 
-@pytest.mark.parametrize("mode", ["train", "test"])
-@pytest.mark.parametrize("file", NETS, ids=lambda file: file.stem)
+CASES = [
+    pytest.param(file, mode, marks=[pytest.mark.slow] if mode == "train" and file.stem in LARGE else [])
+    for file in NETS
+    for mode in ("train", "test")
+]
+
+
+@pytest.mark.parametrize(("file", "mode"), CASES, ids=lambda value: value if isinstance(value, str) else value.stem)
 def test_fused_needs_less_memory(file: Path, mode: str) -> None:
     dims = {"N": SMALLER[file.stem]} if file.stem in SMALLER else {}
     graph = compilation(file, mode=mode, dims=dims, update=None).simplified

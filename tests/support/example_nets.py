@@ -19,6 +19,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = {"caffenet", "flickr_style", "googlenet", "resnet18"}
 # Nets of other examples, trained in another way; flickr_style has one layer that caffenet has not.
 SAME = {"autoencoder_digits", "cifar10_few", "flickr_style"}
+# Those, and what `lenet` is with other data: where a test looks at kernels, it has seen all of theirs in other nets.
+REPEATED = SAME | {"digits"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net") if path.stem not in SAME)
 CASES = [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in NAMES]
 SGD = Use("sgd", (("lr", 0.1), ("momentum", 0.9), ("weight_decay", 0.01), ("decay", "l2")))

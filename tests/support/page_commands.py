@@ -7,9 +7,10 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from support import warm
 from support.installing import install
 from support.page_blocks import Block, same
 
@@ -51,15 +52,12 @@ def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> N
             install(folder / arguments[-1], Path(environment["PYTHONPATH"].split(os.pathsep)[-1]))
             continue
         assert program in PROGRAMS, f"{block.name}: {program} is not run"
-        words = [sys.executable, *PROGRAMS[program], *arguments]
-        done = subprocess.run(
-            words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        assert done.returncode == (2 if block.says("fails") else 0), f"{block.name}: {command}\n{done.stdout}"
+        status, printed = _python([*PROGRAMS[program], *arguments], folder, environment)
+        assert status == (2 if block.says("fails") else 0), f"{block.name}: {command}\n{printed}"
         if kept:
-            (folder / kept).write_text(done.stdout, encoding="utf-8")
+            (folder / kept).write_text(printed, encoding="utf-8")
         else:
-            assert same(expected, done.stdout), f"{block.name}: {command} prints\n{done.stdout}"
+            assert same(expected, printed), f"{block.name}: {command} prints\n{printed}"
 
 
 def run_session(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
@@ -67,7 +65,20 @@ def run_session(block: Block, folder: Path, environment: Mapping[str, str]) -> N
     script = folder / "session.txt"
     script.write_text(block.text, encoding="utf-8")
     words = ["-m", "doctest", "-o", "ELLIPSIS"] if ">>>" in block.text else []
+    status, printed = _python([*words, script.name], folder, environment)
+    assert status == 0, f"{block.name}: {printed}"
+
+
+def _python(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """The exit status of `python WORDS`, and what it prints.
+
+    Commands of this checkout's netc are forked from a process that has it. Scripts and sessions are not: some show what
+    they need not import.
+    """
+    if list(words[:2]) == PROGRAMS["netc"] and environment["PYTHONPATH"].split(os.pathsep)[0] == str(warm.ROOT):
+        return warm.run(words[1:], folder, environment)
+    command = [sys.executable, *words]
     done = subprocess.run(
-        [sys.executable, *words, script.name], cwd=folder, env=environment, text=True, capture_output=True, check=False
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
-    assert done.returncode == 0, f"{block.name}: {done.stdout}{done.stderr}"
+    return done.returncode, done.stdout
