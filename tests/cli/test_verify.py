@@ -28,8 +28,10 @@ LARGE = example_nets.LARGE | {"autoencoder", "cifar10_full"}
 # The nets of these two are lenet and, but for a layer, caffenet.
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.net") if path.stem not in {"digits", "flickr_style"})
 SLOW = [pytest.mark.slow]
+# Each layer and solver is verified alone, too; of whole nets one with convolutions, one of ops, and one of neither.
+QUICK = {"lenet", "logreg", "user_op"}
 CASES = [
-    pytest.param(name, seed, marks=SLOW if seed or name in LARGE | example_nets.REPEATED else [])
+    pytest.param(name, seed, marks=SLOW if seed or name not in QUICK else [])
     for name in NAMES
     for seed in ((0,) if name in LARGE else (0, 1))
 ]
