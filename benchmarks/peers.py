@@ -1,6 +1,6 @@
 """A target of netc beside others on the CPU: the same nets, batch and threads, in turns.
 
-    python benchmarks/peers.py [--target c] [--threads 2] [--rounds 12] [--only lenet-train-64] [--save FILE]
+    python benchmarks/peers.py [--target c] [--threads 1 2] [--rounds 12] [--only lenet-train-64] [--save FILE]
 
 The peers are PyTorch, eager and by `torch.compile`, and of a forward pass ONNX Runtime and OpenVINO, which run the
 model that netc exports; one that is not installed is left out (the extra `peers` has all). Each is a process that stays
@@ -281,7 +281,7 @@ def told(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", default="numpy")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2])
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--only", choices=[*CASES, "all"], action="append")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s; netc is always one")
@@ -289,16 +289,17 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, metavar=("PEER", "CASE"))
     given = parser.parse_args()
     if given.worker:
-        worker(*given.worker, threads=given.threads, target=given.target)
+        worker(*given.worker, threads=given.threads[0], target=given.target)
         return
     wanted = {"netc", *given.peers.split(",")}
     chosen = [peer for peer, module in PEERS.items() if peer in wanted and (peer == "netc" or find_spec(module))]
     if len(chosen) == 1:
         parser.error(f"no peer of {given.peers} is installed: pip install 'netc[peers]'")
     rows: list[dict[str, Any]] = []
-    for name in USUAL if not given.only else CASES if "all" in given.only else given.only:
-        rows.append(compare(name, given.threads, given.rounds, given.target, chosen))
-        print(f"{name:20s} {told(rows[-1])}", flush=True)
+    names = USUAL if not given.only else CASES if "all" in given.only else given.only
+    for name, threads in [(name, threads) for name in names for threads in given.threads]:
+        rows.append(compare(name, threads, given.rounds, given.target, chosen))
+        print(f"{name:20s} threads {threads}   {told(rows[-1])}", flush=True)
         if given.save:
             from setting import save  # not at the top: it imports netc, which a worker of torch must not load
 
