@@ -248,10 +248,9 @@ def beside_each_other(processes: int, folder: Path, *words: str) -> float:
     ended = [one.wait() for one in running]  # all of them
     if any(ended):
         raise SystemExit("a run failed")
-    steps = [
-        [(one["time"], one["seconds"]) for one in records(folder / str(process) / "log.jsonl") if one["kind"] == "step"]
-        for process in range(processes)
-    ]
+    # The first block's, where a file has several.
+    logs = [min((folder / str(process)).rglob("log.jsonl")) for process in range(processes)]
+    steps = [[(one["time"], one["seconds"]) for one in records(log) if one["kind"] == "step"] for log in logs]
     start, stop = max(one[5][0] for one in steps), min(one[-1][0] for one in steps)
     common = [[seconds for when, seconds in one if start < when <= stop] for one in steps]
     if min(map(len, common)) < LEAST:

@@ -113,7 +113,7 @@ def test_what_there_is_to_choose(net: Path) -> None:
     products = {(*s.layers, *s.node.shape): s.names for s in measured(made(net)) if s.node.op is ops.dot}
     assert products["hidden", 2, 40] == ("direct", "panels")
     assert products["fc", 2, 10] == ("direct",), "fewer columns than a panel has"
-    assert products["hidden", 40, 576] == ("direct", "direct row/column"), "a gradient by weights reads none"
+    assert "panels" not in products["hidden", 40, 576], "a gradient by weights reads none"
     assert products["hidden", 2, 576][-1] == "panels", "the gradient by the data"
 
 

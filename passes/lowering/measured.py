@@ -221,7 +221,8 @@ def _name(place: TuningKey, entry: TuningEntry) -> str:
 def _content(entry: TuningEntry) -> dict[str, Any]:
     chosen = entry.chosen
     what = {"algorithm": chosen} if isinstance(chosen, str) else {key: getattr(chosen, key) for key in NUMBERS}
-    return {**what, "us": round(entry.us, 3), "layers": entry.layers}
+    us = max(round(entry.us, 3), 0.001)  # a clock may stand still, and what is written can be read
+    return {**what, "us": us, "layers": entry.layers}
 
 
 def shape_text(space: Iterable[int]) -> str:

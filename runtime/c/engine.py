@@ -40,7 +40,7 @@ class CEngine(ArrayEngine):
         held = np.zeros(program.arena_bytes + LINE, np.uint8)
         self._arena = held[-held.ctypes.data % LINE :][: program.arena_bytes]
         self._constants = {name: packed(x.array(), x.dtype) for name, x in program.constants.items()}
-        self._seconds: Array | None = None
+        self._nanoseconds: Array | None = None
         self._raised: BaseException | None
         self._done, self._raised = DONE(), None
         return self._bind, nullcontext
@@ -74,10 +74,10 @@ class CEngine(ArrayEngine):
         return outputs, prepare, [*before, partial(self._call, "step"), *after]
 
     def _call(self, phase: str) -> None:
-        timed = self._seconds is not None and phase == "step"
-        seconds = self._seconds.ctypes.data_as(ctypes.c_void_p) if self._seconds is not None and timed else None
+        timed = self._nanoseconds is not None and phase == "step"
+        times = self._nanoseconds.ctypes.data_as(ctypes.c_void_p) if self._nanoseconds is not None and timed else None
         done = self._done if phase == "step" else DONE()
-        self._library[phase](self._table, seconds, _team(self._program.threads), done)
+        self._library[phase](self._table, times, _team(self._program.threads), done)
         if self._raised is not None:
             raised, self._raised = self._raised, None
             raise raised
@@ -99,10 +99,10 @@ class CEngine(ArrayEngine):
     def timed(self, feeds: Mapping[str, Array]) -> list[float]:
         """A step: the seconds of each launch."""
         count = sum(launch.phase == "step" for launch in self._program.launches)
-        self._seconds = np.zeros(count + 1)
+        self._nanoseconds = np.zeros(count + 1, np.int64)
         self.run(feeds)
-        found, self._seconds = np.diff(self._seconds), None
-        return [float(x) for x in found]
+        found, self._nanoseconds = np.diff(self._nanoseconds), None
+        return [1e-9 * float(x) for x in found]
 
     def spoil(self) -> None:
         """Fill what the program computes into with NaN, so that what a step reads or returns unwritten shows."""

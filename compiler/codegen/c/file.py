@@ -35,13 +35,13 @@ HEAD = """
 """
 TICK = """
 /* The time now, behind so many launches; and tell who wants to know that the last of them is done. */
-static void tick(double *seconds, void (*done)(int), int k) {
+static void tick(int64_t *nanoseconds, void (*done)(int), int k) {
     #pragma omp master
     {
-        if (seconds) {
+        if (nanoseconds) {
             struct timespec now;
             timespec_get(&now, TIME_UTC);
-            seconds[k] = now.tv_sec + 1e-9 * now.tv_nsec;
+            nanoseconds[k] = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         }
         if (done && k)
             done(k - 1);
@@ -63,7 +63,7 @@ SHARED = """
 
 def reserved() -> tuple[str, ...]:
     """Names that the text uses itself."""
-    own = ("prepare", "step", "tick", "KERNEL", "PART", "memory", "seconds", "threads", "done", "arena")
+    own = ("prepare", "step", "tick", "KERNEL", "PART", "memory", "nanoseconds", "threads", "done", "arena")
     return (*KEYWORDS.split(), *HELPERS, *RENAMED, *own)
 
 
@@ -124,20 +124,20 @@ def _phase(program: Program, phase: str) -> str:
         if buffer.name in used:
             local[buffer.name] = names.fresh(buffer.name)
             lines.append(_pointer(buffer, local[buffer.name], order))
-    calls = ["tick(seconds, done, 0);"] if launches else []
+    calls = ["tick(nanoseconds, done, 0);"] if launches else []
     for k, launch in enumerate(launches):
-        calls += [_call(launch, local), f"tick(seconds, done, {k + 1});"]
+        calls += [_call(launch, local), f"tick(nanoseconds, done, {k + 1});"]
     if calls:
         # One team for all kernels: each shares out its loop, and ends when all threads have done their part.
         lines += ["#pragma omp parallel num_threads(threads)", "{", *(f"    {line}" for line in calls), "}"]
     what = "what depends on the state alone" if phase == "prepare" else "a step"
     told = _comment(
         f"Compute {what} on so many threads, which changes no bit.",
-        "seconds: if given, the time before the first launch and behind each.",
+        "nanoseconds: if given, the time before the first launch and behind each.",
         "done: if given, called behind each with its number.",
     )
     body = "\n".join(f"    {line}" for line in lines)
-    takes = "void *const *memory, double *seconds, int threads, void (*done)(int)"
+    takes = "void *const *memory, int64_t *nanoseconds, int threads, void (*done)(int)"
     return f"{told}\nvoid {phase}({takes}) {{\n{body}\n}}"
 
 
