@@ -6,12 +6,13 @@ import datetime
 import json
 import os
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from netc.machine import blas, cores, processor
 
-PACKAGES = ("netc", "numpy", "torch")
+PACKAGES = ("netc", "numpy", "torch", "onnxruntime", "openvino")
 
 
 def setting() -> dict[str, Any]:
@@ -22,7 +23,7 @@ def setting() -> dict[str, Any]:
         "cores": cores(),
         "load": [round(x, 2) for x in os.getloadavg()],
         "blas": blas(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES if find_spec(name)},
     }
 
 
