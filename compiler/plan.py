@@ -24,6 +24,8 @@ class Home:
 
 # Of each value the order of its axes in memory, outermost first.
 Orders = Mapping[Node, tuple[int, ...]]
+# Where the parts of a block begin, in order and the first one at 0, and the launch since which each is needed.
+Begins = tuple[tuple[int, int], ...]
 # Of a value whose innermost rows lie further apart than they are long: the elements of a row, and from one to the next.
 Pitches = Mapping[Node, tuple[int, int]]
 
@@ -32,8 +34,9 @@ Pitches = Mapping[Node, tuple[int, int]]
 class Plan:
     """kernels: in launch order; prepare: those of them that only state decides. orders: axes where they are not free.
 
-    lives: the numbers of the first and the last launch during which a value in the arena is needed. parts: what lies in
-    a flat state, as (state, first byte, bytes) -> name; for the names in a generated module.
+    lives: the numbers of the first and the last launch during which a value in the arena is needed. begins: of a flat
+    concat the elements from which on its parts lie, in order, each with the launch that writes the part. parts: what
+    lies in a flat state, as (state, first byte, bytes) -> name; for the names in a generated module.
     """
 
     kernels: tuple[Node, ...]
@@ -43,6 +46,7 @@ class Plan:
     lives: dict[Node, tuple[int, int]]
     threads: int
     inner: bool
+    begins: Mapping[Node, Begins] = field(default_factory=dict)
     pitches: Pitches = field(default_factory=dict)
     parts: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
 
@@ -55,27 +59,40 @@ def aligned(size: int, unit: int = ALIGN) -> int:
     return -(-size // unit) * unit
 
 
-def pack(blocks: Sequence[tuple[int, int, int]], *, small: int = 0, unit: int = ALIGN) -> tuple[list[int], int]:
+def pack(
+    blocks: Sequence[tuple[int, int, int]],
+    *,
+    begins: Mapping[int, Begins] | None = None,
+    small: int = 0,
+    unit: int = ALIGN,
+) -> tuple[list[int], int]:
     """Offsets for blocks (bytes, first, last), so that those whose lives meet lie apart; the bytes of all.
 
-    The largest first, each as low as it fits. A life includes both its ends. Blocks below `small` bytes begin at a
-    multiple of `unit` bytes, others at one of 64.
+    The largest first, each as low as it fits. A life includes both its ends. begins: of some blocks, by number, the
+    bytes at which their parts begin: until a part's own launch its memory is another's. Blocks below `small` bytes
+    begin at a multiple of `unit` bytes, others at one of 64.
     """
     offsets = [0] * len(blocks)
-    placed: list[int] = []
+    placed: list[tuple[int, int, int, int]] = []  # the bytes and the launches of each part
     end = 0
     for i in sorted(range(len(blocks)), key=lambda i: (-blocks[i][0], blocks[i][1:], i)):
         size, first, last = blocks[i]
+        starts = (begins or {}).get(i, ((0, first),))
+        stops = (*(start for start, _ in starts[1:]), size)
+        parts = [(low, high, max(since, first)) for (low, since), high in zip(starts, stops, strict=True) if low < high]
+        # Where the block cannot begin: from one number on to before another.
         busy = sorted(
-            (offsets[o], offsets[o] + blocks[o][0]) for o in placed if blocks[o][1] <= last and first <= blocks[o][2]
+            (start - high + 1, stop - low)
+            for low, high, since in parts
+            for start, stop, begun, done in placed
+            if begun <= last and since <= done
         )
         at = 0
         for low, high in busy:
-            if at + size <= low:
+            if at < low:
                 break
             at = max(at, aligned(high, unit if size < small else ALIGN))
         offsets[i] = at
-        if size:
-            placed.append(i)
-            end = max(end, at + size)
+        placed += [(at + low, at + high, since, last) for low, high, since in parts]
+        end = max(end, at + size) if size else end
     return offsets, end

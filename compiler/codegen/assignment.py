@@ -12,8 +12,9 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from .. import ops
 from ..graph import Graph, Node
-from ..plan import Plan
+from ..plan import Begins, Plan
 from ..program import Launch
+from ..types import SIZES
 from .names import Names, origins
 from .strides import Ints, part_of, viewed
 
@@ -40,6 +41,7 @@ class Assignment(ABC, Generic[Held]):
         self.launches: list[Launch] = []
         # Pieces of the arena: their bytes, and the first and the last launch that needs them.
         self.blocks: list[tuple[int, int, int]] = []
+        self.begins: dict[int, Begins] = {}
 
     @abstractmethod
     def kernel(self, kernel: Node) -> None:
@@ -103,6 +105,13 @@ class Assignment(ABC, Generic[Held]):
         """A piece of the arena that is needed during some launches."""
         self.blocks.append((size, first, last))
         return len(self.blocks) - 1
+
+    def held(self, node: Node, size: int) -> int:
+        """The piece of the arena of a value, of so many bytes; its parts may be needed later than others."""
+        block = self.block(size, *self.plan.lives[node])
+        if node in self.plan.begins:
+            self.begins[block] = tuple((start * SIZES[node.dtype], at) for start, at in self.plan.begins[node])
+        return block
 
     def part_name(self, node: Node, base: str, start: int) -> str:
         """What a part of a flat state, from a byte on, is called where a kernel reads it; nothing if it is unknown."""

@@ -134,8 +134,13 @@ def timeline(made: Compilation) -> Timeline:
     held: list[dict[str, int]] = [{} for _ in placed.kernels]
     for value, (first, last) in placed.lives.items():
         owner = (made.whose((value.scope,) if value.scope else (), ())[0] or ("(no layer)",))[0]
-        for there in held[first : last + 1]:
-            there[owner] = there.get(owner, 0) + int(size_of(value))
+        count = int(value.type.count)
+        starts = placed.begins.get(value, ((0, first),))
+        stops = (*(start for start, _ in starts[1:]), count)
+        for (start, since), stop in zip(starts, stops, strict=True):
+            share = int(size_of(value)) * (stop - start) // max(1, count)
+            for there in held[max(since, first) : last + 1]:
+                there[owner] = there.get(owner, 0) + share
     moments = []
     for kernel, there in zip(placed.kernels, held, strict=True):
         layers = made.whose(origins(kernel.attrs["body"])[0], ())[0]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ...compiler import ops
 from ...compiler.graph import Graph, GraphError, Node, reached
 from ...compiler.kernel import bodies, made_in, narrow, operand_number
-from ...compiler.plan import Home, Orders, Pitches, Plan
+from ...compiler.plan import Begins, Home, Orders, Pitches, Plan
 from ...compiler.program import Commit
 from ..fusion.materialize import Span, base_of, state_span
 from ..prepared import Prepared
@@ -29,7 +29,8 @@ def plan(
     kernels = _launch_order(graph, edges, prepare, _sent(graph, homes))
     orders = orders if orders is not None else _orders(graph, homes, inner)
     lives = _lives(graph, homes, kernels, prepare)
-    return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner, pitches or {})
+    begins = _begins(graph, homes, kernels)
+    return Plan(tuple(kernels), frozenset(prepare), homes, orders, lives, threads, inner, begins, pitches or {})
 
 
 def size_of(node: Node) -> int:
@@ -155,6 +156,23 @@ def _launch_order(
     if len(order) < len(before):
         raise GraphError("kernels wait for each other: a state would be overwritten before it is read")
     return order
+
+
+def _begins(graph: Graph, homes: dict[Node, Home], kernels: list[Node]) -> dict[Node, Begins]:
+    """Of the flat values that are concats, as all gradients are: since when each part is needed.
+
+    A large gradient that is computed late leaves its memory to activations until then.
+    """
+    when = {k: i for i, k in enumerate(kernels)}
+    found: dict[Node, Begins] = {}
+    for node in graph.order:
+        bases = [base_of(x) for x in node.inputs] if node.op is ops.concat and node.type.rank == 1 else []
+        parts = [homes.get(base) for base in bases]
+        if bases and homes[node].space == "arena" and all(p and p.parent is node for p in parts):
+            items = [[x for x in stored_below(base) if x.op is ops.item] for base in bases]
+            written = [min((when[x.inputs[0]] for x in some), default=0) for some in items]
+            found[node] = tuple((p.start, at) for p, at in zip(parts, written, strict=True) if p)
+    return found
 
 
 def _orders(graph: Graph, homes: dict[Node, Home], inner: bool) -> dict[Node, tuple[int, ...]]:

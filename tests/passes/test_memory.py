@@ -27,6 +27,36 @@ def test_what_lives_together_lies_apart(found: list[tuple[int, int, int]]) -> No
                 assert offsets[i] + size <= offsets[j] or offsets[j] + other <= offsets[i]
 
 
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)), min_size=1, max_size=4), max_size=12),
+    st.data(),
+)
+@settings(max_examples=200, deadline=None)
+def test_parts_that_live_together_lie_apart(found: list[list[tuple[int, int]]], data: st.DataObject) -> None:
+    """Of each block parts of so many bytes, each needed since a launch; the block until its last one."""
+    blocks, begins = [], {}
+    for i, parts in enumerate(found):
+        last = max(since for _, since in parts) + data.draw(st.integers(0, 4))
+        blocks.append((sum(size for size, _ in parts), min(since for _, since in parts), last))
+        begins[i] = tuple((sum(size for size, _ in parts[:k]), since) for k, (_, since) in enumerate(parts))
+    offsets, end = pack(blocks, begins=begins)
+    rectangles = []
+    for i, offset in enumerate(offsets):
+        assert not blocks[i][0] or (offset % ALIGN == 0 and offset + blocks[i][0] <= end)
+        for (size, since), (start, _) in zip(found[i], begins[i], strict=True):
+            rectangles.append((i, offset + start, offset + start + size, since, blocks[i][2]))
+    for i, low, high, since, last in rectangles:
+        for j, start, stop, begun, done in rectangles:
+            assert i == j or high <= start or stop <= low or low == high or start == stop or last < begun or done < since
+
+
+def test_a_part_that_is_written_late_leaves_its_memory_until_then() -> None:
+    gradients, early = (192, 0, 5), (128, 1, 2)
+    assert pack([gradients, early]) == ([0, 192], 320)
+    assert pack([gradients, early], begins={0: ((0, 0), (64, 3))}) == ([0, 64], 192)
+    assert pack([gradients, early], begins={0: ((0, 0), (64, 2))}) == ([0, 192], 320)
+
+
 def test_small_blocks_lie_closer() -> None:
     assert pack([(64, 0, 1), (20, 0, 1), (12, 0, 1)], small=64, unit=8) == ([0, 64, 88], 100)
     assert pack([(64, 0, 1), (20, 0, 1), (12, 0, 1)]) == ([0, 64, 128], 140)

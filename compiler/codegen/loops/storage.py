@@ -126,7 +126,7 @@ class Storage(Assignment[Stored]):
             buffer = Buffer(name, node.type, "arena", 0, tuple(order), "", dtype if dtype != node.dtype else "")
         place = MemRef(name, shape, strides, dtype, True, count, f"arena:{name}")
         size = max(place.count, math.prod(shape)) * SIZES[dtype]
-        return self.enter(Stored(buffer, place, self.block(size, *self.plan.lives[node]), 0))
+        return self.enter(Stored(buffer, place, self.held(node, size), 0))
 
     def constant(self, literal: Literal) -> Stored:
         """A constant array, once for all that read it."""
@@ -183,7 +183,7 @@ class Storage(Assignment[Stored]):
     def program(self, begun: Program) -> Program:
         """The program with all kernels of the plan, written; the text of the module is left to the target."""
         self.write()
-        offsets, size = pack(self.blocks)
+        offsets, size = pack(self.blocks, begins=self.begins)
 
         def region(stored: Stored) -> Region:
             place, buffer = stored.place, stored.buffer

@@ -72,7 +72,7 @@ class Module(Assignment[ArrayPlace]):
         order = self.plan.orders.get(node)
         place = written or place_of(node, node.type.numpy_dtype.name, order)
         order = order or order_of(place.shape, place.strides)
-        block = self.block(place.nbytes, *self.plan.lives[node])
+        block = self.held(node, place.nbytes)
         self.placed[node] = block, order
         text = f"array(arena, {_offset(block)}, {place.dtype!r}, {place.shape}, {order})"
         self.values[node] = self._enter(_named(node, kind_name(node)), text, replace(place, memory=f"arena:{block}"))
@@ -80,7 +80,7 @@ class Module(Assignment[ArrayPlace]):
 
     def packed(self) -> tuple[int, Proofs]:
         """Give each piece of the arena its offset; the bytes of the arena, and what was proved of it."""
-        offsets, size = pack(self.blocks, small=SMALL, unit=UNIT)
+        offsets, size = pack(self.blocks, begins=self.begins, small=SMALL, unit=UNIT)
         self.bound = [re.sub("\0([0-9]+)\0", lambda found: str(offsets[int(found[1])]), x) for x in self.bound]
         regions: dict[Node, Region] = {}
         for node, (block, order) in self.placed.items():
