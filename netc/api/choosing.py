@@ -12,7 +12,6 @@ from ..compiler.program import Program
 from ..compiler.spec import TrainSpec
 from ..driver import Compilation
 from ..grammar.source import UserError
-from ..machine import cores
 from ..targets import compiled_for
 
 WORTH = 4e12  # operations of a run: about a minute of numpy on two cores, for a compiler's five to ten seconds
@@ -44,8 +43,6 @@ def by_work(
     told = f"{work(spec, step):.2g} operations, so"
     try:
         by = compiler()
-        if not by.threads and cores() > 1 and step.threads > 1:
-            return kept  # it would compute on one thread
         made = [one.on(target=found.target) for one in (step, *tests)]
         for program in [program for one in made for program in one.programs]:
             _check(program)

@@ -24,13 +24,16 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...compiler.codegen.c.pool import pooled
 from ...compiler.program import UserError
 from ..atomic import PARTIAL, replace_file
 from ..cache import cache_folder
 
 NAMES = ("cc", "gcc", "clang")
 FLAGS = ("-std=gnu11", "-O2", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+# Of OpenMP's library, and without it: loops as vectors, and threads of POSIX (`compiler/codegen/c/pool.py`).
 THREADS = "-fopenmp"
+POOL = ("-fopenmp-simd", "-pthread")
 REMEDY = "install gcc or clang, or name a C compiler by $CC, or pip install 'netc[c]'"
 Ended = subprocess.CompletedProcess[str]
 # A thread that waits for the others looks so often before it sleeps, about 20 us: gcc's runtime would look for
@@ -49,7 +52,7 @@ class Compiler:
 
     command: tuple[str, ...]
     version: str
-    threads: bool
+    openmp: bool
 
 
 def remedy() -> str:
@@ -70,7 +73,8 @@ def library(source: str) -> ctypes.CDLL:
     by = compiler()
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(WAITING, LOOKS)  # read when the first library of the process is loaded
-    flags = (*FLAGS, THREADS) if by.threads else FLAGS
+    flags = (*FLAGS, THREADS) if by.openmp else (*FLAGS, *POOL)
+    source = source if by.openmp else pooled(source)
     told = repr((source, by, flags, _processor()))
     name = f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.so"
     folder = cache_folder("c")

@@ -111,7 +111,6 @@ def test_a_compiler_that_is_of_no_use_is_done_without(script: str, said: str, mo
     Path("cc").write_text(f"#!/bin/sh\n{script}\n")
     Path("cc").chmod(stat.S_IRWXU)
     monkeypatch.setattr(choosing, "WORTH", 100.0)
-    monkeypatch.setattr(choosing, "cores", lambda: 1)
     monkeypatch.setenv("CC", str(Path("cc").absolute()))
     told, _ = trained("out")
     assert f"the target c would be taken, but the C compiler `{Path('cc').absolute()}` {said}" in told

@@ -1,13 +1,10 @@
 """Training steps in C under gcc's ThreadSanitizer: what proofs say of threads is looked at while they run.
 
-The sanitizer does not know OpenMP's library, so a text's two directives are written out: a thread skips the turns of a
-shared loop that are another's, and all meet at a barrier of POSIX behind each launch, where OpenMP has one. There are
-two by turns: at a single one a thread that comes late would seem to have waited for what others did since.
+The sanitizer does not know OpenMP's library, so what runs is the text for compilers that lack it.
 """
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import pytest
 
 from netc.compiler.codegen.c import kernel
 from netc.compiler.codegen.c.function import function
+from netc.compiler.codegen.c.pool import pooled
 from netc.compiler.codegen.loops.prove import Proof
 from netc.compiler.program import Program
 from netc.driver import compilation
@@ -24,29 +22,15 @@ from netc.runtime.c import compiling
 from support.c_program import needs_compiler
 
 SANITIZED = ("-std=gnu11", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-unknown-pragmas")
-THREADS = 3
-HEAD = """#include <pthread.h>
-#include <stdio.h>
-static __thread int this_thread, turn;
-static pthread_barrier_t meeting[2];
-"""
+THREADS, STEPS = 3, 50  # of which some are such that no waiting for others hides a race
 MAIN = """
+#include <stdio.h>
 static void *memory[MEMORIES];
 
-static void *work(void *number) {
-    this_thread = *(int *)number;
-    prepare(memory, 0, TEAM, 0);
-    for (int i = 0; i < 2; i++) step(memory, 0, TEAM, 0);
-    return 0;
-}
-
 int main(void) {
-    pthread_t team[TEAM];
-    int numbers[TEAM];
-    for (int i = 0; i < 2; i++) pthread_barrier_init(&meeting[i], 0, TEAM);
 ALLOCATED
-    for (int i = 0; i < TEAM; i++) numbers[i] = i, pthread_create(&team[i], 0, work, &numbers[i]);
-    for (int i = 0; i < TEAM; i++) pthread_join(team[i], 0);
+    prepare(memory, 0, TEAM, 0);
+    for (int i = 0; i < STEPS; i++) step(memory, 0, TEAM, 0);
     puts("done");
     return 0;
 }
@@ -73,25 +57,19 @@ def written(text: str, batch: int) -> Program:
     return compilation(Source("tiles.net", text), mode="train", dims={"N": batch}, target="c").program
 
 
-def spread(source: str) -> str:
-    """The text with its directives written out."""
-    shared = re.compile(r"#pragma omp for[^\n]*\n( *)(for \(\w+ (\w+) = 0; \3 < (.+?); .+\) \{)\n")
-    own = rf"\1\2\n\1    if ((int64_t)\3 * {THREADS} / ({'{0}'}) != this_thread) continue;\n"
-    text = shared.sub(lambda found: found.expand(own.format(found[4])), source)
-    text = text.replace("#pragma omp single", "if (!this_thread)")
-    text = text.replace("#pragma omp master", "pthread_barrier_wait(&meeting[turn++ & 1]);\n    if (!this_thread)")
-    assert not re.search(r"#pragma omp (?!simd|parallel)", text)
-    return HEAD + text
-
-
 def races(program: Program, folder: Path) -> str:
     """What the sanitizer says of two steps; skips where there is none."""
     sizes = list(Layout(program).memories.values())
     memory = "".join(f"    memory[{i}] = calloc({size}, 1);\n" for i, size in enumerate(sizes))
-    main = MAIN.replace("MEMORIES", str(len(sizes))).replace("TEAM", str(THREADS)).replace("ALLOCATED\n", memory)
+    main = (
+        MAIN.replace("MEMORIES", str(len(sizes)))
+        .replace("TEAM", str(THREADS))
+        .replace("STEPS", str(STEPS))
+        .replace("ALLOCATED\n", memory)
+    )
     if build("int main(void) { return 0; }\n", folder / "probe").returncode:
         pytest.skip("this compiler has no sanitizer of threads")
-    made = build(spread(program.source) + main, folder / "step")
+    made = build(pooled(program.source) + main, folder / "step")
     assert made.returncode == 0, made.stderr
     ran = subprocess.run([folder / "step"], capture_output=True, text=True, check=False, timeout=300)
     assert "done" in ran.stdout, ran.stderr
