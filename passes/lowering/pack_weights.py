@@ -4,8 +4,8 @@ Parameters lie row-major in their flat buffer, O, I, kernel, so the channels of 
 run of them can be copied or read as a vector. Each weight that is read so is copied once a step (once in all where it
 does not change), as a value of its own, which a layout puts in the reader's order. For matrix units (`packed_weights`)
 that is O, kernel, I, and weights of 16 bits are cast by the way; for vectors of a CPU (`with_lanes`) the axis of the
-result's channels is innermost, and each kind of reader has its own copy (`lane_orders`). Weights of matrix products are
-copied in panels of columns, so that a tile reads them in order.
+result's channels is innermost, and each kind of reader has its own copy (`lane_orders`). Weights of matrix products and
+of convolutions of many channels are copied in panels of columns, so that a tile reads them in order.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from .pad_channels import HALF
 
 # With fewer channels there is no run worth a copy for matrix units; and of a group there is no vector.
 FEWEST_RUN, FEWEST_LANES = 8, 4
+# From so many on a tile's columns lie so far apart, row after row, that they meet in few sets of the cache.
+FEWEST_IN_PANELS = 128
+READ_IN_PANELS = (ops.conv, ops.conv_data_grad, ops.dot)
 
 
 def packed_weights(graph: Graph, precision: Literal["ieee", "tf32"]) -> Graph:
@@ -81,29 +84,45 @@ def with_lanes(graph: Graph, in_panels: Callable[[Node], bool]) -> Graph:
             if weight.dtype == "f32" and channels >= FEWEST_LANES:
                 if (weight, node.op) not in copies:
                     with at(node.span, node.scope):
-                        copies[weight, node.op] = ops.cast(weight, dtype=weight.dtype)
+                        many = groups == 1 and channels >= FEWEST_IN_PANELS
+                        axis = 0 if node.op is ops.conv else 1
+                        copies[weight, node.op] = _from_panels(weight, axis) if many else _copy(weight)
                 inputs = (x, copies[weight, node.op])
         elif node.op is ops.dot and in_panels(node):
             x, weight = inputs
             if (weight, node.op) not in copies:
                 with at(node.span, node.scope):
-                    copies[weight, node.op] = _from_panels(weight)
+                    copies[weight, node.op] = _from_panels(weight, 1)
             inputs = (x, copies[weight, node.op])
         return node.with_inputs(inputs)
 
     return graph.mapped(make)
 
 
-def _from_panels(weight: Node) -> Node:
-    """A matrix as it is read from a copy of it: panel after panel of its columns, each row after row."""
-    depth, columns = map(int, weight.shape)
+def _copy(weight: Node) -> Node:
+    return ops.cast(weight, dtype=weight.dtype)
+
+
+def _from_panels(weight: Node, axis: int) -> Node:
+    """A weight as it is read from a copy of it: panel after panel of its columns, each row after row.
+
+    axis: that of the columns. A row is of the other channels at one tap, the taps outermost.
+    """
+    shape = tuple(map(int, weight.shape))
+    columns, rank = shape[axis], len(shape)
     count = -(-columns // PANEL)
     if columns % PANEL:
-        weight = ops.pad(weight, low=(0, 0), high=(0, count * PANEL - columns), interior=(0, 0), value=0.0)
-    split = ops.transpose(ops.reshape(weight, shape=(depth, count, PANEL)), perm=(1, 0, 2))
-    copy = ops.cast(split, dtype=weight.dtype)
-    joined = ops.reshape(ops.transpose(copy, perm=(1, 0, 2)), shape=(depth, count * PANEL))
-    return ops.slice_(joined, start=(0, 0), stop=(depth, columns), step=(1, 1)) if columns % PANEL else joined
+        high = tuple((count * PANEL - columns) * (a == axis) for a in range(rank))
+        weight = ops.pad(weight, low=(0,) * rank, high=high, interior=(0,) * rank, value=0.0)
+    whole = tuple(map(int, weight.shape))
+    # The axis split in two, then its panels outermost and their columns innermost.
+    split = ops.reshape(weight, shape=(*whole[:axis], count, PANEL, *whole[axis + 1 :]))
+    taps = range(3, rank + 1)
+    perm = (axis, *taps, 2 * (1 - axis), axis + 1)
+    copy = _copy(ops.transpose(split, perm=perm))
+    back = ops.transpose(copy, perm=tuple(perm.index(a) for a in range(rank + 1)))
+    joined = ops.reshape(back, shape=whole)
+    return ops.slice_(joined, start=(0,) * rank, stop=shape, step=(1,) * rank) if columns % PANEL else joined
 
 
 def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
@@ -114,8 +133,8 @@ def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
             read = [kernel.inputs[operand_number(x)] if x.op is ops.input_ else x for x in node.inputs]
             if node.op is ops.winograd_product:
                 found |= {value: tuple(range(len(value.shape))) for value in read if value.op is ops.item}
-            elif node.op is ops.dot and (copy := _panels_of(node)) is not None:
-                found[kernel.inputs[operand_number(copy)]] = (0, 1, 2)
+            elif node.op in READ_IN_PANELS and (copy := _panels_of(node)) is not None:
+                found[kernel.inputs[operand_number(copy)]] = tuple(range(len(copy.shape)))
             elif node.op in (ops.conv, ops.conv_data_grad) and read[1].op is ops.item:
                 taps = range(2, len(read[1].shape))
                 found[read[1]] = (*taps, 1, 0) if node.op is ops.conv else (*taps, 0, 1)
@@ -123,8 +142,8 @@ def lane_orders(graph: Graph) -> dict[Node, tuple[int, ...]]:
 
 
 def _panels_of(product: Node) -> Node | None:
-    """The operand of a kernel whose panels a matrix product in it reads, None if it reads none."""
-    below = product.inputs[1]
+    """The operand of a kernel whose panels a product in it reads, None if it reads none."""
+    below, rank = product.inputs[1], len(product.inputs[1].shape) + 1
     while below.op in (ops.slice_, ops.reshape, ops.transpose):
         below = below.inputs[0]
-    return below if below.op is ops.input_ and len(below.shape) == 3 and below.shape[2] == PANEL else None
+    return below if below.op is ops.input_ and len(below.shape) == rank and below.shape[-1] == PANEL else None

@@ -104,6 +104,32 @@ def in_panels(random: Random) -> Graph:
     return Graph(outputs)
 
 
+def of_many_channels(random: Random) -> Graph:
+    """A convolution and its gradients, with weights in panels for two of them, which channels fill or do not."""
+    channels, features = (random.choice([128, 144, random.randint(129, 170)]) for _ in range(2))
+    kernel, size = random.choice([(1, 1), (2, 3)]), (random.randint(4, 6), random.randint(5, 8))
+    lies = {"stride": (random.randint(1, 2), 1), "pad": (0, kernel[1] // 2), "dilation": (1, 1), "groups": 1}
+    x, w = ops.exp(fed("x", random.randint(1, 3), channels, *size) * 0.3), fed("w", features, channels, *kernel)
+    y = ops.conv(x, w, **lies)
+    dy = fed("dy", *y.shape)
+    return Graph(
+        {
+            "y": expr.maximum(0.0, y + fed("b", 1, features, 1, 1)),
+            "dx": ops.conv_data_grad(dy, w, size=size, **lies),
+            "dw": ops.conv_weight_grad(x, dy, kernel=kernel, **lies),
+        }
+    )
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", range(4))
+def test_convolutions_of_many_channels(seed: int) -> None:
+    graph = of_many_channels(Random(seed))
+    texts = [f.source for f in lower(graph, target="c", arch="cpu").functions if f.kind == "conv"]
+    assert sum("int32_t columns" in text for text in texts) >= 2  # which tiles over panels are told
+    assert_like_oracle(graph)
+
+
 @needs_compiler
 @pytest.mark.parametrize("seed", range(12))
 def test_convolutions(seed: int) -> None:
@@ -115,7 +141,8 @@ def test_convolutions(seed: int) -> None:
 def test_depthwise_convolutions(seed: int) -> None:
     graph = depthwise(Random(seed))
     texts = [f.source for f in lower(graph, target="c", arch="cpu").functions if f.kind == "conv"]
-    assert sum("total[j] += x[j] * w[j];" in text for text in texts) >= 2  # not where a gradient skips positions
+    alone = [text for text in texts if "add_channels_" in text or "total[j] += x[j] * w[j];" in text]
+    assert len(alone) >= 2  # not where a gradient skips positions
     assert_like_oracle(graph)
 
 
@@ -140,7 +167,7 @@ def test_the_same_text_serves_narrower_vectors(processor: str, monkeypatch: pyte
         pytest.skip("this machine has no AVX2")
     flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in compiling.FLAGS]
     monkeypatch.setattr(compiling, "FLAGS", tuple(flags))
-    for made in (convolutions, products, depthwise, in_tiles, in_panels):
+    for made in (convolutions, of_many_channels, products, depthwise, in_tiles, in_panels):
         assert_like_oracle(made(Random(5)))
 
 
@@ -187,7 +214,7 @@ def test_a_convolution_with_nothing_to_add_is_proved() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("made", [convolutions, depthwise, in_tiles, in_panels])
+@pytest.mark.parametrize("made", [convolutions, of_many_channels, depthwise, in_tiles, in_panels])
 def test_the_number_of_threads_changes_no_bit(made: Callable[[Random], Graph]) -> None:
     graph = made(Random(1))
     feeds = made_up(graph)

@@ -65,11 +65,13 @@ class Tasks:
         constants: Sequence[str],
         setting: Sequence[str],
         rooms: Sequence[tuple[str, str, str]],
+        rows_first: bool = True,
     ) -> str:
         """Both functions. parameters: how many rows and columns a tile has, and further ones, in order.
 
         constants: what says how many `tiles` and `chunks` there are, with `rows`, `rest` and the like. setting: the
-        definitions that set the parameters of a task but the first two. rooms: see `Frame`.
+        definitions that set the parameters of a task but the first two. rooms: see `Frame`. rows_first: of a chunk all
+        rows are computed in turn, else of a tile's rows all chunks.
         """
         body, places = self.body, pointers(self.body)
         typed, named = [argument(body, place, places) for place in places], [place.name for place in places]
@@ -82,10 +84,13 @@ class Tasks:
         lines += [f"    enum {{ {line} }};" for line in constants]
         step = math.prod(sizes)
         count = f"chunks * {step} * tiles"
-        numbers = [("tile", "task % tiles", "tiles"), ("chunk", f"task / ({step} * tiles)", "chunks")]
+        turn, inner = ("task", "tiles") if rows_first else ("task / chunks", "chunks * tiles")
+        chunk_of = f"task / ({step} * tiles)" if rows_first else "task % chunks"
+        numbers = [("tile", f"{turn} % tiles", "tiles"), ("chunk", chunk_of, "chunks")]
         for name, size in zip(names, sizes, strict=True):
             step //= size
-            number = f"task / ({step} * tiles)" if step > 1 else "task / tiles"
+            whole_step = f"{step} * {inner}" if step > 1 else inner
+            number = f"task / ({whole_step})" if "*" in whole_step else f"task / {whole_step}"
             numbers.append((name, f"{number} % {size}", str(size)))
         (tile, chunk), others = [f"{name} = {text}" for name, text, _ in numbers[:2]], numbers[2:]
         lines += [

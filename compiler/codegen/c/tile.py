@@ -28,6 +28,7 @@ from .tasks import COUNTED, SUMS, Tasks, even, in_panels, pointer
 
 MOST = 14  # rows of a tile at most, on any processor
 MOST_TAPS = 64  # whose sums a tile holds in the cache
+NEAR = 1 << 18  # bytes of the second cache, of which half is another factor's
 # Rows of a panel, and rows that lie on pages of their own, that are fetched before they are read.
 AHEAD, AHEAD_IN_PAGES = 64, 16
 PAGE = 1024  # elements of a page: rows that lie on different ones
@@ -106,6 +107,12 @@ class RegisterTile:
         taps = tuple(v for v in self.outer if v not in self.product.batch)
         whole = self.product.root.op is ops.conv_weight_grad and not isinstance(self.numbers, Copied)
         return taps if whole and taps and math.prod(v.size for v in taps) <= MOST_TAPS else ()
+
+    @property
+    def near(self) -> bool:
+        """Whether all vectors stay in the cache while the other factor's rows pass, each of which is read once then."""
+        alike = not any(var in e.vars for var in self.outer for e in self.vectors.index)
+        return alike and 4 * self.lane.size * math.prod(var.size for var in self.reduced) <= NEAR
 
     @property
     def width(self) -> int:
@@ -190,7 +197,7 @@ def _apart_where_stored(body: Body, product: Contraction, lane: Var) -> bool:
 def _lie_in_panels(vectors: Operand, columns: Var) -> bool:
     """Whether a factor is a copy in panels of its columns (`passes/lowering/pack_weights.py`)."""
     index, shape = vectors.index, vectors.place.shape
-    return len(index) == 3 and shape[2] == PANEL and (index[0], index[2]) == _in_panel(Expr.of(columns))
+    return len(index) > 2 and shape[-1] == PANEL and (index[0], index[-1]) == _in_panel(Expr.of(columns))
 
 
 def _in_panel(column: Expr) -> tuple[Expr, Expr]:
@@ -278,7 +285,8 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     )
     if tile.in_panels:
         panels = in_panels(columns, reach, -(-columns // PANEL) * PANEL)
-        return tasks.text(("rows", "vectors", "first_row", "first_lane", "columns"), constants, *panels)
+        given = ("rows", "vectors", "first_row", "first_lane", "columns")
+        return tasks.text(given, constants, *panels, rows_first=not tile.near)
     # The last vector begins early enough to end with the last column; what it computes again is not stored again.
     setting = (
         "first = chunk * width",
@@ -290,7 +298,8 @@ def write(domain: Domain, body: Body, tile: RegisterTile) -> str:
     if isinstance(tile.numbers, Copied):
         low, high = tile.numbers.address.bounds
         rooms.append((f"{low}", f"{high} + (rows - 1) * {tile.numbers.step} + 1", f"{tile.numbers.count}"))
-    return tasks.text(("rows", "vectors", "first_row", "first_lane", "skipped"), constants, setting, rooms)
+    given = ("rows", "vectors", "first_row", "first_lane", "skipped")
+    return tasks.text(given, constants, setting, rooms, rows_first=not tile.near)
 
 
 def _apart(columns: int, lanes: str) -> str:

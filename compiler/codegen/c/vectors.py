@@ -94,6 +94,14 @@ INLINE void spread_{width}(
         for (int v = 0; v < vectors; v++) *(vec_{width} *)&total[r][v * apart] = sums[r][v];
 }}
 """
+CHANNELS = """
+/* Add the products of two runs of `vectors` vectors, each to sums of its own. */
+INLINE void add_channels_{width}(int vectors, vec_{width} sums[], const float *x, const float *w) {{
+    _Pragma("GCC unroll 32")
+    for (int v = 0; v < vectors; v++)
+        sums[v] += *(const vec_{width} *)(x + v * LANES_{width}) * *(const vec_{width} *)(w + v * LANES_{width});
+}}
+"""
 DOTS = """
 typedef float quarter __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -147,5 +155,7 @@ def helpers(text: str) -> Iterator[str]:
         yield SPANS
     for width in widths:
         yield TILE.format(width=width)
+        if f"add_channels_{width}(" in text:
+            yield CHANNELS.format(width=width)
     if dots:
         yield DOTS
