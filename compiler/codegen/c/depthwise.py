@@ -1,7 +1,8 @@
 """Depthwise convolution and its gradients: each channel is summed by itself, and channels lie side by side.
 
 A block of channels has running values in registers, in the cache where vectors do not divide the channels; loops over
-taps, or over images and positions, begin and end where there are elements. It serves every product whose factors both lie side by side along an axis of the batch.
+taps, or over images and positions, begin and end where there are elements. It serves every product whose factors both
+lie side by side along an axis of the batch.
 """
 
 from __future__ import annotations
