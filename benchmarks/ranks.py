@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ from netc.runtime.log import read_log, records
 ROOT = Path(__file__).parents[1]
 NETS = {"LeNet": "lenet.net", "CIFAR-10 quick": "cifar10_quick.net"}
 RATE = ".rate"
+
+
+def nets(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The nets whose data is there: MNIST's digits come with netc."""
+    for net, name in NETS.items():
+        if net == "LeNet" or arguments.data:
+            yield net, name
+        else:
+            print(f"{net} is left out: --data names no folder with its data", flush=True)
 
 
 def train(ranks: int, folder: Path, *words: str, threads: int = 1) -> Path:
@@ -79,7 +89,7 @@ def furthest(losses: Any, others: Any) -> float:
 def equal(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Losses of 1, 2 and 4 ranks, as they are and in four parts; each beside one rank, and beside float64."""
     rows = []
-    for net, name in NETS.items():
+    for net, name in nets(arguments):
         file = ROOT / "examples" / name
         words = [str(file), "--steps", str(arguments.steps)]
         words += ["--data", str(arguments.data)] if arguments.data else []
@@ -115,7 +125,7 @@ def speed(log: Path, batch: int) -> float:
 def rates(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Batches of 64 a rank: two ranks of a thread beside one rank of two threads, in turns."""
     rows = []
-    for net, name in NETS.items():
+    for net, name in nets(arguments):
         words = [str(ROOT / "examples" / name), "--steps", str(arguments.steps), "--batch", "128"]
         words += ["--data", str(arguments.data)] if arguments.data else []
         with tempfile.TemporaryDirectory() as folder:
@@ -198,38 +208,67 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
 
 SUMS = """
 import os, sys, time
-import torch, torch.distributed as ranks
+import numpy as np, torch, torch.distributed as ranks
 torch.set_num_threads(1)
 ranks.init_process_group("gloo")
+a, made = np.ones((256, 256), np.float32), np.empty((256, 256), np.float32)
+def middle(times):
+    return sorted(times)[len(times) // 2]
+tiny = torch.zeros(2, dtype=torch.float64)
+def computed(values):
+    # Some 20 ms of products; beside them sums of these values, one after the other, and a small one that is waited for.
+    ranks.barrier()
+    began = time.perf_counter()
+    sent, apart = [], max(1, turns // (len(values) + 1))
+    for turn in range(turns):
+        if turn % apart == apart - 1 and len(sent) < len(values):
+            sent.append(ranks.all_reduce(values[len(sent)], async_op=True))
+        np.matmul(a, a, out=made)
+    if values:
+        ranks.all_reduce(tiny)
+    for one in sent:
+        one.wait()
+    return time.perf_counter() - began
+turns = 20
+turns = max(20, int(turns * 0.02 / middle([computed([]) for _ in range(9)])))
 for size in map(int, sys.argv[1:]):
-    values, times = torch.zeros(size // 4), []
+    values, times, held = [torch.zeros(size // 4) for _ in range(3)], [], []
     for turn in range(60):
         ranks.barrier()
         began = time.perf_counter()
-        ranks.all_reduce(values)
+        ranks.all_reduce(values[0])
         times.append(time.perf_counter() - began)
+    for turn in range(30):
+        alone = computed([])
+        held.append((computed(values) - alone) / (len(values) + 1))
     if ranks.get_rank() == 0:
-        print(size, sorted(times)[len(times) // 2], flush=True)
+        print(size, middle(times), middle(held), flush=True)
 ranks.destroy_process_group()
 """
-SIZES = (4096, 1 << 20, 4 << 20)
+SIZES = (4096, 1 << 18, 1 << 20, 4 << 20)
+ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LEAST = 50  # steps of each process that are beside those of all others
 
 
 def link_of(ranks: int, folder: Path) -> Link:
-    """Latency and bandwidth of sums of so many processes, by least squares over the sizes; see `ring`."""
+    """Latency and bandwidth of sums of so many processes, by least squares over the sizes; see `ring`.
+
+    And by how much a sum makes products longer that all processes compute beside it.
+    """
     (folder / "sums.py").write_text(SUMS)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     command += [str(folder / "sums.py"), *map(str, SIZES)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, env=ALONE | os.environ)
     if done.returncode:
         raise SystemExit(done.stderr)
-    found = dict(map(float, line.split()) for line in done.stdout.splitlines())  # type: ignore[misc]
+    sizes, times, held = np.array([[*map(float, line.split())] for line in done.stdout.splitlines()]).T
     turns, shares = 2 * (ranks - 1), 2 * (ranks - 1) / ranks
-    rows = np.array([[turns, shares * size] for size in found])
-    weights = 1 / np.array(list(found.values()))[:, None]  # relative errors count alike
-    latency, second = np.linalg.lstsq(rows * weights, np.ones(len(found)), rcond=None)[0]
-    return Link(1 / float(second), max(0.0, float(latency)))
+    rows = np.stack([np.full(len(sizes), turns), shares * sizes], axis=1)
+    # Relative errors count alike.
+    latency, second = np.linalg.lstsq(rows / times[:, None], np.ones(len(sizes)), rcond=None)[0]
+    overhead, work = np.linalg.lstsq(np.stack([np.ones(len(sizes)), sizes], axis=1), held, rcond=None)[0]
+    least = (max(0.0, float(one)) for one in (latency, overhead, work))
+    return Link(1 / float(second), *least)
 
 
 def beside_each_other(processes: int, folder: Path, *words: str) -> float:
@@ -271,7 +310,7 @@ def scale(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     `in turn` is the prediction for that.
     """
     rows = []
-    for net, name in NETS.items():
+    for net, name in nets(arguments):
         file = ROOT / "examples" / name
         words = [str(file), "--steps", str(arguments.steps)]
         words += ["--data", str(arguments.data)] if arguments.data else []
@@ -290,6 +329,8 @@ def scale(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 "ranks": ranks,
                 "bandwidth": link.bandwidth,
                 "latency": link.latency,
+                "overhead": link.overhead,
+                "work": link.work,
                 "step alone, ms": 1e3 * alone,
                 "measured, ms": 1e3 * measured,
                 "predicted, ms": 1e3 * found.seconds,

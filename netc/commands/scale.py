@@ -47,6 +47,7 @@ def counts(text: str) -> list[int]:
 @click.option("--devices", default=DEVICES, metavar="N,N", help="How many; default: the powers of two up to 1,024.")
 @click.option("--link", required=True, metavar="RATE", help="What a device sends and receives: 50GB/s, 400Gbit/s.")
 @click.option("--latency", default="5us", show_default=True, metavar="TIME", help="Of a message.")
+@click.option("--overhead", metavar="TIME", help="By which a sum makes the computation beside it longer; default: 0.")
 @click.option("--step", metavar="TIME", help="Of one device, as 12ms; else it is measured here.")
 @click.option("--bucket", default="1M", show_default=True, metavar="SIZE", help="Gradients sent together, at most.")
 @svg_file("Efficiency as a picture.")
@@ -58,6 +59,7 @@ def command(
     devices: str,
     link: str,
     latency: str,
+    overhead: str | None,
     step: str | None,
     bucket: str,
     svg: Path | None,
@@ -72,6 +74,7 @@ def command(
     rates = {f"{k}{unit}": thousand * rate for k, thousand in THOUSANDS.items() for unit, rate in RATES.items()}
     bandwidth, delay = number(link, rates, "link", "50GB/s"), number(latency, SECONDS, "latency", "5us")
     seconds = number(step, SECONDS, "step", "12ms") if step is not None else None
+    held = number(overhead, SECONDS, "overhead", "1ms") if overhead is not None else 0.0
     numbers, least = counts(devices), bytes_of(bucket, "bucket")
 
     from ..driver import compilation
@@ -83,7 +86,7 @@ def command(
     cost = cost_of(made, least, run=seconds is None)
     cost = cost if seconds is None else cost.scaled(seconds)
     batch = int(made.net.dims["N"]) if "N" in made.net.dims else None
-    found = scaled(cost, made.net.name, batch, Link(bandwidth, delay), numbers)
+    found = scaled(cost, made.net.name, batch, Link(bandwidth, delay, held), numbers)
     for path in (svg, png):
         if path is not None:
             found.write(path)

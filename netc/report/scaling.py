@@ -2,7 +2,9 @@
 
 A device computes the gradients of its own batch; pieces of them (buckets) are summed over all devices one after the
 other, each as soon as it is complete; the update follows the last. What of the sums lasts beyond the backward pass is
-the price. The sum of n bytes on p devices over links of latency a and b bytes a second takes
+the price. Where devices have no processor to spare for the sums, each also takes some of the computation's time, its
+overhead (the o of LogP; Culler et al., 1993). The sum of n bytes on p devices over links of latency a and b bytes a
+second takes
 
     ring    2 (p - 1) a + 2 (p - 1)/p n/b     each sends p-th parts to its neighbour; Patarasuk and Yuan, 2009
     tree    2 ceil(log2 p) a + 2 n/b          up and down two binary trees, in pieces; Sanders et al., 2009
@@ -34,10 +36,19 @@ RUNS = 7
 
 @dataclass(frozen=True)
 class Link:
-    """What devices send each other: bandwidth in bytes a second each way, latency in seconds a message."""
+    """What devices send each other: bandwidth in bytes a second each way, latency in seconds a message.
+
+    overhead: seconds by which a sum makes the computation beside it longer. work: the same, for each of its bytes.
+    """
 
     bandwidth: float
     latency: float
+    overhead: float = 0.0
+    work: float = 0.0
+
+    def held(self, count: float) -> float:
+        """Seconds that a sum of so many bytes takes from the computation beside it."""
+        return self.overhead + self.work * count
 
 
 def ring(count: float, devices: int, link: Link) -> float:
@@ -58,12 +69,13 @@ WAYS: dict[str, Callable[[float, int, Link], float]] = {"ring": ring, "tree": tr
 class StepCost:
     """A step on one device. gradients, update: seconds. buckets: of each the second when it is complete, and its bytes.
 
-    In the order in which they are complete.
+    In the order in which they are complete. told: bytes of losses and metrics, whose sum is waited for behind them.
     """
 
     gradients: float
     update: float
     buckets: tuple[tuple[float, int], ...]
+    told: int = 0
 
     @property
     def bytes(self) -> int:
@@ -73,7 +85,8 @@ class StepCost:
     def scaled(self, seconds: float) -> StepCost:
         """The same on a device on which the step takes so long."""
         k = seconds / (self.gradients + self.update)
-        return StepCost(self.gradients * k, self.update * k, tuple((at * k, count) for at, count in self.buckets))
+        pieces = tuple((at * k, count) for at, count in self.buckets)
+        return StepCost(self.gradients * k, self.update * k, pieces, self.told)
 
 
 @dataclass(frozen=True)
@@ -100,13 +113,16 @@ class PredictedStep:
 
 def predicted(cost: StepCost, devices: int, link: Link, way: str = "ring") -> PredictedStep:
     """A step on so many devices, each with the batch of one. Efficiency is the share of a device's rate alone."""
-    free, total = 0.0, 0.0
-    for ready, count in cost.buckets:
-        lasts = WAYS[way](count, devices, link)
-        free, total = max(free, ready) + lasts, total + lasts
-    exposed = max(0.0, free - cost.gradients)
+    pieces = [(ready, count, WAYS[way](count, devices, link)) for ready, count in cost.buckets]
+    if cost.told:  # so few bytes go the quicker way
+        pieces.append((cost.gradients, cost.told, min(lasts(cost.told, devices, link) for lasts in WAYS.values())))
+    free, total, held = 0.0, 0.0, 0.0
+    for ready, count, lasts in pieces:
+        free, total = max(free, ready + held) + lasts, total + lasts
+        held += link.held(count) if devices > 1 else 0.0
+    exposed = max(0.0, free - cost.gradients - held)
     alone = cost.gradients + cost.update
-    return PredictedStep(devices, way, alone + exposed, total, exposed, alone / (alone + exposed))
+    return PredictedStep(devices, way, alone + held + exposed, total, exposed, alone / (alone + held + exposed))
 
 
 def cost_of(made: Compilation, size: int = BUCKET, *, run: bool = True) -> StepCost:
@@ -132,7 +148,8 @@ def cost_of(made: Compilation, size: int = BUCKET, *, run: bool = True) -> StepC
     pieces = buckets(programs[0].commits, length, size)
     whole = [float(ends[-1])] * len(ends) if not programs[0].commits else [float(end) for end in ends]
     ready = tuple((whole[one.launch], (one.stop - one.start) * F32) for one in pieces)
-    return StepCost(float(ends[-1]), float(times[1].sum()), ready)
+    values = sum(type_.count for type_ in programs[0].returned.values()) * np.dtype(np.float64).itemsize
+    return StepCost(float(ends[-1]), float(times[1].sum()), ready, int(values) if ready else 0)
 
 
 @dataclass(frozen=True)
@@ -185,9 +202,11 @@ class ScalingReport:
         """What it was predicted from, in a line."""
         step, link = 1e3 * (self.cost.gradients + self.cost.update), self.link
         batch = f" of {self.batch}" if self.batch is not None else ""
+        held = f", {1e6 * link.overhead:g} us of the computation a sum" if link.overhead else ""
         return (
             f"from a step{batch} of {step:.3f} ms on one device, {size(self.cost.bytes)} of gradients in "
             f"{len(self.cost.buckets)} buckets, {size(link.bandwidth)} a second, {1e6 * link.latency:g} us a message"
+            f"{held}"
         )
 
     def figure(self) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def test_what_the_backward_pass_hides() -> None:
     assert predicted(cost, 1, Link(1e8, 0.0)).efficiency == 1.0
 
 
+def test_what_a_sum_takes_from_the_computation() -> None:
+    """Of a link with no other cost: an overhead a sum, and one by its bytes; the losses' sum counts as one."""
+    cost = StepCost(gradients=10e-3, update=2e-3, buckets=((4e-3, 1_000_000), (10e-3, 500_000)))
+    busy = Link(1e18, 0.0, overhead=1e-3, work=1e-9)
+    assert predicted(cost, 2, busy).seconds == pytest.approx(12e-3 + 2 * 1e-3 + 1.5e-3)
+    told = replace(cost, told=16)
+    assert predicted(told, 2, busy).seconds == pytest.approx(12e-3 + 3 * 1e-3 + 1.5e-3)
+    assert predicted(told, 1, busy).seconds == pytest.approx(12e-3)
+    # It is waited for, by a tree where that is quicker than a ring.
+    late = Link(1e18, 1e-3)
+    assert predicted(replace(told, buckets=()), 64, late, "ring").exposed == pytest.approx(12e-3)
+
+
 def scale(*words: str) -> dict[str, object]:
     code, out, err = run("scale", str(LENET), "--step", "10ms", *words, "--json")
     assert code == 0, err
@@ -54,6 +68,12 @@ def test_a_step_of_another_machine() -> None:
     assert [(row["devices"], row["way"]) for row in rows] == [(n, way) for n in (1, 1000) for way in ("ring", "tree")]
     assert rows[0]["efficiency"] == rows[1]["efficiency"] == 1.0
     assert rows[2]["sums_ms"] > rows[3]["sums_ms"] > 0
+    held = scale("--devices", "1000", "--link", "8Gbit/s", "--latency", "0.05ms", "--overhead", "2ms")
+    later = held["predictions"]
+    assert isinstance(later, list)
+    sums = 4  # three buckets, and the losses
+    # The last of them follows the pass, the others may hide meanwhile.
+    assert later[1]["ms"] - later[1]["exposed_ms"] == pytest.approx(10 + 2 * sums)
 
 
 def test_the_table_and_the_pictures(tmp_path: Path) -> None:
