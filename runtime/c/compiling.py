@@ -24,14 +24,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...compiler.codegen.c.pool import pooled
 from ...compiler.program import UserError
 from ..atomic import PARTIAL, replace_file
 from ..cache import cache_folder
+from .pool import pooled
 
 NAMES = ("cc", "gcc", "clang")
 FLAGS = ("-std=gnu11", "-O2", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-# Of OpenMP's library, and without it: loops as vectors, and threads of POSIX (`compiler/codegen/c/pool.py`).
+# Of OpenMP's library, and without it: loops as vectors, and threads of POSIX (`runtime/c/pool.py`).
 THREADS = "-fopenmp"
 POOL = ("-fopenmp-simd", "-pthread")
 REMEDY = "install gcc or clang, or name a C compiler by $CC, or pip install 'netc[c]'"

@@ -12,13 +12,13 @@ import pytest
 
 from netc.compiler.codegen.c import kernel
 from netc.compiler.codegen.c.function import function
-from netc.compiler.codegen.c.pool import pooled
 from netc.compiler.codegen.loops.prove import Proof
 from netc.compiler.program import Program
 from netc.driver import compilation
 from netc.grammar.source import Source
 from netc.runtime.addresses import Layout
 from netc.runtime.c import compiling
+from netc.runtime.c.pool import pooled
 from support.c_program import needs_compiler
 
 SANITIZED = ("-std=gnu11", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-unknown-pragmas")

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from netc.compiler.codegen.c import file
-from netc.compiler.codegen.c.pool import DIRECTIVE, pooled
 from netc.driver import compilation
 from netc.grammar.source import Source
 from netc.runtime.c import compiling
+from netc.runtime.c.pool import DIRECTIVE, pooled
 from netc.runtime.executable import Executable
 from support.c_program import needs_compiler
 
