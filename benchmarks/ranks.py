@@ -3,7 +3,7 @@
     python benchmarks/ranks.py equal [--data FOLDER] [--save FILE]    losses of 1, 2 and 4 ranks, beside float64
     python benchmarks/ranks.py rate [--save FILE]                     2 ranks of a thread, 1 rank of two
     python benchmarks/ranks.py kills [--turns 200] [--save FILE]      a rank killed at any moment, again and again
-    python benchmarks/ranks.py scale [--save FILE]                    steps of 2 and 4 ranks beside the scaling model
+    python benchmarks/ranks.py scale [--net NET] [--save FILE]                    steps of 2 and 4 ranks beside the scaling model
 
 Ranks are started by torchrun, as a user does.
 """
@@ -42,6 +42,8 @@ RATE = ".rate"
 def nets(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """The nets whose data is there: MNIST's digits come with netc."""
     for net, name in NETS.items():
+        if arguments.net not in (None, name.removesuffix(".net")):
+            continue
         if net == "LeNet" or arguments.data:
             yield net, name
         else:
@@ -314,18 +316,22 @@ def scale(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         file = ROOT / "examples" / name
         words = [str(file), "--steps", str(arguments.steps)]
         words += ["--data", str(arguments.data)] if arguments.data else []
-        made = compilation(file, request(mode="train", update=None, threads=1, dims={"N": 64}, ranks=2))
-        cost = cost_of(made)
-        for ranks in (2, 4):
+        words += ["--target", arguments.target] if arguments.target else []
+        want = {"target": arguments.target} if arguments.target else {}
+        dims = {"N": arguments.batch}
+        cost = cost_of(compilation(file, request(mode="train", update=None, threads=1, dims=dims, ranks=2, **want)))
+        for ranks in arguments.ranks:
             with tempfile.TemporaryDirectory() as folder:
                 at = Path(folder)
                 link = link_of(ranks, at)
-                alone = beside_each_other(ranks, at, *words, "--batch", "64")
-                log = train(ranks, at / "ranks", *words, "--batch", str(64 * ranks))
+                alone = beside_each_other(ranks, at, *words, "--batch", str(arguments.batch))
+                log = train(ranks, at / "ranks", *words, "--batch", str(arguments.batch * ranks))
                 measured = seconds_of(log)
             found = predicted(cost.scaled(alone), ranks, link)
             row = {
                 "net": net,
+                "target": arguments.target or "chosen",
+                "batch": arguments.batch,
                 "ranks": ranks,
                 "bandwidth": link.bandwidth,
                 "latency": link.latency,
@@ -347,6 +353,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["equal", "rate", "kills", "scale"])
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--net", choices=[name.removesuffix(".net") for name in NETS.values()])
+    parser.add_argument("--target", choices=["c", "numpy"], help="scale: in place of what netc chooses")
+    parser.add_argument("--batch", type=int, default=64, help="scale: of a rank")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4], help="scale: how many")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)

@@ -172,6 +172,7 @@ class ScalingReport:
             "buckets": len(self.cost.buckets),
             "bandwidth": self.link.bandwidth,
             "latency": self.link.latency,
+            "overhead": self.link.overhead,
             "predictions": [one.as_dict() for one in self.predictions],
         }
 

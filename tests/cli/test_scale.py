@@ -69,6 +69,8 @@ def test_a_step_of_another_machine() -> None:
     assert rows[0]["efficiency"] == rows[1]["efficiency"] == 1.0
     assert rows[2]["sums_ms"] > rows[3]["sums_ms"] > 0
     held = scale("--devices", "1000", "--link", "8Gbit/s", "--latency", "0.05ms", "--overhead", "2ms")
+    assert held["overhead"] == pytest.approx(2e-3)
+    assert found["overhead"] == 0
     later = held["predictions"]
     assert isinstance(later, list)
     sums = 4  # three buckets, and the losses
