@@ -3,7 +3,7 @@
     python benchmarks/ranks.py equal [--data FOLDER] [--save FILE]    losses of 1, 2 and 4 ranks, beside float64
     python benchmarks/ranks.py rate [--save FILE]                     2 ranks of a thread, 1 rank of two
     python benchmarks/ranks.py kills [--turns 200] [--save FILE]      a rank killed at any moment, again and again
-    python benchmarks/ranks.py scale [--net NET] [--save FILE]                    steps of 2 and 4 ranks beside the scaling model
+    python benchmarks/ranks.py scale [--net NET] [--save FILE]        steps of 2 and 4 ranks beside the scaling model
 
 Ranks are started by torchrun, as a user does.
 """
