@@ -275,6 +275,15 @@ def test_each_candidate_is_within_the_budgets_of_verification(net: Path, number:
 
 
 @needs_compiler
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+def test_a_narrow_net_has_nothing_to_choose_and_computes(net: Path, precision: str) -> None:
+    program = made(net, numbers=numbers(precision))
+    assert not list(sites(program.simplified))
+    verdict = verify(net, Wanted(**vars(program.request), modes=("test", "train"), budget=0))
+    assert verdict.ok, verdict
+
+
+@needs_compiler
 def test_tiles_along_other_axes_compute_the_same(net: Path) -> None:
     """Each of them, one after the other, for all products; sums have another order, or the same one."""
     program = made(net)
