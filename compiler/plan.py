@@ -59,6 +59,12 @@ def aligned(size: int, unit: int = ALIGN) -> int:
     return -(-size // unit) * unit
 
 
+def parts_of(begins: Begins, size: int) -> list[tuple[int, int, int]]:
+    """The parts of a block of some size: from where to where each lies, and the launch since which it is needed."""
+    stops = (*(start for start, _ in begins[1:]), size)
+    return [(start, stop, since) for (start, since), stop in zip(begins, stops, strict=True)]
+
+
 def pack(
     blocks: Sequence[tuple[int, int, int]],
     *,
@@ -77,9 +83,8 @@ def pack(
     end = 0
     for i in sorted(range(len(blocks)), key=lambda i: (-blocks[i][0], blocks[i][1:], i)):
         size, first, last = blocks[i]
-        starts = (begins or {}).get(i, ((0, first),))
-        stops = (*(start for start, _ in starts[1:]), size)
-        parts = [(low, high, max(since, first)) for (low, since), high in zip(starts, stops, strict=True) if low < high]
+        own = parts_of((begins or {}).get(i, ((0, first),)), size)
+        parts = [(low, high, max(since, first)) for low, high, since in own if low < high]
         # Where the block cannot begin: from one number on to before another.
         busy = sorted(
             (start - high + 1, stop - low)

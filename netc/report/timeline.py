@@ -127,6 +127,7 @@ class Timeline:
 def timeline(made: Compilation) -> Timeline:
     """The timeline of a program of one part; UserError where Python stands between several."""
     from ..compiler.codegen.names import origins
+    from ..compiler.plan import parts_of
     from ..passes.lowering.memory import size_of
 
     placed = made.lowering[-1].after.plan
@@ -135,9 +136,7 @@ def timeline(made: Compilation) -> Timeline:
     for value, (first, last) in placed.lives.items():
         owner = (made.whose((value.scope,) if value.scope else (), ())[0] or ("(no layer)",))[0]
         count = int(value.type.count)
-        starts = placed.begins.get(value, ((0, first),))
-        stops = (*(start for start, _ in starts[1:]), count)
-        for (start, since), stop in zip(starts, stops, strict=True):
+        for start, stop, since in parts_of(placed.begins.get(value, ((0, first),)), count):
             share = int(size_of(value)) * (stop - start) // max(1, count)
             for there in held[max(since, first) : last + 1]:
                 there[owner] = there.get(owner, 0) + share

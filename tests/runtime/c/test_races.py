@@ -19,7 +19,7 @@ from netc.grammar.source import Source
 from netc.runtime.addresses import Layout
 from netc.runtime.c import compiling
 from netc.runtime.c.pool import pooled
-from support.c_program import needs_compiler
+from support.c_program import EVERY_KERNEL, needs_compiler
 
 SANITIZED = ("-std=gnu11", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-unknown-pragmas")
 THREADS, STEPS = 3, 50  # of which some are such that no waiting for others hides a race
@@ -33,22 +33,6 @@ ALLOCATED
     for (int i = 0; i < STEPS; i++) step(memory, 0, TEAM, 0);
     puts("done");
     return 0;
-}
-"""
-# Every way of writing a kernel, in sizes that tiles and blocks do not divide; and sums of one element.
-NET = """net tiles {
-    input image: f32[N, 3, 9, 7]
-    input label: i32[N]
-    x = image |> conv(40, 3, pad: 1) |> relu |> conv(36, 3, pad: 1) |> batch_norm |> conv(36, 3, pad: 1, group: 36)
-    x = x |> max_pool(3, stride: 1, pad: 1) |> conv(10, 3, group: 2, stride: 2) |> lrn(3, region: within) |> tanh
-    loss nll = softmax_loss(x |> linear(37) |> dropout(0.5) |> linear(3), label)
-    loss one = mean(x |> linear(1))
-}
-data noise = synthetic(shape: [3, 9, 7], classes: 3, batch: 5)
-train tiles {
-    from: noise
-    solver: sgd(lr: 0.1, momentum: 0.9)
-    steps: 1
 }
 """
 
@@ -84,7 +68,7 @@ def build(source: str, path: Path) -> subprocess.CompletedProcess[str]:
 @needs_compiler
 @pytest.mark.slow
 def test_threads_of_a_training_step_do_not_meet(tmp_path: Path) -> None:
-    program = written(NET, 5)
+    program = written(EVERY_KERNEL, 5)
     assert program.proved.shared > 20
     assert races(program, tmp_path) == ""
 
@@ -95,4 +79,4 @@ def test_a_race_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """One that proofs find, and are kept from finding here: terms of a sum of one element, shared out."""
     monkeypatch.setattr(kernel, "function", lambda body, *, shared: function(body, shared=True))
     monkeypatch.setattr(Proof, "shared", lambda *_: None)
-    assert "data race" in races(written(NET, 5), tmp_path)
+    assert "data race" in races(written(EVERY_KERNEL, 5), tmp_path)

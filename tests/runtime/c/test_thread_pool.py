@@ -18,22 +18,8 @@ from netc.grammar.source import Source
 from netc.runtime.c import compiling
 from netc.runtime.c.pool import DIRECTIVE, pooled
 from netc.runtime.executable import Executable
-from support.c_program import needs_compiler
+from support.c_program import EVERY_KERNEL, needs_compiler
 
-NET = """net tiles {
-    input image: f32[N, 3, 9, 7]
-    input label: i32[N]
-    x = image |> conv(40, 3, pad: 1) |> relu |> conv(36, 3, pad: 1) |> batch_norm |> conv(36, 3, pad: 1, group: 36)
-    x = x |> max_pool(3, stride: 1, pad: 1) |> conv(10, 3, group: 2, stride: 2) |> lrn(3, region: within) |> tanh
-    loss nll = softmax_loss(x |> linear(37) |> linear(3), label)
-}
-data noise = synthetic(shape: [3, 9, 7], classes: 3, batch: 5)
-train tiles {
-    from: noise
-    solver: sgd(lr: 0.1, momentum: 0.9)
-    steps: 1
-}
-"""
 FEEDS = {
     "image": np.random.default_rng(0).normal(size=(5, 3, 9, 7)).astype(np.float32),
     "label": np.arange(5, dtype=np.int32) % 3,
@@ -49,7 +35,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def stepped(threads: int, steps: int = 3) -> dict[str, bytes]:
     """Losses and state after some steps."""
-    made = compilation(Source("tiles.net", NET), mode="train", dims={"N": 5}, target="c", threads=threads)
+    made = compilation(Source("tiles.net", EVERY_KERNEL), mode="train", dims={"N": 5}, target="c", threads=threads)
     exe = Executable(made.program, made.new_state(1))
     own = {name: x for name, x in made.program.inputs.items() if name not in FEEDS}
     feeds = FEEDS | {name: np.full(x.shape, 0.1, x.numpy_dtype) for name, x in own.items()}
@@ -107,7 +93,7 @@ with pytest.MonkeyPatch.context() as patch:
 
 
 def test_no_directive_is_passed_over() -> None:
-    made = compilation(Source("tiles.net", NET), mode="train", dims={"N": 5}, target="c")
+    made = compilation(Source("tiles.net", EVERY_KERNEL), mode="train", dims={"N": 5}, target="c")
     text = pooled(made.program.source)
     assert DIRECTIVE.search(made.program.source)
     assert not DIRECTIVE.search(text)
